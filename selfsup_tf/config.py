@@ -1,0 +1,420 @@
+"""What a run is made of: frozen dataclasses, their checks, and their JSON form.
+
+Nothing here imports TensorFlow, so that a mistake in a flag is reported at once.
+Batch sizes are global (over all replicas), learning rates are per 256 images, and a
+duration is counted in epochs or in steps, never in both.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import pathlib
+import types
+import typing
+from typing import Any, ClassVar, Literal
+
+Interval = tuple[float, float]
+
+
+class InputError(ValueError):
+    """Something the user gave can't be used; the message is all that is shown.
+
+    Args:
+        expected: What would have been right, to follow "expected ".
+        received: What came instead, to follow "received ".
+        advice: What to do about it, a sentence.
+    """
+
+    def __init__(self, expected: str, received: Any, advice: str):
+        super().__init__(f"expected {expected}; received {received}. {advice}")
+
+
+def nearest(word: str, words: typing.Iterable[str]) -> str:
+    """A sentence that names the member of `words` most like `word`, or all of them."""
+    words = sorted(words)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if close:
+        return f"Perhaps you meant: {close[0]}"
+    return f"Choose one of: {', '.join(words)}"
+
+
+def check(condition: bool, expected: str, received: Any, advice: str) -> None:
+    """Raises InputError unless `condition` holds."""
+    if not condition:
+        raise InputError(expected, received, advice)
+
+
+def _check_probability(name: str, value: float) -> None:
+    check(
+        0 <= value <= 1,
+        f"{name} to be a probability in [0, 1]",
+        value,
+        f"Give {name} a value between 0 and 1.",
+    )
+
+
+def _check_positive(name: str, value: float) -> None:
+    check(value > 0, f"{name} above 0", value, f"Give {name} a positive value.")
+
+
+def _check_not_negative(name: str, value: float) -> None:
+    check(value >= 0, f"{name} of 0 or more", value, f"Give {name} 0 or more.")
+
+
+def _check_interval(name: str, value: Interval, low: float, high: float) -> None:
+    check(
+        len(value) == 2 and low <= value[0] <= value[1] <= high,
+        f"{name} to be two rising numbers within [{low}, {high}]",
+        value,
+        f"Give {name} its lower and its upper bound, in this order.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewConfig:
+    """The distribution one view of an image is drawn from.
+
+    The operations are applied in the order of the fields. Probabilities are per image.
+    The defaults are SimCLR's for ImageNet (google-research/simclr, tf2/data_util.py).
+    """
+
+    crop_area: Interval = (0.08, 1.0)
+    """Share of the image's area that a crop covers, drawn uniformly."""
+    crop_aspect: Interval = (3 / 4, 4 / 3)
+    """Width over height of a crop in pixels, drawn log-uniformly."""
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    """How a crop is resized."""
+    antialias: bool = False
+    """Whether a crop is low-pass filtered when it is shrunk."""
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    jitter: float = 0.8
+    """Probability of the colour jitter."""
+    brightness: float = 0.8
+    """Half-width of the brightness factor's (or shift's) range."""
+    brightness_mode: Literal["multiply", "add"] = "multiply"
+    """SimCLR v2 multiplies, SimCLR v1 and BYOL add."""
+    contrast: float = 0.8
+    """Half-width of the contrast factor's range around 1."""
+    saturation: float = 0.8
+    """Half-width of the saturation factor's range around 1."""
+    hue: float = 0.2
+    """Largest shift of the hue, in turns."""
+    grayscale: float = 0.2
+    """Probability of dropping the colours."""
+    blur: float = 0.5
+    """Probability of a Gaussian blur."""
+    blur_sigma: Interval = (0.1, 2.0)
+    """Standard deviation of the blur, in pixels of the view, drawn uniformly."""
+    blur_size: float = 0.1
+    """Length of the blur's kernel as a share of the view's height."""
+    solarize: float = 0.0
+    """Probability of inverting the pixels at or above the threshold."""
+    solarize_threshold: float = 0.5
+    """Threshold of solarize, in [0, 1]."""
+    rotate90: float = 0.0
+    """Probability of a turn by 90, 180 or 270 degrees."""
+    rotation: float = 0.0
+    """Largest rotation to either side, in degrees."""
+
+    def __post_init__(self):
+        _check_interval("crop_area", self.crop_area, 1e-6, 1)
+        _check_interval("crop_aspect", self.crop_aspect, 1e-3, 1e3)
+        _check_interval("blur_sigma", self.blur_sigma, 1e-3, 1e3)
+        for name in ("flip", "jitter", "grayscale", "blur", "solarize", "rotate90"):
+            _check_probability(name, getattr(self, name))
+        for name in ("brightness", "contrast", "saturation", "rotation", "blur_size"):
+            _check_not_negative(name, getattr(self, name))
+        _check_interval("hue", (0, self.hue), 0, 0.5)
+        _check_interval("solarize_threshold", (0, self.solarize_threshold), 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """The network f that turns an image into its representation h."""
+
+    name: str = "resnet50"
+    """resnet18, 34, 50, 101, 152, 200, or a name of keras.applications."""
+    width: float = 1.0
+    """Multiplies the channels of a ResNet; may be below 1."""
+    stem: Literal["imagenet", "small", "small_stride2"] = "imagenet"
+    """A ResNet's first layers: 7x7 stride 2 and a max-pool, or 3x3 stride 1, or 3x3
+    stride 2; the last two for images of 32 to 64 pixels."""
+    weights: str | None = None
+    """For keras.applications: "imagenet", a file of weights, or none."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Subtracted from the channels of the image, in [0, 1]."""
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Divides the channels of the image after the mean is subtracted."""
+
+    def __post_init__(self):
+        _check_positive("width", self.width)
+        for value in self.std:
+            _check_positive("std", value)
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights follow their gradients."""
+
+    name: Literal["lars", "sgd", "adam", "adamw", "rmsprop", "lamb"] = "lars"
+    """lars is the papers'; the others are Keras's."""
+    learning_rate: float = 0.3
+    """Per 256 images of the global batch."""
+    scaling: Literal["linear", "sqrt", "none"] = "linear"
+    """How the rate grows with the batch: by batch/256, by its root, or not."""
+    warmup_epochs: float = 10.0
+    """Epochs in which the rate rises linearly from 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the rate does after the warm-up."""
+    weight_decay: float = 1e-6
+    """Coupled into the gradient for lars and sgd, decoupled for the others."""
+    momentum: float = 0.9
+    """Momentum of lars, sgd and rmsprop."""
+    nesterov: bool = False
+    """Whether sgd looks ahead."""
+    lars_form: Literal["classic", "popular"] = "classic"
+    """Whether the rate enters the velocity (SimCLR) or the update (BYOL)."""
+    trust_coefficient: float = 0.001
+    """eta of lars: how large an update may be beside its weights."""
+    trust_clip: bool = False
+    """Whether lars never multiplies a gradient by more than 1 / learning rate."""
+    clip_norm: float | None = None
+    """Largest global norm of the gradient; longer ones are scaled down."""
+
+    def __post_init__(self):
+        _check_positive("optimizer.learning_rate", self.learning_rate)
+        _check_not_negative("optimizer.weight_decay", self.weight_decay)
+        _check_not_negative("optimizer.warmup_epochs", self.warmup_epochs)
+        _check_positive("optimizer.trust_coefficient", self.trust_coefficient)
+        _check_interval("optimizer.momentum", (0, self.momentum), 0, 1)
+        if self.clip_norm is not None:
+            _check_positive("optimizer.clip_norm", self.clip_norm)
+
+
+def operational(default: Any) -> Any:
+    """A field that may change between a run and its resumption."""
+    return dataclasses.field(default=default, metadata={"operational": True})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything a pretraining run depends on. Each method extends it once."""
+
+    method: ClassVar[str]
+
+    data: str = "shapes"
+    """A TFDS name, a folder of images, an .npz file, or shapes (drawn by us)."""
+    split: str = "train"
+    """Which part of the data to learn from."""
+    held_out: int = 1000
+    """Labelled images that are kept from training for the online k-NN; at most a
+    tenth of the data."""
+    image_size: int = 224
+    """Height and width of a view, in pixels."""
+    view_1: ViewConfig = ViewConfig()
+    """The first view of every image."""
+    view_2: ViewConfig = ViewConfig()
+    """The second view of every image."""
+    encoder: EncoderConfig = EncoderConfig()
+    """The network that is learned and kept."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """How it is learned."""
+    batch_size: int = 4096
+    """Images in a step, over all replicas."""
+    epochs: float | None = 100.0
+    """Passes over the data; none where steps are given."""
+    steps: int | None = None
+    """Updates of the weights, in place of epochs."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """What the network computes in; weights and losses are always float32."""
+    seed: int = 0
+    """All that is random follows from it."""
+
+    data_dir: str | None = operational(None)
+    """Where TFDS keeps its data."""
+    strategy: Literal["auto", "one_device", "mirrored"] = operational("auto")
+    """auto mirrors over all GPUs where there are several."""
+    jit_compile: bool = operational(False)
+    """Whether XLA compiles the step."""
+    steps_per_call: int = operational(10)
+    """Steps between two visits of the host."""
+    checkpoint_epochs: float = operational(1.0)
+    """Epochs between two checkpoints."""
+    knn_epochs: float = operational(1.0)
+    """Epochs between two online k-NN evaluations."""
+
+    def __post_init__(self):
+        for name in ("image_size", "batch_size", "steps_per_call"):
+            _check_positive(name, getattr(self, name))
+        for name in ("checkpoint_epochs", "knn_epochs"):
+            _check_positive(name, getattr(self, name))
+        _check_not_negative("held_out", self.held_out)
+        check(
+            self.batch_size >= 2,
+            "batch_size of 2 or more",
+            self.batch_size,
+            "A contrast needs two images; choose a larger batch.",
+        )
+        check(
+            (self.epochs is None) != (self.steps is None),
+            "one of epochs and steps",
+            f"epochs={self.epochs}, steps={self.steps}",
+            "Leave one of them out (None).",
+        )
+        for name in ("epochs", "steps"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The numbers that follow from a config and the size of its data, in steps.
+
+    Attributes:
+        steps_per_epoch: Full batches in the data; the rest of an epoch is dropped.
+        total_steps: Length of the run.
+        warmup_steps: Length of the warm-up.
+        learning_rate: The rate after the warm-up.
+        checkpoint_steps: Steps between two checkpoints.
+        knn_steps: Steps between two online k-NN evaluations.
+    """
+
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    learning_rate: float
+    checkpoint_steps: int
+    knn_steps: int
+
+
+def make_plan(config: Config, num_images: int) -> Plan:
+    """Turns epochs into steps and the base rate into the rate of this batch, once.
+
+    Args:
+        config: The run's config.
+        num_images: Images that the run learns from.
+
+    Raises:
+        InputError: The batch is larger than the data, or the warm-up than the run.
+    """
+    check(
+        config.batch_size <= num_images,
+        f"a batch no larger than the data ({num_images} images)",
+        f"batch_size={config.batch_size}",
+        f"Use --batch_size={num_images} or less, or more images.",
+    )
+    per_epoch = num_images // config.batch_size
+    if config.steps is not None:
+        total = config.steps
+    else:
+        total = max(1, round(config.epochs * per_epoch))
+    warmup = round(config.optimizer.warmup_epochs * per_epoch)
+    check(
+        warmup < total or warmup == 0,
+        f"a warm-up shorter than the run ({total} steps)",
+        f"optimizer.warmup_epochs={config.optimizer.warmup_epochs} ({warmup} steps)",
+        "Train for longer, or lower --optimizer.warmup_epochs.",
+    )
+    ratio = config.batch_size / 256
+    scale = {"linear": ratio, "sqrt": math.sqrt(ratio), "none": 1.0}
+    return Plan(
+        steps_per_epoch=per_epoch,
+        total_steps=total,
+        warmup_steps=warmup,
+        learning_rate=config.optimizer.learning_rate * scale[config.optimizer.scaling],
+        checkpoint_steps=max(1, round(config.checkpoint_epochs * per_epoch)),
+        knn_steps=max(1, round(config.knn_epochs * per_epoch)),
+    )
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The config as plain values, with the method's name under "method"."""
+    return {"method": config.method, **dataclasses.asdict(config)}
+
+
+def from_dict(config_class: type, values: dict[str, Any], where: str = "") -> Any:
+    """The inverse of `to_dict`. Unknown keys are refused, missing ones are defaults."""
+    hints = typing.get_type_hints(config_class)
+    fields = {f.name: hints[f.name] for f in dataclasses.fields(config_class)}
+    arguments = {}
+    for key, value in values.items():
+        if key == "method" and not where:
+            continue
+        check(
+            key in fields,
+            f"a field of {config_class.__name__}",
+            repr(where + key),
+            nearest(key, fields),
+        )
+        arguments[key] = _convert(fields[key], value, where + key)
+    return config_class(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where + ".")
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in members:
+            return None
+        (hint,) = [m for m in members if m is not type(None)]
+        return _convert(hint, value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(members[0], v, where) for v in value)
+    if origin is Literal:
+        allowed = ", ".join(map(str, members))
+        check(value in members, f"{where} to be one of {allowed}", value, "Choose one.")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    check(
+        type(value) is hint,
+        f"{where} to be of type {getattr(hint, '__name__', hint)}",
+        repr(value),
+        "Mend the file, or start a new run directory.",
+    )
+    return value
+
+
+def read_json(path: str | pathlib.Path) -> dict[str, Any]:
+    """The contents of a config.json as plain values."""
+    try:
+        return json.loads(pathlib.Path(path).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"a readable JSON file at {path}",
+            str(error),
+            "Name a run directory that `train.py` has written.",
+        ) from error
+
+
+def differences(config: Config, stored: dict[str, Any]) -> list[str]:
+    """Lines naming the fields of `config` that differ from those of a stored run.
+
+    Operational fields (where the data lie, how often to log) may differ and are left
+    out.
+    """
+    free = {f.name for f in dataclasses.fields(config) if f.metadata}
+    now, then = _flat(to_dict(config)), _flat(stored)
+    return [
+        f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
+        for key in sorted(now.keys() | then.keys())
+        if key not in free and now.get(key) != then.get(key)
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            value = list(value) if isinstance(value, tuple) else value
+            flat[prefix + key] = value
+    return flat

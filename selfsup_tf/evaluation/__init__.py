@@ -1,0 +1,1 @@
+"""How good an encoder is; knows neither the method nor the training code."""

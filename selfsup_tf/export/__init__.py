@@ -1,0 +1,1 @@
+"""An encoder as SavedModel and TFLite, each proven in its own runtime."""

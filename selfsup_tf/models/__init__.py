@@ -1,0 +1,1 @@
+"""Networks: encoders, heads, and the moving average of a network."""

@@ -1,0 +1,1 @@
+"""Pretraining: optimizers, schedules, the step, checkpoints and the loop."""
