@@ -1,0 +1,22 @@
+"""BYOL: an encoder learned by predicting a slow copy of itself, without negatives.
+
+Reference: Grill et al. 2020, "Bootstrap your own latent".
+"""
+
+from byol_tf import recipes
+from byol_tf.config import BYOLConfig
+
+__all__ = ["BYOL", "BYOLConfig", "recipes", "regression_loss"]
+
+
+def __getattr__(name):
+    # Importing TensorFlow takes seconds; a config can be had without it.
+    if name == "BYOL":
+        from byol_tf.method import BYOL
+
+        return BYOL
+    if name == "regression_loss":
+        from byol_tf.loss import regression_loss
+
+        return regression_loss
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

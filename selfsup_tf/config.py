@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 import pathlib
 import types
 import typing
@@ -231,8 +232,11 @@ class Config:
     """Passes over the data; none where steps are given."""
     steps: int | None = None
     """Updates of the weights, in place of epochs."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """What the network computes in; weights and losses are always float32."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"] = (
+        "float32"
+    )
+    """What the network computes in; the weights and the loss of the mixed ones are
+    float32. float64 is for proofs."""
     seed: int = 0
     """All that is random follows from it."""
 
@@ -392,6 +396,20 @@ def read_json(path: str | pathlib.Path) -> dict[str, Any]:
             str(error),
             "Name a run directory that `train.py` has written.",
         ) from error
+
+
+def write_atomically(path: str | pathlib.Path, contents: str) -> None:
+    """Writes a text file whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(contents)
+    os.replace(beside, path)
+
+
+def write_json(path: str | pathlib.Path, values: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
 def differences(config: Config, stored: dict[str, Any]) -> list[str]:

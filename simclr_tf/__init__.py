@@ -1,0 +1,23 @@
+"""SimCLR: an encoder learned by telling the views of an image from other images'.
+
+Reference: Chen et al. 2020, "A simple framework for contrastive learning of visual
+representations"; "Big self-supervised models are strong semi-supervised learners".
+"""
+
+from simclr_tf import recipes
+from simclr_tf.config import SimCLRConfig
+
+__all__ = ["SimCLR", "SimCLRConfig", "nt_xent_loss", "recipes"]
+
+
+def __getattr__(name):
+    # Importing TensorFlow takes seconds; a config can be had without it.
+    if name == "SimCLR":
+        from simclr_tf.method import SimCLR
+
+        return SimCLR
+    if name == "nt_xent_loss":
+        from simclr_tf.loss import nt_xent_loss
+
+        return nt_xent_loss
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

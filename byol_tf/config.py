@@ -1,0 +1,43 @@
+"""What a BYOL run depends on beyond what every run does."""
+
+import dataclasses
+from typing import ClassVar
+
+from selfsup_tf.config import Config, check
+
+
+@dataclasses.dataclass(frozen=True)
+class BYOLConfig(Config):
+    """A BYOL run. The defaults are the paper's for ImageNet."""
+
+    method: ClassVar[str] = "byol"
+
+    base_tau: float = 0.996
+    """Decay of the target's moving average at the start; it rises to 1."""
+    projector: tuple[int, ...] = (4096, 256)
+    """Output size of each layer of the projector."""
+    predictor: tuple[int, ...] = (4096, 256)
+    """Output size of each layer of the predictor."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(
+            0 <= self.base_tau <= 1,
+            "base_tau in [0, 1]",
+            self.base_tau,
+            "The papers use .97 to .996.",
+        )
+        for name in ("projector", "predictor"):
+            widths = getattr(self, name)
+            check(
+                len(widths) > 0 and min(widths) > 0,
+                f"{name} to be the sizes of one or more layers",
+                widths,
+                f"For example: --{name} 4096 256",
+            )
+        check(
+            self.projector[-1] == self.predictor[-1],
+            "projector and predictor to end in the same size",
+            f"projector={self.projector}, predictor={self.predictor}",
+            "The prediction is compared with a projection; give both the same end.",
+        )

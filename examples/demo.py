@@ -1,0 +1,78 @@
+"""The whole way in minutes on a laptop: images in, a proven encoder out.
+
+python examples/demo.py --run_dir=runs/demo
+
+Pretrains SimCLR on the built-in shapes without their labels, judges the encoder beside
+the same network untrained, exports it, proves the exports and draws two pictures. Run
+again, it resumes or, when the run is finished, only repeats what follows the training.
+"""
+
+import argparse
+import os
+import pathlib
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import logging
+
+import selfsup_tf as selfsup
+import simclr_tf
+from selfsup_tf.evaluation import results
+from selfsup_tf.exporting import exporter
+
+
+def main() -> None:
+    """Runs the demo and prints what it measured."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--run_dir", default="runs/demo", type=pathlib.Path)
+    parser.add_argument("--epochs", default=simclr_tf.recipes.shapes().epochs, type=int)
+    flags = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("selfsup_tf").setLevel(logging.INFO)
+    run_dir = flags.run_dir
+
+    config = simclr_tf.recipes.shapes(epochs=flags.epochs)
+    images = selfsup.open_source("shapes")
+    started = time.perf_counter()
+    run = selfsup.train(simclr_tf.SimCLR(config), "shapes", run_dir=run_dir)
+    minutes = (time.perf_counter() - started) / 60
+
+    train, test = selfsup.open_evaluation("shapes")
+    judged = [
+        results.evaluate(protocol, run.encoder, train, test, output_dir=run_dir)
+        for protocol in ("knn", "linear")
+    ]
+    selfsup.preview_views(images, config, run_dir / "views.png")
+    selfsup.neighbour_gallery(
+        run.encoder, train, test, run_dir / "eval" / "neighbours.png"
+    )
+    exported = selfsup.export(
+        run.encoder, run_dir / "export", images=images, overwrite=True
+    )
+
+    print(f"\nTrained for {minutes:.1f} minutes on {images.size} images, no labels.\n")
+    for evaluation in judged:
+        print(results.format_table(evaluation), end="\n\n")
+    print(exporter.format_table(exported))
+    print("\nWhere everything lies:")
+    for name, what in WRITTEN.items():
+        print(f"  {run_dir / name!s:34} {what}")
+
+
+WRITTEN = {
+    "config.json": "what the run was made with",
+    "log.jsonl": "loss, rate, spread, speed, step by step",
+    "tensorboard": "the same as curves: tensorboard --logdir",
+    "checkpoints": "to resume from",
+    "encoder.keras": "the encoder",
+    "views.png": "what the encoder learned from",
+    "eval/knn.json": "k-NN accuracy",
+    "eval/linear.json": "linear-probe accuracy",
+    "eval/neighbours.png": "test images and their nearest neighbours",
+    "export": "SavedModel, three TFLite files, parity.json",
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""The command line: from argv to a method, a recipe, a config, and a verb.
+
+TensorFlow is imported only when there is something for it to do, so that help and
+mistakes answer at once. Whatever a user can get wrong ends in one line and exit code 2.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import tyro
+
+from selfsup_tf import config as configs
+from selfsup_tf.config import Config, InputError
+from selfsup_tf.methods import MethodPackage, find_method, list_methods
+
+MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
+
+
+@dataclasses.dataclass(frozen=True)
+class _EvalArguments:
+    """Judges the encoder of a run on labelled images it was not taught with labels.
+
+    The numbers go to RUN_DIR/eval/PROTOCOL.json.
+    """
+
+    protocol: tyro.conf.Positional[Literal["knn", "linear", "neighbours"]]
+    """knn: weighted nearest neighbours; linear: a linear probe; neighbours: a picture
+    of test images with their nearest neighbours."""
+    run_dir: str
+    """Directory of the run, or a .keras file."""
+    data: str | None = None
+    """Labelled images, in place of the run's own."""
+    data_dir: str | None = None
+    """Where TFDS keeps its data, in place of the run's."""
+    encoder: Literal["last", "best"] = "last"
+    """Which encoder of the run; best is by the online k-NN."""
+    untrained: bool = True
+    """Whether the same network is judged untrained, beside it."""
+    k: int = 200
+    """knn: neighbours that vote."""
+    temperature: float = 0.1
+    """knn: T of their weights exp(cosine / T)."""
+    optimizer: Literal["lbfgs", "sgd"] = "lbfgs"
+    """linear: L-BFGS on stored features, or SGD with crops and flips."""
+    epochs: int = 90
+    """linear with sgd: passes over the images."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _ExportArguments:
+    """Writes an encoder as SavedModel and TFLite and compares each with the original.
+
+    The files go to RUN_DIR/export unless a directory is named.
+    """
+
+    run_dir: str
+    """Directory of the run, or a .keras file."""
+    directory: str | None = None
+    """Where the files go."""
+    formats: tuple[str, ...] = ("saved_model", "tflite")
+    """saved_model, tflite (all three), tflite_float32, tflite_float16, tflite_int8."""
+    data: str | None = None
+    """Images for calibration and comparison, in place of the run's own."""
+    data_dir: str | None = None
+    """Where TFDS keeps its data, in place of the run's."""
+    encoder: Literal["last", "best"] = "last"
+    """Which encoder of the run; best is by the online k-NN."""
+    overwrite: bool = False
+    """Whether an export that is there already is replaced."""
+
+
+def train(arguments: Sequence[str] | None = None) -> None:
+    """`train.py`: METHOD RECIPE --flags."""
+    with _friendly():
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        if not words or words[0] in ("-h", "--help"):
+            return print(_list_methods())
+        package = find_method(words[0])
+        if len(words) == 1 or words[1] in ("-h", "--help"):
+            return print(_list_recipes(package))
+        recipe = package.recipe(words[1])
+        run_dir, config = _parse_config(package.name, words[1], recipe(), words[2:])
+        configs.check(
+            config.data,
+            "the images to learn from",
+            "no --data",
+            "Name a folder, an .npz file or a TFDS data set: --data=~/photos",
+        )
+        _quiet_tensorflow()
+        from selfsup_tf import api
+
+        run = api.train(package.load()(config), run_dir=run_dir)
+        print(
+            f"\nThe run lies in {run.run_dir}, its encoder in "
+            f"{run.run_dir / 'encoder.keras'}.\n"
+            f"  How good is it?  python eval.py knn --run_dir={run.run_dir}\n"
+            f"  Ship it:         python export.py --run_dir={run.run_dir}"
+        )
+
+
+def evaluate(arguments: Sequence[str] | None = None) -> None:
+    """`eval.py`: PROTOCOL --run_dir --flags."""
+    with _friendly():
+        flags = _parse(_EvalArguments, "eval.py", arguments)
+        _quiet_tensorflow()
+        from selfsup_tf import api
+        from selfsup_tf.evaluation import results
+
+        encoder = api.load_encoder(flags.run_dir, flags.encoder)
+        run_dir = _run_directory(flags.run_dir)
+        data, data_dir = _run_data(flags)
+        train_images, test_images = api.open_evaluation(data, data_dir=data_dir)
+        if flags.protocol == "neighbours":
+            path = run_dir / "eval" / "neighbours.png"
+            path.parent.mkdir(exist_ok=True)
+            api.neighbour_gallery(encoder, train_images, test_images, path)
+            return print(f"Nearest neighbours: {path}")
+        options = {
+            "knn": {"k": flags.k, "temperature": flags.temperature},
+            "linear": {"optimizer": flags.optimizer, "epochs": flags.epochs},
+        }[flags.protocol]
+        evaluation = results.evaluate(
+            flags.protocol,
+            encoder,
+            train_images,
+            test_images,
+            output_dir=run_dir,
+            compare_untrained=flags.untrained,
+            **options,
+        )
+        print(results.format_table(evaluation))
+        print(f"\nWritten to {run_dir / 'eval' / (flags.protocol + '.json')}")
+
+
+def export(arguments: Sequence[str] | None = None) -> None:
+    """`export.py`: --run_dir --flags."""
+    with _friendly():
+        flags = _parse(_ExportArguments, "export.py", arguments)
+        _quiet_tensorflow()
+        from selfsup_tf import api
+        from selfsup_tf.exporting import exporter
+
+        encoder = api.load_encoder(flags.run_dir, flags.encoder)
+        data, data_dir = _run_data(flags)
+        result = api.export(
+            encoder,
+            flags.directory or _run_directory(flags.run_dir) / "export",
+            formats=flags.formats,
+            images=api.open_source(data, data_dir=data_dir),
+            overwrite=flags.overwrite,
+        )
+        print(exporter.format_table(result))
+
+
+def _list_methods() -> str:
+    lines = ["usage: train.py METHOD RECIPE --run_dir=DIRECTORY [--FLAG=VALUE ...]", ""]
+    for name in list_methods():
+        module = sys.modules[find_method(name).config_class.__module__]
+        package = sys.modules[module.__package__]
+        lines.append(f"  {name:10} {_first_line(package)}")
+    return "\n".join([*lines, "", "`train.py METHOD` lists the recipes of a method."])
+
+
+def _list_recipes(package: MethodPackage) -> str:
+    name = package.name
+    lines = [
+        f"usage: train.py {name} RECIPE --run_dir=DIRECTORY [--FLAG=VALUE ...]",
+        "",
+    ]
+    lines += [f"  {r:14} {_first_line(f)}" for r, f in package.recipes.items()]
+    ending = f"`train.py {name} RECIPE --help` lists every flag with its default."
+    return "\n".join([*lines, "", ending])
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
+def _parse_config(
+    method: str, recipe: str, default: Config, words: Sequence[str]
+) -> tuple[str, Config]:
+    names = [field.name for field in dataclasses.fields(default)]
+    values = {name: getattr(default, name) for name in names}
+    # The run's directory stands among the config's flags without being one of them.
+    run_dir = ("run_dir", str, dataclasses.field(default=f"runs/{method}-{recipe}"))
+    kind = dataclasses.make_dataclass(
+        type(default).__name__, [run_dir], bases=(type(default),), frozen=True
+    )
+    kind.__doc__ = f"Trains by {method}'s recipe {recipe}. The same command resumes."
+    parsed = _parse(kind, f"train.py {method} {recipe}", words, default=kind(**values))
+    return parsed.run_dir, type(default)(**{n: getattr(parsed, n) for n in names})
+
+
+def _parse(
+    kind: type, program: str, words: Sequence[str] | None, **options: Any
+) -> Any:
+    return tyro.cli(
+        kind, prog=program, args=words, config=MARKERS, use_underscores=True, **options
+    )
+
+
+def _run_directory(run_dir: str) -> pathlib.Path:
+    path = pathlib.Path(run_dir).expanduser()
+    return path.parent if path.suffix == ".keras" else path
+
+
+def _run_data(flags: _EvalArguments | _ExportArguments) -> tuple[str, str | None]:
+    """Where the images are: what the flags say, else what the run learned from."""
+    if flags.data is not None:
+        return flags.data, flags.data_dir
+    stored = configs.read_json(_run_directory(flags.run_dir) / "config.json")
+    return stored["data"], flags.data_dir or stored["data_dir"]
+
+
+@contextlib.contextmanager
+def _friendly() -> Iterator[None]:
+    """Turns what a user can mend into one line on stderr and an exit code."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
+    logging.getLogger("selfsup_tf").setLevel(logging.INFO)
+    try:
+        yield
+    except InputError as error:
+        sys.exit(_complain(error, 2))
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted; the same command again resumes", 130))
+    except RuntimeError as error:
+        # Divergence and failed parity: the message says all there is to say.
+        if type(error).__module__.partition(".")[0] != "selfsup_tf":
+            raise
+        sys.exit(_complain(error, 1))
+
+
+def _complain(message: object, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _quiet_tensorflow() -> None:
+    """Keeps TensorFlow's notices away; its errors are raised as exceptions too."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,0 +1,86 @@
+"""The base of the augmentations: parameters are sampled first and applied second.
+
+Each image of a batch draws its own parameters, and its own "apply or not", from its
+own key (see `random`). A layer runs eagerly, in `tf.data` and in a compiled step. On
+an accelerator or under XLA give it whole batches: every branch is computed and the
+right one chosen. A batch of one image takes only the branches it needs.
+"""
+
+import zlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from selfsup_tf.data import random
+
+Params = dict[str, tf.Tensor]
+
+
+class Augmentation(keras.layers.Layer):
+    """Base of the layers: `call(images, keys)` is `apply(images, sample(keys, ...))`.
+
+    A layer declares how many `draws` it takes for an image, `draw`, which turns them
+    into parameters, and `transform`, which is pure. Whether an image is left alone is
+    decided here.
+
+    Args:
+        probability: Share of the images that are transformed.
+        salt: Sets the layer's draws apart from those of other layers given the same
+            keys. By default it follows from the class; two layers of one class in a
+            row need two salts.
+    """
+
+    draws = 0
+
+    def __init__(
+        self, *, probability: float = 1.0, salt: int | None = None, **kwargs: Any
+    ):
+        # Keys are integers and images stay float32 whatever the precision policy.
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(autocast=False, **kwargs)
+        self.probability = probability
+        self.salt = zlib.crc32(type(self).__name__.encode()) if salt is None else salt
+
+    def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
+        """Parameters of `transform`, by name, each (N, ...).
+
+        Args:
+            draws: (N, self.draws) float32, uniform in [0, 1).
+            shape: Height and width of the images, ints or (N,) integers.
+        """
+        raise NotImplementedError
+
+    def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
+        """Transforms every image (N, H, W, 3), float32 in [0, 1]."""
+        raise NotImplementedError
+
+    def sample(self, keys: tf.Tensor, shape: tuple) -> Params:
+        """What `apply` needs: the parameters, and "chosen" (N,) bool if not all are."""
+        draws = random.uniform(keys, 1 + self.draws)
+        params = self.draw(draws[:, 1:], shape)
+        if self.probability < 1:
+            params = {**params, "chosen": draws[:, 0] < self.probability}
+        return params
+
+    def apply(self, images: tf.Tensor, params: Params) -> tf.Tensor:
+        """Transforms the images that were chosen; pure."""
+        if "chosen" not in params:
+            return self.transform(images, params)
+        chosen = params["chosen"]
+        if images.shape[0] == 1:
+            return tf.cond(
+                chosen[0], lambda: self.transform(images, params), lambda: images
+            )
+        chosen = chosen[:, tf.newaxis, tf.newaxis, tf.newaxis]
+        return tf.where(chosen, self.transform(images, params), images)
+
+    def call(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        """Augments images (N, H, W, 3) float32 in [0, 1] by keys (N, 2) uint32."""
+        shape = tuple(images.shape[1:3])
+        return self.apply(images, self.sample(random.fold_in(keys, self.salt), shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"probability": self.probability, "salt": self.salt}
+        return {**super().get_config(), **own}

@@ -1,0 +1,143 @@
+"""Images of a user's tf.data.Dataset."""
+
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.config import InputError, check
+from selfsup_tf.data.arrays import as_bytes, check_images
+from selfsup_tf.data.streams import StreamSource, buffer_size
+
+_SAMPLE = 8  # first elements that are looked at when a dataset is opened
+
+
+def from_dataset(dataset: tf.data.Dataset, *, name: str = "dataset") -> StreamSource:
+    """A source over a dataset of single images.
+
+    Args:
+        dataset: Elements are an image, (image, label), or a dict with "image" and maybe
+            "label". An image is (H, W), (H, W, 1) or (H, W, 3), uint8 or floats in
+            [0, 1]; a label is an integer. Where its length is unknown, it is read once.
+        name: For logs.
+
+    Raises:
+        InputError: The elements are others, the dataset is empty or infinite, or its
+            order or images differ from pass to pass.
+    """
+    image, label = _specs(dataset)
+    total = int(dataset.cardinality())
+    check(
+        total != tf.data.INFINITE_CARDINALITY,
+        "a dataset with an end",
+        "an infinite one",
+        "Leave .repeat() out, or end it with .take(n).",
+    )
+    sample = _check_sample(dataset)
+    if total == tf.data.UNKNOWN_CARDINALITY:
+        total = int(dataset.reduce(np.int64(0), lambda count, _: count + 1))
+
+    def read(images: bool, labels: bool) -> tf.data.Dataset:
+        def pick(*element: tf.Tensor) -> dict[str, tf.Tensor]:
+            found_image, found_label = _parts(element)
+            picked = {"image": found_image} if images else {}
+            if labels:
+                picked["label"] = tf.cast(found_label, tf.int64)
+            return picked
+
+        return dataset.map(pick, num_parallel_calls=tf.data.AUTOTUNE)
+
+    height_width = tuple(image.shape[:2]) if image.shape.rank else (None, None)
+    return StreamSource(
+        name,
+        read,
+        to_rgb_bytes,
+        total=total,
+        buffer=buffer_size(float(np.mean([x.nbytes for x in sample]))),
+        labelled=label is not None,
+        image_shape=None if None in height_width else (*height_width, 3),
+    )
+
+
+def to_rgb_bytes(image: tf.Tensor) -> tf.Tensor:
+    """An image (H, W), (H, W, 1) or (H, W, 3) as uint8 (H, W, 3).
+
+    Raises:
+        tf.errors.InvalidArgumentError: A float is NaN or outside [0, 1].
+    """
+    if image.shape.rank is None:
+        image = tf.cond(
+            tf.rank(image) == 2, lambda: image[..., None], lambda: tf.identity(image)
+        )
+        image = tf.ensure_shape(image, (None, None, None))
+    if image.shape.rank == 2:
+        image = image[..., None]
+    if image.dtype != tf.uint8:
+        inside = tf.reduce_all((image >= 0) & (image <= 1))
+        message = "expected floats in [0, 1]; received values outside. Divide by 255."
+        with tf.control_dependencies([tf.debugging.Assert(inside, [message])]):
+            image = tf.cast(tf.round(tf.cast(image, tf.float32) * 255), tf.uint8)
+    if image.shape[-1] != 3:
+        image = tf.broadcast_to(image, tf.concat([tf.shape(image)[:2], [3]], 0))
+    return image
+
+
+def _parts(element: tuple) -> tuple:
+    """Image and label (or None) of an element as `Dataset.map` hands it over."""
+    if len(element) == 1 and isinstance(element[0], dict):
+        return element[0].get("image"), element[0].get("label")
+    return (*element, None)[:2] if len(element) < 3 else (None, None)
+
+
+def _specs(dataset: tf.data.Dataset) -> tuple[tf.TensorSpec, tf.TensorSpec | None]:
+    """The specs of image and label (or None), checked."""
+    spec = dataset.element_spec
+    image, label = _parts(spec if isinstance(spec, tuple) else (spec,))
+    check(
+        isinstance(image, tf.TensorSpec),
+        'elements image, (image, label), or {"image": ..., "label": ...}',
+        str(spec),
+        "Bring them into this form with .map().",
+    )
+    if image.shape.rank == 4:
+        raise InputError(
+            "single images (H, W, 3)", f"shape {image.shape}", "Use .unbatch()."
+        )
+    check(
+        image.shape.rank in (None, 2, 3)
+        and (image.shape.rank != 3 or image.shape[-1] in (None, 1, 3))
+        and (image.dtype == tf.uint8 or image.dtype.is_floating),
+        "images (H, W, 3), (H, W, 1) or (H, W), of uint8 or floats in [0, 1]",
+        f"shape {image.shape}, dtype {image.dtype.name}",
+        "Bring them into this form with .map().",
+    )
+    if label is not None:
+        check(
+            isinstance(label, tf.TensorSpec)
+            and label.dtype.is_integer
+            and label.shape.rank in (None, 0),
+            "integer labels of shape ()",
+            str(label),
+            "Bring them into this form with .map().",
+        )
+    return image, label
+
+
+def _check_sample(dataset: tf.data.Dataset) -> list[np.ndarray]:
+    """The first images, after a check that they are good and come again the same."""
+
+    def first() -> list[np.ndarray]:
+        elements = dataset.take(_SAMPLE).as_numpy_iterator()
+        parts = (e if isinstance(e, tuple) else (e,) for e in elements)
+        return [np.asarray(_parts(part)[0]) for part in parts]
+
+    sample, again = first(), first()
+    check(len(sample) > 0, "at least one image", "an empty dataset", "Give images.")
+    for image in sample:
+        as_bytes(check_images(image[None]))
+    same = all(np.array_equal(a, b) for a, b in zip(sample, again, strict=True))
+    check(
+        same,
+        "a dataset that gives the same images in the same order each time",
+        "one whose second pass differs from the first",
+        "Leave .shuffle() and random augmentation to the package.",
+    )
+    return sample

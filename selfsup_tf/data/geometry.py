@@ -1,0 +1,221 @@
+"""Where pixels go: crop boxes, resizing by matrices, rotation.
+
+A box is (y, x, height, width) in whole pixels, int32. On a batch of equal sizes a crop
+is two matrix products per image, which XLA compiles and an accelerator likes; on one
+image of any size it is a slice and `tf.image.resize`. Both give the same pixels.
+"""
+
+import math
+
+import tensorflow as tf
+
+from selfsup_tf.data import random
+
+_ATTEMPTS = 10
+CROP_DRAWS = 2 * _ATTEMPTS + 2
+
+
+def as_float(images: tf.Tensor) -> tf.Tensor:
+    """uint8 [0, 255] or float [0, 1] images as float32 in [0, 1]."""
+    if images.dtype.is_integer:
+        return tf.cast(images, tf.float32) * (1 / 255)
+    return tf.cast(images, tf.float32)
+
+
+def crop_boxes(
+    draws: tf.Tensor,
+    shape: tuple,
+    *,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+) -> tf.Tensor:
+    """A crop for each row of draws.
+
+    The first of ten draws that fits is taken; where none does, the largest centred box
+    within the bounds of the aspect.
+
+    Args:
+        draws: (N, CROP_DRAWS) float32, uniform in [0, 1).
+        shape: Height and width of the images, each an int or (N,) integers.
+        area: Bounds of the share of the image's area, drawn uniformly.
+        aspect: Bounds of width / height in pixels, drawn log-uniformly.
+
+    Returns:
+        (N, 4) int32 boxes that lie inside the images.
+
+    Reference: torchvision RandomResizedCrop, and BYOL's augmentations. (SimCLR's
+    aspect is relative to the image's own, with up to 100 attempts.)
+    """
+    count = tf.shape(draws)[:1]
+    height, width = (
+        tf.broadcast_to(tf.cast(side, tf.float32), count) for side in shape
+    )
+    share = random.between(draws[:, :_ATTEMPTS], *area)
+    ratio = tf.exp(
+        random.between(draws[:, _ATTEMPTS:-2], math.log(aspect[0]), math.log(aspect[1]))
+    )
+    pixels = share * (height * width)[:, tf.newaxis]
+    tall = tf.round(tf.sqrt(pixels / ratio))
+    wide = tf.round(tf.sqrt(pixels * ratio))
+    fits = (tall >= 1) & (wide >= 1)
+    fits &= (tall <= height[:, tf.newaxis]) & (wide <= width[:, tf.newaxis])
+    first = tf.argmax(tf.cast(fits, tf.int32), axis=-1, output_type=tf.int32)
+    found = tf.reduce_any(fits, axis=-1)
+    tall, wide = (tf.gather(sides, first, batch_dims=1) for sides in (tall, wide))
+
+    whole = width / height
+    most_wide = tf.minimum(width, tf.round(height * aspect[1]))
+    most_tall = tf.minimum(height, tf.round(width / aspect[0]))
+    tall = tf.where(found, tall, tf.where(whole < aspect[0], most_tall, height))
+    wide = tf.where(found, wide, tf.where(whole > aspect[1], most_wide, width))
+    tall, wide = tf.maximum(tall, 1.0), tf.maximum(wide, 1.0)
+
+    top = tf.floor(draws[:, -2] * (height - tall + 1))
+    left = tf.floor(draws[:, -1] * (width - wide + 1))
+    top = tf.where(found, top, tf.floor((height - tall) / 2))
+    left = tf.where(found, left, tf.floor((width - wide) / 2))
+    return tf.cast(tf.stack([top, left, tall, wide], axis=-1), tf.int32)
+
+
+def crop_and_resize(
+    images: tf.Tensor,
+    boxes: tf.Tensor,
+    *,
+    size: int,
+    method: str,
+    antialias: bool,
+) -> tf.Tensor:
+    """Crops and resizes a batch; each image has its own box.
+
+    Args:
+        images: (N, H, W, 3) float32.
+        boxes: (N, 4) int32.
+        size: Height and width of the result.
+        method: "bilinear" or "bicubic".
+        antialias: Whether an image that shrinks is low-pass filtered.
+
+    Returns:
+        (N, size, size, 3) float32, equal to `tf.image.resize` of the slices. Bicubic
+        interpolation may overshoot the range of the images.
+    """
+    height, width = images.shape[1:3]
+    options = {"target": size, "method": method, "antialias": antialias}
+    rows = _resize_matrix(boxes[:, 0], boxes[:, 2], source=height, **options)
+    columns = _resize_matrix(boxes[:, 1], boxes[:, 3], source=width, **options)
+    return multiply_rows_and_columns(images, rows, columns)
+
+
+def crop_and_resize_one(
+    image: tf.Tensor, box: tf.Tensor, *, size: int, method: str, antialias: bool
+) -> tf.Tensor:
+    """`crop_and_resize` of one image (H, W, 3) of any size, uint8 or float32.
+
+    Returns:
+        (size, size, 3) float32; of uint8 images scaled to [0, 1].
+    """
+    top, left, height, width = tf.unstack(box)
+    crop = image[top : top + height, left : left + width]
+    crop = tf.image.resize(crop, (size, size), method, antialias=antialias)
+    scale = 1 / 255 if image.dtype.is_integer else 1.0
+    return tf.ensure_shape(crop * scale, (size, size, 3))
+
+
+def multiply_rows_and_columns(
+    images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor
+) -> tf.Tensor:
+    """Applies a matrix to the rows and another to the columns of each image.
+
+    Args:
+        images: (N, H, W, 3) float32.
+        rows: (N, S, H) float32.
+        columns: (N, T, W) float32.
+
+    Returns:
+        (N, S, T, 3) float32.
+    """
+    height, width = images.shape[1:3]
+    tall, wide = rows.shape[1], columns.shape[1]
+    images = rows @ tf.reshape(images, (-1, height, width * 3))
+    images = tf.reshape(images, (-1, tall, width, 3))
+    images = tf.transpose(images, (0, 2, 1, 3))
+    images = columns @ tf.reshape(images, (-1, width, tall * 3))
+    images = tf.reshape(images, (-1, wide, tall, 3))
+    return tf.transpose(images, (0, 2, 1, 3))
+
+
+def _resize_matrix(
+    start: tf.Tensor,
+    length: tf.Tensor,
+    *,
+    source: int,
+    target: int,
+    method: str,
+    antialias: bool,
+) -> tf.Tensor:
+    """(N, target, source) weights that resize `length` pixels from `start` on."""
+    length = tf.cast(length, tf.float32)[:, tf.newaxis]
+    scale = length / target
+    # Where the centre of a target pixel lies, in pixels of the crop.
+    centre = (tf.range(target, dtype=tf.float32) + 0.5) * scale - 0.5
+    if method == "bicubic" and not antialias:
+        # TensorFlow's kernel looks its weights up in a table of 1024 offsets.
+        below = tf.floor(centre)
+        centre = below + tf.round((centre - below) * 1024) / 1024
+    pixel = tf.range(source, dtype=tf.float32) - tf.cast(start, tf.float32)[:, None]
+    distance = tf.abs(pixel[:, tf.newaxis, :] - centre[:, :, tf.newaxis])
+    if antialias:
+        distance /= tf.maximum(scale, 1.0)[:, :, tf.newaxis]
+    weights = _cubic(distance) if method == "bicubic" else _triangle(distance)
+    inside = (pixel >= 0) & (pixel < length)
+    weights = tf.where(inside[:, tf.newaxis, :], weights, 0.0)
+    return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
+
+
+def _triangle(distance: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(1 - distance, 0.0)
+
+
+def _cubic(distance: tf.Tensor) -> tf.Tensor:
+    """Keys's cubic convolution kernel with a = -0.5."""
+    near = ((1.5 * distance - 2.5) * distance) * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return tf.where(distance < 1, near, tf.where(distance < 2, far, 0.0))
+
+
+def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
+    """Rotates each image counter-clockwise about its centre, bilinearly.
+
+    What enters from outside is the image mirrored at its edge: black corners would
+    tell the network the angle.
+
+    Args:
+        images: (N, H, W, 3) float32.
+        degrees: (N,) float32.
+    """
+    height, width = images.shape[1:3]
+    angle = (degrees * (math.pi / 180))[:, tf.newaxis, tf.newaxis]
+    y = tf.range(height, dtype=tf.float32)[:, tf.newaxis] - (height - 1) / 2
+    x = tf.range(width, dtype=tf.float32)[tf.newaxis, :] - (width - 1) / 2
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    from_y = cos * y + sin * x + (height - 1) / 2
+    from_x = cos * x - sin * y + (width - 1) / 2
+    top, left = tf.floor(from_y), tf.floor(from_x)
+    down, right = (from_y - top)[..., tf.newaxis], (from_x - left)[..., tf.newaxis]
+    pixels = tf.reshape(images, (-1, height * width, 3))
+
+    def corner(y, x):
+        at = _mirror(y, height) * width + _mirror(x, width)
+        at = tf.reshape(at, (-1, height * width))
+        found = tf.gather(pixels, at, batch_dims=1)
+        return tf.reshape(found, (-1, height, width, 3))
+
+    above = corner(top, left) * (1 - right) + corner(top, left + 1) * right
+    below = corner(top + 1, left) * (1 - right) + corner(top + 1, left + 1) * right
+    return above * (1 - down) + below * down
+
+
+def _mirror(position: tf.Tensor, length: int) -> tf.Tensor:
+    """Whole positions folded into [0, length): -1 is 0 and length is length - 1."""
+    position = position - 2 * length * tf.floor(position / (2 * length))
+    position = tf.minimum(position, 2 * length - 1 - position)
+    return tf.cast(tf.clip_by_value(position, 0.0, length - 1.0), tf.int32)

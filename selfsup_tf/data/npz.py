@@ -1,0 +1,67 @@
+"""Images in .npz files."""
+
+import pathlib
+import zipfile
+
+import numpy as np
+
+from selfsup_tf.config import InputError, check, nearest
+from selfsup_tf.data.arrays import ArraySource, from_arrays
+
+_NPZ_KEYS = (("x_{}", "y_{}"), ("images", "labels"), ("x", "y"))
+
+
+def open_npz(path: pathlib.Path, split: str = "train") -> ArraySource:
+    """A source over a split of an .npz file.
+
+    Args:
+        path: With x_train and x_test (y_train, y_test), or images (labels), or x (y).
+        split: "train" or "test".
+
+    Raises:
+        InputError: The file can't be read, or has no such arrays or split.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            keys = set(archive.files)
+            splits = npz_splits(keys)
+            found = ", ".join(sorted(keys)) or "none"
+            check(
+                len(splits) > 0,
+                f"arrays x_train (and y_train, ...), images or x in {path}",
+                f"the keys {found}",
+                "Save them with np.savez(path, x_train=..., y_train=...).",
+            )
+            check(
+                split in splits,
+                f"a split of {path}",
+                repr(split),
+                nearest(split, splits),
+            )
+            images, labels = splits[split]
+            every = [archive[y] for _, y in splits.values() if y in keys]
+            counts = [int(y.max(initial=-1)) + 1 for y in every if y.dtype.kind in "iu"]
+            return from_arrays(
+                archive[images],
+                archive[labels] if labels in keys else None,
+                name=f"{path.stem}:{split}",
+                num_classes=max(counts, default=0),
+            )
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} to be a file of np.savez, without pickled objects",
+            str(error),
+            "Write it again with np.savez.",
+        ) from error
+
+
+def npz_splits(keys: set[str]) -> dict[str, tuple[str, str]]:
+    """The splits among these keys: their names, with the keys of images and labels."""
+    splits = {}
+    for split in ("train", "test"):
+        for x, y in _NPZ_KEYS if split == "train" else _NPZ_KEYS[:1]:
+            if x.format(split) in keys and split not in splits:
+                splits[split] = (x.format(split), y.format(split))
+    return splits

@@ -1,0 +1,98 @@
+"""A picture of what the network is going to see."""
+
+import pathlib
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf import config as config_lib
+from selfsup_tf.data import random, views
+from selfsup_tf.data.source import Source
+
+_EPOCHS = 3  # draws of each view that are shown
+_INCHES = 1.15  # side of an image on paper
+
+
+def preview_views(
+    images: Any,
+    config: config_lib.Config,
+    path: str | pathlib.Path | None = None,
+    *,
+    seed: int = 0,
+    count: int = 8,
+) -> matplotlib.figure.Figure:
+    """Draws images beside the views that training would make of them.
+
+    Each row is an image; view 1 and view 2 of the first three epochs follow.
+
+    Args:
+        images: uint8 or float [0, 1] arrays (N, H, W, 3), a sequence of arrays (H, W,
+            3) of any size, or a Source.
+        config: Its image_size, view_1 and view_2 are used.
+        path: Where to write the picture (.png, .pdf, ...), if anywhere.
+        seed: What the views are drawn from.
+        count: How many images are shown, from the first on.
+
+    Returns:
+        The figure, for a notebook to show.
+
+    Raises:
+        InputError: There is no image, or an image has another shape.
+    """
+    originals = _first(images, count)
+    pair = [
+        views.make_view(view, config.image_size)
+        for view in (config.view_1, config.view_2)
+    ]
+    titles = ["image", *["view 1", "view 2"] * _EPOCHS]
+    rows, columns = len(originals), len(titles)
+    figure = matplotlib.figure.Figure(
+        figsize=(columns * _INCHES, rows * _INCHES + 0.5), layout="constrained"
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for index, (original, row) in enumerate(zip(originals, axes, strict=True)):
+        pictures = [original.numpy()]
+        for epoch in range(_EPOCHS):
+            for number, view in enumerate(pair):
+                keys = random.image_keys(seed, epoch, tf.constant([index]), number)
+                crop = view.crop_one(original, keys[0])
+                pictures.append(view.finish(crop[tf.newaxis], keys)[0].numpy())
+        for place, picture in zip(row, pictures, strict=True):
+            place.imshow(picture, interpolation="nearest")
+            place.set_axis_off()
+    for place, title in zip(axes[0], titles, strict=True):
+        place.set_title(title, fontsize=9, color="#333333")
+    size = config.image_size
+    figure.suptitle(
+        f"{rows} images and their views of {size} x {size} pixels, "
+        f"over {_EPOCHS} epochs",
+        fontsize=10,
+    )
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _first(images: Any, count: int) -> list[tf.Tensor]:
+    """The first images, each a tensor (H, W, 3)."""
+    if isinstance(images, Source):
+        elements = images.ordered(labels=False).take(count)
+        return [element["image"] for element in elements]
+    originals = [np.asarray(image) for image in images[:count]]
+    config_lib.check(
+        len(originals) > 0, "at least one image", "none", "Give images that exist."
+    )
+    for image in originals:
+        config_lib.check(
+            image.ndim == 3 and image.shape[-1] == 3,
+            "images of shape (H, W, 3)",
+            f"shape {image.shape}",
+            "For a single image, give x[None]; for grey ones, repeat the channel.",
+        )
+    return [
+        tf.constant(image if image.dtype == np.uint8 else image.astype(np.float32))
+        for image in originals
+    ]

@@ -1,0 +1,152 @@
+"""What every source of images has in common."""
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.config import check
+
+_SPLIT_EPOCH = -1  # epochs count from 0, so a split shares its order with none of them
+
+
+class Source(abc.ABC):
+    """Images that can be read in order, in a shuffled order, and in parts.
+
+    An element of its datasets is
+    `{"image": uint8 (H, W, 3), "label": int64 (), "index": int64 ()}`; "label" is there
+    only where the source is labelled and labels are asked for. The index is the
+    position of an element in the whole source, and stays with it in a part of it.
+
+    Attributes:
+        name: For logs, such as "cifar10:train".
+        indices: int64 (size,), rising: the indices of the elements.
+        labelled: Whether elements have labels; costs nothing to ask.
+        class_names: The names of labels 0, 1, ...; None where there are no labels.
+        image_shape: (H, W, 3) where all images have one size, else None.
+        skipped: The unusable files, each as "path: reason".
+    """
+
+    name: str
+    indices: np.ndarray
+    labelled: bool
+    image_shape: tuple[int, int, int] | None
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return len(self.indices)
+
+    @property
+    @abc.abstractmethod
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, or None. May take a pass over a streamed source."""
+
+    @property
+    @abc.abstractmethod
+    def labels(self) -> np.ndarray | None:
+        """Labels, int64 (size,), in the order of the indices; None where unlabelled.
+
+        May take a pass over a streamed source, once.
+        """
+
+    @abc.abstractmethod
+    def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
+        """Each element once, in the order of the indices.
+
+        Args:
+            labels: Whether the labels are read.
+        """
+
+    @abc.abstractmethod
+    def shuffled(
+        self, *, seed: int, epoch: int, start: int = 0, labels: bool = True
+    ) -> tf.data.Dataset:
+        """Each element once, in an order that is a pure function of (seed, epoch).
+
+        Args:
+            seed: Of the run.
+            epoch: Counts from 0.
+            start: How many elements at the beginning are left out, when a run resumes.
+            labels: Whether the labels are read.
+        """
+
+    @abc.abstractmethod
+    def select(self, indices: np.ndarray, name: str) -> "Source":
+        """The part of this source with these indices, under a name of its own.
+
+        Args:
+            indices: int64 (M,), rising, all among the source's own.
+            name: For logs.
+        """
+
+    def split(self, held_out: int, *, seed: int = 0) -> tuple["Source", "Source"]:
+        """The source without `held_out` random images, and those images.
+
+        Args:
+            held_out: How many; below the source's size.
+            seed: Chooses which.
+
+        Raises:
+            InputError: As many images are held out as there are, or more.
+        """
+        check(
+            0 <= held_out < self.size,
+            f"fewer images held out than the {self.size} of {self.name}",
+            held_out,
+            "Lower --held_out, so that images remain to learn from.",
+        )
+        order = permutation(self.size, seed)
+        rest = self.select(np.sort(self.indices[order[held_out:]]), f"{self.name}:rest")
+        part = self.select(
+            np.sort(self.indices[order[:held_out]]), f"{self.name}:held_out"
+        )
+        return rest, part
+
+
+def permutation(size: int, seed: int) -> np.ndarray:
+    """The numbers 0 to size - 1, int64 (size,), in an order that follows from seed."""
+    if not size:
+        return np.zeros(0, np.int64)
+    positions = tf.range(size, dtype=tf.int64)
+    return _shuffle(positions, size, (seed, _SPLIT_EPOCH)).numpy()
+
+
+def _shuffle(positions: tf.Tensor, size: int, key: tuple[int, int]) -> tf.Tensor:
+    """Where the elements at these positions, int64 (B,), lie before the shuffle."""
+    key = tf.constant([key[0] % 2**63, key[1]], tf.int64)
+    size = tf.constant(size, tf.int64)
+    return tf.random.experimental.index_shuffle(positions, key, size - 1)
+
+
+def index_blocks(
+    indices: np.ndarray,
+    *,
+    block: int = 256,
+    key: tuple[int, int] | None = None,
+    start: int = 0,
+) -> tf.data.Dataset:
+    """The indices in blocks, int64 (B,), for sources with random access.
+
+    Args:
+        indices: int64 (size,).
+        block: B; more than one, since ops cost more than what they do for an index.
+        key: (seed, epoch) of the order; None for the order given.
+        start: How many are left out at the beginning, at no cost.
+    """
+    size = len(indices)
+    with tf.device("/CPU:0"):
+        table = tf.constant(indices, tf.int64)
+
+    def look_up(positions: tf.Tensor) -> tf.Tensor:
+        if key is not None:
+            positions = _shuffle(positions, size, key)
+        return tf.gather(table, positions)
+
+    return tf.data.Dataset.range(min(start, size), size).batch(block).map(look_up)
+
+
+def counted(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
+    """The dataset, with its length known to those who ask."""
+    return dataset.apply(tf.data.experimental.assert_cardinality(max(0, size)))

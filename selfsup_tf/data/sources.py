@@ -1,0 +1,214 @@
+"""From what a user names or holds to a source of images."""
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.config import InputError, check
+from selfsup_tf.data import shapes
+from selfsup_tf.data import tfds as tfds_data
+from selfsup_tf.data.arrays import ArraySource, from_arrays
+from selfsup_tf.data.datasets import from_dataset
+from selfsup_tf.data.folders import folder_splits, open_folder
+from selfsup_tf.data.npz import npz_splits, open_npz
+from selfsup_tf.data.source import Source, permutation
+
+__all__ = ["Source", "open_evaluation", "open_source"]
+
+_TEST_SHARE = 0.2  # of the data, where nobody has set a test split apart
+_SPLIT_SEED = 0  # one split for everybody, so that results can be compared
+
+
+def open_source(
+    data: Any, *, data_dir: str | os.PathLike | None = None, split: str = "train"
+) -> Source:
+    """Opens images, and refuses what can't be used.
+
+    Args:
+        data: A folder, an .npz file, "shapes" or a TFDS name; or images (N, H, W, 3),
+            (N, H, W, 1) or (N, H, W) as uint8 or as floats in [0, 1]; or a tuple
+            (images, labels); or a tf.data.Dataset of images, (image, label) or dicts;
+            or a Source, returned as it is. A path that exists wins over a name.
+        data_dir: Where TFDS keeps its data.
+        split: Which part of the data.
+
+    Raises:
+        InputError: The data can't be found or used, or have no such split.
+    """
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return _open_named(data, _folder_or_none(data_dir), split)
+    check(
+        split == "train",
+        "the split train, which is all that arrays and datasets have",
+        repr(split),
+        "Leave the split out, or give the images of that split.",
+    )
+    if isinstance(data, tf.data.Dataset):
+        return from_dataset(data)
+    if isinstance(data, tuple):
+        check(
+            len(data) == 2,
+            "a tuple (images, labels)",
+            f"a tuple of {len(data)}",
+            "Give images alone, or with their labels.",
+        )
+        return from_arrays(data[0], data[1])
+    if isinstance(data, np.ndarray | tf.Tensor | list):
+        return from_arrays(data)
+    raise InputError(
+        "a name, a path, an array, (images, labels), a tf.data.Dataset or a Source",
+        f"an object of type {type(data).__name__}",
+        "Turn it into one of these.",
+    )
+
+
+def open_evaluation(
+    data: Any, *, data_dir: str | os.PathLike | None = None
+) -> tuple[Source, Source]:
+    """Labelled images to fit on and labelled images to be judged on.
+
+    These are the data's splits train and test (or val, or validation). Where there is
+    no such pair, the data are parted into 80 and 20 %, class by class, always the same.
+
+    Args:
+        data: As for `open_source`.
+        data_dir: Where TFDS keeps its data.
+
+    Raises:
+        InputError: There are no labels, or the two parts have different classes.
+    """
+    pair = _open_pair(data, _folder_or_none(data_dir))
+    for source in pair:
+        _check_labelled(source)
+    if len(pair) == 1:
+        return _part_by_class(pair[0])
+    train, test = pair
+    check(
+        train.class_names == test.class_names,
+        f"the same classes in {train.name} and {test.name}",
+        f"{_difference(train, test)}",
+        "Give both parts the same class folders.",
+    )
+    return train, test
+
+
+def _open_named(name: str | os.PathLike, data_dir: str | None, split: str) -> Source:
+    path = pathlib.Path(name).expanduser()
+    name = os.fspath(name)
+    if path.is_dir():
+        return open_folder(path, split)
+    if path.exists():
+        check(
+            path.suffix.lower() == ".npz",
+            "a folder of images or an .npz file",
+            f"the file {path}",
+            "Name the folder that holds the images.",
+        )
+        return open_npz(path, split)
+    if name == "shapes":
+        images, labels = shapes.make_shapes(split)
+        return ArraySource(
+            f"shapes:{split}", images, labels=labels, class_names=shapes.CLASS_NAMES
+        )
+    _check_tfds_name(name, path, data_dir)
+    return tfds_data.open_tfds(name, split=split, data_dir=data_dir)
+
+
+def _check_tfds_name(name: str, path: pathlib.Path, data_dir: str | None) -> None:
+    """Raises InputError where a name that is no path is no TFDS name either."""
+    starts_as_path = name.startswith(("/", "~", ".")) or path.suffix or not name.strip()
+    if not starts_as_path and tfds_data.is_known(name, data_dir):
+        return
+    if starts_as_path or os.sep in name:
+        raise InputError(
+            "a folder of images or an .npz file",
+            f"{name!r} (folder not found)",
+            f"Look for a slip in the path {path.absolute()}.",
+        )
+    raise InputError(
+        "a folder, an .npz file, shapes, or a name of tensorflow-datasets",
+        repr(name),
+        tfds_data.suggestion(name),
+    )
+
+
+def _open_pair(data: Any, data_dir: str | None) -> tuple[Source, ...]:
+    """The splits train and test of the data, or a single source."""
+    if not isinstance(data, str | os.PathLike):
+        return (open_source(data),)
+    path = pathlib.Path(data).expanduser()
+    if path.is_dir():
+        splits = folder_splits(path)[:2]
+        return tuple(open_folder(path, split) for split in splits)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return tuple(open_npz(path, split) for split in _npz_pair(path))
+    if not path.exists() and data == "shapes":
+        splits = shapes.SPLIT_SIZES
+        return tuple(open_source("shapes", split=split) for split in splits)
+    if not path.exists():
+        _check_tfds_name(os.fspath(data), path, data_dir)
+        pair = tfds_data.open_tfds_evaluation(os.fspath(data), data_dir=data_dir)
+        if pair is not None:
+            return pair
+    return (open_source(data, data_dir=data_dir),)
+
+
+def _npz_pair(path: pathlib.Path) -> tuple[str, ...]:
+    """Its splits; without any, the one whose opening tells what is wrong."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            splits = tuple(npz_splits(set(archive.files)))
+    except Exception:  # whatever it is, open_npz finds it again and explains it
+        return ("train",)
+    return splits if "train" in splits else ("train",)
+
+
+def _check_labelled(source: Source) -> None:
+    check(
+        source.labelled and bool((source.labels >= 0).all()),
+        f"labels in {source.name}, since an evaluation compares with them",
+        "images without labels" if not source.labelled else "labels below 0",
+        "Give (images, labels), or a folder with a sub-folder for each class.",
+    )
+
+
+def _difference(train: Source, test: Source) -> str:
+    ours, theirs = train.class_names, test.class_names
+    only = [f"{name} only in {train.name}" for name in ours if name not in theirs]
+    only += [f"{name} only in {test.name}" for name in theirs if name not in ours]
+    return ", ".join(only[:5]) or "the same names in another order"
+
+
+def _part_by_class(source: Source) -> tuple[Source, Source]:
+    """80 % and 20 % of every class; of a class with one image, that stays in the first.
+
+    Raises:
+        InputError: No class has two images.
+    """
+    labels, held_out = source.labels, []
+    for label in np.unique(labels):
+        members = source.indices[labels == label]
+        members = members[permutation(len(members), _SPLIT_SEED)]
+        count = round(_TEST_SHARE * len(members)) or min(1, len(members) - 1)
+        held_out.append(members[:count])
+    test = np.sort(np.concatenate(held_out))
+    check(
+        len(test) > 0,
+        f"two images or more of a class in {source.name}",
+        f"{source.size} images of as many classes",
+        "Give more images.",
+    )
+    train = np.setdiff1d(source.indices, test)
+    return (
+        source.select(train, f"{source.name}:80%"),
+        source.select(test, f"{source.name}:20%"),
+    )
+
+
+def _folder_or_none(data_dir: str | os.PathLike | None) -> str | None:
+    return None if data_dir is None else str(pathlib.Path(data_dir).expanduser())

@@ -1,0 +1,141 @@
+"""Images that come one after the other, without random access."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.data.source import Source, counted
+
+BUFFER_BYTES = 2**29  # of undecoded images, out of which a shuffle draws
+_LEAST_BUFFER = 1024  # images: fewer would hardly be shuffled
+
+Read = Callable[[bool, bool], tf.data.Dataset]
+Decode = Callable[[tf.Tensor], tf.Tensor]
+
+
+class StreamSource(Source):
+    """Images from a dataset that always comes in one order.
+
+    A shuffle draws from a buffer over the images before they are decoded, so images
+    that are far apart in the stream stay roughly in its order.
+
+    Args:
+        name: For logs.
+        read: From whether images and whether labels are wanted to a dataset of
+            {"image": undecoded, "label": int64 ()} with only these keys.
+        decode: From an undecoded image to uint8 (H, W, 3).
+        total: Number of elements that `read` gives.
+        buffer: Elements in the buffer of a shuffle.
+        labelled: Whether `read` can give labels.
+        class_names: Of the labels; None where they follow from the labels or there
+            are none.
+        image_shape: (H, W, 3) where all images have one size, else None.
+        indices: int64 (size,), rising: the elements of this part; None for all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        read: Read,
+        decode: Decode,
+        *,
+        total: int,
+        buffer: int,
+        labelled: bool,
+        class_names: tuple[str, ...] | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+        indices: np.ndarray | None = None,
+    ):
+        self._read = read
+        self._decode = decode
+        self._total = total
+        self._buffer = buffer
+        self._class_names = class_names
+        self._all_labels: list[np.ndarray] = []  # shared with the parts, once read
+        self.name = name
+        self.indices = np.arange(total) if indices is None else indices
+        self.labelled = labelled
+        self.image_shape = image_shape
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, or None. Numbers are named after a pass."""
+        if self._class_names is None and self.labelled:
+            count = int(self._labels_of_all().max()) + 1
+            self._class_names = tuple(map(str, range(max(0, count))))
+        return self._class_names
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels, int64 (size,), or None. The first use takes a pass."""
+        return self._labels_of_all()[self.indices] if self.labelled else None
+
+    def _labels_of_all(self) -> np.ndarray:
+        if not self._all_labels:
+            batches = self._read(False, True).batch(1024).as_numpy_iterator()
+            labels = np.concatenate([batch["label"] for batch in batches])
+            self._all_labels.append(labels.astype(np.int64))
+        return self._all_labels[0]
+
+    def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
+        """See `Source.ordered`."""
+        return self._decoded(self._undecoded(labels), self.size)
+
+    def shuffled(
+        self, *, seed: int, epoch: int, start: int = 0, labels: bool = True
+    ) -> tf.data.Dataset:
+        """See `Source.shuffled`. The `start` first elements are read, not decoded."""
+        undecoded = self._undecoded(labels)
+        key = int(np.random.SeedSequence([seed % 2**63, epoch]).generate_state(1)[0])
+
+        def shuffle(_: tf.Tensor) -> tf.data.Dataset:
+            # Within this graph, so that tf.random.set_seed outside has no say.
+            tf.random.set_seed(0)
+            return undecoded.shuffle(
+                self._buffer, seed=key, reshuffle_each_iteration=False
+            )
+
+        shuffled = tf.data.Dataset.from_tensors(0).flat_map(shuffle)
+        return self._decoded(shuffled.skip(start), self.size - start)
+
+    def select(self, indices: np.ndarray, name: str) -> "StreamSource":
+        """See `Source.select`. The others are read but not decoded."""
+        part = StreamSource(
+            name,
+            self._read,
+            self._decode,
+            total=self._total,
+            buffer=self._buffer,
+            labelled=self.labelled,
+            class_names=self._class_names,
+            image_shape=self.image_shape,
+            indices=indices,
+        )
+        part._all_labels = self._all_labels
+        return part
+
+    def _undecoded(self, labels: bool) -> tf.data.Dataset:
+        elements = self._read(True, labels and self.labelled).enumerate()
+        elements = elements.map(lambda index, element: {**element, "index": index})
+        if self.size == self._total:
+            return elements
+        chosen = np.zeros(self._total, bool)
+        chosen[self.indices] = True
+        with tf.device("/CPU:0"):
+            chosen = tf.constant(chosen)
+        return elements.filter(lambda element: tf.gather(chosen, element["index"]))
+
+    def _decoded(self, undecoded: tf.data.Dataset, size: int) -> tf.data.Dataset:
+        def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            image = self._decode(element["image"])
+            image = tf.ensure_shape(image, self.image_shape or (None, None, 3))
+            return {**element, "image": image}
+
+        elements = undecoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        return counted(elements, size)
+
+
+def buffer_size(image_bytes: float) -> int:
+    """Images in a shuffle's buffer, when one takes about so many bytes undecoded."""
+    return max(_LEAST_BUFFER, int(BUFFER_BYTES / max(1.0, image_bytes)))

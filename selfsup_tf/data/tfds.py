@@ -1,0 +1,185 @@
+"""Images of tensorflow-datasets, which is imported only when one is named."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.config import InputError, check, nearest
+from selfsup_tf.data.arrays import ArraySource
+from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.source import Source
+from selfsup_tf.data.streams import StreamSource, buffer_size
+
+_MEMORY_BYTES = 2**31  # decoded images of one size up to here are kept in memory
+_TEST_SPLITS = ("test", "validation")
+
+
+def builder_names() -> list[str]:
+    """The names of the data that tensorflow-datasets can prepare."""
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
+
+
+def is_known(name: str, data_dir: str | None) -> bool:
+    """Whether TFDS knows this name, or data of this name lie in `data_dir`."""
+    import tensorflow_datasets as tfds
+
+    try:
+        tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError:
+        return False
+    except (ValueError, OSError):
+        # A known name with an unknown config or version: opening it tells which exist.
+        return name.split("/")[0].split(":")[0] in builder_names()
+    return True
+
+
+def open_tfds(
+    name: str, *, split: str = "train", data_dir: str | None = None
+) -> Source:
+    """A split of TFDS data, downloaded and prepared if it is not.
+
+    Args:
+        name: Such as "cifar10", "name/config" or "namespace/name".
+        split: In the language of TFDS, such as "train[:10%]".
+        data_dir: Where TFDS keeps its data; None for its default.
+
+    Raises:
+        InputError: The data can't be prepared, have no such split, or not one image.
+    """
+    builder = _prepared_builder(name, data_dir)
+    splits = ", ".join(builder.info.splits)
+    try:
+        info = builder.info.splits[split]
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"a split of {name}", repr(split), f"Choose one of: {splits}"
+        ) from error
+    size = info.num_examples
+    check(size > 0, f"images in split {split} of {name}", "none", f"Try: {splits}")
+    image_key, label_key, class_names = _keys(name, builder.info.features)
+
+    def read(images: bool, labels: bool) -> tf.data.Dataset:
+        return _read(builder, split, image_key, label_key if labels else None, images)
+
+    shape = builder.info.features[image_key].shape
+    image_shape = None if None in shape[:2] else (*shape[:2], 3)
+    total = sum(s.num_examples for s in builder.info.splits.values())
+    stream = StreamSource(
+        f"{name}:{split}",
+        read,
+        decode_image,
+        total=size,
+        buffer=buffer_size(builder.info.dataset_size / max(1, total)),
+        labelled=label_key is not None,
+        class_names=class_names,
+        image_shape=image_shape,
+    )
+    if image_shape is not None and size * int(np.prod(image_shape)) <= _MEMORY_BYTES:
+        return _in_memory(stream)
+    return stream
+
+
+def _prepared_builder(name: str, data_dir: str | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+        if not builder.is_prepared():
+            builder.download_and_prepare()
+    except Exception as error:  # each builder fails in ways of its own
+        where = data_dir or "the default folder of TFDS"
+        raise InputError(
+            f"the TFDS data {name} in {where}, or a network to download them from",
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            "Prepare them where there is a network, and name the folder by --data_dir.",
+        ) from error
+    return builder
+
+
+def _keys(name: str, features: Any) -> tuple[str, str | None, tuple[str, ...] | None]:
+    """The keys of image and label (or None), and the names of the classes (or None)."""
+    import tensorflow_datasets as tfds
+
+    def of_type(kind: type) -> list[str]:
+        return [key for key, value in features.items() if type(value) is kind]
+
+    images = of_type(tfds.features.Image)
+    if "image" in images:
+        images = ["image"]
+    check(
+        len(images) == 1,
+        f"one image in each element of {name}",
+        f"the images {images} among the features {list(features)}",
+        "Choose other data, or give a tf.data.Dataset of the images you mean.",
+    )
+    labels = of_type(tfds.features.ClassLabel)
+    if "label" in labels:
+        labels = ["label"]
+    if len(labels) != 1:
+        return images[0], None, None
+    return images[0], labels[0], tuple(features[labels[0]].names)
+
+
+def _read(
+    builder: Any, split: str, image_key: str, label_key: str | None, images: bool
+) -> tf.data.Dataset:
+    """Encoded images (if wanted) and labels (if there is a key), in a fixed order."""
+    import tensorflow_datasets as tfds
+
+    wanted = {image_key: True} if images else {}
+    if label_key is not None:
+        wanted[label_key] = True
+    skip = {image_key: tfds.decode.SkipDecoding()} if images else None
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(wanted, decoders=skip),
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+
+    def rename(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        renamed = {"image": element[image_key]} if images else {}
+        if label_key is not None:
+            renamed["label"] = tf.cast(element[label_key], tf.int64)
+        return renamed
+
+    return dataset.map(rename)
+
+
+def _in_memory(stream: StreamSource) -> ArraySource:
+    """The same source with all of its images decoded."""
+    images = np.empty((stream.size, *stream.image_shape), np.uint8)
+    labels = np.empty(stream.size, np.int64) if stream.labelled else None
+    for batch in stream.ordered().batch(256).as_numpy_iterator():
+        images[batch["index"]] = batch["image"]
+        if labels is not None:
+            labels[batch["index"]] = batch["label"]
+    return ArraySource(
+        stream.name, images, labels=labels, class_names=stream.class_names
+    )
+
+
+def open_tfds_evaluation(
+    name: str, *, data_dir: str | None = None
+) -> tuple[Source, Source] | None:
+    """Its train and test splits, or None where it has no such pair."""
+    splits = _prepared_builder(name, data_dir).info.splits
+    tests = [split for split in _TEST_SPLITS if split in splits]
+    if "train" not in splits or not tests:
+        return None
+    return (
+        open_tfds(name, split="train", data_dir=data_dir),
+        open_tfds(name, split=tests[0], data_dir=data_dir),
+    )
+
+
+def suggestion(name: str) -> str:
+    """A sentence that names what was meant, of the names that can be given."""
+    names = ["shapes", *builder_names()]
+    sentence = nearest(name, names)
+    if sentence.startswith("Choose"):  # among hundreds
+        return "Name a folder, an .npz file, shapes, or data of tensorflow-datasets."
+    return sentence

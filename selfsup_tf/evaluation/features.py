@@ -1,0 +1,177 @@
+"""What an encoder makes of a data set, and which encoder it is.
+
+Legend: N images, S height and width of the encoder's input, D length of the
+representation h.
+"""
+
+import dataclasses
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.config import check
+from selfsup_tf.data import pipeline
+from selfsup_tf.data.sources import open_source
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """The representations of a data set, each example once, in the source's order.
+
+    Attributes:
+        features: h, (N, D) float32, all finite.
+        labels: (N,) int64, or None where the source is unlabelled.
+        indices: (N,) int64, the number of each image in its source.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray | None
+    indices: np.ndarray
+
+
+def image_size(encoder: keras.Model) -> int:
+    """S of an encoder that takes (N, S, S, 3).
+
+    Raises:
+        InputError: Its input is something else.
+    """
+    shape = encoder.input_shape
+    check(
+        isinstance(shape, tuple)
+        and len(shape) == 4
+        and shape[1] is not None
+        and shape[1] == shape[2]
+        and shape[3] == 3,
+        "an encoder whose input is (N, S, S, 3) with a fixed S",
+        shape,
+        "Build the encoder with keras.Input((S, S, 3)).",
+    )
+    return shape[1]
+
+
+def compile_encoder(encoder: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The encoder in inference mode as one compiled function.
+
+    Returns:
+        A function of images, (N, S, S, 3) float32 in [0, 1], to h, (N, D) float32.
+    """
+    size = image_size(encoder)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, "images")]
+    )
+    def encode(images):
+        return tf.cast(encoder(images, training=False), tf.float32)
+
+    return encode
+
+
+def extract_features(
+    encoder: keras.Model,
+    source: Any,
+    *,
+    batch_size: int = 256,
+    encode: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> Features:
+    """The representations of every image of `source`, each exactly once.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
+        source: A Source, or arrays as `open_source` takes them.
+        batch_size: Images in a call of the encoder; the last call is padded and its
+            padding dropped.
+        encode: `compile_encoder(encoder)`, where the same encoder is called again and
+            again and shall be traced once. It follows the encoder's weights.
+
+    Raises:
+        InputError: A representation is NaN or infinite, or there are no images.
+    """
+    source = open_source(source)
+    encode = encode or compile_encoder(encoder)
+    features, labels, indices = [], [], []
+    batches = pipeline.evaluation_dataset(
+        source, size=image_size(encoder), batch_size=batch_size
+    )
+    for batch in batches:
+        valid = batch["valid"].numpy()
+        h = encode(batch["image"]).numpy()[valid]
+        check(
+            bool(np.isfinite(h).all()),
+            f"finite representations of {source.name}",
+            "NaN or infinity",
+            "The encoder is broken (a diverged run?); take an earlier checkpoint.",
+        )
+        features.append(h)
+        indices.append(batch["index"].numpy()[valid])
+        if "label" in batch:
+            labels.append(batch["label"].numpy()[valid])
+    check(
+        len(features) > 0,
+        "at least one image",
+        f"none from {source.name}",
+        "Check what it was opened from.",
+    )
+    return Features(
+        features=np.concatenate(features),
+        labels=np.concatenate(labels).astype(np.int64) if labels else None,
+        indices=np.concatenate(indices),
+    )
+
+
+def weights_hash(model: keras.Model) -> str:
+    """The SHA-256 of a model's weights in their order: names, shapes, bytes.
+
+    BatchNorm's statistics are among them, so a trunk that was called in training mode
+    hashes differently even if no gradient reached it.
+    """
+    digest = hashlib.sha256()
+    for weight, value in zip(model.weights, model.get_weights(), strict=True):
+        digest.update(f"{weight.name} {value.dtype} {value.shape};".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:
+    """The same network as it is before any training: fresh weights, fresh BatchNorm.
+
+    Input normalisation is no training and keeps its constants. Equal seeds give equal
+    weights; initialisers that carry a seed of their own in their config keep it.
+
+    Args:
+        encoder: A functional or sequential model, or one that serialises.
+        seed: Chooses the weights.
+    """
+    # An unseeded Keras initialiser draws its seed from Python's generator and nothing
+    # else, so lending it a seeded state decides all weights and leaves no trace.
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        copy = keras.models.clone_model(encoder, recursive=True)
+    finally:
+        random.setstate(state)
+    pairs = zip(_leaves(encoder), _leaves(copy), strict=True)
+    for layer, fresh in pairs:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            fresh.set_weights(layer.get_weights())
+            fresh.finalize_state()
+    shapes = [tuple(w.shape) for w in encoder.weights]
+    fresh_shapes = [tuple(w.shape) for w in copy.weights]
+    check(
+        shapes == fresh_shapes,
+        "an encoder that its own config describes",
+        f"{len(shapes)} weights, {len(fresh_shapes)} in a copy made from its config",
+        "Give its custom layers a get_config, or pass compare_untrained=False.",
+    )
+    return copy
+
+
+def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
+    leaves = []
+    for layer in model.layers:
+        leaves += _leaves(layer) if isinstance(layer, keras.Model) else [layer]
+    return leaves

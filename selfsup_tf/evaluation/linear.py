@@ -1,0 +1,234 @@
+"""The linear probe: what a linear classifier reads from frozen representations.
+
+Legend: N images, D length of the representation h, C classes.
+"""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import sklearn.exceptions
+import sklearn.linear_model
+
+from selfsup_tf.config import check, nearest
+from selfsup_tf.evaluation import linear_sgd
+from selfsup_tf.evaluation.accuracy import check_labels, top_accuracy
+from selfsup_tf.evaluation.features import (
+    Features,
+    extract_features,
+    weights_hash,
+)
+
+INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
+CHOICE_SIZE = 10_000
+MAX_ITERATIONS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearResult:
+    """What a linear probe measured.
+
+    Attributes:
+        top_1: Share of test images classified rightly, in [0, 1].
+        top_5: Share whose class is among the five first; None for five classes or
+            fewer.
+        optimizer: lbfgs or sgd.
+        num_train: Images the classifier learned from.
+        num_test: Images judged, once, after everything was decided.
+        num_classes: Classes.
+        trunk_hash: The encoder's weights, the same before and after.
+        fit: How the classifier was fitted. lbfgs: inverse_penalty (C of
+            scikit-learn), its accuracy on the split of the train set that chose it,
+            the sizes of that split, iterations, whether it converged. sgd: epochs,
+            batch_size, learning_rate (after scaling), weight_decay, final train loss.
+    """
+
+    top_1: float
+    top_5: float | None
+    optimizer: str
+    num_train: int
+    num_test: int
+    num_classes: int
+    trunk_hash: str
+    fit: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return dataclasses.asdict(self)
+
+
+class TrunkChangedError(RuntimeError):
+    """A linear probe changed the weights of the encoder that it was to judge."""
+
+
+def linear_probe(
+    encoder: keras.Model,
+    train: Any,
+    test: Any,
+    *,
+    optimizer: str = "lbfgs",
+    batch_size: int = 256,
+    seed: int = 0,
+    inverse_penalties: tuple[float, ...] = INVERSE_PENALTIES,
+    epochs: int = 90,
+    learning_rate: float = 0.1,
+    weight_decay: float = 0.0,
+) -> LinearResult:
+    """Fits a linear classifier to the frozen encoder and judges it on `test`.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D). Its weights, BatchNorm's
+            statistics included, are the same afterwards.
+        train: A labelled Source or (images, labels).
+        test: Likewise; used once, at the end, and for no choice.
+        optimizer: lbfgs fits a logistic regression to the standardised
+            representations of the evaluation views (seconds); sgd is the protocol of
+            SimCLR and BYOL, fresh crops and flips in each epoch (hours).
+        batch_size: Images in a call of the encoder; for sgd also in a step.
+        seed: Chooses the split (lbfgs), order and crops (sgd).
+        inverse_penalties: lbfgs: candidates for C, of which a split of the train set
+            chooses.
+        epochs: sgd: passes over the train set.
+        learning_rate: sgd: per 256 images. SimCLR 0.1, BYOL 0.2.
+        weight_decay: sgd: L2 penalty. SimCLR 1e-6, BYOL 0.
+
+    Raises:
+        InputError: No labels, one class, or an unknown optimizer.
+        TrunkChangedError: The encoder was changed; the numbers would be worthless.
+
+    Reference:
+        google-research/simclr README ("Linear evaluation"); google-deepmind
+        byol/configs/eval.py.
+    """
+    check(
+        optimizer in ("lbfgs", "sgd"),
+        "optimizer to be lbfgs or sgd",
+        repr(optimizer),
+        nearest(str(optimizer), ("lbfgs", "sgd")),
+    )
+    before = weights_hash(encoder)
+    test_features = extract_features(encoder, test, batch_size=batch_size)
+    if optimizer == "lbfgs":
+        features = extract_features(encoder, train, batch_size=batch_size)
+        num_classes = check_labels(features.labels, test_features.labels)
+        num_train = len(features.labels)
+        classifier, fit = _fit_lbfgs(features, num_classes, inverse_penalties, seed)
+    else:
+        num_train, num_classes, classifier, fit = linear_sgd.fit_sgd(
+            encoder,
+            train,
+            test_features.labels,
+            batch_size=batch_size,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            seed=seed,
+        )
+    scores = classifier(test_features.features)
+    after = weights_hash(encoder)
+    if before != after:
+        raise TrunkChangedError(
+            f"expected the encoder to be frozen; its weights were {before[:12]} before "
+            f"the probe and are {after[:12]} after it. A layer of the encoder assigns "
+            "to its weights when called with training=False; mend that layer."
+        )
+    return LinearResult(
+        top_1=top_accuracy(scores, test_features.labels, 1),
+        top_5=top_accuracy(scores, test_features.labels, 5),
+        optimizer=optimizer,
+        num_train=num_train,
+        num_test=len(test_features.labels),
+        num_classes=num_classes,
+        trunk_hash=before,
+        fit=fit,
+    )
+
+
+def choose_inverse_penalty(
+    features: np.ndarray,
+    labels: np.ndarray,
+    candidates: tuple[float, ...] = INVERSE_PENALTIES,
+    seed: int = 0,
+) -> tuple[float, dict[str, Any]]:
+    """C of the logistic regression that does best on a fifth of the train set.
+
+    It sees the train set only. Of a large one it takes 10,000 examples, since the
+    best C hardly moves with more of them and the time does. Of equally good values the
+    smallest, which is the simplest classifier, is taken.
+
+    Args:
+        features: Standardised, (N, D).
+        labels: (N,).
+        candidates: Values of C.
+        seed: Chooses the split.
+
+    Returns:
+        C, and what it was chosen by.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(labels))[:CHOICE_SIZE]
+    held_out = _stratified_fifth(labels[order])
+    fit_on, judge_on = order[~held_out], order[held_out]
+    best, best_accuracy = min(candidates), None
+    if len(judge_on) and len(np.unique(labels[fit_on])) > 1:
+        for candidate in sorted(candidates):
+            model = _logistic_regression(features[fit_on], labels[fit_on], candidate)
+            accuracy = float(model.score(features[judge_on], labels[judge_on]))
+            if best_accuracy is None or accuracy > best_accuracy:
+                best, best_accuracy = candidate, accuracy
+    return best, {
+        "inverse_penalty": best,
+        "candidates": sorted(candidates),
+        "split_accuracy": best_accuracy,
+        "split_fitted": len(fit_on),
+        "split_judged": len(judge_on),
+    }
+
+
+def _fit_lbfgs(features: Features, num_classes, candidates, seed):
+    """A function of features to log-odds (N, C), and how it was found."""
+    mean = features.features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    std = features.features.std(axis=0, dtype=np.float64).astype(np.float32)
+    # A dimension that never moves says nothing and must not be blown up.
+    std = np.where(std > 1e-6, std, 1.0).astype(np.float32)
+    standardised = (features.features - mean) / std
+    best, fit = choose_inverse_penalty(standardised, features.labels, candidates, seed)
+    model = _logistic_regression(standardised, features.labels, best)
+    iterations = int(model.n_iter_.max())
+    fit |= {"iterations": iterations, "converged": iterations < MAX_ITERATIONS}
+
+    def classify(test_features):
+        # A class that the train set lacks can't be predicted: its score is the least.
+        scores = np.full((len(test_features), num_classes), -np.inf)
+        scores[:, model.classes_] = model.predict_log_proba(
+            (test_features - mean) / std
+        )
+        return scores
+
+    return classify, fit
+
+
+def _logistic_regression(features, labels, inverse_penalty):
+    model = sklearn.linear_model.LogisticRegression(
+        C=inverse_penalty, solver="lbfgs", max_iter=MAX_ITERATIONS
+    )
+    with warnings.catch_warnings():
+        # Reported in the result, as `converged`.
+        warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
+        return model.fit(features, labels)
+
+
+def _stratified_fifth(labels: np.ndarray) -> np.ndarray:
+    """Which examples are held out: the last fifth of each class, at least one of two.
+
+    Args:
+        labels: (N,) in an order already random.
+    """
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        (where,) = np.nonzero(labels == label)
+        count = max(len(where) // 5, int(len(where) > 1))
+        held_out[where[len(where) - count :]] = True
+    return held_out

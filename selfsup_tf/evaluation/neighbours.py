@@ -1,0 +1,156 @@
+"""A picture of what an encoder takes to be alike: images and their neighbours."""
+
+import os
+import pathlib
+from typing import Any
+
+import keras
+import matplotlib.figure
+import numpy as np
+
+from selfsup_tf.config import check
+from selfsup_tf.data import pipeline
+from selfsup_tf.data.source import Source
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.evaluation.features import (
+    compile_encoder,
+    extract_features,
+    image_size,
+)
+
+# Okabe and Ito's blue and vermillion, which the colour-blind tell apart; the dashes
+# tell them apart in grey, too.
+RIGHT = {"edgecolor": "#0072B2", "linestyle": "solid"}
+WRONG = {"edgecolor": "#D55E00", "linestyle": (0, (3, 1.5))}
+
+
+def neighbour_gallery(
+    encoder: keras.Model,
+    train: Any,
+    test: Any,
+    path: str | pathlib.Path,
+    *,
+    queries: int = 8,
+    hits: int = 7,
+    seed: int = 0,
+) -> pathlib.Path:
+    """Draws images of `test`, each beside its nearest ones of `train` by cosine.
+
+    Images are drawn as the encoder sees them. With labels, a hit of the query's class
+    has a solid blue frame and any other a dashed orange one. Where `train` is `test`,
+    an image is not its own neighbour.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
+        train: Where the neighbours come from: a Source or arrays.
+        test: Where the queries come from, likewise.
+        path: The file to write; its suffix chooses the format (.png, .svg, .pdf).
+        queries: Rows.
+        hits: Neighbours in a row.
+        seed: Chooses the queries.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: Fewer images than asked for.
+    """
+    path = pathlib.Path(path)
+    same = train is test
+    train = open_source(train)
+    test = train if same else open_source(test)
+    check(
+        test.size >= queries >= 1 and train.size - same >= hits >= 1,
+        f"1 to {test.size} queries and 1 to {train.size - same} hits, the images of "
+        f"{test.name} and {train.name}",
+        f"{queries} and {hits}",
+        "Ask for fewer.",
+    )
+    size = image_size(encoder)
+    bank = extract_features(encoder, train)
+    order = np.random.default_rng(seed).permutation(test.indices)[:queries]
+    asked = _views(test, size, order)
+    h = compile_encoder(encoder)(np.stack([image for image, _ in asked.values()]))
+    cosine = _unit(h.numpy()) @ _unit(bank.features).T
+    if same:
+        cosine[np.array(list(asked))[:, None] == bank.indices[None, :]] = -np.inf
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :hits]
+    found = _views(train, size, np.unique(bank.indices[nearest]))
+    rows = [
+        (query, [(*found[bank.indices[n]], cosine[row, n]) for n in nearest[row]])
+        for row, query in enumerate(asked.values())
+    ]
+    figure = _draw(rows, train.class_names or test.class_names, train.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    figure.savefig(partial, dpi=150)
+    os.replace(partial, path)
+    return path
+
+
+def _views(source: Source, size: int, indices: np.ndarray) -> dict:
+    """Evaluation views (S, S, 3) and labels (or None) of some images, by index."""
+    part = source.select(np.sort(indices), source.name)
+    views = {}
+    for batch in pipeline.evaluation_dataset(part, size=size, batch_size=64):
+        batch = {name: values.numpy() for name, values in batch.items()}
+        for n in np.flatnonzero(batch["valid"]):
+            label = int(batch["label"][n]) if "label" in batch else None
+            views[int(batch["index"][n])] = (batch["image"][n], label)
+    return views
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(length, 1e-12)
+
+
+def _draw(rows: list, class_names: Any, name: str) -> matplotlib.figure.Figure:
+    columns = 1 + len(rows[0][1])
+    labelled = rows[0][0][1] is not None and rows[0][1][0][1] is not None
+    cell, header = 1.05, 0.75
+    height = len(rows) * (cell + 0.3) + header
+    # Made without pyplot, so that no window system or global state is touched.
+    figure = matplotlib.figure.Figure(figsize=(columns * (cell + 0.1) + 0.4, height))
+    grid = figure.add_gridspec(
+        len(rows),
+        columns,
+        left=0.02,
+        right=0.98,
+        bottom=0.02,
+        top=1 - header / height,
+        width_ratios=[1.25] + [1] * (columns - 1),
+        hspace=0.35,
+        wspace=0.08,
+    )
+    title = f"Nearest neighbours in {name} by cosine"
+    if labelled:
+        title += "\nblue, solid: the query's class   orange, dashed: another class"
+    figure.suptitle(title, fontsize=9, y=1 - 0.12 / height, va="top")
+    for r, ((image, label), found) in enumerate(rows):
+        axes = figure.add_subplot(grid[r, 0])
+        _show(axes, image, "query" if label is None else _named(class_names, label))
+        for c, (hit, hit_label, cosine) in enumerate(found):
+            axes = figure.add_subplot(grid[r, c + 1])
+            caption = f"{cosine:.2f}"
+            if labelled:
+                caption = f"{_named(class_names, hit_label)} {caption}"
+            _show(axes, hit, caption)
+            if labelled:
+                frame = RIGHT if hit_label == label else WRONG
+                for spine in axes.spines.values():
+                    spine.set(visible=True, linewidth=2.5, **frame)
+    return figure
+
+
+def _show(axes: Any, image: np.ndarray, caption: str) -> None:
+    axes.imshow(np.clip(image, 0, 1), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(caption, fontsize=6.5, pad=3)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _named(class_names: Any, label: int) -> str:
+    name = str(label) if class_names is None else str(class_names[label])
+    return name if len(name) <= 12 else name[:11] + "…"

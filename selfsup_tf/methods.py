@@ -1,0 +1,191 @@
+"""What a method is, and how one is found by its name.
+
+A method is an importable package called NAME_tf with the modules `config` (one subclass
+of Config), `recipes` (functions that return such configs) and `method` (one subclass of
+Method). Nothing else has to know of it.
+"""
+
+import abc
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import pathlib
+import pkgutil
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from selfsup_tf.config import Config, InputError, nearest
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+MODULES = ("config", "recipes", "method")
+
+
+class Method(abc.ABC):
+    """A way to learn an encoder from pairs of views.
+
+    A subclass says how its model is built, what its loss is and, where there is
+    something to do after an update, what. The training loop never asks which it holds.
+
+    Args:
+        config: An instance of `config_class`.
+        encoder: The user's own network, a functional keras.Model from (N, S, S, 3)
+            float32 in [0, 1] to (N, D), used in place of config.encoder. It is copied,
+            weights included, and stays as it is.
+
+    Attributes:
+        encoder: keras.Model, the network f that is learned; after `build`.
+        model: Functional keras.Model with inputs view_1 and view_2, float32 in [0, 1],
+            (N, S, S, 3), and named outputs; after `build`.
+    """
+
+    config_class: ClassVar[type[Config]]
+    log_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Config, encoder: "keras.Model | None" = None):
+        if not isinstance(config, self.config_class):
+            raise InputError(
+                f"a {self.config_class.__name__}",
+                type(config).__name__,
+                f"{type(self).__name__} takes the configs of its own recipes.",
+            )
+        self.config = config
+        self.own_encoder = encoder
+
+    def new_encoder(self, name: str = "encoder") -> "keras.Model":
+        """The config's encoder, or a copy of the user's, in the strategy in force."""
+        from selfsup_tf.models import encoders
+
+        size, options = self.config.image_size, {"name": name}
+        options["precision"] = self.config.precision
+        if self.own_encoder is None:
+            return encoders.build_encoder(self.config.encoder, size, **options)
+        return encoders.adopt_encoder(self.own_encoder, size, **options)
+
+    @abc.abstractmethod
+    def build(self) -> None:
+        """Sets `encoder` and `model`, with variables of the strategy in force.
+
+        The model's outputs include representation_1 and representation_2, (N, D),
+        float32, whose spread the loop watches for a collapse.
+        """
+
+    @abc.abstractmethod
+    def compute_loss(self, outputs: "dict[str, tf.Tensor]") -> "tf.Tensor":
+        """The loss of each image, (N,) float32. Runs on every replica.
+
+        The loop sums it over all replicas and divides by the global batch G.
+        """
+
+    @property
+    def trainable_variables(self) -> "list[keras.Variable]":
+        """The variables that follow the gradient."""
+        return self.model.trainable_variables
+
+    def after_update(
+        self, step: "tf.Tensor", total_steps: int
+    ) -> "dict[str, tf.Tensor]":
+        """What happens after each update, outside the replicas.
+
+        Args:
+            step: Updates done before this one, int64 scalar.
+            total_steps: Length of the run.
+
+        Returns:
+            float32 scalars for the log, under the names in `log_names`.
+        """
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodPackage:
+    """An installed method. TensorFlow is imported only by `load`.
+
+    Attributes:
+        name: As on the command line, such as "simclr".
+        config_class: Its subclass of Config.
+        recipes: Its recipes by name, each a function of the fields to override.
+    """
+
+    name: str
+    config_class: type[Config]
+    recipes: dict[str, Callable[..., Config]]
+
+    def load(self) -> type[Method]:
+        """The subclass of Method."""
+        module = importlib.import_module(f"{self.name}_tf.method")
+        return _only_subclass(module, Method)
+
+    def recipe(self, name: str) -> Callable[..., Config]:
+        """The recipe of that name, or an InputError naming the nearest."""
+        if name not in self.recipes:
+            raise InputError(
+                f"a recipe of {self.name}", repr(name), nearest(name, self.recipes)
+            )
+        return self.recipes[name]
+
+
+def list_methods() -> list[str]:
+    """The names of the methods that can be imported."""
+    return sorted(
+        module.name.removesuffix("_tf")
+        for module in pkgutil.iter_modules()
+        if module.ispkg and module.name.endswith("_tf") and _is_method(module.name)
+    )
+
+
+def find_method(name: str) -> MethodPackage:
+    """The method of that name.
+
+    Raises:
+        InputError: There is none; the nearest is named.
+    """
+    package = f"{name}_tf"
+    if not name.isidentifier() or not _is_method(package):
+        raise InputError("a method", repr(name), nearest(name, list_methods()))
+    recipes = importlib.import_module(f"{package}.recipes")
+    return MethodPackage(
+        name=name,
+        config_class=_only_subclass(
+            importlib.import_module(f"{package}.config"), Config
+        ),
+        recipes={
+            key: value
+            for key, value in vars(recipes).items()
+            if inspect.isfunction(value)
+            and value.__module__ == recipes.__name__
+            and not key.startswith("_")
+        },
+    )
+
+
+def _is_method(package: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    folders = [pathlib.Path(place) for place in spec.submodule_search_locations]
+    return all(
+        any((folder / f"{module}.py").is_file() for folder in folders)
+        for module in MODULES
+    )
+
+
+def _only_subclass(module: types.ModuleType, base: type) -> Any:
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise InputError(
+            f"one subclass of {base.__name__} in {module.__name__}",
+            [value.__name__ for value in found],
+            "CONTRIBUTING.md shows what a method's package holds.",
+        )
+    return found[0]

@@ -1,0 +1,34 @@
+"""The exponential moving average that BYOL's target follows its online network by."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+
+def target_tau(step: tf.Tensor, total_steps: int, base_tau: float) -> tf.Tensor:
+    """tau(k) = 1 - (1 - base_tau) (cos(pi k / K) + 1) / 2, from base_tau to 1.
+
+    Args:
+        step: Updates done before this one, k.
+        total_steps: Length of the run, K.
+        base_tau: tau at the start.
+
+    Reference: Grill et al. 2020, "Bootstrap your own latent", section 3.3.
+    """
+    share = tf.cast(step, tf.float32) / total_steps
+    return 1.0 - (1.0 - base_tau) * (tf.cos(math.pi * share) + 1.0) / 2.0
+
+
+def update_target(
+    target: Sequence[keras.Variable], online: Sequence[keras.Variable], tau: tf.Tensor
+) -> None:
+    """Assigns target + (1 - tau) (online - target), for every pair of variables.
+
+    Belongs inside a `tf.function` and outside `strategy.run`, where an assignment
+    reaches every replica.
+    """
+    for theirs, ours in zip(target, online, strict=True):
+        theirs, ours = theirs.value, ours.value
+        theirs.assign(theirs + tf.cast(1.0 - tau, theirs.dtype) * (ours - theirs))

@@ -1,0 +1,217 @@
+"""Encoders f: functional models from images to representations.
+
+An encoder takes float32 images in [0, 1], shape (N, H, W, 3), and gives float32
+representations h, shape (N, D). What its network wants of its input (a mean
+subtracted, a range of [-1, 1]) is inside.
+"""
+
+import inspect
+import pathlib
+
+import keras
+
+from selfsup_tf.config import EncoderConfig, InputError, check, nearest
+from selfsup_tf.data.augment import Normalize
+from selfsup_tf.models import resnet
+
+NO_MEAN, NO_STD = EncoderConfig().mean, EncoderConfig().std
+
+
+def build_encoder(
+    config: EncoderConfig,
+    image_size: int,
+    *,
+    precision: str = "float32",
+    name: str = "encoder",
+) -> keras.Model:
+    """The encoder that `config` describes, freshly initialised.
+
+    Args:
+        config: Which network, and how wide.
+        image_size: Height and width of its input, in pixels.
+        precision: What it computes in, a Keras dtype policy. Its variables and its
+            output are float32 whatever the policy.
+        name: Name of the model.
+
+    Raises:
+        InputError: No network has this name, it can't take this size, or an option
+            does not apply to it.
+    """
+    if config.name in resnet.BLOCKS:
+        backbone = resnet.build_resnet(config, image_size)
+        first = Normalize(config.mean, config.std, dtype="float32", name="normalize")
+    else:
+        backbone, module = _build_application(config, image_size)
+        first = Preprocess(module, dtype="float32", name="preprocess")
+    if config.weights not in (None, "imagenet"):
+        _load_weights(backbone, config.weights)
+    images = keras.Input((image_size, image_size, 3), name="image")
+    h = backbone(first(images))
+    # Identity casts: the representation is float32 under every policy.
+    h = keras.layers.Identity(dtype="float32", name="representation")(h)
+    return copy_network(keras.Model(images, h, name=name), precision=precision)
+
+
+def adopt_encoder(
+    encoder: keras.Model,
+    image_size: int,
+    *,
+    precision: str = "float32",
+    name: str = "encoder",
+) -> keras.Model:
+    """A copy of the user's own model, weights included, made fit for training here.
+
+    Raises:
+        InputError: It is not a map from (N, image_size, image_size, 3) to (N, D).
+    """
+    check(
+        isinstance(encoder, keras.Model) and hasattr(encoder, "inputs"),
+        "encoder to be a functional or sequential keras.Model",
+        type(encoder).__name__,
+        "Build it with keras.Model(inputs, outputs).",
+    )
+    shape = (image_size, image_size, 3)
+    fits = len(encoder.inputs) == 1 and all(
+        have in (None, want)
+        for have, want in zip(encoder.inputs[0].shape[1:], shape, strict=False)
+    )
+    check(
+        fits and len(encoder.inputs[0].shape) == 4,
+        f"an encoder with one input of shape (N, {image_size}, {image_size}, 3)",
+        [tuple(i.shape) for i in encoder.inputs],
+        "Change image_size or the encoder's input.",
+    )
+    check(
+        len(encoder.outputs) == 1 and len(encoder.outputs[0].shape) == 2,
+        "an encoder with one output of shape (N, D)",
+        [tuple(o.shape) for o in encoder.outputs],
+        "End it with a pooling layer, such as keras.layers.GlobalAveragePooling2D.",
+    )
+    images = keras.Input(shape, name="image")
+    h = encoder(images)
+    h = keras.layers.Identity(dtype="float32", name="representation")(h)
+    return copy_network(keras.Model(images, h, name=name), precision=precision)
+
+
+def copy_network(
+    network: keras.Model, *, precision: str = "float32", weights: bool = True
+) -> keras.Model:
+    """A copy that shares nothing with `network`, under another precision.
+
+    Its BatchNorms are synchronised over replicas, the ready-made networks' included,
+    and its variables belong to the strategy in force. Layers that prepare the input or
+    hand out the representation stay in float32.
+
+    Args:
+        network: A functional or sequential model.
+        precision: The dtype policy of the copy's layers.
+        weights: Whether the values are copied too; fresh ones otherwise.
+    """
+
+    def copy_layer(layer):
+        values = layer.get_config()
+        if not isinstance(layer, FLOAT32_LAYERS) or precision == "float64":
+            values["dtype"] = precision
+        if isinstance(layer, keras.layers.BatchNormalization):
+            values["synchronized"] = True
+        return type(layer).from_config(values)
+
+    copy = keras.models.clone_model(network, clone_function=copy_layer, recursive=True)
+    if weights:
+        copy.set_weights(network.get_weights())
+    return copy
+
+
+@keras.saving.register_keras_serializable(package="selfsup_tf")
+class Preprocess(keras.layers.Layer):
+    """What a network of keras.applications wants done to its input.
+
+    Args:
+        module: Name of the network's module in keras.applications.
+    """
+
+    def __init__(self, module: str, **kwargs):
+        super().__init__(**kwargs)
+        self.module = module
+
+    def call(self, images):
+        """Images float32 in [0, 1], (N, H, W, 3), as the network wants them."""
+        module = getattr(keras.applications, self.module)
+        return module.preprocess_input(images * 255.0)
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {**super().get_config(), "module": self.module}
+
+
+FLOAT32_LAYERS = (
+    Normalize,
+    Preprocess,
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    keras.layers.Identity,
+)
+
+
+def application_modules() -> dict[str, str]:
+    """The networks of keras.applications, each with the name of its module there."""
+    return {
+        name: network.__module__.rpartition(".")[2]
+        for name, network in vars(keras.applications).items()
+        if inspect.isfunction(network)
+    }
+
+
+def _build_application(
+    config: EncoderConfig, image_size: int
+) -> tuple[keras.Model, str]:
+    modules = application_modules()
+    known = {name.lower(): name for name in modules}
+    check(
+        config.name.lower() in known,
+        "the name of an encoder",
+        repr(config.name),
+        nearest(config.name, [*resnet.BLOCKS, *modules]),
+    )
+    check(
+        (config.mean, config.std) == (NO_MEAN, NO_STD)
+        and config.width == 1
+        and config.stem == EncoderConfig().stem,
+        f"no encoder.mean, std, width or stem with {config.name}",
+        f"mean={config.mean}, std={config.std}, width={config.width}, "
+        f"stem={config.stem}",
+        "Networks of keras.applications bring their own; leave these flags out.",
+    )
+    name = known[config.name.lower()]
+    try:
+        network = getattr(keras.applications, name)(
+            include_top=False,
+            weights="imagenet" if config.weights == "imagenet" else None,
+            input_shape=(image_size, image_size, 3),
+            pooling="avg",
+        )
+    except ValueError as error:
+        raise InputError(
+            f"an image_size that {name} takes",
+            image_size,
+            f"Keras says: {error}",
+        ) from error
+    return network, modules[name]
+
+
+def _load_weights(network: keras.Model, path: str) -> None:
+    file = pathlib.Path(path).expanduser()
+    check(
+        file.is_file(),
+        'encoder.weights to be "imagenet" or a file',
+        repr(path),
+        "Check the path.",
+    )
+    try:
+        network.load_weights(file)
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"weights that fit {network.name}",
+            repr(path),
+            f"Keras says: {error}",
+        ) from error

@@ -1,0 +1,80 @@
+"""The state of a run on disk: everything that a resumption needs."""
+
+import logging
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from selfsup_tf.config import InputError
+
+logger = logging.getLogger("selfsup_tf")
+
+
+class Checkpoints:
+    """The last states of a run: step, model, optimizer.
+
+    The data order and the views follow from the seed and the step, so nothing of the
+    input pipeline is kept.
+
+    Args:
+        directory: Where they lie.
+        model: The dual-branch model, with all that its method keeps.
+        optimizer: Built already.
+        keep: How many are kept; the one before the last is there for the day on which
+            the last is damaged.
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        keep: int = 2,
+    ):
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._checkpoint = tf.train.Checkpoint(
+            step=self._step, model=model, optimizer=optimizer
+        )
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(directory), max_to_keep=keep
+        )
+
+    def save(self, step: int) -> None:
+        """Writes the state after `step` updates, whole or not at all."""
+        self._step.assign(step)
+        self._manager.save(checkpoint_number=step)
+
+    def restore(self) -> int:
+        """Restores the newest readable state and returns its step, 0 if there is none.
+
+        Raises:
+            InputError: There are states, and none can be read.
+        """
+        saved = list(reversed(self._manager.checkpoints))
+        for path in saved:
+            try:
+                status = self._checkpoint.restore(path)
+                status.assert_existing_objects_matched().assert_consumed()
+            # What TensorFlow raises depends on which byte is damaged.
+            except (
+                tf.errors.OpError,
+                LookupError,
+                ValueError,
+                AssertionError,
+            ) as error:
+                logger.warning(
+                    "CHECKPOINT %s CAN'T BE READ (%s). The one before it is tried.",
+                    path,
+                    str(error).splitlines()[0],
+                )
+                continue
+            return int(self._step.numpy())
+        if saved:
+            raise InputError(
+                "a readable checkpoint",
+                ", ".join(saved),
+                "All of them are damaged; start again in another run directory.",
+            )
+        return 0

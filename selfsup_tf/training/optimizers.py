@@ -1,0 +1,186 @@
+"""The optimizers of a run: LARS, which is ours, and Keras's own.
+
+Variables of rank 0 and 1 (biases, the gamma and beta of norms) are neither decayed nor
+adapted. They are chosen by rank: their names say nothing in Keras 3.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from selfsup_tf.config import OptimizerConfig, Plan, check
+from selfsup_tf.training.schedules import WarmupCosine
+
+
+def is_excluded(variable: keras.Variable) -> bool:
+    """Whether a variable is spared the weight decay and the adaptation."""
+    return len(variable.shape) <= 1
+
+
+@keras.saving.register_keras_serializable(package="selfsup_tf")
+class LARS(keras.optimizers.Optimizer):
+    """Layer-wise adaptive rate scaling with momentum.
+
+    With trust = eta |w| / |g + wd w| (1 where either norm is 0):
+
+        classic:  v = m v + lr trust (g + wd w);  w = w - v       (SimCLR)
+        popular:  v = m v + trust (g + wd w);     w = w - lr v    (BYOL)
+
+    The two agree only while the rate is constant. Variables of rank 0 and 1 take
+    v with wd = 0 and trust = 1. A decay of 0 leaves the trust ratio in force.
+
+    Args:
+        learning_rate: A float or a schedule.
+        momentum: m.
+        weight_decay: wd, coupled into the gradient.
+        trust_coefficient: eta.
+        form: "classic" or "popular".
+        trust_clip: Whether trust times the rate is kept at or below the rate, as in
+            solo-learn and NVIDIA's LARC: trust is at most 1.
+
+    Raises:
+        InputError: The form is unknown, or a number is out of its range.
+
+    Reference: You et al. 2017, "Large batch training of convolutional networks";
+        google-research/simclr, tf2/lars_optimizer.py; deepmind-research,
+        byol/utils/optimizers.py.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.3,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        form: str = "classic",
+        trust_clip: bool = False,
+        name: str = "lars",
+        **kwargs,
+    ):
+        # Keras's own decay is decoupled from the gradient; LARS couples it, below.
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        check(
+            form in ("classic", "popular"),
+            "form to be classic or popular",
+            repr(form),
+            "SimCLR uses the first, BYOL the second.",
+        )
+        check(0 <= momentum < 1, "momentum in [0, 1)", momentum, "The papers use 0.9.")
+        check(weight_decay >= 0, "weight_decay of 0 or more", weight_decay, "Raise it.")
+        check(
+            trust_coefficient > 0,
+            "trust_coefficient above 0",
+            trust_coefficient,
+            "The papers use 0.001.",
+        )
+        self.momentum = momentum
+        self.coupled_decay = weight_decay
+        self.trust_coefficient = trust_coefficient
+        self.form = form
+        self.trust_clip = trust_clip
+
+    def build(self, variables):
+        """Makes a velocity for each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [
+            self.add_variable_from_reference(variable, name="velocity")
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable."""
+        velocity = self.velocities[self._get_variable_index(variable)].value
+        rate = tf.cast(learning_rate, variable.dtype)
+        gradient = tf.cast(gradient, variable.dtype)
+        weights = tf.convert_to_tensor(variable)
+        trust = tf.ones((), variable.dtype)
+        if not is_excluded(variable):
+            gradient = gradient + self.coupled_decay * weights
+            trust = self._trust(weights, gradient)
+        step = trust * gradient
+        if self.form == "classic":
+            moved = self.momentum * velocity + rate * step
+            self.assign(velocity, moved)
+            self.assign_sub(variable, moved)
+        else:
+            moved = self.momentum * velocity + step
+            self.assign(velocity, moved)
+            self.assign_sub(variable, rate * moved)
+
+    def _trust(self, weights, gradient):
+        weights_norm, gradient_norm = tf.norm(weights), tf.norm(gradient)
+        trust = self.trust_coefficient * weights_norm / gradient_norm
+        trust = tf.where(
+            (weights_norm > 0) & (gradient_norm > 0), trust, tf.ones_like(trust)
+        )
+        return tf.minimum(trust, 1.0) if self.trust_clip else trust
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "weight_decay": self.coupled_decay,
+            "trust_coefficient": self.trust_coefficient,
+            "form": self.form,
+            "trust_clip": self.trust_clip,
+        }
+
+
+def build_optimizer(
+    config: OptimizerConfig, plan: Plan, variables: Sequence[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    """The optimizer of a run, its variables made in the strategy in force."""
+    rate = WarmupCosine(
+        plan.learning_rate,
+        warmup_steps=plan.warmup_steps,
+        total_steps=plan.total_steps,
+        decay=config.schedule == "cosine",
+    )
+    decay = {"weight_decay": config.weight_decay}
+    if config.name == "lars":
+        optimizer = LARS(
+            rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            trust_coefficient=config.trust_coefficient,
+            form=config.lars_form,
+            trust_clip=config.trust_clip,
+        )
+    elif config.name == "sgd":
+        optimizer = keras.optimizers.SGD(rate, config.momentum, config.nesterov)
+    elif config.name == "adam":
+        optimizer = keras.optimizers.Adam(rate)
+    elif config.name == "rmsprop":
+        optimizer = keras.optimizers.RMSprop(rate, momentum=config.momentum)
+    elif config.name == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, **decay)
+    else:
+        optimizer = keras.optimizers.Lamb(rate, **decay)
+    if config.name in DECOUPLED:
+        optimizer.exclude_from_weight_decay(
+            var_list=[v for v in variables if is_excluded(v)]
+        )
+    # A variable made while the step is traced has no value on a second replica.
+    optimizer.build(list(variables))
+    return optimizer
+
+
+DECOUPLED = ("adamw", "lamb")
+
+
+def decay_penalty(
+    config: OptimizerConfig, variables: Sequence[keras.Variable]
+) -> tf.Tensor:
+    """weight_decay / 2 * |w|^2, whose gradient is the coupled decay, float32 scalar.
+
+    It is 0 for the optimizers that decay by themselves.
+    """
+    if config.name in (*DECOUPLED, "lars") or config.weight_decay == 0:
+        return tf.zeros(())
+    squares = [tf.nn.l2_loss(v.value) for v in variables if not is_excluded(v)]
+    return config.weight_decay * tf.add_n(squares)

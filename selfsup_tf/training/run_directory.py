@@ -1,0 +1,128 @@
+"""A run's directory: the only thing that training, evaluation and export share."""
+
+import json
+import logging
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from selfsup_tf import config as configs
+from selfsup_tf.config import Config, InputError
+
+logger = logging.getLogger("selfsup_tf")
+
+
+class RunDirectory:
+    """Paths and files of a run.
+
+        config.json  log.jsonl  tensorboard/  checkpoints/  encoder.keras
+
+    Args:
+        path: The directory; made when it is absent.
+        config: The run's config.
+
+    Raises:
+        InputError: The directory holds a run of another config, or something else.
+    """
+
+    def __init__(self, path: str | pathlib.Path, config: Config):
+        self.path = pathlib.Path(path).expanduser()
+        stored = self.path / "config.json"
+        if stored.exists():
+            _check_same(self.path, config, configs.read_json(stored))
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise InputError(
+                "run_dir to be empty, new, or a run's directory",
+                str(self.path),
+                "It holds files but no config.json; choose another directory.",
+            )
+        else:
+            configs.write_json(stored, configs.to_dict(config))
+
+    @property
+    def log(self) -> pathlib.Path:
+        """A JSON object a line, rising in "step"."""
+        return self.path / "log.jsonl"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """The states a run can be resumed from."""
+        return self.path / "checkpoints"
+
+    def save_encoder(self, encoder: keras.Model, name: str = "encoder") -> pathlib.Path:
+        """Writes NAME.keras whole or not at all."""
+        final = self.path / f"{name}.keras"
+        beside = self.path / f".{name}.{os.getpid()}.keras"
+        encoder.save(beside)
+        os.replace(beside, final)
+        return final
+
+
+def _check_same(path, config, stored):
+    different = configs.differences(config, stored)
+    configs.check(
+        not different,
+        f"the config of the run in {path}",
+        "; ".join(different),
+        "Use another --run_dir for this config, or repeat the flags of that run.",
+    )
+
+
+class RunLog:
+    """Writes scalars to log.jsonl and TensorBoard.
+
+    Both are cut back to `step` first, so that a resumed run leaves neither a gap nor a
+    repetition.
+
+    Args:
+        directory: The run's directory.
+        step: The step that the run goes on from.
+    """
+
+    def __init__(self, directory: RunDirectory, step: int):
+        self.records = [r for r in read_log(directory.log) if r["step"] <= step]
+        configs.write_atomically(
+            directory.log, "".join(json.dumps(r) + "\n" for r in self.records)
+        )
+        shutil.rmtree(directory.path / "tensorboard", ignore_errors=True)
+        self._writer = tf.summary.create_file_writer(
+            str(directory.path / "tensorboard")
+        )
+        for record in self.records:
+            self._summarise(record)
+        self._file = directory.log.open("a")
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Appends a record; its numbers go to TensorBoard too."""
+        self.records.append(record)
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        self._summarise(record)
+
+    def _summarise(self, record):
+        with self._writer.as_default(step=record["step"]):
+            for name, value in record.items():
+                if "/" in name and isinstance(value, int | float):
+                    tf.summary.scalar(name, value)
+
+    def close(self) -> None:
+        """Ends both files."""
+        self._file.close()
+        self._writer.close()
+
+
+def read_log(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of a log.jsonl; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

@@ -1,0 +1,33 @@
+"""What a SimCLR run depends on beyond what every run does."""
+
+import dataclasses
+from typing import ClassVar
+
+from selfsup_tf.config import Config, check
+
+
+@dataclasses.dataclass(frozen=True)
+class SimCLRConfig(Config):
+    """A SimCLR run. The defaults are v2's head and v1's temperature."""
+
+    method: ClassVar[str] = "simclr"
+
+    temperature: float = 0.1
+    """Divides the cosines; lower sharpens the contrast."""
+    projector: tuple[int, ...] = (2048, 2048, 128)
+    """Output size of each layer of the projection head."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(
+            self.temperature > 0,
+            "temperature above 0",
+            self.temperature,
+            "Values between 0.05 and 1 are usual.",
+        )
+        check(
+            len(self.projector) > 0 and min(self.projector) > 0,
+            "projector to be the sizes of one or more layers",
+            self.projector,
+            "For example: --projector 2048 128",
+        )

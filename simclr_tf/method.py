@@ -1,0 +1,32 @@
+"""SimCLR on one screen: an encoder f, a projector g, NT-Xent between two views."""
+
+from selfsup_tf.methods import Method
+from selfsup_tf.models.heads import build_head
+from simclr_tf.config import SimCLRConfig
+from simclr_tf.loss import nt_xent_loss
+from simclr_tf.model import build_simclr
+
+
+class SimCLR(Method):
+    """Chen et al. 2020, "A simple framework for contrastive learning"."""
+
+    config_class = SimCLRConfig
+
+    def build(self):
+        """Encoder and projector, shared by both branches."""
+        self.encoder = self.new_encoder()
+        projector = build_head(
+            self.encoder.output_shape[-1],
+            self.config.projector,
+            name="projector",
+            hidden_bias=False,
+            output_norm=True,
+            precision=self.config.precision,
+        )
+        self.model = build_simclr(self.encoder, projector)
+
+    def compute_loss(self, outputs):
+        """NT-Xent of each image."""
+        return nt_xent_loss(
+            outputs["projection_1"], outputs["projection_2"], self.config.temperature
+        )

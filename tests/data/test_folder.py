@@ -1,0 +1,209 @@
+"""Folders of image files, nasty ones among them."""
+
+import io
+import os
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.config import InputError
+from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.sources import open_evaluation, open_source
+
+RAMP = np.stack(np.meshgrid(np.arange(0, 240, 6), np.arange(0, 240, 8)), -1)
+PIXELS = np.concatenate([RAMP, 255 - RAMP[..., :1]], -1).astype(np.uint8)  # 30x40
+PICTURE = PIL.Image.fromarray(PIXELS)
+
+
+def encode(picture, form, **options):
+    stream = io.BytesIO()
+    picture.save(stream, form, **options)
+    return stream.getvalue()
+
+
+JPEG = encode(PICTURE, "JPEG", quality=95)
+PNG = encode(PICTURE, "PNG")
+
+
+def write(path, contents=JPEG):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(contents)
+
+
+def fill(folder, count, suffix=".jpg"):
+    for i in range(count):
+        write(folder / f"{i:03}{suffix}")
+
+
+def images_of(source):
+    return [e["image"] for e in source.ordered().as_numpy_iterator()]
+
+
+FORMATS = {
+    "jpeg": (JPEG, PIXELS, 12),
+    "progressive jpeg": (encode(PICTURE, "JPEG", progressive=True), PIXELS, 25),
+    "grey jpeg": (encode(PICTURE.convert("L"), "JPEG"), PICTURE.convert("L"), 8),
+    "cmyk jpeg": (encode(PICTURE.convert("CMYK"), "JPEG", quality=95), PIXELS, 25),
+    "png": (PNG, PIXELS, 0),
+    "grey png": (encode(PICTURE.convert("L"), "PNG"), PICTURE.convert("L"), 0),
+    "palette png": (encode(PICTURE.quantize(64), "PNG"), PICTURE.quantize(64), 0),
+    "bmp": (encode(PICTURE, "BMP"), PIXELS, 0),
+    "palette bmp": (encode(PICTURE.quantize(64), "BMP"), PICTURE.quantize(64), 0),
+    "webp": (encode(PICTURE, "WEBP", lossless=True), PIXELS, 0),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_become_rgb_bytes(name):
+    contents, expected, tolerance = FORMATS[name]
+    if not isinstance(expected, np.ndarray):
+        expected = np.asarray(expected.convert("RGB"))
+    graph = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
+    for image in (decode_image(tf.constant(contents)), graph(contents)):
+        assert image.dtype == tf.uint8
+        assert np.abs(image.numpy().astype(int) - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_alpha_is_dropped(form):
+    alpha = PICTURE.copy()
+    alpha.putalpha(100)
+    options = {"lossless": True, "exact": True} if form == "WEBP" else {}
+    image = decode_image(tf.constant(encode(alpha, form, **options)))
+    np.testing.assert_array_equal(image, PIXELS)
+
+
+def test_16_bits_become_8():
+    deep = (np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8)
+    image = decode_image(tf.constant(encode(PIL.Image.fromarray(deep), "PNG"))).numpy()
+    assert image.shape == (8, 8, 3)
+    assert np.abs(image[..., 0] - deep / 257).max() <= 1
+
+
+def test_animations():
+    frames = [PIL.Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    gif = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    image = decode_image(tf.constant(gif)).numpy()
+    np.testing.assert_array_equal(image, np.broadcast_to([255, 0, 0], (9, 9, 3)))
+    # This one would end the process, if TensorFlow's decoder saw it.
+    webp = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="animated WebP"):
+        decode_image(tf.constant(webp))
+
+
+def test_labels_names_and_order(tmp_path):
+    for name in ("zebra/a b.JPG", "zebra/deep/er/c.jpeg", "Ähre/ü.png", "Ähre/1.Bmp"):
+        contents = {"png": PNG, "Bmp": encode(PICTURE, "BMP")}
+        write(tmp_path / name, contents.get(name.split(".")[-1], JPEG))
+    write(tmp_path / ".hidden/x.jpg", b"")
+    write(tmp_path / "zebra/.x.jpg", b"")
+    write(tmp_path / "notes.txt", b"not an image")
+    (tmp_path / "zebra/loop").symlink_to(tmp_path)
+    os.link(tmp_path / "zebra/a b.JPG", tmp_path / "linked.dat")
+    (tmp_path / "zebra/link.jpg").symlink_to(tmp_path / "zebra/a b.JPG")
+    source = open_source(tmp_path)
+    assert source.class_names == ("zebra", "Ähre")
+    assert source.labels.tolist() == [0, 0, 0, 1, 1]
+    assert source.skipped == () and source.image_shape == (30, 40, 3)
+    elements = list(source.ordered().as_numpy_iterator())
+    assert [e["label"] for e in elements] == [0, 0, 0, 1, 1]
+    assert [e["index"] for e in elements] == list(range(5))
+    np.testing.assert_array_equal(elements[4]["image"], PIXELS)  # ü.png
+    element = next(source.shuffled(seed=0, epoch=0, labels=False).as_numpy_iterator())
+    assert set(element) == {"image", "index"}
+
+
+@pytest.mark.parametrize("extra", ["root.jpg", None])
+def test_unlabelled(tmp_path, extra):
+    fill(tmp_path / "a", 2)
+    if extra:
+        fill(tmp_path / "b", 2)
+        write(tmp_path / extra)
+    source = open_source(str(tmp_path))
+    assert source.class_names is None and source.labels is None
+    assert not source.labelled
+    assert set(next(source.ordered().as_numpy_iterator())) == {"image", "index"}
+    with pytest.raises(InputError, match="sub-folder for each class"):
+        open_evaluation(tmp_path)
+
+
+def test_images_of_different_sizes(tmp_path):
+    fill(tmp_path, 2)
+    write(tmp_path / "x.png", encode(PICTURE.resize((1, 1)), "PNG"))
+    source = open_source(tmp_path)
+    assert source.image_shape is None
+    assert [i.shape for i in images_of(source)] == [(30, 40, 3), (30, 40, 3), (1, 1, 3)]
+
+
+BAD = {
+    "zero.jpg": (b"", "empty file"),
+    "text.jpg": (b"I am no image at all", "Unknown image file format"),
+    "half.jpg": (JPEG[: len(JPEG) // 2], "Invalid JPEG"),
+    "half.png": (PNG[: len(PNG) // 2], "Invalid PNG"),
+    "riff.webp": (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
+    "short.bmp": (encode(PICTURE.quantize(64), "BMP")[:90], ""),
+}
+
+
+def test_bad_files_are_skipped_and_listed(tmp_path):
+    fill(tmp_path, 120)
+    write(tmp_path / "png_inside.jpg", PNG)
+    for name, (contents, _) in BAD.items():
+        write(tmp_path / name, contents)
+    source = open_source(tmp_path)
+    assert source.size == 121 == len(images_of(source))
+    assert len(source.skipped) == len(BAD)
+    for line in source.skipped:
+        path, _, reason = line.partition(": ")
+        assert BAD[os.path.basename(path)][1] in reason and reason
+
+
+def test_many_bad_files_are_refused(tmp_path):
+    fill(tmp_path, 10)
+    write(tmp_path / "bad.jpg", b"")
+    with pytest.raises(InputError, match=r"1 bad of 11 \(bad.jpg: empty file\)"):
+        open_source(tmp_path)
+
+
+def test_no_images(tmp_path):
+    with pytest.raises(InputError, match=r"\.jpg, \.jpeg, \.png.*received no files"):
+        open_source(tmp_path)
+    write(tmp_path / "scan.tif", b"II")
+    with pytest.raises(InputError, match=r"1 other files \(\.tif\)"):
+        open_source(tmp_path)
+
+
+def test_splits(tmp_path):
+    for split, count in (("train", 3), ("val", 2)):
+        for name in ("cat", "dog"):
+            fill(tmp_path / split / name, count)
+    assert open_source(tmp_path).size == 6
+    assert open_source(tmp_path, split="val").name == f"{tmp_path.name}:val"
+    train, test = open_evaluation(tmp_path)
+    assert (train.size, test.size) == (6, 4)
+    assert train.class_names == test.class_names == ("cat", "dog")
+    with pytest.raises(InputError, match="Choose one of: train, val"):
+        open_source(tmp_path, split="holdout")
+    fill(tmp_path / "val" / "emu", 1)
+    with pytest.raises(InputError, match="emu only in"):
+        open_evaluation(tmp_path)
+
+
+def test_without_splits(tmp_path):
+    for name in ("cat", "dog"):
+        fill(tmp_path / name, 10)
+    with pytest.raises(InputError, match="Choose one of: train"):
+        open_source(tmp_path, split="test")
+    train, test = open_evaluation(tmp_path)
+    assert train.name.endswith(":80%") and test.name.endswith(":20%")
+    assert np.bincount(train.labels).tolist() == [8, 8]
+    assert np.bincount(test.labels).tolist() == [2, 2]
+    assert sorted([*train.indices, *test.indices]) == list(range(20))
+
+
+def test_a_single_file_is_refused(tmp_path):
+    write(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"the file .*a\.jpg"):
+        open_source(tmp_path / "a.jpg")

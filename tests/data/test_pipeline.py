@@ -1,0 +1,216 @@
+"""Datasets of views: exact resumption, epochs, padding."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.config import Config, InputError, ViewConfig
+from selfsup_tf.data import pipeline, random, views
+from selfsup_tf.data.source import Source
+
+
+class _Settings(Config):
+    method = "none"
+
+
+class _Images(Source):
+    """Sixteen or so images in a list, in an order of Python's own for each epoch."""
+
+    def __init__(self, images, labels=None):
+        self.name = "test"
+        self.images, self.own_labels = images, labels
+        self.indices = np.arange(len(images))
+        self.labelled = labels is not None
+        shapes = {image.shape for image in images}
+        self.image_shape = shapes.pop() if len(shapes) == 1 else None
+
+    @property
+    def class_names(self):
+        return None if self.own_labels is None else ("0", "1")
+
+    @property
+    def labels(self):
+        return self.own_labels
+
+    def select(self, indices, name):
+        raise NotImplementedError
+
+    def _read(self, order, labels):
+        spec = {
+            "image": tf.TensorSpec(self.image_shape or (None, None, 3), tf.uint8),
+            "index": tf.TensorSpec((), tf.int64),
+        }
+        if labels:
+            spec["label"] = tf.TensorSpec((), tf.int64)
+
+        def elements():
+            for index in order:
+                element = {"image": self.images[index], "index": index}
+                yield element | ({"label": self.own_labels[index]} if labels else {})
+
+        return tf.data.Dataset.from_generator(elements, output_signature=spec)
+
+    def ordered(self, *, labels=True):
+        return self._read(self.indices, labels and self.labelled)
+
+    def shuffled(self, *, seed, epoch, start=0, labels=True):
+        assert type(epoch) is int and type(start) is int, "a source is given integers"
+        assert not labels, "labels are never read in training"
+        order = np.random.default_rng([seed, epoch]).permutation(self.indices)
+        return self._read(order[start:], False)
+
+
+def _images(number, shapes):
+    rng = np.random.default_rng(0)
+    return [
+        rng.integers(0, 256, size=(*shapes[i % len(shapes)], 3), dtype=np.uint8)
+        for i in range(number)
+    ]
+
+
+UNIFORM = _Images(_images(19, [(16, 20)]))
+MIXED = _Images(_images(19, [(16, 20), (30, 12), (9, 9)]))
+SECOND = ViewConfig(blur=0.1, blur_size=0.3, solarize=0.2, brightness_mode="add")
+CONFIG = _Settings(
+    image_size=12,
+    batch_size=4,
+    seed=7,
+    view_1=ViewConfig(blur_size=0.3),
+    view_2=SECOND,
+)
+SOURCES = pytest.mark.parametrize("source", [UNIFORM, MIXED], ids=["uniform", "mixed"])
+
+
+def _read(source, config=CONFIG, **steps):
+    dataset = pipeline.training_dataset(source, config, **steps)
+    return [{k: v.numpy() for k, v in batch.items()} for batch in dataset]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """Eleven steps: two epochs of four batches of four, and most of a third."""
+    return {id(source): _read(source, total_steps=11) for source in (UNIFORM, MIXED)}
+
+
+@SOURCES
+def test_shapes_are_static(source):
+    spec = pipeline.training_dataset(source, CONFIG, total_steps=1).element_spec
+    view = tf.TensorSpec((4, 12, 12, 3), tf.float32)
+    assert spec == {
+        "view_1": view,
+        "view_2": view,
+        "index": tf.TensorSpec((4,), tf.int64),
+    }
+
+
+@SOURCES
+def test_each_epoch_takes_whole_batches_of_different_images(source, whole):
+    batches = whole[id(source)]
+    assert len(batches) == 11
+    epochs = [
+        np.concatenate([b["index"] for b in batches[i : i + 4]]) for i in (0, 4, 8)
+    ]
+    assert [len(set(e)) for e in epochs] == [16, 16, 12]
+    assert (epochs[0] != epochs[1]).any()
+    for batch in batches:
+        for name in ("view_1", "view_2"):
+            assert batch[name].min() >= 0 and batch[name].max() <= 1
+            assert batch[name].std() > 0.05
+
+
+@SOURCES
+@pytest.mark.parametrize("start", [1, 4, 10])
+def test_a_resumed_dataset_equals_an_uninterrupted_one_to_the_bit(source, whole, start):
+    resumed = _read(source, start_step=start, total_steps=11)
+    assert len(resumed) == 11 - start
+    for expected, actual in zip(whole[id(source)][start:], resumed, strict=True):
+        for name in expected:
+            np.testing.assert_array_equal(actual[name], expected[name])
+
+
+@SOURCES
+def test_views_are_those_of_their_keys(source, whole):
+    """Whatever the batching: image i of epoch 1 is drawn from (seed, 1, i, view)."""
+    batch = whole[id(source)][5]
+    configs = (CONFIG.view_1, CONFIG.view_2)
+    for number, config in enumerate(configs):
+        view = views.make_view(config, 12)
+        keys = random.image_keys(7, 1, tf.constant(batch["index"]), number)
+        for place, index in enumerate(batch["index"]):
+            expected = view(
+                tf.constant(source.images[index])[None], keys[place : place + 1]
+            )
+            actual = batch[f"view_{number + 1}"][place]
+            np.testing.assert_allclose(actual, expected[0], atol=1e-4)
+
+
+@SOURCES
+def test_the_two_views_of_one_distribution_differ(source):
+    config = dataclasses.replace(CONFIG, view_2=CONFIG.view_1)
+    (batch,) = _read(source, config, total_steps=1)
+    apart = np.abs(batch["view_1"] - batch["view_2"]).max(axis=(1, 2, 3))
+    assert (apart > 0.05).all()
+
+
+def test_an_image_looks_alike_in_batches_of_any_size(whole):
+    """The same seed with a batch of eight, which is made of other groups."""
+    config = dataclasses.replace(CONFIG, batch_size=8, view_2=CONFIG.view_1)
+    large = _read(UNIFORM, config, total_steps=2)
+    small = whole[id(UNIFORM)][:4]
+    for name in ("view_1", "index"):
+        np.testing.assert_allclose(
+            np.concatenate([b[name] for b in large]),
+            np.concatenate([b[name] for b in small]),
+            atol=1e-4,
+        )
+
+
+def test_a_run_that_is_over_yields_nothing():
+    assert _read(UNIFORM, start_step=4, total_steps=4) == []
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    config = dataclasses.replace(CONFIG, batch_size=20)
+    with pytest.raises(InputError, match="batch_size=20"):
+        pipeline.training_dataset(UNIFORM, config, total_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(512, 64), (96, 48), (4, 4), (97, 97), (2 * 101, 202)]
+)
+def test_groups_divide_the_batch(number, expected):
+    assert pipeline._group_size(number) == expected
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(19) % 2])
+@SOURCES
+def test_evaluation_reads_every_example_once(source, labels):
+    source = _Images(source.images, labels)
+    dataset = pipeline.evaluation_dataset(source, size=12, batch_size=8)
+    assert dataset.element_spec["image"].shape == (8, 12, 12, 3)
+    batches = [{k: v.numpy() for k, v in batch.items()} for batch in dataset]
+    assert [b["valid"].sum() for b in batches] == [8, 8, 3]
+    index = np.concatenate([b["index"][b["valid"]] for b in batches])
+    np.testing.assert_array_equal(index, np.arange(19))
+    assert ("label" in batches[0]) == (labels is not None)
+    if labels is not None:
+        read = np.concatenate([b["label"][b["valid"]] for b in batches])
+        np.testing.assert_array_equal(read, labels)
+    assert not batches[-1]["image"][3:].any()
+    expected = views.evaluation_view(tf.constant(source.images[17]), 12)
+    np.testing.assert_allclose(batches[2]["image"][1], expected, atol=1e-6)
+
+
+def test_files_of_different_sizes_go_through(tmp_path: pathlib.Path):
+    """The real thing: JPEG files in a folder."""
+    folders = pytest.importorskip("selfsup_tf.data.folders")
+    for number, image in enumerate(_images(6, [(40, 30), (25, 50)])):
+        file = tmp_path / "train" / "a" / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(tf.io.encode_jpeg(image).numpy())
+    source = folders.open_folder(tmp_path)
+    batches = _read(source, total_steps=3)
+    assert len(batches) == 3 and batches[0]["view_1"].shape == (4, 12, 12, 3)

@@ -1,0 +1,315 @@
+"""Arrays, .npz files, datasets, TFDS: what comes out, and what is refused."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.config import InputError
+from selfsup_tf.data.sources import open_evaluation, open_source
+from selfsup_tf.data.streams import StreamSource
+
+TFDS = pathlib.Path(__file__).parents[3] / "shared/data/tfds"
+SIZE = 300
+IMAGES = np.random.default_rng(0).integers(0, 256, (SIZE, 4, 5, 3), np.uint8)
+LABELS = np.arange(SIZE) % 3
+
+needs_tfds = pytest.mark.skipif(
+    not (TFDS / "cifar10").is_dir(), reason=f"no CIFAR-10 in {TFDS}"
+)
+
+
+def dataset():
+    return tf.data.Dataset.from_tensor_slices((IMAGES, LABELS))
+
+
+def unknown_length():
+    return dataset().filter(lambda image, label: True)
+
+
+SOURCES = {
+    "array": lambda: open_source((IMAGES, LABELS)),
+    "dataset": lambda: open_source(dataset()),
+    "counted dataset": lambda: open_source(unknown_length()),
+}
+
+
+@pytest.fixture(params=SOURCES, scope="module")
+def source(request):
+    return SOURCES[request.param]()
+
+
+def indices(elements):
+    return [int(i) for e in elements.batch(64) for i in e["index"]]
+
+
+def test_elements(source):
+    assert source.size == SIZE and source.image_shape == (4, 5, 3)
+    assert source.class_names == ("0", "1", "2") and source.skipped == ()
+    np.testing.assert_array_equal(source.labels, LABELS)
+    for elements in (source.ordered(), source.shuffled(seed=0, epoch=0)):
+        assert elements.element_spec == {
+            "image": tf.TensorSpec((4, 5, 3), tf.uint8),
+            "label": tf.TensorSpec((), tf.int64),
+            "index": tf.TensorSpec((), tf.int64),
+        }
+        assert int(elements.cardinality()) == SIZE
+        for element in elements.as_numpy_iterator():
+            np.testing.assert_array_equal(element["image"], IMAGES[element["index"]])
+            assert element["label"] == LABELS[element["index"]]
+
+
+def test_order(source):
+    first = indices(source.shuffled(seed=0, epoch=0))
+    assert indices(source.ordered()) == sorted(first) == list(range(SIZE))
+    assert first == indices(source.shuffled(seed=0, epoch=0))
+    others = [(0, 1), (1, 0), (-1, 0)]
+    assert all(indices(source.shuffled(seed=s, epoch=e)) != first for s, e in others)
+    assert first != sorted(first)
+
+
+def test_order_does_not_depend_on_the_global_seed(source):
+    first = indices(source.shuffled(seed=0, epoch=0))
+    tf.random.set_seed(1)
+    assert first == indices(source.shuffled(seed=0, epoch=0))
+
+
+@pytest.mark.parametrize("start", [1, 64, 299, 300])
+def test_start_gives_the_tail(source, start):
+    whole = indices(source.shuffled(seed=3, epoch=2))
+    tail = source.shuffled(seed=3, epoch=2, start=start)
+    assert indices(tail) == whole[start:]
+    assert int(tail.cardinality()) == SIZE - start
+
+
+def test_without_labels(source):
+    for elements in (
+        source.ordered(labels=False),
+        source.shuffled(seed=0, epoch=0, labels=False),
+    ):
+        assert set(elements.element_spec) == {"image", "index"}
+
+
+def test_split(source):
+    rest, part = source.split(40, seed=1)
+    assert (rest.size, part.size) == (260, 40)
+    assert indices(part.ordered()) == part.indices.tolist()
+    assert indices(rest.ordered()) == rest.indices.tolist()
+    assert sorted([*rest.indices, *part.indices]) == list(range(SIZE))
+    np.testing.assert_array_equal(part.labels, LABELS[part.indices])
+    for element in part.shuffled(seed=0, epoch=0).as_numpy_iterator():
+        np.testing.assert_array_equal(element["image"], IMAGES[element["index"]])
+    np.testing.assert_array_equal(source.split(40, seed=1)[1].indices, part.indices)
+    assert set(source.split(40, seed=2)[1].indices) != set(part.indices)
+    inner, _ = rest.split(60)
+    assert set(indices(inner.ordered())) < set(rest.indices)
+    assert source.split(0)[1].size == 0 == len(indices(source.split(0)[1].ordered()))
+    with pytest.raises(InputError, match="fewer images held out"):
+        source.split(SIZE)
+
+
+def test_streams_shuffle_in_a_buffer():
+    stream = open_source(dataset())
+    stream._buffer = 16
+    first = indices(stream.shuffled(seed=0, epoch=0))
+    assert sorted(first) == list(range(SIZE)) and max(first[:16]) < 32
+
+
+@pytest.mark.parametrize("shape", [(9, 4, 5), (9, 4, 5, 1)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_grey_and_floats(shape, streamed):
+    grey = np.linspace(0, 1, np.prod(shape)).reshape(shape)
+    data = tf.data.Dataset.from_tensor_slices(grey) if streamed else grey
+    source = open_source(data)
+    assert source.class_names is None and source.labels is None
+    images = np.stack([e["image"] for e in source.ordered().as_numpy_iterator()])
+    expected = np.rint(grey.reshape(9, 4, 5, 1) * 255)
+    np.testing.assert_array_equal(images, np.broadcast_to(expected, (9, 4, 5, 3)))
+
+
+def test_a_dataset_of_dicts():
+    elements = dataset().map(lambda x, y: {"image": x, "label": y, "name": "a"})
+    np.testing.assert_array_equal(open_source(elements).labels, LABELS)
+    assert not open_source(elements.map(lambda e: {"image": e["image"]})).labelled
+
+
+def test_a_source_is_returned_as_it_is():
+    source = open_source(IMAGES)
+    assert open_source(source) is source
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (IMAGES[0, 0], "Stack the images"),
+        (IMAGES[0], r"x\[None\]"),
+        (IMAGES[..., :2], "drop an alpha channel"),
+        (np.zeros((2, 3, 8, 8), np.uint8), "moveaxis"),
+        (IMAGES[:0], "at least one image"),
+        (IMAGES.astype(int), "dtype uint8, or floats"),
+        (IMAGES.astype(float), "values from 0 to 255. Divide by 255"),
+        (IMAGES / 255 - 1, "values from -1 to 0"),
+        (np.full((2, 4, 5, 3), np.nan), "NaN among them"),
+        ([IMAGES[0], IMAGES[0, :2]], "images of one size"),
+        ((IMAGES, LABELS[1:]), "300 images; received 299"),
+        ((IMAGES, LABELS / 2), "integer labels"),
+        ((IMAGES, np.eye(3)[LABELS]), "argmax"),
+        ((IMAGES, LABELS - 1), "labels from -1"),
+        ((IMAGES, LABELS, LABELS), "a tuple of 3"),
+        ({"image": IMAGES}, "type dict"),
+    ],
+)
+def test_refused_arrays(data, message):
+    with pytest.raises(InputError, match=message):
+        open_source(data)
+
+
+def of(*tensors):
+    return tf.data.Dataset.from_tensor_slices(
+        tensors if len(tensors) > 1 else tensors[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: dataset().repeat(), r"\.take\(n\)"),
+        (lambda: dataset().batch(8), r"\.unbatch\(\)"),
+        (lambda: dataset().take(0), "empty dataset"),
+        (lambda: dataset().shuffle(SIZE), r"Leave \.shuffle\(\)"),
+        (lambda: of(IMAGES, LABELS, LABELS), "elements image"),
+        (lambda: of({"picture": IMAGES}), "elements image"),
+        (lambda: of(IMAGES[..., :2]), r"\(4, 5, 2\)"),
+        (lambda: of(IMAGES.astype(int)), "int64"),
+        (lambda: of(IMAGES.astype("float32")), "Divide by 255"),
+        (lambda: of(IMAGES, LABELS / 2), "integer labels"),
+    ],
+)
+def test_refused_datasets(make, message):
+    with pytest.raises(InputError, match=message):
+        open_source(make())
+
+
+def test_a_late_bad_float_stops_the_reading():
+    images = np.zeros((20, 4, 5, 3), np.float32)
+    images[15] = 2
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Divide by 255"):
+        list(open_source(of(images)).ordered())
+
+
+def test_splits_of_objects():
+    with pytest.raises(InputError, match="split train"):
+        open_source(IMAGES, split="test")
+
+
+def test_npz(tmp_path):
+    path = tmp_path / "digits.npz"
+    np.savez(path, x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:9], y_test=[[1]] * 9)
+    assert open_source(path).name == "digits:train"
+    train, test = open_evaluation(str(path))
+    assert (train.size, test.size) == (SIZE, 9)
+    assert train.class_names == test.class_names == ("0", "1", "2")
+    with pytest.raises(InputError, match="Choose one of: test, train"):
+        open_source(path, split="dev")
+
+
+@pytest.mark.parametrize(("x", "y"), [("images", "labels"), ("x", "y")])
+def test_npz_without_splits(tmp_path, x, y):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{x: IMAGES, y: LABELS})
+    train, test = open_evaluation(path)
+    assert (train.name, train.size) == ("a:train:80%", 240)
+    assert (test.name, test.size) == ("a:train:20%", 60)
+    np.savez(path, **{x: IMAGES})
+    assert not open_source(path).labelled
+
+
+def test_refused_npz(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, pictures=IMAGES)
+    with pytest.raises(InputError, match="the keys pictures"):
+        open_source(path)
+    np.savez(path, x=np.array([{}], object))
+    with pytest.raises(InputError, match="without pickled objects"):
+        open_source(path)
+    path.write_bytes(b"PK nothing")
+    for open_it in (open_source, open_evaluation):
+        with pytest.raises(InputError, match=r"a file of np\.savez"):
+            open_it(path)
+
+
+def test_shapes():
+    train, test = open_evaluation("shapes")
+    assert (train.name, train.size) == ("shapes:train", 8000)
+    assert (test.name, test.size) == ("shapes:test", 2000)
+    assert "heart" in train.class_names
+
+
+def test_an_existing_path_wins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shapes").mkdir()
+    with pytest.raises(InputError, match="received no files"):
+        open_source("shapes")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("shaps", "Perhaps you meant: shapes"),
+        ("cifar11", "Perhaps you meant: cifar10"),
+        ("qqqqqqqq", "Name a folder"),
+        ("~/no/such", "folder not found.*no/such"),
+        ("no/such", "folder not found"),
+        ("gone.npz", "folder not found"),
+    ],
+)
+def test_unknown_names(name, message):
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(InputError, match=message):
+        open_source(name)
+
+
+def test_no_network(tmp_path, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    def fail(*_, **__):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(InputError, match=r"no route to host.*--data_dir"):
+        open_source("mnist", data_dir=tmp_path)
+
+
+@needs_tfds
+def test_tfds():
+    import tensorflow_datasets as tfds
+
+    train, test = open_evaluation("cifar10", data_dir=TFDS)
+    assert (train.size, test.size) == (50_000, 10_000)
+    assert (train.name, test.name) == ("cifar10:train", "cifar10:test")
+    assert train.image_shape == (32, 32, 3) and train.class_names[3] == "cat"
+    total = np.zeros(3)
+    for batch in train.ordered(labels=False).batch(1000).as_numpy_iterator():
+        total += batch["image"].mean((0, 1, 2)) / 50 / 255
+    np.testing.assert_allclose(total, [0.4914, 0.4822, 0.4465], atol=1e-4)
+    stock = tfds.load("cifar10", data_dir=TFDS, download=False, split="test")
+    for ours, theirs in zip(test.ordered().take(50), stock.take(50), strict=True):
+        np.testing.assert_array_equal(ours["image"], theirs["image"])
+        assert ours["label"] == theirs["label"]
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+
+
+@needs_tfds
+def test_tfds_streamed_equals_in_memory(monkeypatch):
+    kept = open_source("cifar10", data_dir=TFDS, split="test[:2%]")
+    monkeypatch.setattr("selfsup_tf.data.tfds._MEMORY_BYTES", 0)
+    streamed = open_source("cifar10", data_dir=TFDS, split="test[:2%]")
+    assert isinstance(streamed, StreamSource) and streamed.size == kept.size == 200
+    np.testing.assert_array_equal(streamed.labels, kept.labels)
+    for a, b in zip(streamed.ordered(), kept.ordered(), strict=True):
+        np.testing.assert_array_equal(a["image"], b["image"])
+    tail = indices(streamed.shuffled(seed=0, epoch=1, start=150))
+    assert tail == indices(streamed.shuffled(seed=0, epoch=1))[150:]
+    with pytest.raises(InputError, match="Choose one of: train, test"):
+        open_source("cifar10", data_dir=TFDS, split="dev")

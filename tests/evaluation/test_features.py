@@ -1,0 +1,150 @@
+"""Extraction, the hash of an encoder and its untrained copy."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.config import InputError
+from selfsup_tf.data.augment import Normalize
+from selfsup_tf.evaluation.features import (
+    compile_encoder,
+    extract_features,
+    image_size,
+    untrained_copy,
+    weights_hash,
+)
+
+
+def small_encoder(size=8):
+    """Normalisations of both kinds, convolution, BatchNorm, a model in a model."""
+    body = keras.Sequential(
+        [
+            keras.Input((size, size, 3)),
+            keras.layers.Conv2D(4, 3, use_bias=False),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+        ],
+        name="body",
+    )
+    adapted = keras.layers.Normalization()
+    images = keras.Input((size, size, 3))
+    h = Normalize((0.4, 0.5, 0.6), (0.2, 0.2, 0.3))(images)
+    h = body(adapted(h))
+    h = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(6, 3)(h))
+    adapted.adapt(np.random.default_rng(9).normal(3, 2, (20, size, size, 3)))
+    return keras.Model(images, h)
+
+
+def train_a_little(encoder):
+    """Moves every weight, BatchNorm's statistics included."""
+    generator = np.random.default_rng(5)
+    for layer in [*encoder.layers, *encoder.get_layer("body").layers]:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.BatchNormalization):
+            layer.set_weights(
+                [w + generator.uniform(0.1, 1, w.shape) for w in layer.get_weights()]
+            )
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return train_a_little(small_encoder())
+
+
+def images(count, size=8, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def test_every_example_once_with_a_remainder(encoder):
+    x, y = images(23), np.arange(23) % 3
+    found = extract_features(encoder, (x, y), batch_size=5)
+    np.testing.assert_array_equal(found.indices, np.arange(23))
+    np.testing.assert_array_equal(found.labels, y)
+    assert found.features.dtype == np.float32
+    expected = encoder(tf.constant(x / 255.0, tf.float32), training=False).numpy()
+    np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_labels_and_a_batch_larger_than_the_data(encoder):
+    found = extract_features(encoder, images(3), batch_size=64)
+    assert found.labels is None
+    assert found.features.shape == (3, 6)
+
+
+def test_a_compiled_encoder_follows_the_weights():
+    encoder = small_encoder()
+    encode = compile_encoder(encoder)
+    before = extract_features(encoder, images(4), encode=encode).features
+    train_a_little(encoder)
+    after = extract_features(encoder, images(4), encode=encode).features
+    assert np.abs(before - after).max() > 0.1
+    assert encode.experimental_get_tracing_count() == 1
+
+
+def test_a_broken_encoder_is_refused():
+    encoder = small_encoder()
+    encoder.layers[-2].bias.assign([np.nan] * 6)
+    with pytest.raises(InputError, match="NaN or infinity"):
+        extract_features(encoder, images(4))
+
+
+def test_an_encoder_of_free_size_is_refused():
+    inputs = keras.Input((None, None, 3))
+    outputs = keras.layers.GlobalAveragePooling2D()(inputs)
+    with pytest.raises(InputError, match="fixed S"):
+        image_size(keras.Model(inputs, outputs))
+
+
+def test_the_hash_sees_any_weight(encoder, tmp_path):
+    original = weights_hash(encoder)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    assert weights_hash(loaded) == original
+    seen = {original}
+    for weight in loaded.weights:
+        value = weight.numpy()
+        weight.assign(value + 1)
+        seen.add(weights_hash(loaded))
+        weight.assign(value)
+    assert len(seen) == 1 + len(loaded.weights)
+    assert weights_hash(loaded) == original
+
+
+def test_the_untrained_copy_is_the_same_network_afresh(encoder):
+    before = weights_hash(encoder)
+    copy = untrained_copy(encoder)
+    assert weights_hash(encoder) == before
+    assert [tuple(w.shape) for w in copy.weights] == [
+        tuple(w.shape) for w in encoder.weights
+    ]
+    norm = copy.get_layer("body").layers[1]
+    for weight, value in zip(norm.get_weights(), (1, 0, 0, 1), strict=True):
+        np.testing.assert_array_equal(weight, np.full(4, value, np.float32))
+    kernels = [m.get_layer("body").layers[0].get_weights()[0] for m in (encoder, copy)]
+    assert np.abs(kernels[0] - kernels[1]).min() > 0
+    assert np.abs(kernels[1]).max() < 1
+
+
+def test_the_untrained_copy_keeps_the_normalisation(encoder):
+    copy = untrained_copy(encoder)
+    x = tf.constant(images(2) / 255.0, tf.float32)
+    starts = [keras.Model(m.inputs, m.layers[2].output) for m in (encoder, copy)]
+    outputs = [start(x).numpy() for start in starts]
+    np.testing.assert_array_equal(*outputs)
+    assert np.abs(outputs[0] - x.numpy()).min() > 0.1
+
+
+def test_the_untrained_copy_follows_from_its_seed_alone(encoder):
+    state = random.getstate()
+    numpy_state = np.random.get_state()[1].tolist()
+    first = weights_hash(untrained_copy(encoder, seed=3))
+    assert random.getstate() == state
+    assert np.random.get_state()[1].tolist() == numpy_state
+    random.random()
+    tf.random.uniform(())
+    assert weights_hash(untrained_copy(encoder, seed=3)) == first
+    assert weights_hash(untrained_copy(encoder, seed=4)) != first

@@ -1,0 +1,346 @@
+"""Exports of a small encoder: every format, its proof, and what is refused."""
+
+import io
+import json
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from selfsup_tf.config import InputError
+from selfsup_tf.data.augment import Normalize
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.export import exporter, parity, tflite
+from selfsup_tf.export.exporter import export, format_table
+from selfsup_tf.export.images import choose_images
+
+SIZE = 16
+
+
+def trained_looking(size=SIZE):
+    """Convolutions and BatchNorms whose statistics and scales are all moved."""
+    images = keras.Input((size, size, 3), name="image")
+    h = Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))(images)
+    for n, width in enumerate((8, 16, 32)):
+        initial = keras.initializers.HeNormal(seed=n)
+        h = keras.layers.Conv2D(
+            width, 3, 2, "same", use_bias=False, kernel_initializer=initial
+        )(h)
+        h = keras.layers.ReLU()(keras.layers.BatchNormalization()(h))
+    encoder = keras.Model(images, keras.layers.GlobalAveragePooling2D()(h))
+    random = np.random.default_rng(0)
+    for layer in encoder.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            width = layer.gamma.shape[0]
+            layer.set_weights(
+                [
+                    random.uniform(0.5, 1.5, width),
+                    random.normal(0, 0.2, width),
+                    random.normal(0, 0.3, width),
+                    random.uniform(0.5, 2, width),
+                ]
+            )
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return trained_looking()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return open_source("shapes", split="test").select(np.arange(300), "shapes:few")
+
+
+@pytest.fixture(scope="module")
+def exported(encoder, images, tmp_path_factory):
+    """One export in every format, in a directory that does not exist yet."""
+    directory = tmp_path_factory.mktemp("export") / "deep" / "exported"
+    return export(encoder, directory, images=images)
+
+
+def represent(encoder, views):
+    return encoder(tf.constant(views), training=False).numpy()
+
+
+def cosines(a, b):
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return (a * b).sum(1) / lengths
+
+
+def random_views(count, size=SIZE):
+    return np.random.default_rng(3).random((count, size, size, 3), np.float32)
+
+
+def test_everything_is_there_and_nothing_else(exported):
+    directory = exported.directory
+    assert sorted(p.name for p in directory.iterdir()) == [
+        "encoder_float16.tflite",
+        "encoder_float32.tflite",
+        "encoder_int8.tflite",
+        "parity.json",
+        "saved_model",
+    ]
+    assert [p.name for p in directory.parent.iterdir()] == ["exported"]
+    written = json.loads((directory / "parity.json").read_text())
+    assert written == json.loads(json.dumps(exported.to_dict()))
+    assert written["image_source"] == "shapes:few"
+    assert written["num_calibration_images"] == 300 - 300 * 256 // 456
+    assert len(written["artefacts"]) == 6
+    for artefact in written["artefacts"]:
+        assert artefact["num_images"] == 300 * 256 // 456
+        assert artefact["cosine_mean"] >= artefact["threshold"]
+        assert artefact["batch"] == "any"
+    table = format_table(exported)
+    for name in ("saved_model", "serve_bytes", "encoder_int8.tflite", "shapes:few"):
+        assert name in table
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_the_parity_of_tflite_is_what_it_says(exported, encoder, images, precision):
+    path = exported.directory / f"encoder_{precision}.tflite"
+    chosen = choose_images(images, None, size=SIZE, calibrates=True)
+    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    # One at a time here; the export measured in batches.
+    received = np.concatenate(
+        [runner(images=view[None])["representation"] for view in chosen.views]
+    )
+    expected = represent(encoder, chosen.views)
+    (measured,) = [a for a in exported.artefacts if a.artefact == path.name]
+    cosine = cosines(expected, received)
+    assert measured.cosine_mean == pytest.approx(cosine.mean(), abs=1e-5)
+    assert measured.cosine_min == pytest.approx(cosine.min(), abs=1e-5)
+    difference = np.abs(expected - received).max()
+    assert measured.max_difference == pytest.approx(difference, rel=0.01, abs=1e-5)
+    assert measured.size_bytes == path.stat().st_size
+
+
+def test_int8_has_integer_weights_and_kernels(exported):
+    interpreter = Interpreter(
+        model_path=str(exported.directory / "encoder_int8.tflite")
+    )
+    tensors = interpreter.get_tensor_details()
+    floats = [t["name"] for t in tensors if t["dtype"] == np.float32]
+    # The input before and the output after quantisation, and nothing between.
+    assert len(floats) == 2
+    assert sum(t["dtype"] == np.int8 for t in tensors) > 10
+
+
+def test_batchnorm_is_folded(exported):
+    path = exported.directory / "encoder_float32.tflite"
+    tensors = Interpreter(model_path=str(path)).get_tensor_details()
+    # Mean and std of the input, kernel, bias and result of three convolutions, the
+    # pooling: a BatchNorm left in place would add two constants and two results.
+    assert len(tensors) <= 20
+
+
+def test_the_saved_model_takes_any_size_and_dtype(exported, encoder):
+    signatures = tf.saved_model.load(str(exported.directory / "saved_model")).signatures
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 31, 3), np.uint8)
+    expected = represent(encoder, evaluation_view(tf.constant(pixels), SIZE))
+    served = signatures["serving_default"](images=tf.constant(pixels))
+    np.testing.assert_allclose(served["representation"], expected, atol=1e-5)
+    floats = tf.constant(pixels / np.float32(255))
+    served = signatures["serve_float"](images=floats)
+    np.testing.assert_allclose(served["representation"], expected, atol=1e-5)
+
+
+def test_floats_of_the_native_size_are_taken_as_they_are(tmp_path):
+    """Above 32 pixels an evaluation view is a crop, which a view must not suffer."""
+    encoder = trained_looking(40)
+    result = export(encoder, tmp_path / "e", formats=("saved_model",))
+    assert result.image_source == "shapes:train"
+    assert result.calibration_source is None
+    signatures = tf.saved_model.load(str(tmp_path / "e" / "saved_model")).signatures
+    views = random_views(4, 40)
+    served = signatures["serve_float"](images=tf.constant(views))["representation"]
+    np.testing.assert_allclose(served, represent(encoder, views), atol=1e-5)
+    pixels = tf.constant((views * 255).astype(np.uint8))
+    served = signatures["serving_default"](images=pixels)["representation"]
+    expected = represent(encoder, evaluation_view(pixels, 40))
+    np.testing.assert_allclose(served, expected, atol=1e-5)
+    assert np.abs(expected - represent(encoder, views)).max() > 1e-3
+
+
+def encoded(array, form, **options):
+    file = io.BytesIO()
+    PIL.Image.fromarray(array).save(file, form, **options)
+    return file.getvalue()
+
+
+def test_the_saved_model_takes_files_of_many_kinds_and_sizes(exported, encoder):
+    random = np.random.default_rng(0)
+    colour = random.integers(0, 256, (30, 22, 3), np.uint8)
+    grey = random.integers(0, 256, (9, 17), np.uint8)
+    smooth = np.broadcast_to(
+        np.arange(48, dtype=np.uint8)[:, None, None] * 5, (48,) * 2 + (3,)
+    )
+    files = [
+        encoded(colour, "PNG"),
+        encoded(grey, "PNG"),
+        encoded(np.ascontiguousarray(smooth), "JPEG", quality=95),
+    ]
+    signatures = tf.saved_model.load(str(exported.directory / "saved_model")).signatures
+    served = signatures["serve_bytes"](image_bytes=tf.constant(files))
+    rgb = [colour, np.repeat(grey[..., None], 3, axis=2)]
+    rgb.append(tf.io.decode_jpeg(files[2]).numpy())
+    views = np.stack([evaluation_view(tf.constant(i), SIZE).numpy() for i in rgb])
+    expected = represent(encoder, views)
+    np.testing.assert_allclose(served["representation"], expected, atol=1e-4)
+    assert np.abs(evaluation_view(tf.constant(smooth), SIZE) - views[2]).max() < 0.05
+
+
+def test_the_saved_model_needs_nothing_of_this_package(exported, encoder, tmp_path):
+    views = random_views(5)
+    np.save(tmp_path / "views.npy", views)
+    program = """
+        import sys
+        import numpy as np
+        import tensorflow as tf
+        loaded = tf.saved_model.load(sys.argv[1])
+        views = tf.constant(np.load(sys.argv[2] + "/views.npy"))
+        h = loaded.signatures["serve_float"](images=views)["representation"]
+        np.save(sys.argv[2] + "/h.npy", h)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(loaded(views, training=True) ** 2)
+        gradients = tape.gradient(loss, list(loaded.trainable_weights))
+        assert len(gradients) == 9 and all(g is not None for g in gradients)
+        assert not [m for m in sys.modules if m.startswith("selfsup")]
+    """
+    subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            textwrap.dedent(program),
+            str(exported.directory / "saved_model"),
+            str(tmp_path),
+        ],
+        check=True,
+        cwd=tmp_path,
+    )
+    h = np.load(tmp_path / "h.npy")
+    np.testing.assert_allclose(h, represent(encoder, views), atol=1e-5)
+
+
+def test_an_encoder_file_is_exported(encoder, images, tmp_path):
+    encoder.save(tmp_path / "encoder.keras")
+    result = export(
+        tmp_path / "encoder.keras",
+        tmp_path / "e",
+        formats="tflite_float32",
+        images=images,
+    )
+    assert [a.artefact for a in result.artefacts] == ["encoder_float32.tflite"]
+    assert result.artefacts[0].cosine_mean > 0.99999
+    assert result.artefacts[0].num_images == 256
+    with pytest.raises(InputError, match=r"readable encoder\.keras"):
+        export(tmp_path / "none.keras", tmp_path / "f")
+
+
+def test_an_encoder_of_mixed_precision_is_exported_in_float32(images, tmp_path):
+    inputs = keras.Input((SIZE, SIZE, 3))
+    conv = keras.layers.Conv2D(8, 3, dtype="mixed_bfloat16")
+    h = keras.layers.GlobalAveragePooling2D(dtype="float32")(conv(inputs))
+    encoder = keras.Model(inputs, h)
+    export(encoder, tmp_path / "e", formats=("tflite_float32",), images=images)
+    path = tmp_path / "e" / "encoder_float32.tflite"
+    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    views = random_views(3)
+    received = runner(images=views)["representation"]
+    kernel, bias = conv.get_weights()
+    exact = tf.nn.conv2d(views, kernel, 1, "VALID").numpy() + bias
+    np.testing.assert_allclose(received, exact.mean((1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["saved_model", "tflite_int8"])
+def test_an_artefact_that_strays_is_an_error_and_leaves_nothing(
+    encoder, images, tmp_path, monkeypatch, name
+):
+    perturbed = trained_looking()
+    random = np.random.default_rng(7)
+    perturbed.set_weights(
+        [w + random.normal(0, 0.3, w.shape) ** 2 for w in perturbed.get_weights()]
+    )
+    function = {"saved_model": "export_saved_model", "tflite_int8": "export_tflite"}
+    real = getattr(exporter, function[name])
+    monkeypatch.setattr(
+        exporter, function[name], lambda encoder, *a, **k: real(perturbed, *a, **k)
+    )
+    with pytest.raises(parity.ParityError, match=r"mean cosine 0\.9.*Nothing was exp"):
+        export(encoder, tmp_path / "e", formats=(name,), images=images)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_the_earlier_export(encoder, images, tmp_path, monkeypatch):
+    options = dict(formats=("tflite_float32",), images=images)
+    export(encoder, tmp_path / "e", **options)
+    before = (tmp_path / "e" / "parity.json").read_bytes()
+
+    def fail(*args, **kwargs):
+        raise tflite.ConversionError("no such operation")
+
+    monkeypatch.setattr(exporter, "export_tflite", fail)
+    with pytest.raises(tflite.ConversionError):
+        export(encoder, tmp_path / "e", overwrite=True, **options)
+    assert (tmp_path / "e" / "parity.json").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_an_earlier_export_is_kept_or_replaced_whole(encoder, images, tmp_path):
+    place = tmp_path / "e"
+    export(encoder, place, formats=("tflite_float16",), images=images)
+    with pytest.raises(InputError, match="overwrite"):
+        export(encoder, place, formats=("tflite_float32",), images=images)
+    assert (place / "encoder_float16.tflite").is_file()
+    export(encoder, place, formats=("tflite_float32",), images=images, overwrite=True)
+    assert sorted(p.name for p in place.iterdir()) == [
+        "encoder_float32.tflite",
+        "parity.json",
+    ]
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_what_no_export_has_written_is_never_replaced(encoder, images, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"dear")
+    with pytest.raises(InputError, match="left alone"):
+        export(encoder, tmp_path / "photos", images=images, overwrite=True)
+    assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"dear"
+
+
+def test_an_unknown_format_is_refused(encoder, tmp_path):
+    with pytest.raises(InputError, match="Perhaps you meant: saved_model"):
+        export(encoder, tmp_path / "e", formats=("savedmodel",))
+
+
+def test_an_encoder_of_nan_is_refused(images, tmp_path):
+    encoder = trained_looking()
+    encoder.set_weights([w * np.nan for w in encoder.get_weights()])
+    with pytest.raises(InputError, match="finite representations"):
+        export(encoder, tmp_path / "e", images=images)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_proof_and_calibration_share_no_image(images):
+    chosen = choose_images(images, None, size=32, calibrates=True)
+    rows = [{v.tobytes() for v in a} for a in (chosen.views, chosen.calibration)]
+    assert len(rows[0]) + len(rows[1]) == 300
+    assert not rows[0] & rows[1]
+
+
+def test_calibration_images_of_their_own(images):
+    other = np.random.default_rng(0).integers(0, 256, (30, 20, 24, 3), np.uint8)
+    chosen = choose_images(images, other, size=SIZE, calibrates=True)
+    assert chosen.calibration.shape == (30, SIZE, SIZE, 3)
+    assert len(chosen.images) == 256
+    with pytest.raises(InputError, match="two or more images"):
+        choose_images(other[:1], None, size=SIZE, calibrates=False)

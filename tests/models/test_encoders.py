@@ -1,0 +1,179 @@
+"""Encoders: shapes, sizes, precision, synchronised BatchNorm, refusals."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.config import EncoderConfig, InputError
+from selfsup_tf.models.encoders import (
+    adopt_encoder,
+    application_modules,
+    build_encoder,
+    copy_network,
+)
+
+
+def batchnorms(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from batchnorms(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            yield layer
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "size", "millions"),
+    [
+        # Trunks of SimCLR v2's table: a ResNet-50 has 24 million, at width 2 94.
+        ("resnet18", 1, 512, 11.18),
+        ("resnet50", 1, 2048, 23.51),
+        ("resnet50", 2, 4096, 93.91),
+        ("resnet18", 0.25, 128, 0.70),
+    ],
+)
+def test_resnets_have_the_published_size(name, width, size, millions):
+    encoder = build_encoder(EncoderConfig(name=name, width=width), 64)
+    assert encoder.output_shape == (None, size)
+    trainable = sum(int(np.prod(v.shape)) for v in encoder.trainable_variables)
+    assert trainable / 1e6 == pytest.approx(millions, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("stem", "reduction"), [("imagenet", 32), ("small", 8), ("small_stride2", 16)]
+)
+def test_stems_reduce_as_they_say(stem, reduction):
+    config = EncoderConfig(name="resnet18", width=1 / 16, stem=stem)
+    encoder = build_encoder(config, 2 * reduction)
+    pooled = encoder.get_layer("resnet18").get_layer("pool").input
+    assert pooled.shape[1:3] == (2, 2)
+    with pytest.raises(InputError, match=f"image_size of {reduction} or more"):
+        build_encoder(config, reduction - 1)
+
+
+def test_residual_blocks_start_as_the_identity():
+    encoder = build_encoder(EncoderConfig(name="resnet50", width=1 / 16), 32)
+    resnet = encoder.get_layer("resnet50")
+    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+        for block in range(1, blocks + 1):
+            last = resnet.get_layer(f"stage{stage}_block{block}_3_norm")
+            np.testing.assert_array_equal(last.gamma, 0)
+            inner = resnet.get_layer(f"stage{stage}_block{block}_2_norm")
+            np.testing.assert_array_equal(inner.gamma, 1)
+            assert (inner.momentum, inner.epsilon) == (0.9, 1e-5)
+    strided = resnet.get_layer("stage2_block1_conv2")
+    assert strided.strides == (2, 2) and strided.kernel_size == (3, 3)
+
+
+def test_normalisation_is_inside():
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    plain = EncoderConfig(name="resnet18", width=1 / 16, stem="small")
+    inside = EncoderConfig(
+        name="resnet18", width=1 / 16, stem="small", mean=mean, std=std
+    )
+    outside = build_encoder(plain, 16)
+    encoder = build_encoder(inside, 16)
+    encoder.set_weights(outside.get_weights())
+    images = tf.random.stateless_uniform([2, 16, 16, 3], [0, 1])
+    np.testing.assert_allclose(
+        encoder(images),
+        outside((images - np.float32(mean)) / np.float32(std)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["ResNet50V2", "EfficientNetB0", "MobileNetV3Small", "ConvNeXtTiny"]
+)
+def test_applications_take_unit_range_and_synchronise(name):
+    encoder = build_encoder(EncoderConfig(name=name.lower()), 64)
+    network = getattr(keras.applications, name)(
+        include_top=False, weights=None, input_shape=(64, 64, 3), pooling="avg"
+    )
+    network.set_weights(encoder.get_weights())
+    module = getattr(keras.applications, application_modules()[name])
+    images = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        encoder(images),
+        network(module.preprocess_input(images * 255)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    norms = list(batchnorms(encoder))
+    assert all(layer.synchronized for layer in norms)
+    assert norms or name.startswith("ConvNeXt")
+
+
+def test_weights_from_a_file(tmp_path):
+    config = EncoderConfig(name="resnet18", width=1 / 16, stem="small")
+    source = build_encoder(config, 16)
+    source.get_layer("resnet18").save_weights(tmp_path / "trunk.weights.h5")
+    named = EncoderConfig(
+        name="resnet18",
+        width=1 / 16,
+        stem="small",
+        weights=str(tmp_path / "trunk.weights.h5"),
+    )
+    loaded = build_encoder(named, 16)
+    for a, b in zip(loaded.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    wider = EncoderConfig(name="resnet18", width=1 / 8, weights=named.weights)
+    with pytest.raises(InputError, match="weights that fit"):
+        build_encoder(wider, 32)
+    missing = EncoderConfig(name="resnet18", weights=str(tmp_path / "none.h5"))
+    with pytest.raises(InputError, match="a file"):
+        build_encoder(missing, 32)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_variables_and_output_in_float32(precision):
+    config = EncoderConfig(name="resnet18", width=1 / 16, stem="small")
+    encoder = build_encoder(config, 16, precision=precision)
+    inner = encoder.get_layer("resnet18").get_layer("stem_conv")
+    assert inner.compute_dtype == precision.removeprefix("mixed_")
+    assert {v.dtype for v in encoder.variables} == {"float32"}
+    assert encoder(tf.zeros([1, 16, 16, 3])).dtype == tf.float32
+    plain = copy_network(encoder)
+    assert plain.get_layer("resnet18").get_layer("stem_conv").compute_dtype == "float32"
+    for a, b in zip(plain.get_weights(), encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_encoder_survives_saving(tmp_path):
+    for config in (
+        EncoderConfig(name="resnet18", width=1 / 16, mean=(0.5,) * 3),
+        EncoderConfig(name="MobileNetV3Small"),
+    ):
+        encoder = build_encoder(config, 32)
+        encoder.save(tmp_path / "encoder.keras")
+        again = keras.saving.load_model(tmp_path / "encoder.keras")
+        images = tf.random.stateless_uniform([2, 32, 32, 3], [0, 1])
+        np.testing.assert_allclose(again(images), encoder(images), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "message"),
+    [
+        (EncoderConfig(name="resnet51"), 64, "Perhaps you meant: resnet5|resnet50"),
+        (EncoderConfig(name="Xception"), 32, "image_size that Xception takes"),
+        (EncoderConfig(name="MobileNetV2", width=0.5), 64, "no encoder.mean, std"),
+    ],
+)
+def test_refusals(config, size, message):
+    with pytest.raises(InputError, match=message):
+        build_encoder(config, size)
+
+
+def test_own_encoders_are_checked():
+    good = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()]
+    )
+    assert adopt_encoder(good, 16).output_shape == (None, 3)
+    maps = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(2, 3)])
+    with pytest.raises(InputError, match=r"one output of shape \(N, D\)"):
+        adopt_encoder(maps, 16)
+    with pytest.raises(InputError, match=r"shape \(N, 32, 32, 3\)"):
+        adopt_encoder(maps, 32)
+    with pytest.raises(InputError, match=r"keras\.Model"):
+        adopt_encoder(lambda x: x, 32)

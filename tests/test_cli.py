@@ -1,0 +1,182 @@
+"""The command line: help at once, mistakes in one message, nothing written."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from selfsup_tf import cli
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a verb that must end with exit code 2 and gives what it said."""
+
+    def run(verb, *words):
+        with pytest.raises(SystemExit) as exit_info:
+            verb([str(w) for w in words])
+        assert exit_info.value.code == 2
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return re.sub(r"[\s│]+", " ", said.out + said.err)
+
+    return run
+
+
+def test_help_is_quick_and_loads_no_tensorflow(run_program):
+    for words in (
+        ["train.py"],
+        ["train.py", "simclr"],
+        ["train.py", "simclr", "cifar10", "--help"],
+        ["eval.py", "--help"],
+        ["export.py", "--help"],
+    ):
+        start = time.monotonic()
+        said = run_program("-X", "importtime", *words)
+        # Generous on a busy machine: TensorFlow alone takes seconds, and is absent.
+        assert time.monotonic() - start < 20
+        assert "| tensorflow" not in said.stderr
+        assert "usage" in said.stdout
+
+
+def test_lists(capsys):
+    cli.train([])
+    assert re.search(r"byol .*\n  simclr ", capsys.readouterr().out)
+    cli.train(["byol"])
+    assert "cifar10_cpu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["simcrl"], "Perhaps you meant: simclr"),
+        (["simclr", "cifar01"], "Perhaps you meant: cifar10"),
+        (["simclr", "cifar10", "--temprature=0.2"], "--temperature"),
+        (["simclr", "cifar10", "--optimizer.momentun=1"], "--optimizer.momentum"),
+        (["simclr", "cifar10", "--temperature=-1"], "temperature above 0"),
+        (["simclr", "cifar10", "--precision=half"], "mixed_bfloat16"),
+        (["simclr", "cifar10", "--view_1.flip=2"], "probability in [0, 1]"),
+        (["simclr", "cifar10", "--steps=10"], "one of epochs and steps"),
+        (["byol", "cifar10", "--predictor", "64", "32"], "end in the same size"),
+        (["simclr", "folder"], "--data"),
+    ],
+)
+def test_mistakes_in_flags(refused, words, message):
+    assert message in refused(cli.train, *words)
+
+
+def test_mistakes_in_data(refused, tmp_path):
+    run_dir = tmp_path / "run"
+    flags = ["simclr", "shapes", f"--run_dir={run_dir}"]
+    assert "not found" in refused(cli.train, *flags, "--data=/no/such/folder")
+    (tmp_path / "empty").mkdir()
+    assert ".jpg" in refused(cli.train, *flags, f"--data={tmp_path / 'empty'}")
+    assert "shapes" in refused(cli.train, *flags, "--data=shaeps")
+    assert "batch_size=90000" in refused(cli.train, *flags, "--batch_size=90000")
+    assert "image_size of 16" in refused(cli.train, *flags, "--image_size=8")
+    assert not run_dir.exists()
+
+
+def test_evaluation_without_a_run(refused, tmp_path):
+    said = refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
+    assert "an encoder at" in said and "train.py" in said
+    assert "knn" in refused(cli.evaluate, "knnn", f"--run_dir={tmp_path}")
+    assert "an encoder at" in refused(cli.export, f"--run_dir={tmp_path / 'none'}")
+    (tmp_path / "encoder.keras").write_bytes(b"not a model")
+    assert "readable" in refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
+
+
+def test_batch_that_replicas_can_not_share(run_program):
+    """Three logical CPUs, in a process of their own."""
+    script = (
+        "import tensorflow as tf; from selfsup_tf import cli;"
+        "tf.config.set_logical_device_configuration("
+        "tf.config.list_physical_devices('CPU')[0],"
+        "[tf.config.LogicalDeviceConfiguration()] * 3);"
+        "cli.train('simclr shapes --strategy=mirrored --run_dir=/none'.split())"
+    )
+    done = run_program("-c", script, check=False)
+    assert done.returncode == 2
+    assert "The nearest that are: 255 and 258" in done.stderr
+
+
+def commands_of(text):
+    """The python commands in a document's code blocks, continuation lines joined."""
+    text = text.replace("\\\n", " ")
+    blocks = re.findall(r"```(?:bash|sh|console)?\n(.*?)```", text, re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [
+        line.partition("  #")[0].strip()
+        for line in lines
+        if re.match(
+            r"(python )?(train|eval|export)\.py|selfsup-(train|eval|export)", line
+        )
+        or line.startswith("python ")
+    ]
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = sorted({c for d in DOCUMENTS for c in commands_of(d.read_text())})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_documents_parse(command, monkeypatch):
+    """Each flag exists and each value is of its kind; nothing is run."""
+    words = command.replace("python ", "", 1).split()
+    program = words[0]
+    if program not in ("train.py", "eval.py", "export.py"):
+        assert (ROOT / program).is_file() or words[0] == "-m"
+        return
+    verbs = {"train.py": cli.train, "eval.py": cli.evaluate, "export.py": cli.export}
+
+    class Parsed(Exception):
+        pass
+
+    def stop():
+        raise Parsed
+
+    monkeypatch.setattr(cli, "_quiet_tensorflow", stop)
+    try:
+        verbs[program](words[1:])
+    except Parsed:
+        pass
+    except SystemExit as end:
+        assert not end.code, command
+
+
+def test_there_are_commands_to_check():
+    assert len(COMMANDS) > 8
+
+
+def test_wheel_installs_the_scripts(tmp_path):
+    """A built wheel holds every package and the three console scripts."""
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            tmp_path,
+            ROOT,
+        ],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    listing = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", wheel],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in ("selfsup_tf/cli.py", "simclr_tf/recipes.py", "byol_tf/method.py"):
+        assert name in listing
+    assert "entry_points.txt" in listing
+    assert "tests/" not in listing

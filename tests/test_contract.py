@@ -1,0 +1,222 @@
+"""What every method must do, run for each that is found, and for one made up here."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import selfsup_tf as selfsup
+from selfsup_tf import config as configs
+from selfsup_tf.methods import find_method, list_methods
+
+METHODS = list_methods()
+
+
+def test_the_two_methods_are_found():
+    assert {"byol", "simclr"} <= set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_recipe_round_trips_through_json(name):
+    package = find_method(name)
+    assert package.recipes
+    for recipe in package.recipes.values():
+        assert recipe.__doc__
+        config = recipe(seed=3)
+        assert config.seed == 3
+        values = json.loads(json.dumps(configs.to_dict(config)))
+        assert configs.from_dict(package.config_class, values) == config
+        assert configs.differences(config, values) == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_model_has_two_named_inputs_and_float32_outputs(name, tiny_config):
+    method = find_method(name).load()(tiny_config(name, precision="mixed_bfloat16"))
+    method.build()
+    assert set(method.model.input) == {"view_1", "view_2"}
+    views = tf.random.stateless_uniform([4, 16, 16, 3], [0, 1])
+    outputs = method.model({"view_1": views, "view_2": views[::-1]}, training=True)
+    assert {"representation_1", "representation_2"} <= set(outputs)
+    loss = method.compute_loss(outputs)
+    assert loss.shape == (4,)
+    assert loss.dtype == tf.float32
+    assert all(v.dtype == "float32" for v in method.model.variables)
+    assert all(v.dtype == "float32" for v in method.trainable_variables)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_training_lowers_the_loss(
+    name, precision, tiny_config, tiny_method, few_images, tmp_path
+):
+    config = tiny_config(name, precision=precision, steps=30, steps_per_call=10)
+    method = tiny_method(config)
+    run = selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    losses = [r["train/loss"] for r in run.log if "train/loss" in r]
+    assert losses[-1] < losses[0]
+    assert run.encoder.compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_step_compiles_for_xla(name, tiny_config, tiny_method, few_images, tmp_path):
+    runs = []
+    for compiled in (False, True):
+        config = tiny_config(name, jit_compile=compiled, steps=2)
+        folder = tmp_path / f"{compiled}"
+        method = tiny_method(config)
+        runs.append(
+            selfsup.train(method, few_images[0], run_dir=folder, progress=False)
+        )
+    plain, compiled = (r.log[-1]["train/loss"] for r in runs)
+    # XLA reorders float32 sums; over two steps that stays below a thousandth.
+    assert compiled == pytest.approx(plain, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_clipping_bounds_the_update(
+    name, tiny_config, tiny_method, few_images, tmp_path
+):
+    """With plain SGD and rate 1 an update is as long as the clipped gradient."""
+    optimizer = configs.OptimizerConfig(
+        name="sgd",
+        learning_rate=1.0,
+        scaling="none",
+        schedule="constant",
+        warmup_epochs=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+        clip_norm=1e-3,
+    )
+    config = tiny_config(name, optimizer=optimizer, steps=1)
+    method = tiny_method(config)
+    keras.utils.set_random_seed(config.seed)
+    method.build()
+    before = [v.numpy() for v in method.trainable_variables]
+    selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    after = [v.numpy() for v in method.trainable_variables]
+    moved = sum(
+        ((a - b).astype(np.float64) ** 2).sum()
+        for a, b in zip(after, before, strict=True)
+    )
+    # Weights near 1 keep 2^-24 of themselves when a gradient is subtracted.
+    assert moved**0.5 == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_own_encoder_is_trained_as_a_copy(name, tiny_config, few_images, tmp_path):
+    own = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    before = own.get_weights()
+    method = find_method(name).load()(tiny_config(name), encoder=own)
+    run = selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    for a, b in zip(own.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert run.encoder.output_shape == (None, 4)
+    assert any(
+        (a != b).any() for a, b in zip(run.encoder.get_weights(), before, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_replicas_make_the_same_run(name, run_program, tmp_path):
+    """One, two and four logical CPUs in processes of their own, float64."""
+    results = {}
+    for replicas in (1, 2, 4):
+        out = tmp_path / f"{replicas}.npz"
+        script = pathlib.Path(__file__).parent / "training" / "train_on_replicas.py"
+        run_program(script, name, replicas, out)
+        results[replicas] = np.load(out)
+    for replicas in (2, 4):
+        for key in results[1].files:
+            # float64 sums in another order, carried through five updates.
+            np.testing.assert_allclose(
+                results[replicas][key], results[1][key], rtol=1e-9, atol=1e-12
+            )
+
+
+DUMMY = {
+    "__init__.py": '"""SimDummy: pulls two views together, nothing more."""\n',
+    "config.py": """
+import dataclasses
+from typing import ClassVar
+from selfsup_tf.config import Config
+
+@dataclasses.dataclass(frozen=True)
+class DummyConfig(Config):
+    method: ClassVar[str] = "dummy"
+    pull: float = 1.0
+""",
+    "recipes.py": '''
+import dataclasses
+from dummy_tf.config import DummyConfig
+
+def shapes(**overrides):
+    """The one recipe there is."""
+    return dataclasses.replace(DummyConfig(image_size=16, batch_size=16), **overrides)
+''',
+    "method.py": """
+import keras
+import tensorflow as tf
+from selfsup_tf.methods import Method
+from dummy_tf.config import DummyConfig
+
+class Dummy(Method):
+    config_class = DummyConfig
+
+    def build(self):
+        self.encoder = self.new_encoder()
+        shape = self.encoder.input_shape[1:]
+        inputs = {n: keras.Input(shape, name=n) for n in ("view_1", "view_2")}
+        outputs = {
+            f"representation_{i}": self.encoder(inputs[f"view_{i}"]) for i in (1, 2)
+        }
+        self.model = keras.Model(inputs, outputs)
+
+    def compute_loss(self, outputs):
+        gap = outputs["representation_1"] - outputs["representation_2"]
+        return self.config.pull * tf.reduce_sum(gap**2, axis=1)
+""",
+}
+
+
+def test_a_third_method_is_one_package(run_program, tmp_path, few_images):
+    package = tmp_path / "plugins" / "dummy_tf"
+    package.mkdir(parents=True)
+    for name, text in DUMMY.items():
+        (package / name).write_text(text)
+    np.savez(tmp_path / "images.npz", images=few_images[0])
+    path = {"PYTHONPATH": f"{package.parent}:{pathlib.Path(__file__).parents[1]}"}
+    listed = run_program("train.py", env=path).stdout
+    assert "dummy" in listed and "SimDummy" in listed
+    run_program(
+        "train.py",
+        "dummy",
+        "shapes",
+        f"--run_dir={tmp_path / 'run'}",
+        f"--data={tmp_path / 'images.npz'}",
+        "--encoder.name=resnet18",
+        "--encoder.width=0.0625",
+        "--encoder.stem=small_stride2",
+        "--optimizer.warmup_epochs=0",
+        "--epochs=None",
+        "--steps=2",
+        "--pull=0.5",
+        env=path,
+    )
+    run_program(
+        "export.py",
+        f"--run_dir={tmp_path / 'run'}",
+        "--formats",
+        "tflite_float32",
+        "--data=shapes",
+    )
+    assert (tmp_path / "run" / "export" / "encoder_float32.tflite").exists()

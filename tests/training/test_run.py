@@ -1,0 +1,213 @@
+"""Runs: resumed, killed, damaged, diverged, collapsed, refused."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import selfsup_tf as selfsup
+from selfsup_tf.config import InputError, OptimizerConfig
+from selfsup_tf.training.loop import TrainingDiverged
+from selfsup_tf.training.run_directory import read_log
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = ("train/loss", "train/representation_std", "train/learning_rate")
+
+
+@pytest.fixture
+def train(tiny_method):
+    """Trains a tiny method in silence."""
+
+    def run(config, images, run_dir):
+        return selfsup.train(
+            tiny_method(config), images, run_dir=run_dir, progress=False
+        )
+
+    return run
+
+
+def curve(log):
+    """The numbers of a log that do not depend on the clock, by step."""
+    return [(r["step"], *[r[name] for name in NAMES]) for r in log if "train/loss" in r]
+
+
+def test_files_and_log(train, tiny_config, few_images, tmp_path):
+    run = train(tiny_config("simclr"), few_images[0], tmp_path / "run")
+    names = {p.name for p in run.run_dir.iterdir()}
+    assert names == {
+        "config.json",
+        "log.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "encoder.keras",
+    }
+    assert [r["step"] for r in run.log] == [0, 2, 4, 6]
+    assert run.log[0]["excluded"] and run.log[0]["decayed_and_adapted"]
+    record = run.log[-1]
+    for name in (*NAMES, "train/images_per_second", "train/data_wait"):
+        assert np.isfinite(record[name])
+    assert 0 <= record["train/data_wait"] <= 1
+    saved = keras.saving.load_model(run.run_dir / "encoder.keras")
+    x = few_images[0][:4, :16, :16] / np.float32(255)
+    np.testing.assert_allclose(saved(x), run.encoder(x), rtol=1e-6)
+    assert list((run.run_dir / "tensorboard").iterdir())
+
+
+def test_a_finished_run_trains_nothing_more(
+    train, tiny_config, few_images, tmp_path, caplog
+):
+    first = train(tiny_config("simclr"), few_images[0], tmp_path)
+    with caplog.at_level("INFO", "selfsup_tf"):
+        again = train(tiny_config("simclr"), few_images[0], tmp_path)
+    assert "finished" in caplog.text
+    assert again.log == first.log
+    for a, b in zip(
+        first.encoder.get_weights(), again.encoder.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_config_is_refused(train, tiny_config, few_images, tmp_path):
+    train(tiny_config("simclr"), few_images[0], tmp_path)
+    before = (tmp_path / "config.json").read_bytes()
+    other = tiny_config("simclr", temperature=0.7, steps_per_call=1)
+    with pytest.raises(InputError, match=r"temperature: .* there, 0\.7 here") as error:
+        train(other, few_images[0], tmp_path)
+    assert "steps_per_call" not in str(error.value)
+    assert (tmp_path / "config.json").read_bytes() == before
+    with pytest.raises(InputError, match="method: simclr there, byol here"):
+        train(tiny_config("byol"), few_images[0], tmp_path)
+
+
+def test_other_images_are_refused(train, tiny_config, few_images, tmp_path):
+    train(tiny_config("simclr"), few_images[0], tmp_path)
+    with pytest.raises(InputError, match="64 images"):
+        train(tiny_config("simclr"), few_images[0][:40], tmp_path)
+
+
+def test_a_directory_of_something_else_is_refused(
+    train, tiny_config, few_images, tmp_path
+):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="choose another"):
+        train(tiny_config("simclr"), few_images[0], tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_batch_larger_than_data_writes_nothing(
+    train, tiny_config, few_images, tmp_path
+):
+    with pytest.raises(InputError, match="batch_size=65"):
+        train(tiny_config("simclr", batch_size=65), few_images[0], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_truncated_checkpoint_gives_way_to_the_one_before(
+    train, tiny_config, few_images, tmp_path, caplog
+):
+    config = tiny_config("simclr", checkpoint_epochs=0.5, steps_per_call=1)
+    whole = train(config, few_images[0], tmp_path)
+    (newest,) = (tmp_path / "checkpoints").glob("ckpt-6.data*")
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    resumed = train(config, few_images[0], tmp_path)
+    assert "CAN'T BE READ" in caplog.text
+    assert curve(resumed.log) == pytest.approx(curve(whole.log), rel=1e-5)
+    for older in (tmp_path / "checkpoints").glob("*.data*"):
+        older.write_bytes(b"")
+    with pytest.raises(InputError, match="damaged"):
+        train(config, few_images[0], tmp_path)
+
+
+def test_nan_stops_the_run_and_keeps_the_last_good_state(
+    train, tiny_config, few_images, tmp_path
+):
+    wild = OptimizerConfig(name="sgd", learning_rate=1e30, warmup_epochs=0.0)
+    config = tiny_config("byol", optimizer=wild, steps=40, steps_per_call=3)
+    with pytest.raises(TrainingDiverged, match=r"step \d+"):
+        train(config, few_images[0], tmp_path)
+    assert not (tmp_path / "encoder.keras").exists()
+    assert all(
+        np.isfinite(r["train/loss"]) for r in read_log(tmp_path / "log.jsonl")[1:]
+    )
+
+
+def test_collapse_is_told(train, tiny_config, tmp_path, caplog):
+    same = np.repeat(np.full((1, 32, 32, 3), 128, np.uint8), 32, axis=0)
+    calm = dict.fromkeys(("jitter", "grayscale", "blur", "solarize"), 0.0)
+    config = tiny_config("simclr")
+    config = dataclasses.replace(
+        config,
+        view_1=dataclasses.replace(config.view_1, **calm),
+        view_2=dataclasses.replace(config.view_2, **calm),
+    )
+    train(config, same, tmp_path)
+    assert caplog.text.count("COLLAPSE") == 1
+
+
+def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
+    from selfsup_tf.data.shapes import make_shapes
+
+    images, labels = make_shapes("train")
+    config = tiny_config("simclr", held_out=20, knn_epochs=0.25)
+    run = train(config, (images[:300], labels[:300]), tmp_path)
+    scores = [r["eval/knn_top_1"] for r in run.log if "eval/knn_top_1" in r]
+    assert scores and all(0 <= s <= 1 for s in scores)
+    assert (tmp_path / "encoder_best.keras").exists()
+
+
+def test_labels_are_never_read_in_pretraining(train, tiny_config, few_images, tmp_path):
+    """Other labels, the same run: nothing but the monitor sees them."""
+    images, labels = few_images
+    config = tiny_config("simclr", held_out=0)
+    one = train(config, (images, labels), tmp_path / "a")
+    other = train(config, (images, labels[::-1].copy()), tmp_path / "b")
+    assert curve(one.log) == curve(other.log)
+
+
+def test_kill_and_resume_leaves_no_gap_and_no_repetition(
+    train, tiny_config, few_images, tmp_path
+):
+    np.savez(tmp_path / "images.npz", images=few_images[0])
+    flags = [
+        f"--data={tmp_path / 'images.npz'}",
+        "--image_size=16",
+        "--batch_size=16",
+        "--epochs=None",
+        "--steps=60",
+        "--steps_per_call=1",
+        "--encoder.width=0.0625",
+        "--checkpoint_epochs=1",
+    ]
+    command = [sys.executable, "train.py", "simclr", "shapes", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    options = {"cwd": ROOT, "env": environment, "stdout": subprocess.DEVNULL}
+
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [*command, f"--run_dir={killed}"], stderr=subprocess.DEVNULL, **options
+    )
+    deadline = time.monotonic() + 240
+    while len(read_log(killed / "log.jsonl")) < 12 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    at_kill = read_log(killed / "log.jsonl")[-1]["step"]
+    assert 4 < at_kill < 60
+
+    subprocess.run([*command, f"--run_dir={killed}"], check=True, **options)
+    subprocess.run([*command, f"--run_dir={tmp_path / 'whole'}"], check=True, **options)
+    resumed = curve(read_log(killed / "log.jsonl"))
+    assert [r[0] for r in resumed] == list(range(1, 61))
+    whole = curve(read_log(tmp_path / "whole" / "log.jsonl"))
+    # The order of float32 sums on several cores is all that may differ.
+    np.testing.assert_allclose(resumed, whole, rtol=1e-3)
+    config = json.loads((killed / "config.json").read_text())
+    assert config["steps"] == 60
