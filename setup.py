@@ -27,6 +27,7 @@ setuptools.setup(
         "tyro>=0.9",
         "tensorboard",
         "scikit-learn",
+        "threadpoolctl",
         "matplotlib",
         "tqdm",
         "pillow",

@@ -15,12 +15,15 @@ from selfsup_tf import config as configs
 from selfsup_tf.config import Config, InputError, check
 from selfsup_tf.data.preview import preview_views
 from selfsup_tf.data.sources import Source, open_evaluation, open_source
-from selfsup_tf.evaluation.features import extract_features
+from selfsup_tf.evaluation.features import compile_encoder, extract_features
 from selfsup_tf.evaluation.knn import knn, knn_from_features
 from selfsup_tf.evaluation.linear import linear_probe
 from selfsup_tf.evaluation.neighbours import neighbour_gallery
 from selfsup_tf.exporting.exporter import export
 from selfsup_tf.methods import Method
+
+# The import registers the layers that encoder.keras may hold.
+from selfsup_tf.models import encoders  # noqa: F401
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
 
@@ -90,10 +93,15 @@ def _hold_out(
     rest, queries = source.split(count, seed=config.seed)
     _, bank = rest.split(min(4 * count, rest.size // 2), seed=config.seed + 1)
 
+    encode = None
+
     def monitor(encoder: keras.Model) -> dict[str, float]:
+        # The loop brings the same encoder every time, so it is traced but once.
+        nonlocal encode
+        encode = encode or compile_encoder(encoder)
         result = knn_from_features(
-            extract_features(encoder, bank),
-            extract_features(encoder, queries),
+            extract_features(encoder, bank, encode=encode),
+            extract_features(encoder, queries, encode=encode),
             k=min(200, bank.size),
         )
         return {"eval/knn_top_1": result.top_1}
@@ -120,9 +128,6 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
         "no file" if path.parent.is_dir() else "no such directory",
         "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY",
     )
-    # Registers the layers that a saved encoder may hold.
-    from selfsup_tf.models import encoders  # noqa: F401
-
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError) as error:

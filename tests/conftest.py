@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from selfsup_tf.config import Config, EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.methods import find_method

@@ -87,7 +87,7 @@ def _draw(labels: np.ndarray, draws: np.ndarray, grain: np.ndarray) -> np.ndarra
     figure_luma, ground_luma = _contrasting(uniform)
     figure = _colour(uniform, figure_luma) * _texture(uniform, x, y, grain)
     ground = _colour(uniform, ground_luma) * _texture(uniform, x, y, grain[:, ::-1])
-    for _ in range(3):
+    for _ in range(2):
         ground = _speck(uniform, x, y, ground, ground_luma)
 
     scale = uniform(0.5, 0.72)
@@ -135,7 +135,7 @@ def _texture(
     uniform: Uniform, x: np.ndarray, y: np.ndarray, grain: np.ndarray
 ) -> np.ndarray:
     """A factor (N, S, S) near 1: plain, stripes, checks, dots or grain."""
-    kind, strength = uniform(0, 5), uniform(0.05, 0.16)
+    kind, strength = uniform(0, 5), uniform(0.02, 0.08)
     frequency, angle, phase = uniform(7, 13), uniform(0, np.pi), uniform(0, 6.28)
     along = frequency * (np.cos(angle) * x + np.sin(angle) * y) + phase
     across = frequency * (np.cos(angle) * y - np.sin(angle) * x) + phase
@@ -153,7 +153,7 @@ def _speck(
 ) -> np.ndarray:
     """The background with a small round speck of a colour of its own."""
     colour = _colour(uniform, np.clip(luma + uniform(-0.18, 0.18), 0.05, 0.95))
-    radius = uniform(0.0, 0.2)
+    radius = uniform(0.0, 0.15)
     distance = np.hypot(x - uniform(-1, 1), y - uniform(-1, 1)) - radius
     cover = np.clip(0.5 - distance * IMAGE_SIZE / 2, 0, 1)
     return ground + cover * (colour - ground)

@@ -17,6 +17,7 @@ import tensorflow as tf
 from selfsup_tf.config import check
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.models.encoders import leaf_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,7 @@ def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:
         copy = keras.models.clone_model(encoder, recursive=True)
     finally:
         random.setstate(state)
-    pairs = zip(_leaves(encoder), _leaves(copy), strict=True)
+    pairs = zip(leaf_layers(encoder), leaf_layers(copy), strict=True)
     for layer, fresh in pairs:
         if isinstance(layer, keras.layers.Normalization) and layer.weights:
             fresh.set_weights(layer.get_weights())
@@ -168,10 +169,3 @@ def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:
         "Give its custom layers a get_config, or pass compare_untrained=False.",
     )
     return copy
-
-
-def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
-    leaves = []
-    for layer in model.layers:
-        leaves += _leaves(layer) if isinstance(layer, keras.Model) else [layer]
-    return leaves

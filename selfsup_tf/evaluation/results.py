@@ -2,8 +2,6 @@
 
 import dataclasses
 import inspect
-import json
-import os
 import pathlib
 import platform
 import time
@@ -14,7 +12,7 @@ import numpy as np
 import sklearn
 import tensorflow as tf
 
-from selfsup_tf.config import check, nearest
+from selfsup_tf.config import check, nearest, write_json
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.evaluation.features import untrained_copy, weights_hash
 from selfsup_tf.evaluation.knn import KnnResult, knn
@@ -115,7 +113,7 @@ def evaluate(
     )
     if output_dir is not None:
         path = pathlib.Path(output_dir) / "eval" / f"{protocol}.json"
-        _write_json(path, evaluation.to_dict())
+        write_json(path, evaluation.to_dict())
     return evaluation
 
 
@@ -177,11 +175,3 @@ def _versions() -> dict[str, str]:
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,
     }
-
-
-def _write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
-    """Writes beside the file and renames: a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(partial, path)

@@ -16,15 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, check, nearest
-
-# Imported for the layers that it registers, which encoder.keras may hold.
-from selfsup_tf.data import augment  # noqa: F401
-from selfsup_tf.export import parity
-from selfsup_tf.export.images import choose_images
-from selfsup_tf.export.saved_model import export_saved_model
-from selfsup_tf.export.tflite import PRECISIONS, export_tflite
-from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.config import check, nearest
+from selfsup_tf.exporting import parity
+from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.portable import portable_encoder
+from selfsup_tf.exporting.saved_model import export_saved_model
+from selfsup_tf.exporting.tflite import PRECISIONS, export_tflite
 
 TFLITE = {f"tflite_{precision}": precision for precision in PRECISIONS}
 FORMATS = ("saved_model", "tflite", *TFLITE)
@@ -96,7 +93,7 @@ def export(
     wanted = _resolve_formats(formats)
     directory = pathlib.Path(directory).expanduser().absolute()
     _check_place(directory, overwrite)
-    encoder = _load(encoder)
+    encoder = portable_encoder(encoder)
     chosen = choose_images(
         images,
         calibration_images,
@@ -173,36 +170,6 @@ def _check_place(directory: pathlib.Path, overwrite: bool) -> None:
         "an earlier export to overwrite",
         f"{directory}, which holds no {REPORT}",
         "It was not written by an export and is left alone; choose another place.",
-    )
-
-
-def _load(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
-    """The encoder, in float32."""
-    if not isinstance(encoder, keras.Model):
-        path = pathlib.Path(encoder).expanduser()
-        try:
-            encoder = keras.saving.load_model(path, compile=False)
-        except (ValueError, OSError, TypeError) as error:
-            raise InputError(
-                "a readable encoder.keras", path, f"Keras says: {error}"
-            ) from error
-    shape = encoder.input_shape
-    check(
-        len(shape) == 4 and shape[1] is not None and shape[1] == shape[2],
-        "an encoder whose input is (N, S, S, 3) with a fixed S",
-        shape,
-        "Build the encoder with keras.Input((S, S, 3)).",
-    )
-    return copy_network(encoder, precision="float32") if _is_mixed(encoder) else encoder
-
-
-def _is_mixed(model: keras.Model) -> bool:
-    """Whether a layer computes in anything but float32."""
-    return any(
-        _is_mixed(layer)
-        if isinstance(layer, keras.Model)
-        else layer.compute_dtype != "float32"
-        for layer in model.layers
     )
 
 

@@ -10,7 +10,7 @@ from selfsup_tf.config import check
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.export.parity import batches
+from selfsup_tf.exporting.parity import batches
 
 PARITY_IMAGES = 256
 CALIBRATION_IMAGES = 200

@@ -94,18 +94,21 @@ def adopt_encoder(
 
 
 def copy_network(
-    network: keras.Model, *, precision: str = "float32", weights: bool = True
+    network: keras.Model, *, precision: str = "float32", synchronized: bool = True
 ) -> keras.Model:
-    """A copy that shares nothing with `network`, under another precision.
+    """A copy, weights included, that shares nothing with `network`.
 
-    Its BatchNorms are synchronised over replicas, the ready-made networks' included,
-    and its variables belong to the strategy in force. Layers that prepare the input or
-    hand out the representation stay in float32.
+    Its variables belong to the strategy in force. Layers that prepare the input or hand
+    out the representation stay in float32, unless all is to be float64.
 
     Args:
         network: A functional or sequential model.
         precision: The dtype policy of the copy's layers.
-        weights: Whether the values are copied too; fresh ones otherwise.
+        synchronized: Whether its BatchNorms, those of ready-made networks included,
+            share their statistics over replicas: in training, not on a server.
+
+    Raises:
+        ValueError: It is a subclassed model, which Keras can't take apart.
     """
 
     def copy_layer(layer):
@@ -113,13 +116,24 @@ def copy_network(
         if not isinstance(layer, FLOAT32_LAYERS) or precision == "float64":
             values["dtype"] = precision
         if isinstance(layer, keras.layers.BatchNormalization):
-            values["synchronized"] = True
+            values["synchronized"] = synchronized
         return type(layer).from_config(values)
 
     copy = keras.models.clone_model(network, clone_function=copy_layer, recursive=True)
-    if weights:
-        copy.set_weights(network.get_weights())
+    copy.set_weights(network.get_weights())
+    for layer in leaf_layers(copy):
+        if isinstance(layer, keras.layers.Normalization):
+            # It computes with numbers that it derives from its weights.
+            layer.finalize_state()
     return copy
+
+
+def leaf_layers(network: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model and of the models in it."""
+    leaves = []
+    for layer in network.layers:
+        leaves += leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
+    return leaves
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")

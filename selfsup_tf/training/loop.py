@@ -21,7 +21,11 @@ from selfsup_tf.data.sources import Source
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.training.checkpoints import Checkpoints
-from selfsup_tf.training.optimizers import build_optimizer, is_excluded
+from selfsup_tf.training.optimizers import (
+    build_optimizer,
+    build_schedule,
+    is_excluded,
+)
 from selfsup_tf.training.run_directory import RunDirectory, RunLog
 from selfsup_tf.training.step import make_train_steps
 
@@ -89,7 +93,7 @@ def train(
         if config.precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(method.trainable_variables)
-    encoder = copy_network(method.encoder)
+    encoder = copy_network(method.encoder, synchronized=False)
 
     directory = RunDirectory(run_dir, config)
     checkpoints = Checkpoints(directory.checkpoints, method.model, optimizer)
@@ -106,9 +110,7 @@ def train(
             source, config, start_step=step, total_steps=plan.total_steps
         )
         batches = iter(strategy.experimental_distribute_dataset(dataset))
-        loop = _Loop(
-            method, plan, directory, checkpoints, log, optimizer, encoder, monitor
-        )
+        loop = _Loop(method, plan, directory, checkpoints, log, encoder, monitor)
         with tqdm.tqdm(
             total=plan.total_steps,
             initial=step,
@@ -129,12 +131,11 @@ def train(
 class _Loop:
     """Calls of the compiled steps, and what happens between them."""
 
-    def __init__(
-        self, method, plan, directory, checkpoints, log, optimizer, encoder, monitor
-    ):
+    def __init__(self, method, plan, directory, checkpoints, log, encoder, monitor):
         self.method, self.config, self.plan = method, method.config, plan
         self.directory, self.checkpoints, self.log = directory, checkpoints, log
-        self.optimizer, self.encoder, self.monitor = optimizer, encoder, monitor
+        self.encoder, self.monitor = encoder, monitor
+        self.rate = build_schedule(method.config.optimizer, plan)
         self.warned = False
         scores = [r["eval/knn_top_1"] for r in log.records if "eval/knn_top_1" in r]
         self.best = max(scores, default=-math.inf)
@@ -188,7 +189,7 @@ class _Loop:
         record = {"step": step, "epoch": round(step / self.plan.steps_per_epoch, 4)}
         for name in ("train/loss", "train/representation_std", *self.method.log_names):
             record[name] = float(values[name].mean(dtype=np.float64))
-        record["train/learning_rate"] = float(self.optimizer.learning_rate)
+        record["train/learning_rate"] = float(self.rate(step - 1))
         images = count * self.config.batch_size
         record["train/images_per_second"] = round(images / seconds, 2)
         record["train/data_wait"] = round(float(values["wait"].sum()) / seconds, 4)

@@ -131,16 +131,21 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
-def build_optimizer(
-    config: OptimizerConfig, plan: Plan, variables: Sequence[keras.Variable]
-) -> keras.optimizers.Optimizer:
-    """The optimizer of a run, its variables made in the strategy in force."""
-    rate = WarmupCosine(
+def build_schedule(config: OptimizerConfig, plan: Plan) -> WarmupCosine:
+    """The rate of each update of a run."""
+    return WarmupCosine(
         plan.learning_rate,
         warmup_steps=plan.warmup_steps,
         total_steps=plan.total_steps,
         decay=config.schedule == "cosine",
     )
+
+
+def build_optimizer(
+    config: OptimizerConfig, plan: Plan, variables: Sequence[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    """The optimizer of a run, its variables made in the strategy in force."""
+    rate = build_schedule(config, plan)
     decay = {"weight_decay": config.weight_decay}
     if config.name == "lars":
         optimizer = LARS(

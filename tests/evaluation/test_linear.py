@@ -17,9 +17,9 @@ from selfsup_tf.evaluation.linear import (
 
 def pooling_encoder(layers=(), size=8):
     images = keras.Input((size, size, 3))
-    h = keras.layers.Conv2D(8, 3, kernel_initializer=keras.initializers.Orthogonal(2))(
-        images
-    )
+    h = keras.layers.Conv2D(
+        8, 3, kernel_initializer=keras.initializers.Orthogonal(seed=2)
+    )(images)
     h = keras.layers.BatchNormalization()(h)
     for layer in layers:
         h = layer(h)
@@ -59,10 +59,11 @@ def test_the_penalty_is_chosen_without_the_test_set():
     encoder = pooling_encoder()
     images, labels = TEST
     honest = linear_probe(encoder, TRAIN, TEST)
-    wrong = (labels + 1) % 3
-    planted = linear_probe(encoder, TRAIN, (images, wrong))
-    assert planted.fit == honest.fit
-    assert planted.top_1 < honest.top_1 - 0.4
+    for seed in range(3):
+        noise = np.random.default_rng(seed).permutation(labels)
+        planted = linear_probe(encoder, TRAIN, (images, noise))
+        assert planted.fit == honest.fit
+        assert planted.top_1 < honest.top_1 - 0.2
 
 
 def test_the_penalty_is_the_best_on_the_split():
@@ -95,19 +96,19 @@ def test_a_class_that_train_lacks_is_never_predicted():
 def test_sgd_learns_and_leaves_the_trunk_alone():
     encoder = pooling_encoder()
     before = weights_hash(encoder)
-    options = dict(optimizer="sgd", epochs=8, batch_size=64, learning_rate=8.0)
+    options = dict(optimizer="sgd", epochs=8, batch_size=64, learning_rate=4.0)
     result = linear_probe(encoder, TRAIN, TEST, **options)
     assert result.top_1 > 0.6
     assert result.trunk_hash == before == weights_hash(encoder)
     assert result.fit["steps"] == 8 * (300 // 64)
-    assert result.fit["learning_rate"] == pytest.approx(8 * 64 / 256)
+    assert result.fit["learning_rate"] == pytest.approx(4 * 64 / 256)
     assert result.fit["train_loss"] < np.log(3)
     assert linear_probe(encoder, TRAIN, TEST, **options) == result
 
 
 def test_sgd_on_images_of_many_sizes(monkeypatch):
     monkeypatch.setattr("selfsup_tf.evaluation.linear_sgd.BATCHED_PIXELS", 0)
-    options = dict(optimizer="sgd", epochs=8, batch_size=64, learning_rate=8.0)
+    options = dict(optimizer="sgd", epochs=8, batch_size=64, learning_rate=4.0)
     assert linear_probe(pooling_encoder(), TRAIN, TEST, **options).top_1 > 0.6
 
 

@@ -17,9 +17,10 @@ from selfsup_tf.config import InputError
 from selfsup_tf.data.augment import Normalize
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.export import exporter, parity, tflite
-from selfsup_tf.export.exporter import export, format_table
-from selfsup_tf.export.images import choose_images
+from selfsup_tf.exporting import exporter, parity, tflite
+from selfsup_tf.exporting.exporter import export, format_table
+from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.portable import portable_encoder
 
 SIZE = 16
 
@@ -259,6 +260,30 @@ def test_an_encoder_of_mixed_precision_is_exported_in_float32(images, tmp_path):
     kernel, bias = conv.get_weights()
     exact = tf.nn.conv2d(views, kernel, 1, "VALID").numpy() + bias
     np.testing.assert_allclose(received, exact.mean((1, 2)), atol=1e-5)
+
+
+def test_a_portable_encoder_computes_the_same_without_replicas():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    adapted = keras.layers.Normalization()
+    adapted.adapt(np.random.default_rng(1).normal(2, 3, (9, SIZE, SIZE, 3)))
+    inner = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(synchronized=True),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    encoder = keras.Model(inputs, inner(adapted(inputs)))
+    copy = portable_encoder(encoder)
+    assert copy.layers[-1].layers[1].synchronized is False
+    assert encoder.layers[-1].layers[1].synchronized is True
+    views = random_views(4)
+    np.testing.assert_allclose(
+        represent(copy, views), represent(encoder, views), atol=1e-6
+    )
+    plain = trained_looking()
+    assert portable_encoder(plain) is plain
 
 
 @pytest.mark.parametrize("name", ["saved_model", "tflite_int8"])

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.config import InputError
-from selfsup_tf.export import parity, tflite
+from selfsup_tf.exporting import parity, tflite
 
 
 def test_compare():

@@ -1,0 +1,57 @@
+"""The encoder as it leaves the training machines: one device, float32."""
+
+import pathlib
+
+import keras
+
+from selfsup_tf.config import InputError, check
+
+# The import registers the layers that encoder.keras may hold.
+from selfsup_tf.models import encoders
+
+
+def portable_encoder(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
+    """The encoder, or a copy of it that any runtime can do without our set-up.
+
+    Layers that compute in half precision compute in float32, which their weights are
+    in, and BatchNorms no longer synchronise replicas that a server does not have. A
+    subclassed model, which Keras can't take apart, stays as it is.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D), or the path of an
+            encoder.keras.
+
+    Raises:
+        InputError: The file can't be read, or its input has no fixed size.
+    """
+    if not isinstance(encoder, keras.Model):
+        path = pathlib.Path(encoder).expanduser()
+        try:
+            encoder = keras.saving.load_model(path, compile=False)
+        except (ValueError, OSError, TypeError) as error:
+            raise InputError(
+                "a readable encoder.keras", path, f"Keras says: {error}"
+            ) from error
+    shape = encoder.input_shape
+    check(
+        isinstance(shape, tuple)
+        and len(shape) == 4
+        and shape[1] is not None
+        and shape[1] == shape[2],
+        "an encoder whose input is (N, S, S, 3) with a fixed S",
+        shape,
+        "Build the encoder with keras.Input((S, S, 3)).",
+    )
+    if all(_is_portable(layer) for layer in encoders.leaf_layers(encoder)):
+        return encoder
+    try:
+        return encoders.copy_network(encoder, synchronized=False)
+    except ValueError:
+        return encoder
+
+
+def _is_portable(layer: keras.layers.Layer) -> bool:
+    synchronized = (
+        isinstance(layer, keras.layers.BatchNormalization) and layer.synchronized
+    )
+    return layer.compute_dtype == "float32" and not synchronized
