@@ -72,7 +72,7 @@ def cifar10_cpu(**overrides) -> SimCLRConfig:
         encoder=NARROW,
         optimizer=CPU_SGD,
         batch_size=256,
-        epochs=12,
+        epochs=10,
         temperature=0.2,
         projector=(256, 128),
         knn_epochs=2,
