@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import InputError, check
-from selfsup_tf.data.source import Source, counted, index_blocks
+from selfsup_tf.data.source import Count, Source, counted, index_blocks, on_host
 
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow
 _CLASSES = 2**20  # more than any data have: labels beyond are other numbers
@@ -58,7 +58,7 @@ class ArraySource(Source):
         return self._read(labels)
 
     def shuffled(
-        self, *, seed: int, epoch: int, start: int = 0, labels: bool = True
+        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
     ) -> tf.data.Dataset:
         """See `Source.shuffled`."""
         return self._read(labels, key=(seed, epoch), start=start)
@@ -74,14 +74,13 @@ class ArraySource(Source):
         )
 
     def _read(
-        self, labels: bool, *, key: tuple[int, int] | None = None, start: int = 0
+        self, labels: bool, *, key: tuple[int, Count] | None = None, start: Count = 0
     ) -> tf.data.Dataset:
         block = max(1, min(256, _BLOCK_BYTES // math.prod(self.image_shape)))
         blocks = index_blocks(self.indices, block=block, key=key, start=start)
         table = None
         if labels and self.labelled:
-            with tf.device("/CPU:0"):
-                table = tf.constant(self._labels, tf.int64)
+            table = on_host(self._labels, tf.int64)
 
         def take(indices: tf.Tensor) -> dict[str, tf.Tensor]:
             images = tf.gather(self._images, indices)

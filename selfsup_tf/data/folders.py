@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import InputError, check, nearest
 from selfsup_tf.data.files import decode_image
-from selfsup_tf.data.source import Source, counted, index_blocks
+from selfsup_tf.data.source import Count, Source, counted, index_blocks, on_host
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 TEST_SPLITS = ("test", "val", "validation")
@@ -66,7 +66,7 @@ class FolderSource(Source):
         return self._read(index_blocks(self.indices), self.size, labels)
 
     def shuffled(
-        self, *, seed: int, epoch: int, start: int = 0, labels: bool = True
+        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
     ) -> tf.data.Dataset:
         """See `Source.shuffled`."""
         blocks = index_blocks(self.indices, key=(seed, epoch), start=start)
@@ -87,11 +87,10 @@ class FolderSource(Source):
     def _read(
         self, blocks: tf.data.Dataset, size: int, labels: bool
     ) -> tf.data.Dataset:
-        with tf.device("/CPU:0"):
-            paths = tf.constant([os.fsencode(path) for path in self._paths], tf.string)
-            table = None
-            if labels and self.labelled:
-                table = tf.constant(self._labels, tf.int64)
+        paths = on_host([os.fsencode(path) for path in self._paths], tf.string)
+        table = None
+        if labels and self.labelled:
+            table = on_host(self._labels, tf.int64)
 
         def read(index: tf.Tensor) -> dict[str, tf.Tensor]:
             image = decode_image(tf.io.read_file(tf.gather(paths, index)))

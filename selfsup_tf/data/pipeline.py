@@ -77,21 +77,10 @@ def _groups(
     first_epoch, start = divmod(first, per_epoch)
     last_epoch = max(last - 1, first) // per_epoch
 
-    def shuffled(epoch):
-        begin = start if epoch == first_epoch else 0
-        images = source.shuffled(seed=seed, epoch=epoch, start=begin, labels=False)
-        return images.take(per_epoch - begin).batch(size, drop_remainder=True)
-
-    # A source is Python and may do as it likes with an epoch's number, so its dataset
-    # is made when the epoch begins: one visit to Python for each epoch.
-    def visit(epoch):
-        return tf.data.experimental.to_variant(shuffled(int(epoch)))
-
-    structure = shuffled(first_epoch).element_spec
-
     def read(epoch):
-        variant = tf.py_function(visit, [epoch], tf.variant)
-        groups = tf.data.experimental.from_variant(variant, structure)
+        begin = tf.where(epoch == first_epoch, tf.constant(start, tf.int64), 0)
+        images = source.shuffled(seed=seed, epoch=epoch, start=begin, labels=False)
+        groups = images.take(per_epoch - begin).batch(size, drop_remainder=True)
         return groups.map(lambda group: {**group, "epoch": epoch})
 
     epochs = tf.data.Dataset.range(first_epoch, last_epoch + 1)

@@ -1,11 +1,15 @@
 """What every source of images has in common."""
 
 import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import check
+
+Count = int | tf.Tensor
+"""A number, or inside a tf.data function an int64 scalar."""
 
 _SPLIT_EPOCH = -1  # epochs count from 0, so a split shares its order with none of them
 
@@ -61,13 +65,13 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def shuffled(
-        self, *, seed: int, epoch: int, start: int = 0, labels: bool = True
+        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
     ) -> tf.data.Dataset:
         """Each element once, in an order that is a pure function of (seed, epoch).
 
         Args:
             seed: Of the run.
-            epoch: Counts from 0.
+            epoch: Counts from 0; an int64 scalar tensor inside tf.data.
             start: How many elements at the beginning are left out, when a run resumes.
             labels: Whether the labels are read.
         """
@@ -113,19 +117,25 @@ def permutation(size: int, seed: int) -> np.ndarray:
     return _shuffle(positions, size, (seed, _SPLIT_EPOCH)).numpy()
 
 
-def _shuffle(positions: tf.Tensor, size: int, key: tuple[int, int]) -> tf.Tensor:
+def _shuffle(positions: tf.Tensor, size: int, key: tuple[int, Count]) -> tf.Tensor:
     """Where the elements at these positions, int64 (B,), lie before the shuffle."""
-    key = tf.constant([key[0] % 2**63, key[1]], tf.int64)
+    key = tf.stack([tf.constant(key[0] % 2**63, tf.int64), tf.cast(key[1], tf.int64)])
     size = tf.constant(size, tf.int64)
     return tf.random.experimental.index_shuffle(positions, key, size - 1)
+
+
+def on_host(values: Any, dtype: tf.DType) -> tf.Tensor:
+    """A tensor in the host's memory that graphs refer to and none of them contains."""
+    with tf.init_scope(), tf.device("/CPU:0"):
+        return tf.constant(values, dtype)
 
 
 def index_blocks(
     indices: np.ndarray,
     *,
     block: int = 256,
-    key: tuple[int, int] | None = None,
-    start: int = 0,
+    key: tuple[int, Count] | None = None,
+    start: Count = 0,
 ) -> tf.data.Dataset:
     """The indices in blocks, int64 (B,), for sources with random access.
 
@@ -136,17 +146,17 @@ def index_blocks(
         start: How many are left out at the beginning, at no cost.
     """
     size = len(indices)
-    with tf.device("/CPU:0"):
-        table = tf.constant(indices, tf.int64)
+    table = on_host(indices, tf.int64)
 
     def look_up(positions: tf.Tensor) -> tf.Tensor:
         if key is not None:
             positions = _shuffle(positions, size, key)
         return tf.gather(table, positions)
 
-    return tf.data.Dataset.range(min(start, size), size).batch(block).map(look_up)
+    return tf.data.Dataset.range(start, size).batch(block).map(look_up)
 
 
-def counted(dataset: tf.data.Dataset, size: int) -> tf.data.Dataset:
+def counted(dataset: tf.data.Dataset, size: Count) -> tf.data.Dataset:
     """The dataset, with its length known to those who ask."""
-    return dataset.apply(tf.data.experimental.assert_cardinality(max(0, size)))
+    size = tf.maximum(tf.cast(size, tf.int64), 0)
+    return dataset.apply(tf.data.experimental.assert_cardinality(size))

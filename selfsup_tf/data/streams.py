@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.source import Source, counted
+from selfsup_tf.data.source import Count, Source, counted, on_host
 
 BUFFER_BYTES = 2**29  # of undecoded images, out of which a shuffle draws
 _LEAST_BUFFER = 1024  # images: fewer would hardly be shuffled
@@ -83,15 +83,18 @@ class StreamSource(Source):
         return self._decoded(self._undecoded(labels), self.size)
 
     def shuffled(
-        self, *, seed: int, epoch: int, start: int = 0, labels: bool = True
+        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
     ) -> tf.data.Dataset:
         """See `Source.shuffled`. The `start` first elements are read, not decoded."""
         undecoded = self._undecoded(labels)
-        key = int(np.random.SeedSequence([seed % 2**63, epoch]).generate_state(1)[0])
+        seeds = tf.stack(
+            [tf.constant(seed % 2**63, tf.int64), tf.cast(epoch, tf.int64)]
+        )
+        key = tf.random.stateless_uniform([], seeds, 0, 2**31 - 1, tf.int64)
 
         def shuffle(_: tf.Tensor) -> tf.data.Dataset:
             # Within this graph, so that tf.random.set_seed outside has no say.
-            tf.random.set_seed(0)
+            tf.random.set_seed(1)
             return undecoded.shuffle(
                 self._buffer, seed=key, reshuffle_each_iteration=False
             )
@@ -122,8 +125,7 @@ class StreamSource(Source):
             return elements
         chosen = np.zeros(self._total, bool)
         chosen[self.indices] = True
-        with tf.device("/CPU:0"):
-            chosen = tf.constant(chosen)
+        chosen = on_host(chosen, tf.bool)
         return elements.filter(lambda element: tf.gather(chosen, element["index"]))
 
     def _decoded(self, undecoded: tf.data.Dataset, size: int) -> tf.data.Dataset:

@@ -22,6 +22,7 @@ class _Images(Source):
     def __init__(self, images, labels=None):
         self.name = "test"
         self.images, self.own_labels = images, labels
+        self.encoded = [tf.io.encode_png(image).numpy() for image in images]
         self.indices = np.arange(len(images))
         self.labelled = labels is not None
         shapes = {image.shape for image in images}
@@ -39,28 +40,28 @@ class _Images(Source):
         raise NotImplementedError
 
     def _read(self, order, labels):
-        spec = {
-            "image": tf.TensorSpec(self.image_shape or (None, None, 3), tf.uint8),
-            "index": tf.TensorSpec((), tf.int64),
-        }
-        if labels:
-            spec["label"] = tf.TensorSpec((), tf.int64)
+        encoded = tf.constant(self.encoded)
 
-        def elements():
-            for index in order:
-                element = {"image": self.images[index], "index": index}
-                yield element | ({"label": self.own_labels[index]} if labels else {})
+        def read(index):
+            image = tf.io.decode_png(tf.gather(encoded, index), channels=3)
+            image = tf.ensure_shape(image, self.image_shape or (None, None, 3))
+            element = {"image": image, "index": index}
+            if labels:
+                element["label"] = tf.gather(tf.constant(self.own_labels), index)
+            return element
 
-        return tf.data.Dataset.from_generator(elements, output_signature=spec)
+        return tf.data.Dataset.from_tensor_slices(order).map(read)
 
     def ordered(self, *, labels=True):
-        return self._read(self.indices, labels and self.labelled)
+        return self._read(tf.constant(self.indices), labels and self.labelled)
 
     def shuffled(self, *, seed, epoch, start=0, labels=True):
-        assert type(epoch) is int and type(start) is int, "a source is given integers"
         assert not labels, "labels are never read in training"
-        order = np.random.default_rng([seed, epoch]).permutation(self.indices)
-        return self._read(order[start:], False)
+        orders = [
+            np.random.default_rng([seed, e]).permutation(self.indices)
+            for e in range(10)
+        ]
+        return self._read(tf.gather(np.stack(orders), epoch)[start:], False)
 
 
 def _images(number, shapes):
