@@ -3,12 +3,17 @@
 import dataclasses
 from typing import ClassVar
 
-from selfsup_tf.config import Config, check
+from selfsup_tf.config import Config
+from selfsup_tf.errors import check
 
 
 @dataclasses.dataclass(frozen=True)
 class BYOLConfig(Config):
-    """A BYOL run. The defaults are the paper's for ImageNet."""
+    """A BYOL run.
+
+    The fields declared here are the paper's for 1000 epochs of ImageNet. Views,
+    optimizer and the input's mean are set by the recipes.
+    """
 
     method: ClassVar[str] = "byol"
 

@@ -1,5 +1,6 @@
 """BYOL on one screen: an online network, its slow target, and a predictor between."""
 
+import keras
 import tensorflow as tf
 
 from byol_tf.config import BYOLConfig
@@ -48,6 +49,7 @@ class BYOL(Method):
             name=name,
             hidden_bias=True,
             output_norm=False,
+            initializer=keras.initializers.VarianceScaling(),
             precision=self.config.precision,
         )
 

@@ -7,7 +7,7 @@ selfsup.knn(run.encoder, (x_train, y_train), (x_test, y_test)).top_1
 selfsup.export(run.encoder, "exported")
 """
 
-from selfsup_tf.config import InputError
+from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method, list_methods
 
 __version__ = "0.1.0"

@@ -5,16 +5,20 @@ calls.
 """
 
 import dataclasses
+import hashlib
+import logging
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from selfsup_tf import config as configs
-from selfsup_tf.config import Config, InputError, check
+from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.data.preview import preview_views
 from selfsup_tf.data.sources import Source, open_evaluation, open_source
+from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
 from selfsup_tf.evaluation.knn import knn, knn_from_features
 from selfsup_tf.evaluation.linear import linear_probe
@@ -26,6 +30,9 @@ from selfsup_tf.methods import Method
 from selfsup_tf.models import encoders  # noqa: F401
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
+from selfsup_tf.training.run_directory import RunDirectory
+
+logger = logging.getLogger("selfsup_tf")
 
 __all__ = [
     "Run",
@@ -39,9 +46,6 @@ __all__ = [
     "preview_views",
     "train",
 ]
-
-FROM_PYTHON = "(given in Python)"
-"""Stands for `data` in the config.json of a run whose images are not on disk."""
 
 
 def train(
@@ -67,11 +71,8 @@ def train(
         InputError: Something does not fit; nothing has been written then.
         TrainingDiverged: The loss is no longer finite; the last checkpoint stays.
     """
-    config = method.config
-    if data is not None:
-        is_path = isinstance(data, str | pathlib.Path)
-        config = dataclasses.replace(config, data=str(data) if is_path else FROM_PYTHON)
-        method.config = config
+    method.config = config = _name_what_is_given(method, data)
+    RunDirectory(run_dir, config)  # refuses another run before the data are opened
     source = open_source(
         config.data if data is None else data,
         data_dir=config.data_dir,
@@ -83,6 +84,21 @@ def train(
     )
 
 
+def _name_what_is_given(method: Method, data: Any) -> Config:
+    """The config with what came from Python in place of what it would have named."""
+    config = method.config
+    if isinstance(data, str | pathlib.Path):
+        config = dataclasses.replace(config, data=str(data))
+    elif data is not None:
+        config = dataclasses.replace(config, data=FROM_PYTHON)
+    if method.own_encoder is not None:
+        shapes = [tuple(weight.shape) for weight in method.own_encoder.weights]
+        digest = hashlib.sha256(str(shapes).encode()).hexdigest()[:12]
+        name = f"{FROM_PYTHON} {digest}"
+        config = dataclasses.replace(config, encoder=configs.EncoderConfig(name=name))
+    return config
+
+
 def _hold_out(
     source: Source, config: Config
 ) -> tuple[Source, Callable[[keras.Model], dict[str, float]] | None]:
@@ -90,8 +106,14 @@ def _hold_out(
     count = min(config.held_out, source.size // 10)
     if not source.labelled or count == 0:
         return source, None
+    if source.streamed or source.labels.min() < 0:
+        logger.info("No online k-NN: the data are streamed, or not all have labels.")
+        return source, None
     rest, queries = source.split(count, seed=config.seed)
     _, bank = rest.split(min(4 * count, rest.size // 2), seed=config.seed + 1)
+    if len(np.unique(bank.labels)) < 2:
+        logger.info("No online k-NN: the images held out are of one class.")
+        return source, None
 
     encode = None
 
@@ -109,6 +131,20 @@ def _hold_out(
     return rest, monitor
 
 
+def open_for_neighbours(
+    data: Any, *, data_dir: str | None = None
+) -> tuple[Source, Source]:
+    """The bank and the queries of a gallery.
+
+    With labels they are those of an evaluation, without them the images and a few of
+    these, held out.
+    """
+    source = open_source(data, data_dir=data_dir)
+    if source.labelled:
+        return open_evaluation(data, data_dir=data_dir)
+    return source.split(min(8, source.size // 2))
+
+
 def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Model:
     """The encoder of a run, ready for evaluation, export or fine-tuning.
 
@@ -119,14 +155,19 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
     Raises:
         InputError: There is none.
     """
+    files = {"last": "encoder.keras", "best": "encoder_best.keras"}
+    check(which in files, "which to be last or best", repr(which), "Choose one.")
     path = pathlib.Path(run_dir).expanduser()
     if path.suffix != ".keras":
-        path = path / {"last": "encoder.keras", "best": "encoder_best.keras"}[which]
+        path = path / files[which]
+    advice = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
+    if which == "best" and path.with_name("encoder.keras").is_file():
+        advice = "Only a run with labels and held_out above 0 knows its best; use last."
     check(
         path.is_file(),
         f"an encoder at {path}",
         "no file" if path.parent.is_dir() else "no such directory",
-        "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY",
+        advice,
     )
     try:
         return keras.saving.load_model(path, compile=False)
@@ -136,8 +177,3 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
             str(error).splitlines()[0],
             "Train again, or name another run.",
         ) from error
-
-
-def stored_config(run_dir: str | pathlib.Path) -> dict[str, Any]:
-    """The config.json of a run as plain values."""
-    return configs.read_json(pathlib.Path(run_dir).expanduser() / "config.json")

@@ -6,18 +6,22 @@ mistakes answer at once. Whatever a user can get wrong ends in one line and exit
 
 import contextlib
 import dataclasses
+import importlib
 import inspect
 import logging
 import os
 import pathlib
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import tyro
 
 from selfsup_tf import config as configs
-from selfsup_tf.config import Config, InputError
+from selfsup_tf.config import Config
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.json_files import read_json
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
 
 MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -87,13 +91,13 @@ def train(arguments: Sequence[str] | None = None) -> None:
             return print(_list_recipes(package))
         recipe = package.recipe(words[1])
         run_dir, config = _parse_config(package.name, words[1], recipe(), words[2:])
-        configs.check(
+        check(
             config.data,
             "the images to learn from",
             "no --data",
             "Name a folder, an .npz file or a TFDS data set: --data=~/photos",
         )
-        _quiet_tensorflow()
+        _import_tensorflow()
         from selfsup_tf import api
 
         run = api.train(package.load()(config), run_dir=run_dir)
@@ -109,19 +113,29 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
     """`eval.py`: PROTOCOL --run_dir --flags."""
     with _friendly():
         flags = _parse(_EvalArguments, "eval.py", arguments)
-        _quiet_tensorflow()
+        _import_tensorflow()
         from selfsup_tf import api
         from selfsup_tf.evaluation import results
 
         encoder = api.load_encoder(flags.run_dir, flags.encoder)
-        run_dir = _run_directory(flags.run_dir)
-        data, data_dir = _run_data(flags)
-        train_images, test_images = api.open_evaluation(data, data_dir=data_dir)
+        data, data_dir, _ = _run_data(flags)
+        folder = _run_directory(flags.run_dir) / "eval"
+        # What is measured otherwise than by default is kept beside, not in its place.
+        name = flags.protocol
+        name += "" if flags.encoder == "last" else f"_{flags.encoder}"
+        name += "" if flags.data is None else f"_{pathlib.Path(flags.data).stem}"
         if flags.protocol == "neighbours":
-            path = run_dir / "eval" / "neighbours.png"
-            path.parent.mkdir(exist_ok=True)
-            api.neighbour_gallery(encoder, train_images, test_images, path)
-            return print(f"Nearest neighbours: {path}")
+            pair = api.open_for_neighbours(data, data_dir=data_dir)
+            folder.mkdir(exist_ok=True)
+            api.neighbour_gallery(
+                encoder,
+                *pair,
+                folder / f"{name}.png",
+                queries=min(8, pair[1].size),
+                hits=min(7, pair[0].size - 1),
+            )
+            return print(f"Nearest neighbours: {folder / name}.png")
+        train_images, test_images = api.open_evaluation(data, data_dir=data_dir)
         options = {
             "knn": {"k": flags.k, "temperature": flags.temperature},
             "linear": {"optimizer": flags.optimizer, "epochs": flags.epochs},
@@ -131,29 +145,29 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
             encoder,
             train_images,
             test_images,
-            output_dir=run_dir,
+            path=folder / f"{name}.json",
             compare_untrained=flags.untrained,
             **options,
         )
         print(results.format_table(evaluation))
-        print(f"\nWritten to {run_dir / 'eval' / (flags.protocol + '.json')}")
+        print(f"\nWritten to {folder / name}.json")
 
 
 def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
     with _friendly():
         flags = _parse(_ExportArguments, "export.py", arguments)
-        _quiet_tensorflow()
+        _import_tensorflow()
         from selfsup_tf import api
         from selfsup_tf.exporting import exporter
 
         encoder = api.load_encoder(flags.run_dir, flags.encoder)
-        data, data_dir = _run_data(flags)
+        data, data_dir, split = _run_data(flags)
         result = api.export(
             encoder,
             flags.directory or _run_directory(flags.run_dir) / "export",
             formats=flags.formats,
-            images=api.open_source(data, data_dir=data_dir),
+            images=api.open_source(data, data_dir=data_dir, split=split),
             overwrite=flags.overwrite,
         )
         print(exporter.format_table(result))
@@ -211,12 +225,22 @@ def _run_directory(run_dir: str) -> pathlib.Path:
     return path.parent if path.suffix == ".keras" else path
 
 
-def _run_data(flags: _EvalArguments | _ExportArguments) -> tuple[str, str | None]:
-    """Where the images are: what the flags say, else what the run learned from."""
+def _run_data(flags: _EvalArguments | _ExportArguments) -> tuple[str, str | None, str]:
+    """Data, data_dir and split: what the flags say, else what the run learned from."""
+    path = _run_directory(flags.run_dir) / "config.json"
+    if flags.data is not None and not path.exists():
+        return flags.data, flags.data_dir, "train"
+    stored = read_json(path)
+    data_dir = flags.data_dir or stored["data_dir"]
     if flags.data is not None:
-        return flags.data, flags.data_dir
-    stored = configs.read_json(_run_directory(flags.run_dir) / "config.json")
-    return stored["data"], flags.data_dir or stored["data_dir"]
+        return flags.data, data_dir, "train"
+    check(
+        stored["data"] != configs.FROM_PYTHON,
+        "--data",
+        "none, and this run learned from images given in Python",
+        "Name images on disk: --data=FOLDER",
+    )
+    return stored["data"], data_dir, stored["split"]
 
 
 @contextlib.contextmanager
@@ -226,7 +250,7 @@ def _friendly() -> Iterator[None]:
     logging.getLogger("selfsup_tf").setLevel(logging.INFO)
     try:
         yield
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.exit(_complain(error, 2))
     except KeyboardInterrupt:
         sys.exit(_complain("interrupted; the same command again resumes", 130))
@@ -242,6 +266,17 @@ def _complain(message: object, code: int) -> int:
     return code
 
 
-def _quiet_tensorflow() -> None:
-    """Keeps TensorFlow's notices away; its errors are raised as exceptions too."""
+def _import_tensorflow() -> None:
+    """Imports it without the notices that its C++ writes to stderr while it loads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

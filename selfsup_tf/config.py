@@ -1,4 +1,4 @@
-"""What a run is made of: frozen dataclasses, their checks, and their JSON form.
+"""What a run is made of: frozen dataclasses, their checks, and the plan of a run.
 
 Nothing here imports TensorFlow, so that a mistake in a flag is reported at once.
 Batch sizes are global (over all replicas), learning rates are per 256 images, and a
@@ -6,44 +6,17 @@ duration is counted in epochs or in steps, never in both.
 """
 
 import dataclasses
-import difflib
-import json
 import math
-import os
-import pathlib
-import types
-import typing
 from typing import Any, ClassVar, Literal
+
+from selfsup_tf.errors import check
+from selfsup_tf.fields import check_fields
 
 Interval = tuple[float, float]
 
 
-class InputError(ValueError):
-    """Something the user gave can't be used; the message is all that is shown.
-
-    Args:
-        expected: What would have been right, to follow "expected ".
-        received: What came instead, to follow "received ".
-        advice: What to do about it, a sentence.
-    """
-
-    def __init__(self, expected: str, received: Any, advice: str):
-        super().__init__(f"expected {expected}; received {received}. {advice}")
-
-
-def nearest(word: str, words: typing.Iterable[str]) -> str:
-    """A sentence that names the member of `words` most like `word`, or all of them."""
-    words = sorted(words)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    if close:
-        return f"Perhaps you meant: {close[0]}"
-    return f"Choose one of: {', '.join(words)}"
-
-
-def check(condition: bool, expected: str, received: Any, advice: str) -> None:
-    """Raises InputError unless `condition` holds."""
-    if not condition:
-        raise InputError(expected, received, advice)
+FROM_PYTHON = "(given in Python)"
+"""Stands in a config for what has no name on disk: arrays, a network."""
 
 
 def _check_probability(name: str, value: float) -> None:
@@ -56,11 +29,21 @@ def _check_probability(name: str, value: float) -> None:
 
 
 def _check_positive(name: str, value: float) -> None:
-    check(value > 0, f"{name} above 0", value, f"Give {name} a positive value.")
+    check(
+        0 < value < math.inf,
+        f"{name} above 0 and finite",
+        value,
+        f"Give {name} a positive value.",
+    )
 
 
 def _check_not_negative(name: str, value: float) -> None:
-    check(value >= 0, f"{name} of 0 or more", value, f"Give {name} 0 or more.")
+    check(
+        0 <= value < math.inf,
+        f"{name} of 0 or more and finite",
+        value,
+        f"Give {name} 0 or more.",
+    )
 
 
 def _check_interval(name: str, value: Interval, low: float, high: float) -> None:
@@ -120,6 +103,7 @@ class ViewConfig:
     """Largest rotation to either side, in degrees."""
 
     def __post_init__(self):
+        check_fields(self)
         _check_interval("crop_area", self.crop_area, 1e-6, 1)
         _check_interval("crop_aspect", self.crop_aspect, 1e-3, 1e3)
         _check_interval("blur_sigma", self.blur_sigma, 1e-3, 1e3)
@@ -136,20 +120,23 @@ class EncoderConfig:
     """The network f that turns an image into its representation h."""
 
     name: str = "resnet50"
-    """resnet18, 34, 50, 101, 152, 200, or a name of keras.applications."""
+    """resnet18, 34, 50, 101, 152, 200 (ours), or a name of keras.applications, such as
+    ResNet50V2 or MobileNetV3Small; those bring their own input scaling and do not
+    use width, stem, mean and std."""
     width: float = 1.0
     """Multiplies the channels of a ResNet; may be below 1."""
     stem: Literal["imagenet", "small", "small_stride2"] = "imagenet"
     """A ResNet's first layers: 7x7 stride 2 and a max-pool, or 3x3 stride 1, or 3x3
     stride 2; the last two for images of 32 to 64 pixels."""
     weights: str | None = None
-    """For keras.applications: "imagenet", a file of weights, or none."""
+    """A file of weights of this network, for keras.applications also "imagenet"."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Subtracted from the channels of the image, in [0, 1]."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Divides the channels of the image after the mean is subtracted."""
 
     def __post_init__(self):
+        check_fields(self)
         _check_positive("width", self.width)
         for value in self.std:
             _check_positive("std", value)
@@ -174,7 +161,7 @@ class OptimizerConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     """What the rate does after the warm-up."""
     weight_decay: float = 1e-6
-    """Coupled into the gradient for lars and sgd, decoupled for the others."""
+    """Decoupled for adamw and lamb, coupled into the gradient for the others."""
     momentum: float = 0.9
     """Momentum of lars, sgd and rmsprop."""
     nesterov: bool = False
@@ -184,11 +171,13 @@ class OptimizerConfig:
     trust_coefficient: float = 0.001
     """eta of lars: how large an update may be beside its weights."""
     trust_clip: bool = False
-    """Whether lars never multiplies a gradient by more than 1 / learning rate."""
+    """Whether lars keeps the learning rate times the trust at the rate or below, as
+    solo-learn does: its effective rate is the smaller of trust and rate."""
     clip_norm: float | None = None
     """Largest global norm of the gradient; longer ones are scaled down."""
 
     def __post_init__(self):
+        check_fields(self)
         _check_positive("optimizer.learning_rate", self.learning_rate)
         _check_not_negative("optimizer.weight_decay", self.weight_decay)
         _check_not_negative("optimizer.warmup_epochs", self.warmup_epochs)
@@ -254,6 +243,13 @@ class Config:
     """Epochs between two online k-NN evaluations."""
 
     def __post_init__(self):
+        check_fields(self)
+        check(
+            0 <= self.seed < 2**32,
+            "seed within [0, 2^32)",
+            self.seed,
+            "Any whole number in it will do.",
+        )
         for name in ("image_size", "batch_size", "steps_per_call"):
             _check_positive(name, getattr(self, name))
         for name in ("checkpoint_epochs", "knn_epochs"):
@@ -340,76 +336,6 @@ def make_plan(config: Config, num_images: int) -> Plan:
 def to_dict(config: Config) -> dict[str, Any]:
     """The config as plain values, with the method's name under "method"."""
     return {"method": config.method, **dataclasses.asdict(config)}
-
-
-def from_dict(config_class: type, values: dict[str, Any], where: str = "") -> Any:
-    """The inverse of `to_dict`. Unknown keys are refused, missing ones are defaults."""
-    hints = typing.get_type_hints(config_class)
-    fields = {f.name: hints[f.name] for f in dataclasses.fields(config_class)}
-    arguments = {}
-    for key, value in values.items():
-        if key == "method" and not where:
-            continue
-        check(
-            key in fields,
-            f"a field of {config_class.__name__}",
-            repr(where + key),
-            nearest(key, fields),
-        )
-        arguments[key] = _convert(fields[key], value, where + key)
-    return config_class(**arguments)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where + ".")
-    origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in members:
-            return None
-        (hint,) = [m for m in members if m is not type(None)]
-        return _convert(hint, value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(members[0], v, where) for v in value)
-    if origin is Literal:
-        allowed = ", ".join(map(str, members))
-        check(value in members, f"{where} to be one of {allowed}", value, "Choose one.")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    check(
-        type(value) is hint,
-        f"{where} to be of type {getattr(hint, '__name__', hint)}",
-        repr(value),
-        "Mend the file, or start a new run directory.",
-    )
-    return value
-
-
-def read_json(path: str | pathlib.Path) -> dict[str, Any]:
-    """The contents of a config.json as plain values."""
-    try:
-        return json.loads(pathlib.Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"a readable JSON file at {path}",
-            str(error),
-            "Name a run directory that `train.py` has written.",
-        ) from error
-
-
-def write_atomically(path: str | pathlib.Path, contents: str) -> None:
-    """Writes a text file whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(contents)
-    os.replace(beside, path)
-
-
-def write_json(path: str | pathlib.Path, values: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
 def differences(config: Config, stored: dict[str, Any]) -> list[str]:

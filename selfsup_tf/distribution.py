@@ -5,7 +5,7 @@ N is the number of images on one replica, G the number over all of them.
 
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, check
+from selfsup_tf.errors import InputError, check
 
 
 def make_strategy(name: str = "auto") -> tf.distribute.Strategy:

@@ -16,7 +16,8 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from selfsup_tf.config import Config, InputError, nearest
+from selfsup_tf.config import Config
+from selfsup_tf.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import keras

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from selfsup_tf.config import Config, check
+from selfsup_tf.config import Config
+from selfsup_tf.errors import check
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """SimCLR on one screen: an encoder f, a projector g, NT-Xent between two views."""
 
+import keras
+
 from selfsup_tf.methods import Method
 from selfsup_tf.models.heads import build_head
 from simclr_tf.config import SimCLRConfig
@@ -21,6 +23,7 @@ class SimCLR(Method):
             name="projector",
             hidden_bias=False,
             output_norm=True,
+            initializer=keras.initializers.RandomNormal(stddev=0.01),
             precision=self.config.precision,
         )
         self.model = build_simclr(self.encoder, projector)

@@ -64,6 +64,8 @@ def test_lists(capsys):
         (["simclr", "cifar10", "--steps=10"], "one of epochs and steps"),
         (["byol", "cifar10", "--predictor", "64", "32"], "end in the same size"),
         (["simclr", "folder"], "--data"),
+        (["simclr", "cifar10", "--seed=-1"], "seed within"),
+        (["simclr", "cifar10", "--epochs=inf"], "finite"),
     ],
 )
 def test_mistakes_in_flags(refused, words, message):
@@ -80,6 +82,8 @@ def test_mistakes_in_data(refused, tmp_path):
     assert "batch_size=90000" in refused(cli.train, *flags, "--batch_size=90000")
     assert "image_size of 16" in refused(cli.train, *flags, "--image_size=8")
     assert not run_dir.exists()
+    a_file = f"--run_dir={ROOT / 'README.md'}"
+    assert "choose another" in refused(cli.train, "simclr", "shapes", a_file)
 
 
 def test_evaluation_without_a_run(refused, tmp_path):
@@ -140,7 +144,7 @@ def test_commands_of_the_documents_parse(command, monkeypatch):
     def stop():
         raise Parsed
 
-    monkeypatch.setattr(cli, "_quiet_tensorflow", stop)
+    monkeypatch.setattr(cli, "_import_tensorflow", stop)
     try:
         verbs[program](words[1:])
     except Parsed:

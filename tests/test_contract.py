@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 from selfsup_tf import config as configs
+from selfsup_tf.fields import from_dict
 from selfsup_tf.methods import find_method, list_methods
 
 METHODS = list_methods()
@@ -28,7 +29,7 @@ def test_every_recipe_round_trips_through_json(name):
         config = recipe(seed=3)
         assert config.seed == 3
         values = json.loads(json.dumps(configs.to_dict(config)))
-        assert configs.from_dict(package.config_class, values) == config
+        assert from_dict(package.config_class, values) == config
         assert configs.differences(config, values) == []
 
 
@@ -58,6 +59,48 @@ def test_training_lowers_the_loss(
     losses = [r["train/loss"] for r in run.log if "train/loss" in r]
     assert losses[-1] < losses[0]
     assert run.encoder.compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "adamw"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    name, optimizer, tiny_config, tiny_method, few_images, tmp_path
+):
+    """Stopped by a monitor's error between two checkpoints, then run again; float64."""
+    from selfsup_tf.data.sources import open_source
+    from selfsup_tf.training import loop
+
+    source = open_source(few_images)
+
+    def train(run_dir, monitor):
+        config = tiny_config(
+            name,
+            precision="float64",
+            steps=8,
+            steps_per_call=1,
+            checkpoint_epochs=0.5,
+            knn_epochs=1.25,
+            optimizer=configs.OptimizerConfig(
+                name=optimizer, learning_rate=0.05, warmup_epochs=0.0
+            ),
+        )
+        method = tiny_method(config)
+        run = loop.train(
+            method, source, run_dir=run_dir, monitor=monitor, progress=False
+        )
+        return run, [v.numpy() for v in method.model.variables]
+
+    def power_cut(encoder):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", power_cut)
+    cut, resumed = train(tmp_path / "cut", lambda encoder: {})
+    whole, expected = train(tmp_path / "whole", lambda encoder: {})
+    assert [r["step"] for r in cut.log] == [r["step"] for r in whole.log]
+    for found, value in zip(resumed, expected, strict=True):
+        # float64 sums in another order, carried through eight updates.
+        np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, check
 from selfsup_tf.data.source import Count, Source, counted, index_blocks, on_host
+from selfsup_tf.errors import InputError, check
 
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow
 _CLASSES = 2**20  # more than any data have: labels beyond are other numbers

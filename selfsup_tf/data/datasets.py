@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, check
 from selfsup_tf.data.arrays import as_bytes, check_images
 from selfsup_tf.data.streams import StreamSource, buffer_size
+from selfsup_tf.errors import InputError, check
 
 _SAMPLE = 8  # first elements that are looked at when a dataset is opened
 

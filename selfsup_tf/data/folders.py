@@ -8,9 +8,9 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, check, nearest
 from selfsup_tf.data.files import decode_image
 from selfsup_tf.data.source import Count, Source, counted, index_blocks, on_host
+from selfsup_tf.errors import InputError, check, nearest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 TEST_SPLITS = ("test", "val", "validation")

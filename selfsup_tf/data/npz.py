@@ -5,8 +5,8 @@ import zipfile
 
 import numpy as np
 
-from selfsup_tf.config import InputError, check, nearest
 from selfsup_tf.data.arrays import ArraySource, from_arrays
+from selfsup_tf.errors import InputError, check, nearest
 
 _NPZ_KEYS = (("x_{}", "y_{}"), ("images", "labels"), ("x", "y"))
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from selfsup_tf import config as config_lib
 from selfsup_tf.data import random, views
 from selfsup_tf.data.source import Source
+from selfsup_tf.errors import check
 
 # Up to this many pixels a batch is augmented whole; larger images one by one, since
 # their crops are costly and branches that nobody takes needn't be computed.
@@ -44,7 +45,7 @@ def training_dataset(
     """
     batch_size = config.batch_size
     per_epoch = source.size // batch_size
-    config_lib.check(
+    check(
         per_epoch > 0,
         f"a batch no larger than the data ({source.size} images)",
         f"batch_size={batch_size}",

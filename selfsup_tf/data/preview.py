@@ -10,6 +10,7 @@ import tensorflow as tf
 from selfsup_tf import config as config_lib
 from selfsup_tf.data import random, views
 from selfsup_tf.data.source import Source
+from selfsup_tf.errors import check
 
 _EPOCHS = 3  # draws of each view that are shown
 _INCHES = 1.15  # side of an image on paper
@@ -82,11 +83,9 @@ def _first(images: Any, count: int) -> list[tf.Tensor]:
         elements = images.ordered(labels=False).take(count)
         return [element["image"] for element in elements]
     originals = [np.asarray(image) for image in images[:count]]
-    config_lib.check(
-        len(originals) > 0, "at least one image", "none", "Give images that exist."
-    )
+    check(len(originals) > 0, "at least one image", "none", "Give images that exist.")
     for image in originals:
-        config_lib.check(
+        check(
             image.ndim == 3 and image.shape[-1] == 3,
             "images of shape (H, W, 3)",
             f"shape {image.shape}",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from selfsup_tf.config import check, nearest
+from selfsup_tf.errors import check, nearest
 
 CLASS_NAMES = (
     "disk",

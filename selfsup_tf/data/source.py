@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import check
+from selfsup_tf.errors import check
 
 Count = int | tf.Tensor
 """A number, or inside a tf.data function an int64 scalar."""
@@ -29,6 +29,7 @@ class Source(abc.ABC):
         class_names: The names of labels 0, 1, ...; None where there are no labels.
         image_shape: (H, W, 3) where all images have one size, else None.
         skipped: The unusable files, each as "path: reason".
+        streamed: Whether it is read from one end to the other for any part of it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source(abc.ABC):
     labelled: bool
     image_shape: tuple[int, int, int] | None
     skipped: tuple[str, ...] = ()
+    streamed: bool = False
 
     @property
     def size(self) -> int:

@@ -1,5 +1,6 @@
 """From what a user names or holds to a source of images."""
 
+import logging
 import os
 import pathlib
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, check
 from selfsup_tf.data import shapes
 from selfsup_tf.data import tfds as tfds_data
 from selfsup_tf.data.arrays import ArraySource, from_arrays
@@ -15,10 +15,13 @@ from selfsup_tf.data.datasets import from_dataset
 from selfsup_tf.data.folders import folder_splits, open_folder
 from selfsup_tf.data.npz import npz_splits, open_npz
 from selfsup_tf.data.source import Source, permutation
+from selfsup_tf.errors import InputError, check
 
 __all__ = ["Source", "open_evaluation", "open_source"]
 
 _TEST_SHARE = 0.2  # of the data, where nobody has set a test split apart
+logger = logging.getLogger("selfsup_tf")
+
 _SPLIT_SEED = 0  # one split for everybody, so that results can be compared
 
 
@@ -204,6 +207,11 @@ def _part_by_class(source: Source) -> tuple[Source, Source]:
         "Give more images.",
     )
     train = np.setdiff1d(source.indices, test)
+    logger.info(
+        "%s has no test split: a fifth of each class judges. A run that learned from "
+        "these data has seen those images too, without their labels.",
+        source.name,
+    )
     return (
         source.select(train, f"{source.name}:80%"),
         source.select(test, f"{source.name}:20%"),

@@ -34,6 +34,8 @@ class StreamSource(Source):
         indices: int64 (size,), rising: the elements of this part; None for all.
     """
 
+    streamed = True
+
     def __init__(
         self,
         name: str,

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, check, nearest
 from selfsup_tf.data.arrays import ArraySource
 from selfsup_tf.data.files import decode_image
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.streams import StreamSource, buffer_size
+from selfsup_tf.errors import InputError, check, nearest
 
 _MEMORY_BYTES = 2**31  # decoded images of one size up to here are kept in memory
 _TEST_SPLITS = ("test", "validation")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from selfsup_tf.config import check
+from selfsup_tf.errors import check
 
 
 def top_accuracy(scores: np.ndarray, labels: np.ndarray, n: int) -> float | None:

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import check
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import check
 from selfsup_tf.models.encoders import leaf_layers
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import check
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation.accuracy import check_labels, top_accuracy
 from selfsup_tf.evaluation.features import Features, extract_features
 

@@ -14,7 +14,7 @@ import sklearn.exceptions
 import sklearn.linear_model
 import threadpoolctl
 
-from selfsup_tf.config import check, nearest
+from selfsup_tf.errors import check, nearest
 from selfsup_tf.evaluation import linear_sgd
 from selfsup_tf.evaluation.accuracy import check_labels, top_accuracy
 from selfsup_tf.evaluation.features import (

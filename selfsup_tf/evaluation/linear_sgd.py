@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import ViewConfig, check
+from selfsup_tf.config import ViewConfig
 from selfsup_tf.data import random, views
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation.accuracy import check_labels
 from selfsup_tf.evaluation.features import image_size
 

@@ -8,10 +8,10 @@ import keras
 import matplotlib.figure
 import numpy as np
 
-from selfsup_tf.config import check
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
     compile_encoder,
     extract_features,

@@ -12,11 +12,12 @@ import numpy as np
 import sklearn
 import tensorflow as tf
 
-from selfsup_tf.config import check, nearest, write_json
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import check, nearest
 from selfsup_tf.evaluation.features import untrained_copy, weights_hash
 from selfsup_tf.evaluation.knn import KnnResult, knn
 from selfsup_tf.evaluation.linear import LinearResult, linear_probe
+from selfsup_tf.json_files import write_json
 
 PROTOCOLS = {"knn": knn, "linear": linear_probe}
 
@@ -49,7 +50,7 @@ class Evaluation:
 
     @property
     def gain(self) -> float | None:
-        """Points of top-1 accuracy that training brought."""
+        """Points of top-1 accuracy above the same network with fresh weights."""
         if self.untrained is None:
             return None
         return 100 * (self.trained.top_1 - self.untrained.top_1)
@@ -65,7 +66,7 @@ def evaluate(
     train: Any,
     test: Any,
     *,
-    output_dir: str | pathlib.Path | None = None,
+    path: str | pathlib.Path | None = None,
     compare_untrained: bool = True,
     **options: Any,
 ) -> Evaluation:
@@ -76,7 +77,7 @@ def evaluate(
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
         train: A labelled Source or (images, labels).
         test: Likewise.
-        output_dir: The run directory; the numbers go to eval/PROTOCOL.json in it.
+        path: A JSON file for the numbers, such as RUN_DIR/eval/knn.json.
         compare_untrained: Whether the same network is judged untrained, too.
         **options: Of `knn` or `linear_probe`.
 
@@ -111,8 +112,7 @@ def evaluate(
         seconds=seconds,
         versions=_versions(),
     )
-    if output_dir is not None:
-        path = pathlib.Path(output_dir) / "eval" / f"{protocol}.json"
+    if path is not None:
         write_json(path, evaluation.to_dict())
     return evaluation
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import check, nearest
+from selfsup_tf.errors import check, nearest
 from selfsup_tf.exporting import parity
 from selfsup_tf.exporting.images import choose_images
 from selfsup_tf.exporting.portable import portable_encoder

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import check
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.errors import check
 from selfsup_tf.exporting.parity import batches
 
 PARITY_IMAGES = 256

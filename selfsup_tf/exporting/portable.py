@@ -4,7 +4,7 @@ import pathlib
 
 import keras
 
-from selfsup_tf.config import InputError, check
+from selfsup_tf.errors import InputError, check
 
 # The import registers the layers that encoder.keras may hold.
 from selfsup_tf.models import encoders

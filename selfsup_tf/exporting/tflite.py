@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from selfsup_tf.config import check, nearest
+from selfsup_tf.errors import check, nearest
 
 PRECISIONS = ("float32", "float16", "int8")
 

@@ -10,11 +10,10 @@ import pathlib
 
 import keras
 
-from selfsup_tf.config import EncoderConfig, InputError, check, nearest
+from selfsup_tf.config import EncoderConfig
 from selfsup_tf.data.augment import Normalize
+from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.models import resnet
-
-NO_MEAN, NO_STD = EncoderConfig().mean, EncoderConfig().std
 
 
 def build_encoder(
@@ -38,6 +37,12 @@ def build_encoder(
             does not apply to it.
     """
     if config.name in resnet.BLOCKS:
+        check(
+            config.weights != "imagenet",
+            f"encoder.weights of {config.name} to be a file",
+            "imagenet",
+            "Keras has ImageNet weights for its own: --encoder.name=ResNet50.",
+        )
         backbone = resnet.build_resnet(config, image_size)
         first = Normalize(config.mean, config.std, dtype="float32", name="normalize")
     else:
@@ -112,6 +117,9 @@ def copy_network(
     """
 
     def copy_layer(layer):
+        if not isinstance(layer, keras.layers.Layer):
+            # An operation written between layers, such as x + 3, has no precision.
+            return type(layer).from_config(layer.get_config())
         values = layer.get_config()
         if not isinstance(layer, FLOAT32_LAYERS) or precision == "float64":
             values["dtype"] = precision
@@ -187,15 +195,6 @@ def _build_application(
         repr(config.name),
         nearest(config.name, [*resnet.BLOCKS, *modules]),
     )
-    check(
-        (config.mean, config.std) == (NO_MEAN, NO_STD)
-        and config.width == 1
-        and config.stem == EncoderConfig().stem,
-        f"no encoder.mean, std, width or stem with {config.name}",
-        f"mean={config.mean}, std={config.std}, width={config.width}, "
-        f"stem={config.stem}",
-        "Networks of keras.applications bring their own; leave these flags out.",
-    )
     name = known[config.name.lower()]
     try:
         network = getattr(keras.applications, name)(
@@ -209,6 +208,14 @@ def _build_application(
             f"an image_size that {name} takes",
             image_size,
             f"Keras says: {error}",
+        ) from error
+    except Exception as error:
+        # Keras raises a bare Exception when a download fails, and none other here.
+        raise InputError(
+            f"ImageNet weights of {name} from the network",
+            str(error),
+            "Fetch them where there is a network, and name the file: "
+            "--encoder.weights=FILE",
         ) from error
     return network, modules[name]
 

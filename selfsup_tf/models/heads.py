@@ -12,6 +12,7 @@ def build_head(
     name: str,
     hidden_bias: bool,
     output_norm: bool,
+    initializer: keras.initializers.Initializer,
     precision: str = "float32",
 ) -> keras.Model:
     """Dense layers, with BatchNorm and ReLU after each but the last.
@@ -23,6 +24,7 @@ def build_head(
         hidden_bias: Whether the hidden Dense layers have a bias, as BYOL's do; SimCLR's
             leave it to the BatchNorm that follows. The last one never has.
         output_norm: Whether a BatchNorm without centre ends the head, as in SimCLR.
+        initializer: Of the Dense layers' kernels.
         precision: What it computes in, a Keras dtype policy; the output is float32.
 
     Returns:
@@ -31,20 +33,13 @@ def build_head(
     Reference: google-research/simclr, tf2/model.py; deepmind-research,
         byol/utils/networks.py.
     """
-    # Each reference starts its heads its own way: SimCLR from N(0, .01), BYOL from
-    # its library's default, a truncated normal scaled by the fan-in.
-    start = (
-        keras.initializers.VarianceScaling()
-        if hidden_bias
-        else keras.initializers.RandomNormal(stddev=0.01)
-    )
     x = inputs = keras.Input((input_size,), name="representation")
     for index, width in enumerate(widths, start=1):
         last = index == len(widths)
         x = keras.layers.Dense(
             width,
             use_bias=hidden_bias and not last,
-            kernel_initializer=start.clone(),
+            kernel_initializer=initializer.clone(),
             dtype=precision,
             name=f"dense{index}",
         )(x)

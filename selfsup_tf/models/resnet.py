@@ -10,7 +10,8 @@ google-research/simclr, tf2/resnet.py.
 
 import keras
 
-from selfsup_tf.config import EncoderConfig, check
+from selfsup_tf.config import EncoderConfig
+from selfsup_tf.errors import check
 
 BLOCKS = {
     "resnet18": (2, 2, 2, 2),

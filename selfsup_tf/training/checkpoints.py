@@ -6,7 +6,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from selfsup_tf.config import InputError
+from selfsup_tf.errors import InputError
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -33,6 +33,7 @@ class Checkpoints:
         *,
         keep: int = 2,
     ):
+        self._directory = pathlib.Path(directory)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._checkpoint = tf.train.Checkpoint(
             step=self._step, model=model, optimizer=optimizer
@@ -52,7 +53,10 @@ class Checkpoints:
         Raises:
             InputError: There are states, and none can be read.
         """
-        saved = list(reversed(self._manager.checkpoints))
+        # The files themselves tell what there is, even if TensorFlow's list is lost.
+        names = [p.stem for p in self._directory.glob("ckpt-*.index")]
+        names.sort(key=lambda name: int(name.rpartition("-")[2]), reverse=True)
+        saved = [str(self._directory / name) for name in names]
         for path in saved:
             try:
                 status = self._checkpoint.restore(path)

@@ -15,9 +15,10 @@ import tensorflow as tf
 import tqdm
 
 from selfsup_tf import distribution
-from selfsup_tf.config import Config, check, make_plan
+from selfsup_tf.config import Config, make_plan
 from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.sources import Source
+from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.training.checkpoints import Checkpoints
@@ -84,8 +85,16 @@ def train(
     """
     config = method.config
     plan = make_plan(config, source.size)
+    directory = RunDirectory(run_dir, config)
     strategy = distribution.make_strategy(config.strategy)
-    distribution.check_divisible(config.batch_size, strategy.num_replicas_in_sync)
+    replicas = strategy.num_replicas_in_sync
+    distribution.check_divisible(config.batch_size, replicas)
+    check(
+        replicas == 1 or not config.jit_compile,
+        "jit_compile on one device",
+        f"{replicas} replicas",
+        "Use --jit_compile=False, or --strategy=one_device.",
+    )
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         method.build()
@@ -95,11 +104,10 @@ def train(
             optimizer.build(method.trainable_variables)
     encoder = copy_network(method.encoder, synchronized=False)
 
-    directory = RunDirectory(run_dir, config)
+    directory.begin(source.size)
     checkpoints = Checkpoints(directory.checkpoints, method.model, optimizer)
     step = checkpoints.restore()
     log = RunLog(directory, step)
-    _check_same_images(log, source)
     _announce(method, source, plan, strategy, step)
     if not log.records:
         log.write(_describe_run(method, source))
@@ -115,7 +123,8 @@ def train(
             total=plan.total_steps,
             initial=step,
             unit="step",
-            disable=not progress,
+            # Where nobody watches, a line at each checkpoint takes its place.
+            disable=None if progress else True,
             dynamic_ncols=True,
             file=sys.stderr,
         ) as bar:
@@ -123,8 +132,8 @@ def train(
                 loop.run(train_steps, batches, step, bar)
     log.close()
     encoder.set_weights(method.encoder.get_weights())
-    if not (directory.path / "encoder.keras").exists():
-        directory.save_encoder(encoder)
+    directory.save_encoder(encoder)
+    _name_skipped(source)
     return Run(directory.path, encoder, config, log.records)
 
 
@@ -160,6 +169,8 @@ class _Loop:
             self.log.write(record)
             if ended or step % plan.checkpoint_steps == 0:
                 self._save(step)
+                if bar.disable:
+                    self._tell(record)
             self._show(bar, record, count)
 
     def _steps_to_next_stop(self, step):
@@ -221,8 +232,22 @@ class _Loop:
                 f"written; those in {self.directory.checkpoints} are from before. "
                 "Lower --optimizer.learning_rate, in another run directory."
             )
-        self.checkpoints.save(step)
+        # In this order a run that is killed in between resumes and writes it again.
         self.directory.save_encoder(self.encoder)
+        self.checkpoints.save(step)
+
+    def _tell(self, record):
+        score = ""
+        if "eval/knn_top_1" in record:
+            score = f", k-NN {record['eval/knn_top_1']:.1%}"
+        logger.info(
+            "step %d of %d: loss %.4f, %.0f images/s%s",
+            record["step"],
+            self.plan.total_steps,
+            record["train/loss"],
+            record["train/images_per_second"],
+            score,
+        )
 
     def _show(self, bar, record, count):
         shown = {
@@ -257,12 +282,17 @@ def _announce(method, source, plan, strategy, step):
         len(method.trainable_variables),
         excluded,
     )
-    for line in source.skipped:
-        logger.warning("Skipped: %s", line)
     if step >= plan.total_steps:
         logger.info("This run is finished (step %d); nothing is trained.", step)
     elif step:
         logger.info("Resuming after step %d.", step)
+
+
+def _name_skipped(source):
+    if source.skipped:
+        logger.warning("%d files could not be read:", len(source.skipped))
+    for line in source.skipped:
+        logger.warning("  %s", line)
 
 
 def _describe_run(method, source):
@@ -270,18 +300,7 @@ def _describe_run(method, source):
     return {
         "step": 0,
         "images": source.size,
+        "skipped": list(source.skipped),
         "decayed_and_adapted": [v.path for v in variables if not is_excluded(v)],
         "excluded": [v.path for v in variables if is_excluded(v)],
     }
-
-
-def _check_same_images(log, source):
-    """The order of the data follows from their number, so that must not change."""
-    if log.records:
-        before = log.records[0]["images"]
-        check(
-            before == source.size,
-            f"the {before} images that this run began with",
-            f"{source.size} images",
-            "Use another --run_dir for other images, or bring back those of this run.",
-        )

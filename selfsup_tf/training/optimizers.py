@@ -1,7 +1,8 @@
 """The optimizers of a run: LARS, which is ours, and Keras's own.
 
-Variables of rank 0 and 1 (biases, the gamma and beta of norms) are neither decayed nor
-adapted. They are chosen by rank: their names say nothing in Keras 3.
+Variables of rank 0 and 1 (biases, the gamma and beta of norms) are never decayed, nor
+adapted by LARS; Keras's LAMB adapts all. They are chosen by rank: their names say
+nothing in Keras 3.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from selfsup_tf.config import OptimizerConfig, Plan, check
+from selfsup_tf.config import OptimizerConfig, Plan
+from selfsup_tf.errors import check
 from selfsup_tf.training.schedules import WarmupCosine
 
 
@@ -36,8 +38,8 @@ class LARS(keras.optimizers.Optimizer):
         weight_decay: wd, coupled into the gradient.
         trust_coefficient: eta.
         form: "classic" or "popular".
-        trust_clip: Whether trust times the rate is kept at or below the rate, as in
-            solo-learn and NVIDIA's LARC: trust is at most 1.
+        trust_clip: Whether the effective rate is the smaller of trust and rate in
+            place of their product, as in solo-learn and NVIDIA's LARC.
 
     Raises:
         InputError: The form is unknown, or a number is out of its range.
@@ -100,7 +102,7 @@ class LARS(keras.optimizers.Optimizer):
         trust = tf.ones((), variable.dtype)
         if not is_excluded(variable):
             gradient = gradient + self.coupled_decay * weights
-            trust = self._trust(weights, gradient)
+            trust = self._trust(weights, gradient, rate)
         step = trust * gradient
         if self.form == "classic":
             moved = self.momentum * velocity + rate * step
@@ -111,13 +113,16 @@ class LARS(keras.optimizers.Optimizer):
             self.assign(velocity, moved)
             self.assign_sub(variable, rate * moved)
 
-    def _trust(self, weights, gradient):
+    def _trust(self, weights, gradient, rate):
         weights_norm, gradient_norm = tf.norm(weights), tf.norm(gradient)
         trust = self.trust_coefficient * weights_norm / gradient_norm
         trust = tf.where(
             (weights_norm > 0) & (gradient_norm > 0), trust, tf.ones_like(trust)
         )
-        return tf.minimum(trust, 1.0) if self.trust_clip else trust
+        if self.trust_clip:
+            # At a rate of 0 nothing moves, whatever the quotient.
+            trust = tf.minimum(trust / rate, tf.ones_like(trust))
+        return trust
 
     def get_config(self):
         """The arguments of the constructor."""
@@ -164,7 +169,7 @@ def build_optimizer(
         optimizer = keras.optimizers.RMSprop(rate, momentum=config.momentum)
     elif config.name == "adamw":
         optimizer = keras.optimizers.AdamW(rate, **decay)
-    else:
+    elif config.name == "lamb":
         optimizer = keras.optimizers.Lamb(rate, **decay)
     if config.name in DECOUPLED:
         optimizer.exclude_from_weight_decay(

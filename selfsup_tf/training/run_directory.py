@@ -11,7 +11,9 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf import config as configs
-from selfsup_tf.config import Config, InputError
+from selfsup_tf.config import Config
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.json_files import read_json, write_atomically, write_json
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -21,8 +23,10 @@ class RunDirectory:
 
         config.json  log.jsonl  tensorboard/  checkpoints/  encoder.keras
 
+    Nothing is written before `begin`.
+
     Args:
-        path: The directory; made when it is absent.
+        path: The directory; may be absent.
         config: The run's config.
 
     Raises:
@@ -31,17 +35,48 @@ class RunDirectory:
 
     def __init__(self, path: str | pathlib.Path, config: Config):
         self.path = pathlib.Path(path).expanduser()
+        self._config = config
         stored = self.path / "config.json"
         if stored.exists():
-            _check_same(self.path, config, configs.read_json(stored))
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise InputError(
-                "run_dir to be empty, new, or a run's directory",
-                str(self.path),
-                "It holds files but no config.json; choose another directory.",
+            _check_same(self.path, config, read_json(stored))
+            return
+        empty = not self.path.exists() or (
+            self.path.is_dir() and not any(self.path.iterdir())
+        )
+        check(
+            empty,
+            "run_dir to be empty, new, or a run's directory",
+            str(self.path),
+            "It is a file, or holds files but no config.json; choose another place.",
+        )
+
+    def begin(self, images: int) -> None:
+        """Writes config.json where there is none.
+
+        Args:
+            images: How many the run learns from. The order of the data follows from
+                it, so a run that is resumed must have as many.
+
+        Raises:
+            InputError: The run began with another number of images, or the directory
+                can't be written.
+        """
+        records = read_log(self.log)
+        if records:
+            before = records[0]["images"]
+            check(
+                before == images,
+                f"the {before} images that the run in {self.path} began with",
+                f"{images} images",
+                "Use another --run_dir for other images, or bring back that run's.",
             )
-        else:
-            configs.write_json(stored, configs.to_dict(config))
+        if not (self.path / "config.json").exists():
+            try:
+                write_json(self.path / "config.json", configs.to_dict(self._config))
+            except OSError as error:
+                raise InputError(
+                    "a run_dir that can be written", str(error), "Choose another."
+                ) from error
 
     @property
     def log(self) -> pathlib.Path:
@@ -64,7 +99,7 @@ class RunDirectory:
 
 def _check_same(path, config, stored):
     different = configs.differences(config, stored)
-    configs.check(
+    check(
         not different,
         f"the config of the run in {path}",
         "; ".join(different),
@@ -85,7 +120,7 @@ class RunLog:
 
     def __init__(self, directory: RunDirectory, step: int):
         self.records = [r for r in read_log(directory.log) if r["step"] <= step]
-        configs.write_atomically(
+        write_atomically(
             directory.log, "".join(json.dumps(r) + "\n" for r in self.records)
         )
         shutil.rmtree(directory.path / "tensorboard", ignore_errors=True)

@@ -113,7 +113,7 @@ def _reduce(gradients, optimizer, config):
         return gradients
     gradients = [distribution.sum_over_replicas(g) for g in gradients]
     if clip_norm is not None:
-        limit = optimizer.scale_loss(tf.constant(clip_norm))
+        limit = optimizer.scale_loss(tf.constant(clip_norm, gradients[0].dtype))
         gradients, _ = tf.clip_by_global_norm(gradients, limit)
     return [g / distribution.num_replicas() for g in gradients]
 

@@ -8,9 +8,9 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import InputError
 from selfsup_tf.data.files import decode_image
 from selfsup_tf.data.sources import open_evaluation, open_source
+from selfsup_tf.errors import InputError
 
 RAMP = np.stack(np.meshgrid(np.arange(0, 240, 6), np.arange(0, 240, 8)), -1)
 PIXELS = np.concatenate([RAMP, 255 - RAMP[..., :1]], -1).astype(np.uint8)  # 30x40

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import Config, InputError, ViewConfig
+from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import pipeline, random, views
 from selfsup_tf.data.source import Source
+from selfsup_tf.errors import InputError
 
 
 class _Settings(Config):

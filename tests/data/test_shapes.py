@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from selfsup_tf.config import InputError
 from selfsup_tf.data.shapes import CLASS_NAMES, make_shapes
+from selfsup_tf.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import InputError
 from selfsup_tf.data.sources import open_evaluation, open_source
 from selfsup_tf.data.streams import StreamSource
+from selfsup_tf.errors import InputError
 
 TFDS = pathlib.Path(__file__).parents[3] / "shared/data/tfds"
 SIZE = 300

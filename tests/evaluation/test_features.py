@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import InputError
 from selfsup_tf.data.augment import Normalize
+from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import (
     compile_encoder,
     extract_features,

@@ -6,7 +6,7 @@ import pytest
 import sklearn.linear_model
 import tensorflow as tf
 
-from selfsup_tf.config import InputError
+from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features, weights_hash
 from selfsup_tf.evaluation.linear import (
     TrunkChangedError,

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from selfsup_tf.config import InputError
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import untrained_copy, weights_hash
 from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.neighbours import neighbour_gallery
@@ -42,7 +42,9 @@ TRAIN, TEST = striped(60, 1), striped(30, 2)
 
 def test_knn_is_written_beside_the_untrained_number(tmp_path):
     encoder = pixel_encoder()
-    found = evaluate("knn", encoder, TRAIN, TEST, output_dir=tmp_path, k=5)
+    found = evaluate(
+        "knn", encoder, TRAIN, TEST, path=tmp_path / "eval" / "knn.json", k=5
+    )
     written = json.loads((tmp_path / "eval" / "knn.json").read_text())
     assert written["protocol"] == "knn"
     assert written["options"] == {"k": 5, "temperature": 0.1, "batch_size": 256}
@@ -62,7 +64,12 @@ def test_knn_is_written_beside_the_untrained_number(tmp_path):
 
 def test_linear_alone(tmp_path):
     found = evaluate(
-        "linear", pixel_encoder(), TRAIN, TEST, output_dir=tmp_path, compare_untrained=0
+        "linear",
+        pixel_encoder(),
+        TRAIN,
+        TEST,
+        path=tmp_path / "eval" / "linear.json",
+        compare_untrained=0,
     )
     written = json.loads((tmp_path / "eval" / "linear.json").read_text())
     assert found.untrained is None
@@ -84,18 +91,29 @@ def test_the_table_shows_the_numbers():
 
 def test_a_second_evaluation_replaces_the_first(tmp_path):
     for k in (3, 5):
-        evaluate("knn", pixel_encoder(), TRAIN, TEST, output_dir=tmp_path, k=k)
+        evaluate(
+            "knn",
+            pixel_encoder(),
+            TRAIN,
+            TEST,
+            path=tmp_path / "eval" / "knn.json",
+            k=k,
+        )
     written = json.loads((tmp_path / "eval" / "knn.json").read_text())
     assert written["options"]["k"] == 5
 
 
 def test_unknown_protocols_and_options_are_refused(tmp_path):
     with pytest.raises(InputError, match="Perhaps you meant: linear"):
-        evaluate("liner", pixel_encoder(), TRAIN, TEST, output_dir=tmp_path)
+        evaluate(
+            "liner", pixel_encoder(), TRAIN, TEST, path=tmp_path / "eval" / "knn.json"
+        )
     with pytest.raises(InputError, match="Perhaps you meant: temperature"):
         evaluate("knn", pixel_encoder(), TRAIN, TEST, temprature=1)
     with pytest.raises(InputError, match="k of 1 to 60"):
-        evaluate("knn", pixel_encoder(), TRAIN, TEST, output_dir=tmp_path)
+        evaluate(
+            "knn", pixel_encoder(), TRAIN, TEST, path=tmp_path / "eval" / "knn.json"
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from selfsup_tf.config import InputError
 from selfsup_tf.data.augment import Normalize
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import exporter, parity, tflite
 from selfsup_tf.exporting.exporter import export, format_table
 from selfsup_tf.exporting.images import choose_images

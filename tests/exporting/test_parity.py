@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import InputError
+from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import parity, tflite
 
 

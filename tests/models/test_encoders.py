@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import EncoderConfig, InputError
+from selfsup_tf.config import EncoderConfig
+from selfsup_tf.errors import InputError
 from selfsup_tf.models.encoders import (
     adopt_encoder,
     application_modules,
@@ -157,7 +158,7 @@ def test_an_encoder_survives_saving(tmp_path):
     [
         (EncoderConfig(name="resnet51"), 64, "Perhaps you meant: resnet5|resnet50"),
         (EncoderConfig(name="Xception"), 32, "image_size that Xception takes"),
-        (EncoderConfig(name="MobileNetV2", width=0.5), 64, "no encoder.mean, std"),
+        (EncoderConfig(name="resnet18", weights="imagenet"), 64, "ResNet50"),
     ],
 )
 def test_refusals(config, size, message):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import InputError, OptimizerConfig, Plan
+from selfsup_tf.config import OptimizerConfig, Plan
+from selfsup_tf.errors import InputError
 from selfsup_tf.training.optimizers import (
     LARS,
     build_optimizer,
@@ -30,7 +31,7 @@ def lars_reference(w, gradients, rates, *, form, decay, eta, clip, momentum=0.9)
             if w_norm > 0 and g_norm > 0:
                 trust = eta * w_norm / g_norm
             if clip:
-                trust = min(trust, 1.0)
+                trust = min(trust / rate, 1.0) if rate > 0 else 1.0
         if form == "classic":
             v = momentum * v + rate * trust * g
             w = w - v

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import selfsup_tf as selfsup
-from selfsup_tf.config import InputError, OptimizerConfig
+from selfsup_tf.config import OptimizerConfig
+from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
 from selfsup_tf.training.loop import TrainingDiverged
 from selfsup_tf.training.run_directory import read_log
@@ -89,8 +90,10 @@ def test_another_config_is_refused(train, tiny_config, few_images, tmp_path):
 
 def test_other_images_are_refused(train, tiny_config, few_images, tmp_path):
     train(tiny_config("simclr"), few_images[0], tmp_path)
+    log = (tmp_path / "log.jsonl").read_bytes()
     with pytest.raises(InputError, match="64 images"):
         train(tiny_config("simclr"), few_images[0][:40], tmp_path)
+    assert (tmp_path / "log.jsonl").read_bytes() == log
 
 
 def test_a_directory_of_something_else_is_refused(
@@ -121,6 +124,10 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(
     assert "CAN'T BE READ" in caplog.text
     # The order of float32 sums on several cores is all that may differ.
     np.testing.assert_allclose(curve(resumed.log), curve(whole.log), rtol=1e-3)
+    # TensorFlow's own list of checkpoints may be lost; the states are still found.
+    (tmp_path / "checkpoints" / "checkpoint").write_text("")
+    again = train(config, few_images[0], tmp_path)
+    assert curve(again.log) == curve(resumed.log)
     for older in (tmp_path / "checkpoints").glob("*.data*"):
         older.write_bytes(b"")
     with pytest.raises(InputError, match="damaged"):
@@ -155,6 +162,32 @@ def test_collapse_is_told(tiny_config, few_images, tmp_path, caplog):
     )
     selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
     assert caplog.text.count("COLLAPSE: at step 1 ") == 1
+
+
+def test_another_encoder_is_refused(tiny_config, few_images, tmp_path):
+    def train(width):
+        encoder = keras.Sequential(
+            [
+                keras.Input((16, 16, 3)),
+                keras.layers.Conv2D(width, 3),
+                keras.layers.GlobalAveragePooling2D(),
+            ]
+        )
+        method = find_method("simclr").load()(tiny_config("simclr"), encoder=encoder)
+        selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+
+    train(4)
+    with pytest.raises(InputError, match=r"encoder\.name"):
+        train(5)
+
+
+def test_images_without_all_labels_have_no_monitor(
+    train, tiny_config, few_images, tmp_path
+):
+    """Such as STL-10's unlabelled split, where every label is the same."""
+    config = tiny_config("simclr", held_out=6)
+    run = train(config, (few_images[0], np.zeros(64, np.int64)), tmp_path)
+    assert not any("eval/knn_top_1" in record for record in run.log)
 
 
 def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):

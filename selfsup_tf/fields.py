@@ -1,0 +1,64 @@
+"""Fields of dataclasses: are the values of the declared types, and from plain values.
+
+JSON knows neither tuples nor Literals, and Python checks no annotation.
+"""
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal
+
+from selfsup_tf.errors import check, nearest
+
+
+def check_fields(config: Any) -> None:
+    """Raises InputError unless every field of a dataclass has a value of its type."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not dataclasses.is_dataclass(value):
+            _convert(hints[field.name], value, field.name)
+
+
+def from_dict(config_class: type, values: dict[str, Any], where: str = "") -> Any:
+    """The inverse of `to_dict`. Unknown keys are refused, missing ones are defaults."""
+    hints = typing.get_type_hints(config_class)
+    fields = {f.name: hints[f.name] for f in dataclasses.fields(config_class)}
+    arguments = {}
+    for key, value in values.items():
+        if key == "method" and not where:
+            continue
+        check(
+            key in fields,
+            f"a field of {config_class.__name__}",
+            repr(where + key),
+            nearest(key, fields),
+        )
+        arguments[key] = _convert(fields[key], value, where + key)
+    return config_class(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where + ".")
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in members:
+            return None
+        (hint,) = [m for m in members if m is not type(None)]
+        return _convert(hint, value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(members[0], v, where) for v in value)
+    if origin is Literal:
+        allowed = ", ".join(map(str, members))
+        check(value in members, f"{where} to be one of {allowed}", value, "Choose one.")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    check(
+        isinstance(value, hint) and not (hint is not bool and isinstance(value, bool)),
+        f"{where} to be of type {getattr(hint, '__name__', hint)}",
+        repr(value),
+        "Mend the file, or start a new run directory.",
+    )
+    return value

@@ -1,0 +1,104 @@
+"""The product from one end to the other, through the commands a user types."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from selfsup_tf import cli
+from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.methods import list_methods
+
+SMALL = [
+    "--image_size=16",
+    "--batch_size=16",
+    "--epochs=None",
+    "--steps=4",
+    "--steps_per_call=2",
+    "--encoder.name=resnet18",
+    "--encoder.width=0.0625",
+    "--encoder.stem=small_stride2",
+    "--optimizer.warmup_epochs=0",
+    "--held_out=0",
+]
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """An .npz with 120 train and 60 test images."""
+    train, test = make_shapes("train", size=120), make_shapes("test", size=60)
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
+    return path
+
+
+@pytest.mark.parametrize("method", [m for m in list_methods() if m != "dummy"])
+def test_train_evaluate_export(method, archive, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    where = f"--run_dir={run_dir}"
+    cli.train([method, "shapes", where, f"--data={archive}", *SMALL])
+    assert f"eval.py knn --run_dir={run_dir}" in capsys.readouterr().out
+
+    cli.evaluate(["knn", where, "--k=10"])
+    shown = capsys.readouterr().out
+    for protocol, options in (("knn", ["--k=10"]), ("linear", [])):
+        cli.evaluate([protocol, where, *options])
+        shown = capsys.readouterr().out
+        numbers = json.loads((run_dir / "eval" / f"{protocol}.json").read_text())
+        assert numbers["train"]["size"] == 120 and numbers["test"]["size"] == 60
+        for name in ("trained", "untrained"):
+            assert f"{100 * numbers[name]['top_1']:.2f} %" in shown
+    cli.evaluate(["neighbours", where])
+    assert (run_dir / "eval" / "neighbours.png").stat().st_size > 10_000
+
+    cli.export([where])
+    shown = capsys.readouterr().out
+    encoder = keras.saving.load_model(run_dir / "encoder.keras")
+    images = np.load(archive)["x_test"][:4]
+    views = tf.image.resize(images / np.float32(255), (16, 16), antialias=True).numpy()
+    expected = encoder(views).numpy()
+    for precision, least in (("float32", 0.9999), ("float16", 0.999), ("int8", 0.98)):
+        assert f"encoder_{precision}.tflite" in shown
+        path = run_dir / "export" / f"encoder_{precision}.tflite"
+        lite = Interpreter(str(path))
+        (entry,), (exit_,) = lite.get_input_details(), lite.get_output_details()
+        lite.resize_tensor_input(entry["index"], views.shape)
+        lite.allocate_tensors()
+        lite.set_tensor(entry["index"], views)
+        lite.invoke()
+        found = lite.get_tensor(exit_["index"])
+        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+        assert np.mean((found * expected).sum(1) / lengths) > least
+    model = tf.saved_model.load(str(run_dir / "export" / "saved_model"))
+    encoded = tf.stack([tf.io.encode_png(image) for image in images])
+    served = model.signatures["serve_bytes"](encoded)["representation"]
+    assert served.shape == expected.shape
+
+
+def test_a_flat_folder_without_labels(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index, image in enumerate(make_shapes("train", size=40)[0]):
+        side = 24 + index % 9
+        resized = tf.cast(tf.image.resize(image, (side, 40)), tf.uint8)
+        contents = tf.io.encode_jpeg(resized).numpy()
+        (photos / f"{index}.jpg").write_bytes(contents)
+    (photos / "broken.jpg").write_bytes(contents[: len(contents) // 2])
+    run_dir = tmp_path / "run"
+    where = f"--run_dir={run_dir}"
+    cli.train(["simclr", "folder_cpu", where, f"--data={photos}", *SMALL])
+    cli.evaluate(["neighbours", where])
+    assert (run_dir / "eval" / "neighbours.png").exists()
+    cli.export([where, "--formats", "tflite_int8"])
+    assert (run_dir / "export" / "encoder_int8.tflite").exists()
+    with pytest.raises(SystemExit) as end:
+        cli.evaluate(["knn", where])
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert "label" in said.err
+    first = json.loads((run_dir / "log.jsonl").read_text().splitlines()[0])
+    assert first["images"] == 40
+    assert len(first["skipped"]) == 1 and "broken.jpg" in first["skipped"][0]
