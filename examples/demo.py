@@ -55,7 +55,11 @@ def main() -> None:
         run.encoder, train, test, run_dir / "eval" / "neighbours.png"
     )
     exported = selfsup.export(
-        run.encoder, run_dir / "export", images=images, overwrite=True
+        run.encoder,
+        run_dir / "export",
+        images=test,
+        calibration_images=train,
+        overwrite=True,
     )
 
     print(f"\nTrained for {minutes:.1f} minutes on {images.size} images, no labels.\n")

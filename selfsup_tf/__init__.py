@@ -20,6 +20,7 @@ VERBS = (
     "load_encoder",
     "neighbour_gallery",
     "open_evaluation",
+    "open_pair",
     "open_source",
     "preview_views",
     "train",

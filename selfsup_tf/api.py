@@ -17,7 +17,12 @@ import numpy as np
 from selfsup_tf import config as configs
 from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.data.preview import preview_views
-from selfsup_tf.data.sources import Source, open_evaluation, open_source
+from selfsup_tf.data.sources import (
+    Source,
+    open_evaluation,
+    open_pair,
+    open_source,
+)
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
 from selfsup_tf.evaluation.knn import knn, knn_from_features
@@ -42,6 +47,7 @@ __all__ = [
     "load_encoder",
     "neighbour_gallery",
     "open_evaluation",
+    "open_pair",
     "open_source",
     "preview_views",
     "train",
@@ -129,20 +135,6 @@ def _hold_out(
         return {"eval/knn_top_1": result.top_1}
 
     return rest, monitor
-
-
-def open_for_neighbours(
-    data: Any, *, data_dir: str | None = None
-) -> tuple[Source, Source]:
-    """The bank and the queries of a gallery.
-
-    With labels they are those of an evaluation, without them the images and a few of
-    these, held out.
-    """
-    source = open_source(data, data_dir=data_dir)
-    if source.labelled:
-        return open_evaluation(data, data_dir=data_dir)
-    return source.split(min(8, source.size // 2))
 
 
 def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Model:

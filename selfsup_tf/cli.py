@@ -118,14 +118,14 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
         from selfsup_tf.evaluation import results
 
         encoder = api.load_encoder(flags.run_dir, flags.encoder)
-        data, data_dir, _ = _run_data(flags)
+        data, data_dir = _run_data(flags)
         folder = _run_directory(flags.run_dir) / "eval"
         # What is measured otherwise than by default is kept beside, not in its place.
         name = flags.protocol
         name += "" if flags.encoder == "last" else f"_{flags.encoder}"
         name += "" if flags.data is None else f"_{pathlib.Path(flags.data).stem}"
         if flags.protocol == "neighbours":
-            pair = api.open_for_neighbours(data, data_dir=data_dir)
+            pair = api.open_pair(data, data_dir=data_dir)
             folder.mkdir(exist_ok=True)
             api.neighbour_gallery(
                 encoder,
@@ -162,12 +162,14 @@ def export(arguments: Sequence[str] | None = None) -> None:
         from selfsup_tf.exporting import exporter
 
         encoder = api.load_encoder(flags.run_dir, flags.encoder)
-        data, data_dir, split = _run_data(flags)
+        data, data_dir = _run_data(flags)
+        seen, unseen = api.open_pair(data, data_dir=data_dir)
         result = api.export(
             encoder,
             flags.directory or _run_directory(flags.run_dir) / "export",
             formats=flags.formats,
-            images=api.open_source(data, data_dir=data_dir, split=split),
+            images=unseen,
+            calibration_images=seen,
             overwrite=flags.overwrite,
         )
         print(exporter.format_table(result))
@@ -225,22 +227,22 @@ def _run_directory(run_dir: str) -> pathlib.Path:
     return path.parent if path.suffix == ".keras" else path
 
 
-def _run_data(flags: _EvalArguments | _ExportArguments) -> tuple[str, str | None, str]:
-    """Data, data_dir and split: what the flags say, else what the run learned from."""
+def _run_data(flags: _EvalArguments | _ExportArguments) -> tuple[str, str | None]:
+    """Where the images are: what the flags say, else what the run learned from."""
     path = _run_directory(flags.run_dir) / "config.json"
     if flags.data is not None and not path.exists():
-        return flags.data, flags.data_dir, "train"
+        return flags.data, flags.data_dir
     stored = read_json(path)
     data_dir = flags.data_dir or stored["data_dir"]
     if flags.data is not None:
-        return flags.data, data_dir, "train"
+        return flags.data, data_dir
     check(
         stored["data"] != configs.FROM_PYTHON,
         "--data",
         "none, and this run learned from images given in Python",
         "Name images on disk: --data=FOLDER",
     )
-    return stored["data"], data_dir, stored["split"]
+    return stored["data"], data_dir
 
 
 @contextlib.contextmanager

@@ -17,11 +17,11 @@ from selfsup_tf.data.npz import npz_splits, open_npz
 from selfsup_tf.data.source import Source, permutation
 from selfsup_tf.errors import InputError, check
 
-__all__ = ["Source", "open_evaluation", "open_source"]
+__all__ = ["Source", "open_evaluation", "open_pair", "open_source"]
 
-_TEST_SHARE = 0.2  # of the data, where nobody has set a test split apart
 logger = logging.getLogger("selfsup_tf")
 
+_TEST_SHARE = 0.2  # of the data, where nobody has set a test split apart
 _SPLIT_SEED = 0  # one split for everybody, so that results can be compared
 
 
@@ -85,12 +85,10 @@ def open_evaluation(
     Raises:
         InputError: There are no labels, or the two parts have different classes.
     """
-    pair = _open_pair(data, _folder_or_none(data_dir))
+    pair = _open_splits(data, _folder_or_none(data_dir))
     for source in pair:
         _check_labelled(source)
-    if len(pair) == 1:
-        return _part_by_class(pair[0])
-    train, test = pair
+    train, test = _part(pair)
     check(
         train.class_names == test.class_names,
         f"the same classes in {train.name} and {test.name}",
@@ -98,6 +96,32 @@ def open_evaluation(
         "Give both parts the same class folders.",
     )
     return train, test
+
+
+def open_pair(
+    data: Any, *, data_dir: str | os.PathLike | None = None
+) -> tuple[Source, Source]:
+    """As `open_evaluation`, but labels are not needed: a fifth is drawn without them.
+
+    Args:
+        data: As for `open_source`.
+        data_dir: Where TFDS keeps its data.
+    """
+    return _part(_open_splits(data, _folder_or_none(data_dir)))
+
+
+def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
+    if len(splits) == 2:
+        return splits
+    (source,) = splits
+    logger.info(
+        "%s has no test split, so a fifth of it stands for one. A run that learned "
+        "from all of it has seen those images too, without their labels.",
+        source.name,
+    )
+    if source.labelled:
+        return _part_by_class(source)
+    return source.split(round(_TEST_SHARE * source.size), seed=_SPLIT_SEED)
 
 
 def _open_named(name: str | os.PathLike, data_dir: str | None, split: str) -> Source:
@@ -140,7 +164,7 @@ def _check_tfds_name(name: str, path: pathlib.Path, data_dir: str | None) -> Non
     )
 
 
-def _open_pair(data: Any, data_dir: str | None) -> tuple[Source, ...]:
+def _open_splits(data: Any, data_dir: str | None) -> tuple[Source, ...]:
     """The splits train and test of the data, or a single source."""
     if not isinstance(data, str | os.PathLike):
         return (open_source(data),)
@@ -207,11 +231,6 @@ def _part_by_class(source: Source) -> tuple[Source, Source]:
         "Give more images.",
     )
     train = np.setdiff1d(source.indices, test)
-    logger.info(
-        "%s has no test split: a fifth of each class judges. A run that learned from "
-        "these data has seen those images too, without their labels.",
-        source.name,
-    )
     return (
         source.select(train, f"{source.name}:80%"),
         source.select(test, f"{source.name}:20%"),

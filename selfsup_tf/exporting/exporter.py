@@ -161,7 +161,7 @@ def _check_place(directory: pathlib.Path, overwrite: bool) -> None:
         overwrite,
         "an export directory that is not there yet",
         directory,
-        "Choose another, or replace it with overwrite (--overwrite).",
+        "Choose another, or replace it with overwrite (--overwrite=True).",
     )
     # Replacing deletes: only what an export has written, or nothing, may go.
     check(

@@ -25,8 +25,8 @@ from selfsup_tf.training.checkpoints import Checkpoints
 from selfsup_tf.training.optimizers import (
     build_optimizer,
     build_schedule,
-    is_excluded,
 )
+from selfsup_tf.training.reporting import announce, describe_run, name_skipped
 from selfsup_tf.training.run_directory import RunDirectory, RunLog
 from selfsup_tf.training.step import make_train_steps
 
@@ -108,9 +108,9 @@ def train(
     checkpoints = Checkpoints(directory.checkpoints, method.model, optimizer)
     step = checkpoints.restore()
     log = RunLog(directory, step)
-    _announce(method, source, plan, strategy, step)
+    announce(method, source, plan, replicas=replicas, step=step)
     if not log.records:
-        log.write(_describe_run(method, source))
+        log.write(describe_run(method, source))
     if step < plan.total_steps:
         with strategy.scope():
             train_steps = make_train_steps(method, optimizer, config, plan)
@@ -133,7 +133,7 @@ def train(
     log.close()
     encoder.set_weights(method.encoder.get_weights())
     directory.save_encoder(encoder)
-    _name_skipped(source)
+    name_skipped(source)
     return Run(directory.path, encoder, config, log.records)
 
 
@@ -259,48 +259,3 @@ class _Loop:
             shown["best k-NN"] = f"{self.best:.1%}"
         bar.set_postfix(shown, refresh=False)
         bar.update(count)
-
-
-def _announce(method, source, plan, strategy, step):
-    replicas = strategy.num_replicas_in_sync
-    excluded = sum(is_excluded(v) for v in method.trainable_variables)
-    logger.info(
-        "%s on %s: %d images, %d steps of %d images (%.4g epochs) on %d %s.",
-        type(method).__name__,
-        source.name,
-        source.size,
-        plan.total_steps,
-        method.config.batch_size,
-        plan.total_steps / plan.steps_per_epoch,
-        replicas,
-        "device" if replicas == 1 else "replicas",
-    )
-    logger.info(
-        "Learning rate %.4g; of %d variables, %d (rank 0 and 1) are neither decayed "
-        "nor adapted.",
-        plan.learning_rate,
-        len(method.trainable_variables),
-        excluded,
-    )
-    if step >= plan.total_steps:
-        logger.info("This run is finished (step %d); nothing is trained.", step)
-    elif step:
-        logger.info("Resuming after step %d.", step)
-
-
-def _name_skipped(source):
-    if source.skipped:
-        logger.warning("%d files could not be read:", len(source.skipped))
-    for line in source.skipped:
-        logger.warning("  %s", line)
-
-
-def _describe_run(method, source):
-    variables = method.trainable_variables
-    return {
-        "step": 0,
-        "images": source.size,
-        "skipped": list(source.skipped),
-        "decayed_and_adapted": [v.path for v in variables if not is_excluded(v)],
-        "excluded": [v.path for v in variables if is_excluded(v)],
-    }
