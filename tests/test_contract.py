@@ -180,9 +180,11 @@ def test_replicas_make_the_same_run(name, run_program, tmp_path):
         results[replicas] = np.load(out)
     for replicas in (2, 4):
         for key in results[1].files:
-            # float64 sums in another order, carried through five updates.
+            # float64 sums in another order, carried through five updates; the log's
+            # losses are float32 and may round to either side.
+            rtol = 2**-22 if key == "losses" else 1e-9
             np.testing.assert_allclose(
-                results[replicas][key], results[1][key], rtol=1e-9, atol=1e-12
+                results[replicas][key], results[1][key], rtol=rtol, atol=1e-12
             )
 
 

@@ -1,5 +1,6 @@
 """The state of a run on disk: everything that a resumption needs."""
 
+import functools
 import logging
 import pathlib
 
@@ -38,9 +39,18 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(
             step=self._step, model=model, optimizer=optimizer
         )
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(directory), max_to_keep=keep
+        manage = functools.partial(
+            tf.train.CheckpointManager,
+            self._checkpoint,
+            str(directory),
+            max_to_keep=keep,
         )
+        try:
+            self._manager = manage()
+        except ValueError:
+            # TensorFlow's list of the states is damaged; `restore` does without it.
+            (self._directory / "checkpoint").unlink()
+            self._manager = manage()
 
     def save(self, step: int) -> None:
         """Writes the state after `step` updates, whole or not at all."""
