@@ -21,6 +21,7 @@ lint: .venv/installed-dev
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip  # that of Python 3.10 takes ages
 
 .venv/installed: .venv/bin/python setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
