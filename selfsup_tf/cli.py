@@ -104,8 +104,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "
             f"{run.run_dir / 'encoder.keras'}.\n"
-            f"  How good is it?  python eval.py knn --run_dir={run.run_dir}\n"
-            f"  Ship it:         python export.py --run_dir={run.run_dir}"
+            f"  How good is it?  {_program('eval')} knn --run_dir={run.run_dir}\n"
+            f"  Ship it:         {_program('export')} --run_dir={run.run_dir}"
         )
 
 
@@ -193,6 +193,12 @@ def _list_recipes(package: MethodPackage) -> str:
     lines += [f"  {r:14} {_first_line(f)}" for r, f in package.recipes.items()]
     ending = f"`train.py {name} RECIPE --help` lists every flag with its default."
     return "\n".join([*lines, "", ending])
+
+
+def _program(verb: str) -> str:
+    """How the user calls a verb: as a script of a checkout, or as installed."""
+    installed = pathlib.Path(sys.argv[0]).name.startswith("selfsup-")
+    return f"selfsup-{verb}" if installed else f"python {verb}.py"
 
 
 def _first_line(documented: Any) -> str:
