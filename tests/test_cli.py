@@ -124,7 +124,11 @@ def commands_of(text):
     ]
 
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("*_tf/README.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 COMMANDS = sorted({c for d in DOCUMENTS for c in commands_of(d.read_text())})
 
 
@@ -151,6 +155,12 @@ def test_commands_of_the_documents_parse(command, monkeypatch):
         pass
     except SystemExit as end:
         assert not end.code, command
+
+
+def test_pictures_and_files_that_documents_name_exist():
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert target.startswith("http") or (document.parent / target).exists()
 
 
 def test_there_are_commands_to_check():
