@@ -72,7 +72,7 @@ def shapes(**overrides) -> BYOLConfig:
         encoder=NARROW,
         optimizer=CPU_SGD,
         batch_size=256,
-        epochs=25,
+        epochs=18,
         base_tau=0.97,
         projector=(512, 128),
         predictor=(512, 128),

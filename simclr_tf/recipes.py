@@ -52,7 +52,7 @@ def shapes(**overrides) -> SimCLRConfig:
         encoder=NARROW,
         optimizer=CPU_SGD,
         batch_size=256,
-        epochs=25,
+        epochs=18,
         temperature=0.2,
         projector=(256, 128),
         held_out=500,

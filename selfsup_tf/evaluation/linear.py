@@ -207,9 +207,11 @@ def _fit_lbfgs(features: Features, num_classes, candidates, seed):
     def classify(test_features):
         # A class that the train set lacks can't be predicted: its score is the least.
         scores = np.full((len(test_features), num_classes), -np.inf)
-        scores[:, model.classes_] = model.predict_log_proba(
-            (test_features - mean) / std
-        )
+        # A probability that underflows has the least score there is, -inf.
+        with np.errstate(divide="ignore"):
+            scores[:, model.classes_] = model.predict_log_proba(
+                (test_features - mean) / std
+            )
         return scores
 
     return classify, fit
