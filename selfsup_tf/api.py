@@ -68,7 +68,7 @@ def train(
         data: Anything `open_source` takes (arrays, a folder, a TFDS name, a
             tf.data.Dataset); config.data where it is left out.
         run_dir: Directory of the run; the same call again resumes it.
-        progress: Whether to draw a progress bar.
+        progress: Whether to tell how it goes, with a bar on a terminal.
 
     Returns:
         The run, with its encoder.
@@ -77,6 +77,16 @@ def train(
         InputError: Something does not fit; nothing has been written then.
         TrainingDiverged: The loss is no longer finite; the last checkpoint stays.
     """
+    check(
+        isinstance(method, Method),
+        "a method, such as simclr_tf.SimCLR(config)",
+        f"an object of type {type(method).__name__}",
+        "Make a method of a config first.",
+    )
+    if progress and not logger.hasHandlers():
+        # A run must not be silent for hours because nobody has set up logging.
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
     method.config = config = _name_what_is_given(method, data)
     RunDirectory(run_dir, config)  # refuses another run before the data are opened
     source = open_source(
@@ -130,7 +140,6 @@ def _hold_out(
         result = knn_from_features(
             extract_features(encoder, bank, encode=encode),
             extract_features(encoder, queries, encode=encode),
-            k=min(200, bank.size),
         )
         return {"eval/knn_top_1": result.top_1}
 

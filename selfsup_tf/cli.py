@@ -47,8 +47,8 @@ class _EvalArguments:
     """Which encoder of the run; best is by the online k-NN."""
     untrained: bool = True
     """Whether the same network is judged untrained, beside it."""
-    k: int = 200
-    """knn: neighbours that vote."""
+    k: int | None = None
+    """knn: neighbours that vote; 200, or all of a smaller bank."""
     temperature: float = 0.1
     """knn: T of their weights exp(cosine / T)."""
     optimizer: Literal["lbfgs", "sgd"] = "lbfgs"
@@ -77,7 +77,7 @@ class _ExportArguments:
     encoder: Literal["last", "best"] = "last"
     """Which encoder of the run; best is by the online k-NN."""
     overwrite: bool = False
-    """Whether an export that is there already is replaced."""
+    """Whether an export that is there already is replaced, all its files at once."""
 
 
 def train(arguments: Sequence[str] | None = None) -> None:
@@ -120,8 +120,9 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
         encoder = api.load_encoder(flags.run_dir, flags.encoder)
         data, data_dir = _run_data(flags)
         folder = _run_directory(flags.run_dir) / "eval"
-        # What is measured otherwise than by default is kept beside, not in its place.
+        # Another optimizer, encoder or data set has a file of its own.
         name = flags.protocol
+        name += "_sgd" if flags.optimizer == "sgd" else ""
         name += "" if flags.encoder == "last" else f"_{flags.encoder}"
         name += "" if flags.data is None else f"_{pathlib.Path(flags.data).stem}"
         if flags.protocol == "neighbours":
@@ -136,6 +137,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
             )
             return print(f"Nearest neighbours: {folder / name}.png")
         train_images, test_images = api.open_evaluation(data, data_dir=data_dir)
+        _name_skipped(train_images, test_images)
         options = {
             "knn": {"k": flags.k, "temperature": flags.temperature},
             "linear": {"optimizer": flags.optimizer, "epochs": flags.epochs},
@@ -164,6 +166,7 @@ def export(arguments: Sequence[str] | None = None) -> None:
         encoder = api.load_encoder(flags.run_dir, flags.encoder)
         data, data_dir = _run_data(flags)
         seen, unseen = api.open_pair(data, data_dir=data_dir)
+        _name_skipped(seen, unseen)
         result = api.export(
             encoder,
             flags.directory or _run_directory(flags.run_dir) / "export",
@@ -193,6 +196,12 @@ def _list_recipes(package: MethodPackage) -> str:
     lines += [f"  {r:14} {_first_line(f)}" for r, f in package.recipes.items()]
     ending = f"`train.py {name} RECIPE --help` lists every flag with its default."
     return "\n".join([*lines, "", ending])
+
+
+def _name_skipped(*sources: Any) -> None:
+    """Names the files that could not be read, once each."""
+    for line in sorted({line for source in sources for line in source.skipped}):
+        print(f"skipped, unreadable: {line}")
 
 
 def _program(verb: str) -> str:

@@ -17,6 +17,7 @@ from selfsup_tf.errors import check
 from selfsup_tf.evaluation.accuracy import check_labels, top_accuracy
 from selfsup_tf.evaluation.features import Features, extract_features
 
+DEFAULT_K = 200
 # Similarities held at a time: 32 million float32 are 128 MiB.
 MAX_SIMILARITIES = 2**25
 
@@ -54,7 +55,7 @@ def knn(
     train: Any,
     test: Any,
     *,
-    k: int = 200,
+    k: int | None = None,
     temperature: float = 0.1,
     batch_size: int = 256,
 ) -> KnnResult:
@@ -64,7 +65,7 @@ def knn(
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
         train: The bank: a labelled Source or (images, labels).
         test: What is judged, likewise.
-        k: Neighbours that vote.
+        k: Neighbours that vote; None for 200, or all of a smaller bank.
         temperature: T of their weights exp(cosine / T).
         batch_size: Images in a call of the encoder.
 
@@ -77,9 +78,10 @@ def knn(
 
 
 def knn_from_features(
-    train: Features, test: Features, *, k: int = 200, temperature: float = 0.1
+    train: Features, test: Features, *, k: int | None = None, temperature: float = 0.1
 ) -> KnnResult:
     """As `knn`, of representations that have been extracted already."""
+    k = min(DEFAULT_K, len(train.features)) if k is None else k
     num_classes = check_labels(train.labels, test.labels)
     scores = knn_predict(
         train.features,
@@ -134,7 +136,7 @@ def knn_predict(
         1 <= k <= len(train_features),
         f"k of 1 to {len(train_features)}, the images in the bank",
         k,
-        "Lower k (--k) or use a larger train set.",
+        "Choose k within it, or use a larger train set.",
     )
     check(temperature > 0, "temperature above 0", temperature, "The papers use 0.1.")
     bank = tf.convert_to_tensor(train_features, tf.float32)

@@ -130,7 +130,8 @@ def format_table(evaluation: Evaluation) -> str:
     """
     shown = {"knn": ("k", "temperature"), "linear": ("optimizer",)}
     options = ", ".join(
-        f"{name}={evaluation.options[name]}" for name in shown[evaluation.protocol]
+        f"{name}={getattr(evaluation.trained, name)}"
+        for name in shown[evaluation.protocol]
     )
     train, test = evaluation.train, evaluation.test
     lines = [

@@ -70,6 +70,8 @@ class RunDirectory:
                 f"{images} images",
                 "Use another --run_dir for other images, or bring back that run's.",
             )
+        for partial in self.path.glob(".encoder*.keras"):
+            partial.unlink()  # left by a run that was killed while it wrote
         if not (self.path / "config.json").exists():
             try:
                 write_json(self.path / "config.json", configs.to_dict(self._config))

@@ -110,11 +110,16 @@ def test_unknown_protocols_and_options_are_refused(tmp_path):
         )
     with pytest.raises(InputError, match="Perhaps you meant: temperature"):
         evaluate("knn", pixel_encoder(), TRAIN, TEST, temprature=1)
+    path = tmp_path / "eval" / "knn.json"
     with pytest.raises(InputError, match="k of 1 to 60"):
-        evaluate(
-            "knn", pixel_encoder(), TRAIN, TEST, path=tmp_path / "eval" / "knn.json"
-        )
+        evaluate("knn", pixel_encoder(), TRAIN, TEST, path=path, k=200)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_k_is_that_of_a_small_bank():
+    found = evaluate("knn", pixel_encoder(), TRAIN, TEST, compare_untrained=False)
+    assert found.trained.k == 60
+    assert "knn (k=60," in format_table(found)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
