@@ -4,14 +4,14 @@ python benchmarks/train_step.py
 python benchmarks/train_step.py --methods simclr --encoders resnet18:0.25:small_stride2
 python benchmarks/train_step.py --data=cifar10 --data_dir=DIRECTORY
 
-An image is one image of the batch, of which the network sees two views. Four things
+An image is one image of the batch, of which the network sees two views. Three things
 are timed in turn, again and again in one process, so that a slow minute of the machine
 hits them alike; the table shows medians:
 
   bare      forward and backward of the encoder alone on both views, loss = mean(h)
   step      the training step on views that are already there: model, loss, optimizer
-  whole     the same with the input pipeline running beside it
-  pipeline  the input pipeline alone
+  whole     the same with the input pipeline running beside it; input_pipeline.py times
+            the pipeline alone
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
     )
     print(
         f"{'method':8}{'encoder':30}{'precision':16}"
-        f"{'bare':>8}{'step':>8}{'whole':>8}{'pipeline':>10}{'step/bare':>11}"
+        f"{'bare':>8}{'step':>8}{'whole':>8}{'step/bare':>11}"
     )
     for method in flags.methods:
         for encoder in flags.encoders:
@@ -94,7 +94,6 @@ def _row(source, flags, name, encoder, precision):
     batch = next(iter(dataset))
     constant = tf.data.Dataset.from_tensors(batch).repeat()
     constant = iter(strategy.experimental_distribute_dataset(constant))
-    pipeline = iter(training_dataset(source, config, total_steps=plan.total_steps))
     bare = _bare_step(method.encoder, strategy)
     first, count = tf.constant(0, tf.int64), tf.constant(flags.steps)
 
@@ -106,7 +105,6 @@ def _row(source, flags, name, encoder, precision):
         "bare": lambda: [bare(batch).numpy() for _ in range(flags.steps)],
         "step": lambda: train(constant),
         "whole": lambda: train(batches),
-        "pipeline": lambda: [next(pipeline) for _ in range(flags.steps)],
     }
     speeds = {key: [] for key in timings}
     for attempt in range(flags.rounds + 1):
@@ -122,7 +120,7 @@ def _row(source, flags, name, encoder, precision):
     )
     print(
         f"{name:8}{encoder:30}{precision:16}{median['bare']:8.0f}{median['step']:8.0f}"
-        f"{median['whole']:8.0f}{median['pipeline']:10.0f}{ratio:11.2f}",
+        f"{median['whole']:8.0f}{ratio:11.2f}",
         flush=True,
     )
 

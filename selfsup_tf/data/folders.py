@@ -43,6 +43,7 @@ class FolderSource(Source):
         indices: np.ndarray | None = None,
     ):
         self._paths = paths
+        self._path_table = on_host([os.fsencode(path) for path in paths], tf.string)
         self._labels = labels
         self._class_names = class_names
         self.name = name
@@ -87,7 +88,7 @@ class FolderSource(Source):
     def _read(
         self, blocks: tf.data.Dataset, size: int, labels: bool
     ) -> tf.data.Dataset:
-        paths = on_host([os.fsencode(path) for path in self._paths], tf.string)
+        paths = self._path_table
         table = None
         if labels and self.labelled:
             table = on_host(self._labels, tf.int64)
