@@ -1,7 +1,7 @@
 """What a BYOL run depends on beyond what every run does."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from selfsup_tf.config import Config
 from selfsup_tf.errors import check
@@ -23,6 +23,9 @@ class BYOLConfig(Config):
     """Output size of each layer of the projector."""
     predictor: tuple[int, ...] = (4096, 256)
     """Output size of each layer of the predictor."""
+    directions: Literal["mean", "sum"] = "sum"
+    """Whether the losses of the two directions are added, as in the paper, or
+    averaged, as in lightly."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -47,8 +47,9 @@ class BYOL(Method):
             input_size,
             widths,
             name=name,
+            norm="hidden",
             hidden_bias=True,
-            output_norm=False,
+            output_bias=False,
             initializer=keras.initializers.VarianceScaling(),
             precision=self.config.precision,
         )
@@ -63,10 +64,11 @@ class BYOL(Method):
         return self.online + self.predictor_variables
 
     def compute_loss(self, outputs):
-        """The regression of each image, summed over both directions."""
-        return regression_loss(
+        """The regression of each image, over both directions."""
+        loss = regression_loss(
             outputs["prediction_1"], outputs["target_projection_2"]
         ) + regression_loss(outputs["prediction_2"], outputs["target_projection_1"])
+        return loss / 2 if self.config.directions == "mean" else loss
 
     def after_update(self, step, total_steps):
         """Moves the target towards the online network, parameters only."""

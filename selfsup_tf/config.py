@@ -60,13 +60,18 @@ class ViewConfig:
     """The distribution one view of an image is drawn from.
 
     The operations are applied in the order of the fields. Probabilities are per image.
-    The defaults are SimCLR's for ImageNet (google-research/simclr, tf2/data_util.py).
+    The defaults are SimCLR's for ImageNet but for the law of the crops
+    (google-research/simclr, tf2/data_util.py).
     """
 
     crop_area: Interval = (0.08, 1.0)
     """Share of the image's area that a crop covers, drawn uniformly."""
     crop_aspect: Interval = (3 / 4, 4 / 3)
-    """Width over height of a crop in pixels, drawn log-uniformly."""
+    """Width over height of a crop, in pixels or beside the image's own."""
+    crop_law: Literal["log_uniform", "distorted_box"] = "log_uniform"
+    """log_uniform: area uniform, aspect in pixels log-uniform (BYOL, torchvision);
+    distorted_box: TensorFlow's sample_distorted_bounding_box, height and aspect
+    uniform, the aspect times the image's own width over height (SimCLR)."""
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     """How a crop is resized."""
     antialias: bool = False
@@ -120,14 +125,23 @@ class EncoderConfig:
     """The network f that turns an image into its representation h."""
 
     name: str = "resnet50"
-    """resnet18, 34, 50, 101, 152, 200 (ours), or a name of keras.applications, such as
-    ResNet50V2 or MobileNetV3Small; those bring their own input scaling and do not
-    use width, stem, mean and std."""
+    """resnet18, 34, 50, 101, 152, 200 (ours); vit_tiny, small, base, large (of
+    keras-hub, the extra "hub"); or a name of keras.applications, such as ResNet50V2 or
+    MobileNetV3Small, which bring their own input scaling in place of mean and std."""
     width: float = 1.0
     """Multiplies the channels of a ResNet; may be below 1."""
     stem: Literal["imagenet", "small", "small_stride2"] = "imagenet"
     """A ResNet's first layers: 7x7 stride 2 and a max-pool, or 3x3 stride 1, or 3x3
     stride 2; the last two for images of 32 to 64 pixels."""
+    sk_ratio: float = 0.0
+    """Selective kernels of a ResNet of bottlenecks, with the stem and the shortcuts of
+    ResNet-D: channels of the layer that mixes them, as a share; .0625 in SimCLR v2."""
+    se_ratio: float = 0.0
+    """Squeeze-and-excitation of a ResNet: channels of its inner layer, as a share."""
+    zero_init: bool = True
+    """Whether a ResNet's residual blocks start as the identity, their last gamma 0."""
+    patch_size: int = 16
+    """Height and width of a ViT's patches, in pixels."""
     weights: str | None = None
     """A file of weights of this network, for keras.applications also "imagenet"."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -137,7 +151,10 @@ class EncoderConfig:
 
     def __post_init__(self):
         check_fields(self)
-        _check_positive("width", self.width)
+        _check_positive("encoder.width", self.width)
+        _check_not_negative("encoder.sk_ratio", self.sk_ratio)
+        _check_not_negative("encoder.se_ratio", self.se_ratio)
+        _check_positive("encoder.patch_size", self.patch_size)
         for value in self.std:
             _check_positive("std", value)
 

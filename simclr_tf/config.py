@@ -1,7 +1,7 @@
 """What a SimCLR run depends on beyond what every run does."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from selfsup_tf.config import Config
 from selfsup_tf.errors import check
@@ -17,6 +17,12 @@ class SimCLRConfig(Config):
     """Divides the cosines; lower sharpens the contrast."""
     projector: tuple[int, ...] = (2048, 2048, 128)
     """Output size of each layer of the projection head."""
+    projector_norm: Literal["all", "hidden", "none"] = "all"
+    """Which layers of the projection head end in a BatchNorm: all as in the reference,
+    the last one without centre; all but the last; or none, as in solo-learn."""
+    directions: Literal["mean", "sum"] = "mean"
+    """Whether the losses of an image's two anchors are averaged, as in the paper, or
+    added, as in the authors' code."""
 
     def __post_init__(self):
         super().__post_init__()

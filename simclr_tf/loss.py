@@ -6,22 +6,27 @@ from selfsup_tf import distribution
 
 
 def nt_xent_loss(
-    projection_1: tf.Tensor, projection_2: tf.Tensor, temperature: float
+    projection_1: tf.Tensor,
+    projection_2: tf.Tensor,
+    temperature: float,
+    *,
+    directions: str = "mean",
 ) -> tf.Tensor:
-    """The loss of each image: the mean over its two views as anchors.
+    """The loss of each image, of its two views as anchors.
 
     An anchor's positive is the other view of its image; its negatives are both views of
-    all other images, those on other replicas included. The reference adds the two
-    anchors' losses where this takes their mean, as the paper does.
+    all other images, those on other replicas included.
 
     Args:
         projection_1: z of the first views, (N, P), float; normalised here.
         projection_2: z of the second views, (N, P).
         temperature: Divides the cosines, above 0.
+        directions: "mean" averages the losses of the two anchors, "sum" adds them.
 
     Returns:
         (N,) float32 (float64 for float64 projections). Its mean over the global batch
-        is the loss of Chen et al. 2020, equation 1.
+        is the loss of Chen et al. 2020, algorithm 1, for "mean"; that of
+        google-research/simclr, tf2/objective.py, for "sum".
     """
     dtype = tf.float64 if projection_1.dtype == tf.float64 else tf.float32
     z_1 = tf.math.l2_normalize(tf.cast(projection_1, dtype), axis=1)
@@ -43,4 +48,5 @@ def nt_xent_loss(
             others * itself, axis=1
         )
 
-    return (anchor_loss(z_1, all_1, all_2) + anchor_loss(z_2, all_2, all_1)) / 2
+    loss = anchor_loss(z_1, all_1, all_2) + anchor_loss(z_2, all_2, all_1)
+    return loss / 2 if directions == "mean" else loss

@@ -17,12 +17,15 @@ class SimCLR(Method):
     def build(self):
         """Encoder and projector, shared by both branches."""
         self.encoder = self.new_encoder()
+        norm = self.config.projector_norm
         projector = build_head(
             self.encoder.output_shape[-1],
             self.config.projector,
             name="projector",
-            hidden_bias=False,
-            output_norm=True,
+            norm=norm,
+            # A BatchNorm that follows takes a bias away, or brings one.
+            hidden_bias=norm == "none",
+            output_bias=norm != "all",
             initializer=keras.initializers.RandomNormal(stddev=0.01),
             precision=self.config.precision,
         )
@@ -31,5 +34,8 @@ class SimCLR(Method):
     def compute_loss(self, outputs):
         """NT-Xent of each image."""
         return nt_xent_loss(
-            outputs["projection_1"], outputs["projection_2"], self.config.temperature
+            outputs["projection_1"],
+            outputs["projection_2"],
+            self.config.temperature,
+            directions=self.config.directions,
         )

@@ -10,20 +10,23 @@ def build_head(
     widths: Sequence[int],
     *,
     name: str,
+    norm: str,
     hidden_bias: bool,
-    output_norm: bool,
+    output_bias: bool,
     initializer: keras.initializers.Initializer,
     precision: str = "float32",
 ) -> keras.Model:
-    """Dense layers, with BatchNorm and ReLU after each but the last.
+    """Dense layers with BatchNorms, and ReLU after each but the last.
 
     Args:
         input_size: Size D of what comes in.
         widths: Output size of each Dense layer.
         name: Name of the model, such as "projector".
+        norm: "all": a BatchNorm after every Dense layer, the last one without centre,
+            as in SimCLR; "hidden": after each but the last, as in BYOL; "none".
         hidden_bias: Whether the hidden Dense layers have a bias, as BYOL's do; SimCLR's
-            leave it to the BatchNorm that follows. The last one never has.
-        output_norm: Whether a BatchNorm without centre ends the head, as in SimCLR.
+            leave it to the BatchNorm that follows.
+        output_bias: Whether the last Dense layer has one.
         initializer: Of the Dense layers' kernels.
         precision: What it computes in, a Keras dtype policy; the output is float32.
 
@@ -38,12 +41,12 @@ def build_head(
         last = index == len(widths)
         x = keras.layers.Dense(
             width,
-            use_bias=hidden_bias and not last,
+            use_bias=output_bias if last else hidden_bias,
             kernel_initializer=initializer.clone(),
             dtype=precision,
             name=f"dense{index}",
         )(x)
-        if not last or output_norm:
+        if norm == "all" or (norm == "hidden" and not last):
             x = keras.layers.BatchNormalization(
                 momentum=0.9,
                 epsilon=1e-5,
