@@ -38,7 +38,7 @@ setuptools.setup(
         "onnx": ["tf2onnx", "onnxruntime"],
         "wandb": ["wandb"],
         "hub": ["keras-hub"],
-        "dev": ["pytest", "ruff", "import-linter", "build"],
+        "dev": ["pytest", "ruff", "import-linter", "build", "keras-hub"],
     },
     entry_points={
         "console_scripts": [

@@ -31,6 +31,7 @@ class BYOL(Method):
         self.model = build_byol(
             (self.encoder, projector, predictor), (target_encoder, target_projector)
         )
+        self.networks = {"projector": projector}
         self.online = [*self.encoder.trainable_variables]
         self.online += projector.trainable_variables
         self.target = [*target_encoder.trainable_variables]

@@ -14,14 +14,18 @@ __version__ = "0.1.0"
 
 VERBS = (
     "Run",
+    "classifier_accuracy",
     "export",
     "knn",
     "linear_probe",
+    "load_class_names",
     "load_encoder",
+    "load_network",
     "neighbour_gallery",
     "open_evaluation",
     "open_pair",
     "open_source",
+    "open_test",
     "preview_views",
     "train",
 )

@@ -22,17 +22,17 @@ from selfsup_tf.data.sources import (
     open_evaluation,
     open_pair,
     open_source,
+    open_test,
 )
-from selfsup_tf.errors import InputError, check
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.classifier import classifier_accuracy
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
 from selfsup_tf.evaluation.knn import knn, knn_from_features
 from selfsup_tf.evaluation.linear import linear_probe
 from selfsup_tf.evaluation.neighbours import neighbour_gallery
 from selfsup_tf.exporting.exporter import export
 from selfsup_tf.methods import Method
-
-# The import registers the layers that encoder.keras may hold.
-from selfsup_tf.models import encoders  # noqa: F401
+from selfsup_tf.models.saved import load_class_names, load_network
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
 from selfsup_tf.training.run_directory import RunDirectory
@@ -41,14 +41,18 @@ logger = logging.getLogger("selfsup_tf")
 
 __all__ = [
     "Run",
+    "classifier_accuracy",
     "export",
     "knn",
     "linear_probe",
+    "load_class_names",
     "load_encoder",
+    "load_network",
     "neighbour_gallery",
     "open_evaluation",
     "open_pair",
     "open_source",
+    "open_test",
     "preview_views",
     "train",
 ]
@@ -88,6 +92,7 @@ def train(
         logger.addHandler(logging.StreamHandler())
         logger.setLevel(logging.INFO)
     method.config = config = _name_what_is_given(method, data)
+    configs.check_complete(config)
     RunDirectory(run_dir, config)  # refuses another run before the data are opened
     source = open_source(
         config.data if data is None else data,
@@ -146,6 +151,9 @@ def _hold_out(
     return rest, monitor
 
 
+NETWORKS = {"last": "encoder", "best": "encoder_best"}
+
+
 def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Model:
     """The encoder of a run, ready for evaluation, export or fine-tuning.
 
@@ -156,25 +164,9 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
     Raises:
         InputError: There is none.
     """
-    files = {"last": "encoder.keras", "best": "encoder_best.keras"}
-    check(which in files, "which to be last or best", repr(which), "Choose one.")
+    check(which in NETWORKS, "which to be last or best", repr(which), "Choose one.")
     path = pathlib.Path(run_dir).expanduser()
-    if path.suffix != ".keras":
-        path = path / files[which]
-    advice = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
-    if which == "best" and path.with_name("encoder.keras").is_file():
+    if which == "best" and (path / "encoder.keras").is_file():
         advice = "Only a run with labels and held_out above 0 knows its best; use last."
-    check(
-        path.is_file(),
-        f"an encoder at {path}",
-        "no file" if path.parent.is_dir() else "no such directory",
-        advice,
-    )
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"a readable Keras model at {path}",
-            str(error).splitlines()[0],
-            "Train again, or name another run.",
-        ) from error
+        return load_network(path, NETWORKS[which], advice=advice)
+    return load_network(path, NETWORKS[which])

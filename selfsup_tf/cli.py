@@ -24,6 +24,7 @@ from selfsup_tf.errors import InputError, check
 from selfsup_tf.json_files import read_json
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
 
+Positional = tyro.conf.Positional
 MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
 
 
@@ -34,9 +35,10 @@ class _EvalArguments:
     The numbers go to RUN_DIR/eval/PROTOCOL.json.
     """
 
-    protocol: tyro.conf.Positional[Literal["knn", "linear", "neighbours"]]
+    protocol: tyro.conf.Positional[Literal["knn", "linear", "neighbours", "accuracy"]]
     """knn: weighted nearest neighbours; linear: a linear probe; neighbours: a picture
-    of test images with their nearest neighbours."""
+    of test images with their nearest neighbours; accuracy: of the classifier that
+    finetune or distill left."""
     run_dir: str
     """Directory of the run, or a .keras file."""
     data: str | None = None
@@ -82,7 +84,7 @@ class _ExportArguments:
 
 def train(arguments: Sequence[str] | None = None) -> None:
     """`train.py`: METHOD RECIPE --flags."""
-    with _friendly():
+    with friendly():
         words = list(sys.argv[1:] if arguments is None else arguments)
         if not words or words[0] in ("-h", "--help"):
             return print(_list_methods())
@@ -91,32 +93,31 @@ def train(arguments: Sequence[str] | None = None) -> None:
             return print(_list_recipes(package))
         recipe = package.recipe(words[1])
         run_dir, config = _parse_config(package.name, words[1], recipe(), words[2:])
-        check(
-            config.data,
-            "the images to learn from",
-            "no --data",
-            "Name a folder, an .npz file or a TFDS data set: --data=~/photos",
-        )
-        _import_tensorflow()
+        configs.check_complete(config)
+        import_tensorflow()
         from selfsup_tf import api
 
-        run = api.train(package.load()(config), run_dir=run_dir)
+        method = package.load()(config)
+        run = api.train(method, run_dir=run_dir)
+        judge = "accuracy" if "classifier" in method.networks else "knn"
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "
             f"{run.run_dir / 'encoder.keras'}.\n"
-            f"  How good is it?  {_program('eval')} knn --run_dir={run.run_dir}\n"
+            f"  How good is it?  {_program('eval')} {judge} --run_dir={run.run_dir}\n"
             f"  Ship it:         {_program('export')} --run_dir={run.run_dir}"
         )
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:
     """`eval.py`: PROTOCOL --run_dir --flags."""
-    with _friendly():
-        flags = _parse(_EvalArguments, "eval.py", arguments)
-        _import_tensorflow()
+    with friendly():
+        flags = parse_flags(_EvalArguments, "eval.py", arguments)
+        import_tensorflow()
         from selfsup_tf import api
         from selfsup_tf.evaluation import results
 
+        if flags.protocol == "accuracy":
+            return _judge_classifier(flags)
         encoder = api.load_encoder(flags.run_dir, flags.encoder)
         data, data_dir = _run_data(flags)
         folder = _run_directory(flags.run_dir) / "eval"
@@ -155,11 +156,38 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
         print(f"\nWritten to {folder / name}.json")
 
 
+def _judge_classifier(flags: _EvalArguments) -> None:
+    """`eval.py accuracy`."""
+    from selfsup_tf import api
+    from selfsup_tf.evaluation import results
+
+    folder = _run_directory(flags.run_dir)
+    classifier = api.load_network(
+        flags.run_dir,
+        "classifier",
+        advice="finetune and distill leave one: python train.py finetune RECIPE "
+        "--pretrained=DIRECTORY --run_dir=DIRECTORY",
+    )
+    data, data_dir = _run_data(flags)
+    own = read_json(folder / "config.json")["data"] if flags.data else data
+    test = api.open_test(data, learned=data == own, data_dir=data_dir)
+    _name_skipped(test)
+    name = "accuracy" if flags.data is None else f"accuracy_{pathlib.Path(data).stem}"
+    evaluation = results.evaluate_classifier(
+        classifier,
+        test,
+        class_names=api.load_class_names(flags.run_dir),
+        path=folder / "eval" / f"{name}.json",
+    )
+    print(results.format_accuracy(evaluation))
+    print(f"\nWritten to {folder / 'eval' / name}.json")
+
+
 def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
-    with _friendly():
-        flags = _parse(_ExportArguments, "export.py", arguments)
-        _import_tensorflow()
+    with friendly():
+        flags = parse_flags(_ExportArguments, "export.py", arguments)
+        import_tensorflow()
         from selfsup_tf import api
         from selfsup_tf.exporting import exporter
 
@@ -193,7 +221,8 @@ def _list_recipes(package: MethodPackage) -> str:
         f"usage: train.py {name} RECIPE --run_dir=DIRECTORY [--FLAG=VALUE ...]",
         "",
     ]
-    lines += [f"  {r:14} {_first_line(f)}" for r, f in package.recipes.items()]
+    width = max(map(len, package.recipes), default=0)
+    lines += [f"  {r:{width}}  {_first_line(f)}" for r, f in package.recipes.items()]
     ending = f"`train.py {name} RECIPE --help` lists every flag with its default."
     return "\n".join([*lines, "", ending])
 
@@ -225,11 +254,13 @@ def _parse_config(
         type(default).__name__, [run_dir], bases=(type(default),), frozen=True
     )
     kind.__doc__ = f"Trains by {method}'s recipe {recipe}. The same command resumes."
-    parsed = _parse(kind, f"train.py {method} {recipe}", words, default=kind(**values))
+    parsed = parse_flags(
+        kind, f"train.py {method} {recipe}", words, default=kind(**values)
+    )
     return parsed.run_dir, type(default)(**{n: getattr(parsed, n) for n in names})
 
 
-def _parse(
+def parse_flags(
     kind: type, program: str, words: Sequence[str] | None, **options: Any
 ) -> Any:
     return tyro.cli(
@@ -247,6 +278,12 @@ def _run_data(flags: _EvalArguments | _ExportArguments) -> tuple[str, str | None
     path = _run_directory(flags.run_dir) / "config.json"
     if flags.data is not None and not path.exists():
         return flags.data, flags.data_dir
+    check(
+        path.exists(),
+        "--data",
+        f"none, and no {path} that tells what the run learned from",
+        "Name the images: --data=FOLDER",
+    )
     stored = read_json(path)
     data_dir = flags.data_dir or stored["data_dir"]
     if flags.data is not None:
@@ -261,7 +298,7 @@ def _run_data(flags: _EvalArguments | _ExportArguments) -> tuple[str, str | None
 
 
 @contextlib.contextmanager
-def _friendly() -> Iterator[None]:
+def friendly() -> Iterator[None]:
     """Turns what a user can mend into one line on stderr and an exit code."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("selfsup_tf").setLevel(logging.INFO)
@@ -283,7 +320,7 @@ def _complain(message: object, code: int) -> int:
     return code
 
 
-def _import_tensorflow() -> None:
+def import_tensorflow() -> None:
     """Imports it without the notices that its C++ writes to stderr while it loads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("absl", "tensorflow"):

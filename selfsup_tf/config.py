@@ -65,13 +65,16 @@ class ViewConfig:
     """
 
     crop_area: Interval = (0.08, 1.0)
-    """Share of the image's area that a crop covers, drawn uniformly."""
+    """Bounds of the share of the image's area that a crop covers."""
     crop_aspect: Interval = (3 / 4, 4 / 3)
-    """Width over height of a crop, in pixels or beside the image's own."""
-    crop_law: Literal["log_uniform", "distorted_box"] = "log_uniform"
-    """log_uniform: area uniform, aspect in pixels log-uniform (BYOL, torchvision);
-    distorted_box: TensorFlow's sample_distorted_bounding_box, height and aspect
-    uniform, the aspect times the image's own width over height (SimCLR)."""
+    """Width over height of a crop, in pixels."""
+    crop_law: Literal["log_uniform", "log_uniform_clipped", "distorted_box"] = (
+        "log_uniform"
+    )
+    """log_uniform: area uniform, aspect log-uniform, drawn again until it fits
+    (torchvision); log_uniform_clipped: drawn once, its sides cut down to the image's
+    (BYOL); distorted_box: aspect uniform, then the height, at least a tenth of the
+    image covered: TensorFlow's sample_distorted_bounding_box (SimCLR)."""
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     """How a crop is resized."""
     antialias: bool = False
@@ -111,6 +114,12 @@ class ViewConfig:
         check_fields(self)
         _check_interval("crop_area", self.crop_area, 1e-6, 1)
         _check_interval("crop_aspect", self.crop_aspect, 1e-3, 1e3)
+        check(
+            self.crop_law != "distorted_box" or self.crop_area[1] > 0.1,
+            "crop_area up to more than .1, since a distorted box covers that at least",
+            self.crop_area,
+            "Raise its upper bound, or choose another crop_law.",
+        )
         _check_interval("blur_sigma", self.blur_sigma, 1e-3, 1e3)
         for name in ("flip", "jitter", "grayscale", "blur", "solarize", "rotate90"):
             _check_probability(name, getattr(self, name))
@@ -122,7 +131,21 @@ class ViewConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-    """The network f that turns an image into its representation h."""
+    """The network f that turns an image into its representation h.
+
+    An option that does not apply to the network is refused; only mean and std may stand
+    beside a network of keras.applications, which has its own.
+    """
+
+    BASIC_RESNETS: ClassVar[tuple[str, ...]] = ("resnet18", "resnet34")
+    RESNETS: ClassVar[tuple[str, ...]] = (
+        *BASIC_RESNETS,
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "resnet200",
+    )
+    VITS: ClassVar[tuple[str, ...]] = ("vit_tiny", "vit_small", "vit_base", "vit_large")
 
     name: str = "resnet50"
     """resnet18, 34, 50, 101, 152, 200 (ours); vit_tiny, small, base, large (of
@@ -157,6 +180,33 @@ class EncoderConfig:
         _check_positive("encoder.patch_size", self.patch_size)
         for value in self.std:
             _check_positive("std", value)
+        if self.name not in self.RESNETS:
+            for option in ("width", "stem", "sk_ratio", "se_ratio", "zero_init"):
+                self._check_default(option, self.RESNETS)
+        if self.name not in self.VITS:
+            self._check_default("patch_size", self.VITS)
+        check(
+            self.sk_ratio == 0 or self.name not in self.BASIC_RESNETS,
+            f"encoder.sk_ratio of 0 for {self.name}, which has no bottleneck blocks",
+            self.sk_ratio,
+            "Use --encoder.name=resnet50 or a deeper one, or --encoder.sk_ratio=0.",
+        )
+        check(
+            self.weights != "imagenet" or self.name not in (*self.RESNETS, *self.VITS),
+            f"encoder.weights of {self.name} to be a file",
+            "imagenet",
+            "Keras has ImageNet weights for its own: --encoder.name=ResNet50.",
+        )
+
+    def _check_default(self, option: str, networks: tuple[str, ...]) -> None:
+        default = getattr(EncoderConfig, option)
+        check(
+            getattr(self, option) == default,
+            f"encoder.{option} of {default} for the encoder {self.name}",
+            getattr(self, option),
+            f"Only {', '.join(networks)} take it: choose one with --encoder.name, or "
+            f"give --encoder.{option}={default}.",
+        )
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -214,6 +264,10 @@ class Config:
     """Everything a pretraining run depends on. Each method extends it once."""
 
     method: ClassVar[str]
+    required: ClassVar[dict[str, str]] = {
+        "data": "Name a folder, an .npz file or a TFDS data set: --data=~/photos"
+    }
+    """The fields that a recipe may leave empty for the user to fill, with advice."""
 
     data: str = "shapes"
     """A TFDS name, a folder of images, an .npz file, or shapes (drawn by us)."""
@@ -287,6 +341,12 @@ class Config:
         for name in ("epochs", "steps"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
+
+
+def check_complete(config: Config) -> None:
+    """Raises InputError where a field that the recipe leaves to the user is empty."""
+    for name, advice in config.required.items():
+        check(getattr(config, name) != "", f"--{name}", "nothing", advice)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,11 +17,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfsup_tf.config import Config
-from selfsup_tf.errors import InputError, nearest
+from selfsup_tf.errors import InputError, check, nearest
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+    from selfsup_tf.data.source import Source
 
 MODULES = ("config", "recipes", "method")
 
@@ -40,12 +42,16 @@ class Method(abc.ABC):
 
     Attributes:
         encoder: keras.Model, the network f that is learned; after `build`.
-        model: Functional keras.Model with inputs view_1 and view_2, float32 in [0, 1],
-            (N, S, S, 3), and named outputs; after `build`.
+        model: Functional keras.Model with named inputs and outputs; after `build`. Its
+            inputs say what a batch holds: view_1 and perhaps view_2, float32 in [0, 1],
+            (N, S, S, 3), and label, int64 (N,), for a method that learns from labels.
+        networks: What a run keeps beside the encoder, as NAME.keras; after `build`.
+        class_names: The names of the classes that a classifier tells apart, or None.
     """
 
     config_class: ClassVar[type[Config]]
     log_names: ClassVar[tuple[str, ...]] = ()
+    class_names: "tuple[str, ...] | None" = None
 
     def __init__(self, config: Config, encoder: "keras.Model | None" = None):
         if not isinstance(config, self.config_class):
@@ -56,23 +62,46 @@ class Method(abc.ABC):
             )
         self.config = config
         self.own_encoder = encoder
+        self.networks: dict[str, keras.Model] = {}
 
-    def new_encoder(self, name: str = "encoder") -> "keras.Model":
-        """The config's encoder, or a copy of the user's, in the strategy in force."""
-        from selfsup_tf.models import encoders
+    def new_encoder(
+        self, name: str = "encoder", *, pretrained: str | None = None
+    ) -> "keras.Model":
+        """The encoder to start from, in the strategy in force.
 
-        size, options = self.config.image_size, {"name": name}
-        options["precision"] = self.config.precision
-        if self.own_encoder is None:
+        It is a copy of the user's, or that of the run `pretrained`, or the one that the
+        config describes.
+        """
+        from selfsup_tf.models import encoders, saved
+
+        own, size = self.own_encoder, self.config.image_size
+        check(
+            own is None or pretrained is None,
+            "one encoder to start from",
+            "an encoder in Python and the one of a run",
+            "Leave out encoder=, or config.pretrained.",
+        )
+        if pretrained is not None:
+            own = saved.load_network(pretrained)
+        options = {"name": name, "precision": self.config.precision}
+        if own is None:
             return encoders.build_encoder(self.config.encoder, size, **options)
-        return encoders.adopt_encoder(self.own_encoder, size, **options)
+        return encoders.adopt_encoder(own, size, **options)
+
+    def prepare(self, source: "Source") -> "Source":
+        """The images to learn from, of those there are; called once, before `build`.
+
+        Raises:
+            InputError: The method can't learn from them.
+        """
+        return source
 
     @abc.abstractmethod
     def build(self) -> None:
         """Sets `encoder` and `model`, with variables of the strategy in force.
 
-        The model's outputs include representation_1 and representation_2, (N, D),
-        float32, whose spread the loop watches for a collapse.
+        For each view i of the model's inputs there is an output representation_i,
+        (N, D), float32, whose spread the loop watches for a collapse.
         """
 
     @abc.abstractmethod
@@ -86,6 +115,11 @@ class Method(abc.ABC):
     def trainable_variables(self) -> "list[keras.Variable]":
         """The variables that follow the gradient."""
         return self.model.trainable_variables
+
+    @property
+    def unadapted_variables(self) -> "list[keras.Variable]":
+        """Variables that LARS decays but does not adapt: those of a classifier."""
+        return []
 
     def after_update(
         self, step: "tf.Tensor", total_steps: int

@@ -30,6 +30,7 @@ class SimCLR(Method):
             precision=self.config.precision,
         )
         self.model = build_simclr(self.encoder, projector)
+        self.networks = {"projector": projector}
 
     def compute_loss(self, outputs):
         """NT-Xent of each image."""

@@ -1,10 +1,14 @@
 """What all tests share: quiet logs, a tiny config for any method, real images."""
 
+import atexit
 import dataclasses
+import functools
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -18,6 +22,30 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 CROP_AND_FLIP = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
+
+
+@functools.cache
+def tiny_teacher() -> str:
+    """A classifier of ten classes for 16 px, always the same, in a file."""
+    import keras
+
+    keras.utils.set_random_seed(7)
+    classifier = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(8, 3, strides=2),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            # Answers that differ between images, so that there is something to learn.
+            keras.layers.Dense(10, kernel_initializer=keras.initializers.Orthogonal(9)),
+        ]
+    )
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = os.path.join(folder, "classifier.keras")
+    classifier.save(path)
+    return path
 
 
 def make_tiny_config(method: str, **overrides) -> Config:
@@ -37,6 +65,17 @@ def make_tiny_config(method: str, **overrides) -> Config:
         "steps_per_call": 2,
         "held_out": 0,
         "precision": "float32",
+        # What the methods of one view need: a network of their own, and a teacher.
+        "pretrained": None,
+        "head_layer": 0,
+        "fraction": 1.0,
+        "teacher": tiny_teacher,
+    }
+    fields = {field.name for field in dataclasses.fields(package.config_class)}
+    values = {
+        name: value() if callable(value) else value
+        for name, value in values.items()
+        if name in fields
     }
     return dataclasses.replace(recipe(), **(values | overrides))
 
@@ -60,13 +99,13 @@ def make_tiny_method(config: Config):
     return find_method(config.method).load()(config, encoder=encoder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_method():
     """`make_tiny_method`."""
     return make_tiny_method
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config():
     """`make_tiny_config`."""
     return make_tiny_config

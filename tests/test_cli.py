@@ -46,7 +46,8 @@ def test_help_is_quick_and_loads_no_tensorflow(run_program):
 
 def test_lists(capsys):
     cli.train([])
-    assert re.search(r"byol .*\n  simclr ", capsys.readouterr().out)
+    listed = re.findall(r"^  (\w+) ", capsys.readouterr().out, flags=re.MULTILINE)
+    assert listed == ["byol", "distill", "finetune", "simclr"]
     cli.train(["byol"])
     assert "cifar10_cpu" in capsys.readouterr().out
 
@@ -66,6 +67,11 @@ def test_lists(capsys):
         (["simclr", "folder"], "--data"),
         (["simclr", "cifar10", "--seed=-1"], "seed within"),
         (["simclr", "cifar10", "--epochs=inf"], "finite"),
+        (["finetune", "cifar10_cpu"], "--pretrained=runs/a"),
+        (["finetune", "cifar10_cpu", "--pretrained=a", "--fraction=2"], "(0, 1]"),
+        (["finetune", "shapes", "--pretrained=a", "--encoder.width=2"], "either"),
+        (["distill", "cifar10_cpu"], "--teacher=runs/finetuned"),
+        (["simclr", "cifar10", "--encoder.sk_ratio=0.1"], "resnet50"),
     ],
 )
 def test_mistakes_in_flags(refused, words, message):
@@ -148,7 +154,7 @@ def test_commands_of_the_documents_parse(command, monkeypatch):
     def stop():
         raise Parsed
 
-    monkeypatch.setattr(cli, "_import_tensorflow", stop)
+    monkeypatch.setattr(cli, "import_tensorflow", stop)
     try:
         verbs[program](words[1:])
     except Parsed:

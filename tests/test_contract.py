@@ -10,14 +10,15 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 from selfsup_tf import config as configs
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.fields import from_dict
 from selfsup_tf.methods import find_method, list_methods
 
 METHODS = list_methods()
 
 
-def test_the_two_methods_are_found():
-    assert {"byol", "simclr"} <= set(METHODS)
+def test_the_methods_are_found():
+    assert {"byol", "distill", "finetune", "simclr"} <= set(METHODS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -34,13 +35,22 @@ def test_every_recipe_round_trips_through_json(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_model_has_two_named_inputs_and_float32_outputs(name, tiny_config):
+def test_model_has_named_inputs_and_float32_outputs(name, tiny_config, few_images):
     method = find_method(name).load()(tiny_config(name, precision="mixed_bfloat16"))
+    method.prepare(open_source(few_images))
     method.build()
-    assert set(method.model.input) == {"view_1", "view_2"}
     views = tf.random.stateless_uniform([4, 16, 16, 3], [0, 1])
-    outputs = method.model({"view_1": views, "view_2": views[::-1]}, training=True)
-    assert {"representation_1", "representation_2"} <= set(outputs)
+    batch = {
+        "view_1": views,
+        "view_2": views[::-1],
+        "label": tf.range(4, dtype="int64"),
+    }
+    assert "view_1" in method.model.input and set(method.model.input) <= set(batch)
+    inputs = {name: batch[name] for name in method.model.input}
+    outputs = method.model(inputs, training=True)
+    for view in method.model.input:
+        if view.startswith("view_"):
+            assert f"representation_{view[-1]}" in outputs
     loss = method.compute_loss(outputs)
     assert loss.shape == (4,)
     assert loss.dtype == tf.float32
@@ -55,7 +65,7 @@ def test_training_lowers_the_loss(
 ):
     config = tiny_config(name, precision=precision, steps=30, steps_per_call=10)
     method = tiny_method(config)
-    run = selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    run = selfsup.train(method, few_images, run_dir=tmp_path, progress=False)
     losses = [r["train/loss"] for r in run.log if "train/loss" in r]
     assert losses[-1] < losses[0]
     assert run.encoder.compute_dtype == "float32"
@@ -67,7 +77,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     name, optimizer, tiny_config, tiny_method, few_images, tmp_path
 ):
     """Stopped by a monitor's error between two checkpoints, then run again; float64."""
-    from selfsup_tf.data.sources import open_source
     from selfsup_tf.training import loop
 
     source = open_source(few_images)
@@ -110,9 +119,7 @@ def test_step_compiles_for_xla(name, tiny_config, tiny_method, few_images, tmp_p
         config = tiny_config(name, jit_compile=compiled, steps=2)
         folder = tmp_path / f"{compiled}"
         method = tiny_method(config)
-        runs.append(
-            selfsup.train(method, few_images[0], run_dir=folder, progress=False)
-        )
+        runs.append(selfsup.train(method, few_images, run_dir=folder, progress=False))
     plain, compiled = (r.log[-1]["train/loss"] for r in runs)
     # XLA reorders float32 sums; over two steps that stays below a thousandth.
     assert compiled == pytest.approx(plain, rel=1e-3)
@@ -136,9 +143,10 @@ def test_clipping_bounds_the_update(
     config = tiny_config(name, optimizer=optimizer, steps=1)
     method = tiny_method(config)
     keras.utils.set_random_seed(config.seed)
+    method.prepare(open_source(few_images))
     method.build()
     before = [v.numpy() for v in method.trainable_variables]
-    selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    selfsup.train(method, few_images, run_dir=tmp_path, progress=False)
     after = [v.numpy() for v in method.trainable_variables]
     moved = sum(
         ((a - b).astype(np.float64) ** 2).sum()
@@ -160,7 +168,7 @@ def test_own_encoder_is_trained_as_a_copy(name, tiny_config, few_images, tmp_pat
     )
     before = own.get_weights()
     method = find_method(name).load()(tiny_config(name), encoder=own)
-    run = selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    run = selfsup.train(method, few_images, run_dir=tmp_path, progress=False)
     for a, b in zip(own.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert run.encoder.output_shape == (None, 4)

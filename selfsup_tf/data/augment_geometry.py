@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from selfsup_tf.data import geometry, random
+from selfsup_tf.data import crop_boxes, geometry, random
 from selfsup_tf.data.augmentation import Augmentation, Params
+from selfsup_tf.errors import check
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
@@ -20,11 +21,10 @@ class RandomResizedCrop(Augmentation):
         size: Height and width of the result.
         area: Bounds of the share of the area.
         aspect: Bounds of width / height in pixels.
+        law: How area and aspect are drawn, see `crop_boxes.crop_boxes`.
         interpolation: "bilinear" or "bicubic".
         antialias: Whether images that shrink are low-pass filtered.
     """
-
-    draws = geometry.CROP_DRAWS
 
     def __init__(
         self,
@@ -32,18 +32,24 @@ class RandomResizedCrop(Augmentation):
         *,
         area: tuple[float, float] = (0.08, 1.0),
         aspect: tuple[float, float] = (3 / 4, 4 / 3),
+        law: str = "log_uniform",
         interpolation: str = "bicubic",
         antialias: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.size = size
+        laws = crop_boxes.LAWS
+        check(law in laws, f"law to be one of {', '.join(laws)}", law, "Choose one.")
+        self.size, self.law = size, law
+        self.draws = crop_boxes.crop_draws(law)
         self.area, self.aspect = tuple(area), tuple(aspect)
         self.interpolation, self.antialias = interpolation, antialias
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
         """The boxes, (N, 4) int32 of y, x, height, width."""
-        boxes = geometry.crop_boxes(draws, shape, area=self.area, aspect=self.aspect)
+        boxes = crop_boxes.crop_boxes(
+            draws, shape, area=self.area, aspect=self.aspect, law=self.law
+        )
         return {"boxes": boxes}
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
@@ -69,7 +75,7 @@ class RandomResizedCrop(Augmentation):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("size", "area", "aspect", "interpolation", "antialias")
+        names = ("size", "area", "aspect", "law", "interpolation", "antialias")
         return {**super().get_config(), **{n: getattr(self, n) for n in names}}
 
 

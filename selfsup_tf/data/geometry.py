@@ -1,18 +1,13 @@
-"""Where pixels go: crop boxes, resizing by matrices, rotation.
+"""Where pixels go: crops resized by matrices, rotation.
 
-A box is (y, x, height, width) in whole pixels, int32. On a batch of equal sizes a crop
-is two matrix products per image, which XLA compiles and an accelerator likes; on one
-image of any size it is a slice and `tf.image.resize`. Both give the same pixels.
+On a batch of equal sizes a crop is two matrix products per image, which XLA compiles
+and an accelerator likes; on one image of any size it is a slice and `tf.image.resize`.
+Both give the same pixels. Boxes are those of `crop_boxes`.
 """
 
 import math
 
 import tensorflow as tf
-
-from selfsup_tf.data import random
-
-_ATTEMPTS = 10
-CROP_DRAWS = 2 * _ATTEMPTS + 2
 
 
 def as_float(images: tf.Tensor) -> tf.Tensor:
@@ -20,61 +15,6 @@ def as_float(images: tf.Tensor) -> tf.Tensor:
     if images.dtype.is_integer:
         return tf.cast(images, tf.float32) * (1 / 255)
     return tf.cast(images, tf.float32)
-
-
-def crop_boxes(
-    draws: tf.Tensor,
-    shape: tuple,
-    *,
-    area: tuple[float, float],
-    aspect: tuple[float, float],
-) -> tf.Tensor:
-    """A crop for each row of draws.
-
-    The first of ten draws that fits is taken; where none does, the largest centred box
-    within the bounds of the aspect.
-
-    Args:
-        draws: (N, CROP_DRAWS) float32, uniform in [0, 1).
-        shape: Height and width of the images, each an int or (N,) integers.
-        area: Bounds of the share of the image's area, drawn uniformly.
-        aspect: Bounds of width / height in pixels, drawn log-uniformly.
-
-    Returns:
-        (N, 4) int32 boxes that lie inside the images.
-
-    Reference: torchvision RandomResizedCrop, and BYOL's augmentations. (SimCLR's
-    aspect is relative to the image's own, with up to 100 attempts.)
-    """
-    count = tf.shape(draws)[:1]
-    height, width = (
-        tf.broadcast_to(tf.cast(side, tf.float32), count) for side in shape
-    )
-    share = random.between(draws[:, :_ATTEMPTS], *area)
-    ratio = tf.exp(
-        random.between(draws[:, _ATTEMPTS:-2], math.log(aspect[0]), math.log(aspect[1]))
-    )
-    pixels = share * (height * width)[:, tf.newaxis]
-    tall = tf.round(tf.sqrt(pixels / ratio))
-    wide = tf.round(tf.sqrt(pixels * ratio))
-    fits = (tall >= 1) & (wide >= 1)
-    fits &= (tall <= height[:, tf.newaxis]) & (wide <= width[:, tf.newaxis])
-    first = tf.argmax(tf.cast(fits, tf.int32), axis=-1, output_type=tf.int32)
-    found = tf.reduce_any(fits, axis=-1)
-    tall, wide = (tf.gather(sides, first, batch_dims=1) for sides in (tall, wide))
-
-    whole = width / height
-    most_wide = tf.minimum(width, tf.round(height * aspect[1]))
-    most_tall = tf.minimum(height, tf.round(width / aspect[0]))
-    tall = tf.where(found, tall, tf.where(whole < aspect[0], most_tall, height))
-    wide = tf.where(found, wide, tf.where(whole > aspect[1], most_wide, width))
-    tall, wide = tf.maximum(tall, 1.0), tf.maximum(wide, 1.0)
-
-    top = tf.floor(draws[:, -2] * (height - tall + 1))
-    left = tf.floor(draws[:, -1] * (width - wide + 1))
-    top = tf.where(found, top, tf.floor((height - tall) / 2))
-    left = tf.where(found, left, tf.floor((width - wide) / 2))
-    return tf.cast(tf.stack([top, left, tall, wide], axis=-1), tf.int32)
 
 
 def crop_and_resize(
@@ -89,7 +29,7 @@ def crop_and_resize(
 
     Args:
         images: (N, H, W, 3) float32.
-        boxes: (N, 4) int32.
+        boxes: (N, 4) int32 of y, x, height, width.
         size: Height and width of the result.
         method: "bilinear" or "bicubic".
         antialias: Whether an image that shrinks is low-pass filtered.

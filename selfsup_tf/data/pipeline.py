@@ -5,7 +5,7 @@ at a step yields what an uninterrupted one yields from there on, to the bit.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import tensorflow as tf
 
@@ -13,6 +13,8 @@ from selfsup_tf import config as config_lib
 from selfsup_tf.data import random, views
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
+
+PAIR = ("view_1", "view_2")
 
 # Up to this many pixels a batch is augmented whole; larger images one by one, since
 # their crops are costly and branches that nobody takes needn't be computed.
@@ -27,21 +29,23 @@ def training_dataset(
     *,
     start_step: int = 0,
     total_steps: int,
+    inputs: Collection[str] = PAIR,
 ) -> tf.data.Dataset:
-    """Two views of every image, batch by batch, over as many epochs as it takes.
+    """Views of every image, batch by batch, over as many epochs as it takes.
 
     The remainder of an epoch that fills no batch is dropped; each epoch has another
-    order, so that no image is always left out. Labels are never read.
+    order, so that no image is always left out. Labels are read only where asked for.
 
     Args:
         source: Images, uint8 (H, W, 3), and their indexes.
         config: Views, image size, batch size B (over all replicas) and seed.
         start_step: First step to yield, counted from the beginning of the run.
         total_steps: Length of the run.
+        inputs: What a batch holds beside the index: "view_1", "view_2", "label".
 
     Returns:
         `total_steps - start_step` elements {"view_1", "view_2": (B, S, S, 3) float32
-        in [0, 1], "index": (B,) int64}.
+        in [0, 1], "label": (B,) int64, "index": (B,) int64}.
     """
     batch_size = config.batch_size
     per_epoch = source.size // batch_size
@@ -62,25 +66,34 @@ def training_dataset(
         first=start_step * batch_size,
         last=total_steps * batch_size,
         per_epoch=per_epoch * batch_size,
+        labels="label" in inputs,
     )
     augment = _augment_groups if batched else _augment_singles
-    dataset = augment(dataset, config)
+    dataset = augment(dataset, config, [name for name in PAIR if name in inputs])
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def _groups(
-    source: Source, seed: int, *, size: int, first: int, last: int, per_epoch: int
+    source: Source,
+    seed: int,
+    *,
+    size: int,
+    first: int,
+    last: int,
+    per_epoch: int,
+    labels: bool,
 ) -> tf.data.Dataset:
     """Images `first` to `last` of the run in groups of `size`, which divides all three.
 
-    The elements are {"image": uint8 (size, H, W, 3), "index": (size,), "epoch": ()}.
+    The elements are {"image": uint8 (size, H, W, 3), "index": (size,), "epoch": ()},
+    and "label": (size,) where labels are wanted.
     """
     first_epoch, start = divmod(first, per_epoch)
     last_epoch = max(last - 1, first) // per_epoch
 
     def read(epoch):
         begin = tf.where(epoch == first_epoch, tf.constant(start, tf.int64), 0)
-        images = source.shuffled(seed=seed, epoch=epoch, start=begin, labels=False)
+        images = source.shuffled(seed=seed, epoch=epoch, start=begin, labels=labels)
         groups = images.take(per_epoch - begin).batch(size, drop_remainder=True)
         return groups.map(lambda group: {**group, "epoch": epoch})
 
@@ -89,20 +102,18 @@ def _groups(
 
 
 def _augment_groups(
-    dataset: tf.data.Dataset, config: config_lib.Config
+    dataset: tf.data.Dataset, config: config_lib.Config, names: list[str]
 ) -> tf.data.Dataset:
     batch_size, seed = config.batch_size, config.seed
-    pair = [
-        _compiled_view(view, config.image_size)
-        for view in (config.view_1, config.view_2)
-    ]
+    compiled = {n: _compiled_view(getattr(config, n), config.image_size) for n in names}
 
     def augment(group):
-        result = {"index": group["index"]}
-        for number, view in enumerate(pair):
-            keys = random.image_keys(seed, group["epoch"], group["index"], number)
-            result[f"view_{number + 1}"] = view(group["image"], keys)
-        return result
+        image, epoch = group.pop("image"), group.pop("epoch")
+        for name, view in compiled.items():
+            number = PAIR.index(name)
+            keys = random.image_keys(seed, epoch, group["index"], number)
+            group[name] = view(image, keys)
+        return group
 
     def merge(values):
         return tf.reshape(values, [batch_size, *values.shape[2:]])
@@ -113,22 +124,21 @@ def _augment_groups(
 
 
 def _augment_singles(
-    dataset: tf.data.Dataset, config: config_lib.Config
+    dataset: tf.data.Dataset, config: config_lib.Config, names: list[str]
 ) -> tf.data.Dataset:
-    pair = [
-        _compiled_halves(view, config.image_size)
-        for view in (config.view_1, config.view_2)
-    ]
+    seed = config.seed
+    compiled = {
+        n: _compiled_halves(getattr(config, n), config.image_size) for n in names
+    }
 
     def augment(single):
-        index, image = single["index"][0], single["image"][0]
-        result = {"index": index}
-        for number, (crop_one, finish) in enumerate(pair):
-            keys = random.image_keys(
-                config.seed, single["epoch"], single["index"], number
-            )
+        image, epoch = single.pop("image")[0], single.pop("epoch")
+        result = {name: value[0] for name, value in single.items()}
+        for name, (crop_one, finish) in compiled.items():
+            number = PAIR.index(name)
+            keys = random.image_keys(seed, epoch, single["index"], number)
             crop = crop_one(image, keys[0])
-            result[f"view_{number + 1}"] = finish(crop[tf.newaxis], keys)[0]
+            result[name] = finish(crop[tf.newaxis], keys)[0]
         return result
 
     dataset = dataset.map(augment, num_parallel_calls=tf.data.AUTOTUNE)

@@ -110,6 +110,30 @@ def open_pair(
     return _part(_open_splits(data, _folder_or_none(data_dir)))
 
 
+def open_test(
+    data: Any, *, learned: bool, data_dir: str | os.PathLike | None = None
+) -> Source:
+    """Images to judge a classifier by: the data's split test, val or validation.
+
+    Args:
+        data: As for `open_source`.
+        learned: Whether the classifier learned from these data. If so, images that are
+            not parted into a train and a test split can't judge it.
+        data_dir: Where TFDS keeps its data.
+
+    Raises:
+        InputError: There is no test split, and the classifier learned from the rest.
+    """
+    splits = _open_splits(data, _folder_or_none(data_dir))
+    check(
+        len(splits) == 2 or not learned,
+        f"a test split of {data}, since the classifier has learned from the rest",
+        f"{splits[0].name} alone",
+        "Part the images into train/ and test/, or name others: --data=FOLDER",
+    )
+    return splits[-1]
+
+
 def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
     if len(splits) == 2:
         return splits

@@ -66,6 +66,7 @@ def make_view(config: config_lib.ViewConfig, size: int) -> View:
         size,
         area=config.crop_area,
         aspect=config.crop_aspect,
+        law=config.crop_law,
         interpolation=config.interpolation,
         antialias=config.antialias,
     )

@@ -14,10 +14,12 @@ import tensorflow as tf
 
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check, nearest
-from selfsup_tf.evaluation.features import untrained_copy, weights_hash
+from selfsup_tf.evaluation.classifier import classifier_accuracy
+from selfsup_tf.evaluation.features import weights_hash
 from selfsup_tf.evaluation.knn import KnnResult, knn
 from selfsup_tf.evaluation.linear import LinearResult, linear_probe
 from selfsup_tf.json_files import write_json
+from selfsup_tf.models.untrained import untrained_copy
 
 PROTOCOLS = {"knn": knn, "linear": linear_probe}
 
@@ -115,6 +117,48 @@ def evaluate(
     if path is not None:
         write_json(path, evaluation.to_dict())
     return evaluation
+
+
+def evaluate_classifier(
+    classifier: keras.Model,
+    test: Any,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    path: str | pathlib.Path | None = None,
+) -> dict[str, Any]:
+    """`classifier_accuracy`, with what was judged on what, as plain values.
+
+    Args:
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
+        test: A labelled Source or (images, labels).
+        class_names: What the logits mean.
+        path: A JSON file for the numbers, such as RUN_DIR/eval/accuracy.json.
+    """
+    test = open_source(test)
+    start = time.perf_counter()
+    result = classifier_accuracy(classifier, test, class_names=class_names)
+    evaluation = {
+        "protocol": "accuracy",
+        **result.to_dict(),
+        "test": {"name": test.name, "size": result.num_test},
+        "classifier_hash": weights_hash(classifier),
+        "seconds": round(time.perf_counter() - start, 2),
+        "versions": _versions(),
+    }
+    if path is not None:
+        write_json(path, evaluation)
+    return evaluation
+
+
+def format_accuracy(evaluation: dict[str, Any]) -> str:
+    """One line: accuracy on 10000 of cifar10:test: top-1 61.20 %, top-5 95.31 %."""
+    line = (
+        f"accuracy on {evaluation['num_test']} of {evaluation['test']['name']}: "
+        f"top-1 {100 * evaluation['top_1']:.2f} %"
+    )
+    if evaluation["top_5"] is not None:
+        line += f", top-5 {100 * evaluation['top_5']:.2f} %"
+    return line
 
 
 def format_table(evaluation: Evaluation) -> str:

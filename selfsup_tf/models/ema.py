@@ -7,17 +7,20 @@ import keras
 import tensorflow as tf
 
 
-def target_tau(step: tf.Tensor, total_steps: int, base_tau: float) -> tf.Tensor:
+def target_tau(
+    step: tf.Tensor, total_steps: int, base_tau: float, *, dtype: str = "float32"
+) -> tf.Tensor:
     """tau(k) = 1 - (1 - base_tau) (cos(pi k / K) + 1) / 2, from base_tau to 1.
 
     Args:
         step: Updates done before this one, k.
         total_steps: Length of the run, K.
         base_tau: tau at the start.
+        dtype: What it computes in: that of the target's variables.
 
     Reference: Grill et al. 2020, "Bootstrap your own latent", section 3.3.
     """
-    share = tf.cast(step, tf.float32) / total_steps
+    share = tf.cast(step, dtype) / total_steps
     return 1.0 - (1.0 - base_tau) * (tf.cos(math.pi * share) + 1.0) / 2.0
 
 

@@ -13,7 +13,7 @@ import keras
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.data.augment import Normalize
 from selfsup_tf.errors import InputError, check, nearest
-from selfsup_tf.models import resnet
+from selfsup_tf.models import resnet, vit
 
 
 def build_encoder(
@@ -33,17 +33,12 @@ def build_encoder(
         name: Name of the model.
 
     Raises:
-        InputError: No network has this name, it can't take this size, or an option
-            does not apply to it.
+        InputError: No network has this name, it can't take this size, its weights
+            can't be had, or the package it comes from is missing.
     """
-    if config.name in resnet.BLOCKS:
-        check(
-            config.weights != "imagenet",
-            f"encoder.weights of {config.name} to be a file",
-            "imagenet",
-            "Keras has ImageNet weights for its own: --encoder.name=ResNet50.",
-        )
-        backbone = resnet.build_resnet(config, image_size)
+    if config.name in (*resnet.BLOCKS, *vit.SIZES):
+        build = resnet.build_resnet if config.name in resnet.BLOCKS else vit.build_vit
+        backbone = build(config, image_size)
         first = Normalize(config.mean, config.std, dtype="float32", name="normalize")
     else:
         backbone, module = _build_application(config, image_size)
@@ -193,7 +188,7 @@ def _build_application(
         config.name.lower() in known,
         "the name of an encoder",
         repr(config.name),
-        nearest(config.name, [*resnet.BLOCKS, *modules]),
+        nearest(config.name, [*resnet.BLOCKS, *vit.SIZES, *modules]),
     )
     name = known[config.name.lower()]
     try:

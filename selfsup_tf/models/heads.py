@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
+from selfsup_tf.errors import check
+
 
 def build_head(
     input_size: int,
@@ -60,3 +62,25 @@ def build_head(
     full = "float64" if precision == "float64" else "float32"
     x = keras.layers.Identity(dtype=full, name="output")(x)
     return keras.Model(inputs, x, name=name)
+
+
+def head_until(head: keras.Model, layer: int) -> keras.Model:
+    """A projection head up to and with one of its layers, ReLU included.
+
+    Args:
+        head: From `build_head`; the part shares its layers.
+        layer: 1 for the first Dense layer with what follows it, and so on.
+
+    Raises:
+        InputError: The head has no such layer.
+    """
+    layers = [item for item in head.layers if isinstance(item, keras.layers.Dense)]
+    check(
+        1 <= layer <= len(layers),
+        f"a layer of the projection head, 0 to {len(layers)}",
+        layer,
+        "0 is the encoder's own representation; the authors fine-tune from layer 1.",
+    )
+    last = layer == len(layers)
+    end = head.output if last else head.get_layer(f"relu{layer}").output
+    return keras.Model(head.input, end, name=f"{head.name}_{layer}")

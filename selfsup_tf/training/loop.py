@@ -71,7 +71,7 @@ def train(
 
     Args:
         method: Holds the config; is built here, under the run's strategy.
-        source: The images to learn from. Their labels are not read.
+        source: The images to learn from, as far as the method takes them.
         run_dir: Directory of the run. The same config again resumes it.
         monitor: Called with the encoder every config.knn_epochs; what it returns is
             logged. The encoder with the best "eval/knn_top_1" is kept as
@@ -84,6 +84,7 @@ def train(
         TrainingDiverged: A loss or gradient is not finite; the last checkpoint stays.
     """
     config = method.config
+    source = method.prepare(source)
     plan = make_plan(config, source.size)
     directory = RunDirectory(run_dir, config)
     strategy = distribution.make_strategy(config.strategy)
@@ -98,11 +99,16 @@ def train(
     keras.utils.set_random_seed(config.seed)
     with strategy.scope():
         method.build()
-        optimizer = build_optimizer(config.optimizer, plan, method.trainable_variables)
+        optimizer = build_optimizer(
+            config.optimizer,
+            plan,
+            method.trainable_variables,
+            method.unadapted_variables,
+        )
         if config.precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(method.trainable_variables)
-    encoder = copy_network(method.encoder, synchronized=False)
+    kept = _KeptNetworks(method, directory)
 
     directory.begin(source.size)
     checkpoints = Checkpoints(directory.checkpoints, method.model, optimizer)
@@ -115,10 +121,14 @@ def train(
         with strategy.scope():
             train_steps = make_train_steps(method, optimizer, config, plan)
         dataset = training_dataset(
-            source, config, start_step=step, total_steps=plan.total_steps
+            source,
+            config,
+            start_step=step,
+            total_steps=plan.total_steps,
+            inputs=method.model.input,
         )
         batches = iter(strategy.experimental_distribute_dataset(dataset))
-        loop = _Loop(method, plan, directory, checkpoints, log, encoder, monitor)
+        loop = _Loop(method, plan, directory, checkpoints, log, kept, monitor)
         with tqdm.tqdm(
             total=plan.total_steps,
             initial=step,
@@ -131,19 +141,58 @@ def train(
             with strategy.scope():
                 loop.run(train_steps, batches, step, bar)
     log.close()
-    encoder.set_weights(method.encoder.get_weights())
-    directory.save_encoder(encoder)
+    kept.update()
+    kept.save()
     name_skipped(source)
-    return Run(directory.path, encoder, config, log.records)
+    return Run(directory.path, kept.encoder, config, log.records)
+
+
+class _KeptNetworks:
+    """Copies of the networks that outlast a run, fit for one device."""
+
+    def __init__(self, method, directory):
+        self._directory = directory
+        self._originals = {"encoder": method.encoder, **method.networks}
+        self._copies = {
+            name: copy_network(network, synchronized=False)
+            for name, network in self._originals.items()
+        }
+        self._class_names = method.class_names
+
+    @property
+    def encoder(self):
+        return self._copies["encoder"]
+
+    def update(self):
+        """Takes over the weights of this moment."""
+        for name, copy in self._copies.items():
+            copy.set_weights(self._originals[name].get_weights())
+
+    @property
+    def finite(self):
+        return all(
+            np.isfinite(weight).all()
+            for copy in self._copies.values()
+            for weight in copy.get_weights()
+        )
+
+    def save(self):
+        for name, copy in self._copies.items():
+            self._directory.save_network(copy, name)
+        if self._class_names is not None:
+            self._directory.save_class_names(self._class_names)
+
+    def save_best(self):
+        self._directory.save_network(self.encoder, "encoder_best")
 
 
 class _Loop:
     """Calls of the compiled steps, and what happens between them."""
 
-    def __init__(self, method, plan, directory, checkpoints, log, encoder, monitor):
+    def __init__(self, method, plan, directory, checkpoints, log, kept, monitor):
         self.method, self.config, self.plan = method, method.config, plan
         self.directory, self.checkpoints, self.log = directory, checkpoints, log
-        self.encoder, self.monitor = encoder, monitor
+        self.kept, self.monitor = kept, monitor
         self.rate = build_schedule(method.config.optimizer, plan)
         self.warned = False
         scores = [r["eval/knn_top_1"] for r in log.records if "eval/knn_top_1" in r]
@@ -216,24 +265,23 @@ class _Loop:
         return record
 
     def _evaluate(self):
-        self.encoder.set_weights(self.method.encoder.get_weights())
-        scores = self.monitor(self.encoder)
+        self.kept.update()
+        scores = self.monitor(self.kept.encoder)
         if scores.get("eval/knn_top_1", -math.inf) > self.best:
             self.best = scores["eval/knn_top_1"]
-            self.directory.save_encoder(self.encoder, "encoder_best")
+            self.kept.save_best()
         return scores
 
     def _save(self, step):
-        self.encoder.set_weights(self.method.encoder.get_weights())
-        finite = all(np.isfinite(w).all() for w in self.encoder.get_weights())
-        if not finite:
+        self.kept.update()
+        if not self.kept.finite:
             raise TrainingDiverged(
                 f"step {step}: a weight is not finite. No checkpoint of this state is "
                 f"written; those in {self.directory.checkpoints} are from before. "
                 "Lower --optimizer.learning_rate, in another run directory."
             )
         # In this order a run that is killed in between resumes and writes it again.
-        self.directory.save_encoder(self.encoder)
+        self.kept.save()
         self.checkpoints.save(step)
 
     def _tell(self, record):

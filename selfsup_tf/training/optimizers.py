@@ -39,7 +39,8 @@ class LARS(keras.optimizers.Optimizer):
         trust_coefficient: eta.
         form: "classic" or "popular".
         trust_clip: Whether the effective rate is the smaller of trust and rate in
-            place of their product, as in solo-learn and NVIDIA's LARC.
+            place of their product, as in solo-learn and NVIDIA's LARC. Their trust has
+            |g| + wd |w| below, which differs by the angle between the two.
 
     Raises:
         InputError: The form is unknown, or a number is out of its range.
@@ -82,6 +83,12 @@ class LARS(keras.optimizers.Optimizer):
         self.trust_coefficient = trust_coefficient
         self.form = form
         self.trust_clip = trust_clip
+        self._unadapted = set()
+
+    def leave_unadapted(self, variables: Sequence[keras.Variable]) -> None:
+        """Gives these a trust of 1, whatever their rank; before the first update."""
+        # Keras hands `update_step` other objects than these: a key stands for both.
+        self._unadapted |= {self._var_key(variable) for variable in variables}
 
     def build(self, variables):
         """Makes a velocity for each variable."""
@@ -102,7 +109,8 @@ class LARS(keras.optimizers.Optimizer):
         trust = tf.ones((), variable.dtype)
         if not is_excluded(variable):
             gradient = gradient + self.coupled_decay * weights
-            trust = self._trust(weights, gradient, rate)
+            if self._var_key(variable) not in self._unadapted:
+                trust = self._trust(weights, gradient, rate)
         step = trust * gradient
         if self.form == "classic":
             moved = self.momentum * velocity + rate * step
@@ -116,13 +124,12 @@ class LARS(keras.optimizers.Optimizer):
     def _trust(self, weights, gradient, rate):
         weights_norm, gradient_norm = tf.norm(weights), tf.norm(gradient)
         trust = self.trust_coefficient * weights_norm / gradient_norm
-        trust = tf.where(
-            (weights_norm > 0) & (gradient_norm > 0), trust, tf.ones_like(trust)
-        )
         if self.trust_clip:
             # At a rate of 0 nothing moves, whatever the quotient.
             trust = tf.minimum(trust / rate, tf.ones_like(trust))
-        return trust
+        return tf.where(
+            (weights_norm > 0) & (gradient_norm > 0), trust, tf.ones_like(trust)
+        )
 
     def get_config(self):
         """The arguments of the constructor."""
@@ -136,21 +143,30 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
-def build_schedule(config: OptimizerConfig, plan: Plan) -> WarmupCosine:
-    """The rate of each update of a run."""
+def build_schedule(
+    config: OptimizerConfig, plan: Plan, *, dtype: str = "float32"
+) -> WarmupCosine:
+    """The rate of each update of a run, computed in the dtype of what it updates."""
     return WarmupCosine(
         plan.learning_rate,
         warmup_steps=plan.warmup_steps,
         total_steps=plan.total_steps,
         decay=config.schedule == "cosine",
+        dtype=dtype,
     )
 
 
 def build_optimizer(
-    config: OptimizerConfig, plan: Plan, variables: Sequence[keras.Variable]
+    config: OptimizerConfig,
+    plan: Plan,
+    variables: Sequence[keras.Variable],
+    unadapted: Sequence[keras.Variable] = (),
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a run, its variables made in the strategy in force."""
-    rate = build_schedule(config, plan)
+    """The optimizer of a run, its variables made in the strategy in force.
+
+    LARS adapts all `variables` but the `unadapted` and those of rank 0 and 1.
+    """
+    rate = build_schedule(config, plan, dtype=variables[0].dtype)
     decay = {"weight_decay": config.weight_decay}
     if config.name == "lars":
         optimizer = LARS(
@@ -161,6 +177,7 @@ def build_optimizer(
             form=config.lars_form,
             trust_clip=config.trust_clip,
         )
+        optimizer.leave_unadapted(unadapted)
     elif config.name == "sgd":
         optimizer = keras.optimizers.SGD(rate, config.momentum, config.nesterov)
     elif config.name == "adam":
@@ -193,4 +210,4 @@ def decay_penalty(
     if config.name in (*DECOUPLED, "lars") or config.weight_decay == 0:
         return tf.zeros(())
     squares = [tf.nn.l2_loss(v.value) for v in variables if not is_excluded(v)]
-    return config.weight_decay * tf.add_n(squares)
+    return config.weight_decay * tf.add_n(squares) if squares else tf.zeros(())

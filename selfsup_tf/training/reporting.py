@@ -1,7 +1,11 @@
 """What a run says of itself: at its start, at its end, in its log's first line."""
 
+import collections
 import logging
 from typing import Any
+
+import keras
+import numpy as np
 
 from selfsup_tf.config import Plan
 from selfsup_tf.data.sources import Source
@@ -15,7 +19,6 @@ def announce(
     method: Method, source: Source, plan: Plan, *, replicas: int, step: int
 ) -> None:
     """Says what is about to be trained, on what, and from which step on."""
-    excluded = sum(is_excluded(v) for v in method.trainable_variables)
     logger.info(
         "%s on %s: %d images, %d steps of %d images (%.4g epochs) on %d %s.",
         type(method).__name__,
@@ -27,17 +30,53 @@ def announce(
         replicas,
         "device" if replicas == 1 else "replicas",
     )
-    logger.info(
-        "Learning rate %.4g; of %d variables, %d (rank 0 and 1) are neither decayed "
-        "nor adapted.",
-        plan.learning_rate,
-        len(method.trainable_variables),
-        excluded,
-    )
+    logger.info("Learning rate %.4g.", plan.learning_rate)
+    for line in describe_variables(method):
+        logger.info("%s", line)
     if step >= plan.total_steps:
         logger.info("This run is finished (step %d); nothing is trained.", step)
     elif step:
         logger.info("Resuming after step %d.", step)
+
+
+def treatment(method: Method) -> dict[str, list[keras.Variable]]:
+    """The method's variables by what the optimizer does with them beside descending.
+
+    The kinds are "decayed and adapted", "decayed" and "neither"; those without a
+    variable are left out.
+    """
+    config = method.config.optimizer
+    unadapted = {id(variable) for variable in method.unadapted_variables}
+    kinds = {}
+    for variable in method.trainable_variables:
+        adapts = config.name == "lars" and id(variable) not in unadapted
+        names = ["decayed"] * (config.weight_decay > 0) + ["adapted"] * adapts
+        if config.name == "lamb":
+            names += ["adapted"]  # Keras's LAMB adapts every variable
+        if is_excluded(variable):
+            names = ["adapted"] if config.name == "lamb" else []
+        kind = " and ".join(names) or "neither decayed nor adapted"
+        kinds.setdefault(kind, []).append(variable)
+    return kinds
+
+
+def describe_variables(method: Method) -> list[str]:
+    """A line for each treatment; the log's first record names every variable.
+
+    ```
+    21 variables are decayed and adapted: 21 kernel (11,166,912 numbers).
+    40 variables are neither decayed nor adapted: 20 beta, 20 gamma (9,600 numbers).
+    ```
+    """
+    lines = []
+    for kind, variables in treatment(method).items():
+        names = collections.Counter(v.path.rpartition("/")[2] for v in variables)
+        listed = ", ".join(f"{names[name]} {name}" for name in sorted(names))
+        numbers = sum(int(np.prod(v.shape)) for v in variables)
+        lines.append(
+            f"{len(variables)} variables are {kind}: {listed} ({numbers:,} numbers)."
+        )
+    return lines
 
 
 def name_skipped(source: Source) -> None:
@@ -50,11 +89,12 @@ def name_skipped(source: Source) -> None:
 
 def describe_run(method: Method, source: Source) -> dict[str, Any]:
     """The log's first record: the images, and how each variable is treated."""
-    variables = method.trainable_variables
     return {
         "step": 0,
         "images": source.size,
         "skipped": list(source.skipped),
-        "decayed_and_adapted": [v.path for v in variables if not is_excluded(v)],
-        "excluded": [v.path for v in variables if is_excluded(v)],
+        "variables": {
+            kind: [v.path for v in variables]
+            for kind, variables in treatment(method).items()
+        },
     }

@@ -5,6 +5,7 @@ import logging
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -70,7 +71,7 @@ class RunDirectory:
                 f"{images} images",
                 "Use another --run_dir for other images, or bring back that run's.",
             )
-        for partial in self.path.glob(".encoder*.keras"):
+        for partial in self.path.glob(".*.keras"):
             partial.unlink()  # left by a run that was killed while it wrote
         if not (self.path / "config.json").exists():
             try:
@@ -90,13 +91,15 @@ class RunDirectory:
         """The states a run can be resumed from."""
         return self.path / "checkpoints"
 
-    def save_encoder(self, encoder: keras.Model, name: str = "encoder") -> pathlib.Path:
+    def save_network(self, network: keras.Model, name: str) -> None:
         """Writes NAME.keras whole or not at all."""
-        final = self.path / f"{name}.keras"
         beside = self.path / f".{name}.{os.getpid()}.keras"
-        encoder.save(beside)
-        os.replace(beside, final)
-        return final
+        network.save(beside)
+        os.replace(beside, self.path / f"{name}.keras")
+
+    def save_class_names(self, names: Sequence[str]) -> None:
+        """Writes class_names.json, what the logits of classifier.keras mean."""
+        write_json(self.path / "class_names.json", list(names))
 
 
 def _check_same(path, config, stored):

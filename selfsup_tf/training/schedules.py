@@ -15,23 +15,32 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: Steps of the warm-up; the first has a rate of 0.
         total_steps: Length of the run, warm-up included.
         decay: Whether the rate falls after the warm-up.
+        dtype: What it computes in: "float32", which every accelerator takes, or
+            "float64", for proofs.
 
     Reference: google-research/simclr, tf2/model.py; deepmind-research,
         byol/utils/schedules.py.
     """
 
     def __init__(
-        self, peak: float, *, warmup_steps: int, total_steps: int, decay: bool = True
+        self,
+        peak: float,
+        *,
+        warmup_steps: int,
+        total_steps: int,
+        decay: bool = True,
+        dtype: str = "float32",
     ):
         self.peak = peak
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
         self.decay = decay
+        self.dtype = dtype
 
     def __call__(self, step):
-        """The rate of the update that comes after `step` updates, float32 scalar."""
-        step = tf.cast(step, tf.float32)
-        after = tf.constant(1.0)
+        """The rate of the update that comes after `step` updates, a scalar."""
+        step = tf.cast(step, self.dtype)
+        after = tf.ones((), self.dtype)
         if self.decay:
             length = max(1, self.total_steps - self.warmup_steps)
             share = tf.clip_by_value((step - self.warmup_steps) / length, 0.0, 1.0)
@@ -47,4 +56,5 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
             "decay": self.decay,
+            "dtype": self.dtype,
         }

@@ -21,7 +21,7 @@ def make_train_steps(
 ) -> Callable:
     """The function that takes several steps in one call of the host.
 
-    Its arguments are a distributed iterator over {"view_1", "view_2", "index"}, the
+    Its arguments are a distributed iterator over what the model's inputs name, the
     number of updates done so far, int64, and the number to do, int32. It returns a
     dictionary of float32 vectors, a value for each step: the loss, the spread of the
     representations, 1 where the step was finite, what the method logs, and the seconds
@@ -32,8 +32,8 @@ def make_train_steps(
     def replica_step(batch, wait):
         # Or the clock's last reading queues behind the work that the batch sets off.
         with tf.control_dependencies([wait]):
-            views = {name: tf.identity(batch[name]) for name in ("view_1", "view_2")}
-        return _replica_step(method, optimizer, config, views)
+            inputs = {name: tf.identity(batch[name]) for name in method.model.input}
+        return _replica_step(method, optimizer, config, inputs)
 
     if config.jit_compile:
         replica_step = tf.function(replica_step, jit_compile=True)
@@ -77,14 +77,14 @@ def make_train_steps(
     return train_steps
 
 
-def _replica_step(method, optimizer, config, views):
+def _replica_step(method, optimizer, config, inputs):
     """Forward, backward and update on one replica's part of the batch."""
     variables = method.trainable_variables
     weights = [v.value for v in variables]
     replicas = distribution.num_replicas()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(weights)
-        outputs = method.model(views, training=True)
+        outputs = method.model(inputs, training=True)
         # The gradients are summed over replicas, so each contributes its share of the
         # mean over the global batch.
         loss = tf.reduce_sum(method.compute_loss(outputs)) / config.batch_size
@@ -93,9 +93,12 @@ def _replica_step(method, optimizer, config, views):
     gradients = tape.gradient(objective, weights)
     norm = tf.linalg.global_norm(gradients)
     optimizer.apply(_reduce(gradients, optimizer, config), variables)
-    spread = sum(
-        representation_std(outputs[f"representation_{view}"]) for view in (1, 2)
-    )
+    spreads = [
+        representation_std(outputs[name])
+        for name in sorted(outputs)
+        if name.startswith("representation_")
+    ]
+    spread = tf.add_n(spreads) / len(spreads)
     sums = distribution.sum_over_replicas(
         tf.stack([tf.cast(loss, tf.float32), spread, tf.cast(norm, tf.float32)])
     )
@@ -103,7 +106,7 @@ def _replica_step(method, optimizer, config, views):
     # With mixed_float16 an overflowing gradient is the loss scale's business.
     watched = loss if config.precision == "mixed_float16" else loss + norm
     finite = tf.cast(tf.math.is_finite(watched), tf.float32)
-    return dict(zip(METRICS, (loss, spread / (2 * replicas), finite), strict=True))
+    return dict(zip(METRICS, (loss, spread / replicas, finite), strict=True))
 
 
 def _reduce(gradients, optimizer, config):

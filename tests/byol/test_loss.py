@@ -1,19 +1,8 @@
-"""BYOL's regression against a literal NumPy transcription."""
+"""What BYOL's regression must be whatever the numbers; see tests/fidelity for those."""
 
-import numpy as np
 import tensorflow as tf
 
 from byol_tf.loss import regression_loss
-
-
-def test_equals_the_paper_in_float64():
-    q, z = np.random.default_rng(0).normal(size=(2, 6, 4))
-    expected = [
-        np.sum((a / np.linalg.norm(a) - b / np.linalg.norm(b)) ** 2)
-        for a, b in zip(q, z, strict=True)
-    ]
-    loss = regression_loss(tf.constant(q), tf.constant(z))
-    np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 
 def test_no_gradient_reaches_the_target():

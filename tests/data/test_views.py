@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import ViewConfig
 from selfsup_tf.data import augment, random, views
+from selfsup_tf.errors import InputError
 
 KEYS = random.image_keys(0, 0, tf.range(16), 0)
 EVERYTHING = ViewConfig(blur_size=0.3, solarize=0.3, rotate90=0.3, rotation=10.0)
@@ -70,6 +71,7 @@ def test_every_field_reaches_its_layer():
     changes = {
         "crop_area": (0.2, 0.5),
         "crop_aspect": (0.9, 1.1),
+        "crop_law": "distorted_box",
         "interpolation": "bilinear",
         "antialias": True,
         "brightness_mode": "add",
@@ -86,6 +88,15 @@ def test_every_field_reaches_its_layer():
         value = changes.get(field.name, 0.123)
         changed = dataclasses.replace(EVERYTHING, **{field.name: value})
         assert configs(changed) != before, field.name
+
+
+def test_a_distorted_box_of_less_than_a_tenth_is_refused():
+    """None would fit, and every crop be the whole image."""
+    ViewConfig(crop_law="log_uniform", crop_area=(0.02, 0.1))
+    with pytest.raises(InputError, match=r"up to more than \.1"):
+        ViewConfig(crop_law="distorted_box", crop_area=(0.02, 0.1))
+    with pytest.raises(InputError, match="one of log_uniform, log_uniform_clipped"):
+        ViewConfig(crop_law="uniform")
 
 
 def test_asymmetric_views_differ_in_their_operations(images):

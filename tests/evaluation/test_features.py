@@ -13,9 +13,9 @@ from selfsup_tf.evaluation.features import (
     compile_encoder,
     extract_features,
     image_size,
-    untrained_copy,
     weights_hash,
 )
+from selfsup_tf.models.untrained import untrained_copy
 
 
 def small_encoder(size=8):

@@ -49,9 +49,10 @@ def test_files_and_log(train, tiny_config, few_images, tmp_path):
         "tensorboard",
         "checkpoints",
         "encoder.keras",
+        "projector.keras",
     }
     assert [r["step"] for r in run.log] == [0, 2, 4, 6]
-    assert run.log[0]["excluded"] and run.log[0]["decayed_and_adapted"]
+    assert run.log[0]["variables"]
     record = run.log[-1]
     for name in (*NAMES, "train/images_per_second", "train/data_wait"):
         assert np.isfinite(record[name])

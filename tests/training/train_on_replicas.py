@@ -34,10 +34,11 @@ config = conftest.make_tiny_config(
         name="lars", learning_rate=1.0, warmup_epochs=0.0, weight_decay=1e-2
     ),
 )
-images, _ = make_shapes("train")
+images, labels = make_shapes("train")
+data = images[:64], labels[:64]  # read by the methods that learn from labels alone
 with tempfile.TemporaryDirectory() as folder:
     method = conftest.make_tiny_method(config)
-    run = selfsup.train(method, images[:64], run_dir=folder, progress=False)
+    run = selfsup.train(method, data, run_dir=folder, progress=False)
 losses = [r["train/loss"] for r in run.log if "train/loss" in r]
 # The log holds float32; the weights carry the proof.
 weights = {f"w{i}": v.numpy() for i, v in enumerate(method.model.variables)}

@@ -1,0 +1,112 @@
+"""Recipes of distillation: each returns a config and says what it is for.
+
+Every function takes the fields to override: `cifar10_cpu(epochs=20)`.
+"""
+
+import dataclasses
+
+from distill_tf.config import DistillConfig
+from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
+
+# Crops and flips alone, as in fine-tuning and linear evaluation of both papers.
+CROP_AND_FLIP = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
+SIMCLR_CROP = dataclasses.replace(CROP_AND_FLIP, crop_law="distorted_box")
+
+NARROW = EncoderConfig(name="resnet18", width=0.25, stem="small_stride2")
+
+CPU_SGD = OptimizerConfig(
+    name="sgd",  # LARS pays at large batches only
+    learning_rate=0.12,
+    momentum=0.9,
+    weight_decay=5e-4,
+    warmup_epochs=0.5,
+)
+
+
+def shapes(**overrides) -> DistillConfig:
+    """Built-in shapes, minutes on 2 CPU cores.
+
+    Reproduces: nothing published; it shows the way.
+    Command: python train.py distill shapes --teacher=runs/few --run_dir=runs/student
+    Published: none
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        cifar10_cpu(),
+        data="shapes",
+        view_1=dataclasses.replace(CROP_AND_FLIP, crop_area=(0.4, 1.0)),
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_cpu(**overrides) -> DistillConfig:
+    """CIFAR-10 without its labels, minutes on 2 CPU cores.
+
+    Reproduces: SimCLR v2's third step at the size of a laptop.
+    Command: python train.py distill cifar10_cpu --teacher=runs/1pct --run_dir=runs/d
+    Published: none at this size
+    Hardware: 2 CPU cores
+    Measured: see docs/semi_supervised.md
+    """
+    config = DistillConfig(
+        data="cifar10",
+        held_out=0,
+        image_size=32,
+        view_1=CROP_AND_FLIP,
+        encoder=NARROW,
+        optimizer=CPU_SGD,
+        batch_size=256,
+        epochs=10,
+        temperature=1.0,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder(**overrides) -> DistillConfig:
+    """A folder of photographs at 224 px, ResNet-50, one GPU.
+
+    Reproduces: SimCLR v2's settings with the batch of one GPU.
+    Command: python train.py distill folder --data=~/photos --teacher=runs/labelled
+        --run_dir=runs/student
+    Published: none
+    Hardware: one GPU
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        imagenet(),
+        data="",  # --data=FOLDER
+        batch_size=256,
+        epochs=100,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet(**overrides) -> DistillConfig:
+    """ImageNet without its labels, ResNet-50, 400 epochs, as in SimCLR v2.
+
+    Reproduces: SimCLR v2's self-distillation of a ResNet-50.
+    Command: python train.py distill imagenet --teacher=runs/1pct --run_dir=runs/student
+    Published: see Chen et al. 2020, "Big self-supervised models", table 2
+    Hardware: TPU; number and time not stated in the source
+    Measured: not yet measured
+    """
+    config = DistillConfig(
+        data="imagenet2012",
+        held_out=0,
+        view_1=SIMCLR_CROP,
+        optimizer=OptimizerConfig(
+            learning_rate=1.6,  # .1 sqrt(batch)
+            scaling="sqrt",
+            weight_decay=1e-4,
+            warmup_epochs=20.0,  # 5 % of the epochs
+        ),
+        batch_size=4096,
+        epochs=400,
+        temperature=0.1,  # 1 for a smaller student
+        precision="mixed_bfloat16",
+        checkpoint_epochs=10,
+    )
+    return dataclasses.replace(config, **overrides)

@@ -1,0 +1,19 @@
+"""Fine-tuning: a classifier, from a pretrained encoder and labels, few or many.
+
+Reference: Chen et al. 2020, "Big self-supervised models are strong semi-supervised
+learners", section 2.
+"""
+
+from finetune_tf import recipes
+from finetune_tf.config import FinetuneConfig
+
+__all__ = ["Finetune", "FinetuneConfig", "recipes"]
+
+
+def __getattr__(name):
+    # Importing TensorFlow takes seconds; a config can be had without it.
+    if name == "Finetune":
+        from finetune_tf.method import Finetune
+
+        return Finetune
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,19 @@
+"""The cross entropy of labels."""
+
+import tensorflow as tf
+
+
+def label_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """-log softmax(logits)[label] of each image.
+
+    Args:
+        logits: (N, C), float.
+        labels: (N,), integers in [0, C).
+
+    Returns:
+        (N,) float32 (float64 for float64 logits).
+    """
+    dtype = tf.float64 if logits.dtype == tf.float64 else tf.float32
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels, tf.cast(logits, dtype)
+    )

@@ -1,0 +1,72 @@
+"""Fine-tuning on one screen: a pretrained trunk f, logits, labels."""
+
+from finetune_tf.config import FinetuneConfig
+from finetune_tf.loss import label_loss
+from finetune_tf.model import build_finetune
+from selfsup_tf.data.subsets import labelled_fraction
+from selfsup_tf.methods import Method
+from selfsup_tf.models.classifier import (
+    Frozen,
+    build_classifier,
+    build_logits,
+    build_trunk,
+)
+from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.models.saved import load_network, run_directory
+from selfsup_tf.models.untrained import untrained_copy
+
+NO_HEAD = "That run kept no projection head; use --head_layer=0, or another run."
+
+
+class Finetune(Method):
+    """Chen et al. 2020, "Big self-supervised models are strong semi-supervised"."""
+
+    config_class = FinetuneConfig
+
+    def prepare(self, source):
+        """The fraction of the labels to learn from."""
+        part = labelled_fraction(source, self.config.fraction, seed=self.config.seed)
+        self.class_names = part.class_names
+        return part
+
+    def build(self):
+        """Encoder, layers of its head, logits; all learn, or the logits alone."""
+        self.encoder = self.new_encoder(pretrained=self.config.pretrained)
+        head = self._new_head()
+        if self.config.from_scratch:
+            self.encoder = untrained_copy(self.encoder, self.config.seed)
+            head = head and untrained_copy(head, self.config.seed)
+        trunk = build_trunk(self.encoder, head, self.config.head_layer)
+        self.logits = build_logits(
+            trunk.output["features"].shape[-1],
+            len(self.class_names),
+            precision=self.config.precision,
+        )
+        self.model = build_finetune(
+            Frozen(trunk, name="frozen") if self.config.frozen else trunk,
+            self.logits,
+            self.encoder.input_shape[1:],
+        )
+        self.networks = {"classifier": build_classifier(trunk, self.logits)}
+
+    def _new_head(self):
+        if not self.config.head_layer:
+            return None
+        run = run_directory(self.config.pretrained)
+        head = load_network(run, "projector", advice=NO_HEAD)
+        return copy_network(head, precision=self.config.precision)
+
+    @property
+    def trainable_variables(self):
+        """All, or those of the logits where the trunk is frozen."""
+        trained = self.logits if self.config.frozen else self.model
+        return trained.trainable_variables
+
+    @property
+    def unadapted_variables(self):
+        """Those of the logits, which start at 0, where a trust ratio misleads."""
+        return self.logits.trainable_variables
+
+    def compute_loss(self, outputs):
+        """The cross entropy of each image."""
+        return label_loss(outputs["logits"], outputs["label"])

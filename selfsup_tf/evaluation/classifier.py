@@ -1,0 +1,85 @@
+"""How often a classifier, encoder and logits in one, is right."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.accuracy import top_accuracy
+from selfsup_tf.evaluation.features import extract_features
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierResult:
+    """What a classifier got right.
+
+    Attributes:
+        top_1: Share of test images classified rightly, in [0, 1].
+        top_5: Share whose class is among the five first; None for five classes or
+            fewer.
+        num_test: Images judged.
+        num_classes: Classes.
+    """
+
+    top_1: float
+    top_5: float | None
+    num_test: int
+    num_classes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return dataclasses.asdict(self)
+
+
+def classifier_accuracy(
+    classifier: keras.Model,
+    test: Any,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    batch_size: int = 256,
+) -> ClassifierResult:
+    """Judges a classifier on every test image, each once.
+
+    Args:
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
+        test: A labelled Source or (images, labels).
+        class_names: What the logits mean; the test set's must be the same.
+        batch_size: Images in a call of the classifier.
+
+    Raises:
+        InputError: The test set has no labels, or other classes than the classifier.
+    """
+    source = open_source(test)
+    check(
+        source.labelled and bool((source.labels >= 0).all()),
+        f"labels in {source.name}, since an evaluation compares with them",
+        "images without labels",
+        "Give (images, labels), or a folder with a sub-folder for each class.",
+    )
+    classes = classifier.output_shape[-1]
+    check(
+        class_names is None or tuple(source.class_names) == tuple(class_names),
+        f"the classes that the classifier tells apart: {_some(class_names or ())}",
+        f"{_some(source.class_names)} in {source.name}",
+        "Judge it on images of the same classes.",
+    )
+    check(
+        int(source.labels.max()) < classes,
+        f"labels below {classes}, the number of the classifier's classes",
+        int(source.labels.max()),
+        "Judge it on images of the same classes.",
+    )
+    outputs = extract_features(classifier, source, batch_size=batch_size)
+    return ClassifierResult(
+        top_1=top_accuracy(outputs.features, outputs.labels, 1),
+        top_5=top_accuracy(outputs.features, outputs.labels, 5),
+        num_test=len(outputs.labels),
+        num_classes=classes,
+    )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

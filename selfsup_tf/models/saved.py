@@ -1,0 +1,58 @@
+"""The networks that runs leave behind, read back."""
+
+import pathlib
+
+import keras
+
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.json_files import read_json
+
+# The import registers the layers that a saved network may hold.
+from selfsup_tf.models import encoders  # noqa: F401
+
+ADVICE = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
+
+
+def load_network(
+    run_dir: str | pathlib.Path, name: str = "encoder", *, advice: str = ADVICE
+) -> keras.Model:
+    """A network of a run, float32, ready for evaluation, export or more training.
+
+    Args:
+        run_dir: Directory of the run, or a .keras file.
+        name: Which of the run's networks: encoder, projector, classifier, ...
+        advice: What to do where there is none.
+
+    Raises:
+        InputError: There is none, or it can't be read.
+    """
+    path = pathlib.Path(run_dir).expanduser()
+    if path.suffix != ".keras":
+        path = path / f"{name}.keras"
+    article = "an" if name.startswith("encoder") else "a"
+    check(
+        path.is_file(),
+        f"{article} {name.partition('_')[0]} at {path}",
+        "no file" if path.parent.is_dir() else "no such directory",
+        advice,
+    )
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"a readable Keras model at {path}",
+            str(error).splitlines()[0],
+            "Train again, or name another run.",
+        ) from error
+
+
+def load_class_names(run_dir: str | pathlib.Path) -> tuple[str, ...] | None:
+    """What the logits of a run's classifier mean; None where the run does not say."""
+    file = run_directory(run_dir) / "class_names.json"
+    return tuple(read_json(file)) if file.is_file() else None
+
+
+def run_directory(run_dir: str | pathlib.Path) -> pathlib.Path:
+    """The directory of a run, of which a .keras file may be named instead."""
+    path = pathlib.Path(run_dir).expanduser()
+    return path.parent if path.suffix == ".keras" else path

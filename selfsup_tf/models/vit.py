@@ -1,0 +1,125 @@
+"""Vision transformers of keras-hub, which the extra "hub" brings.
+
+Reference: Dosovitskiy et al. 2021, "An image is worth 16x16 words"; Touvron et al.
+2021, "Training data-efficient image transformers" (the sizes tiny and small).
+"""
+
+import keras
+
+from selfsup_tf.config import EncoderConfig
+from selfsup_tf.errors import InputError, check
+
+SIZES = {
+    "vit_tiny": (12, 3, 192),
+    "vit_small": (12, 6, 384),
+    "vit_base": (12, 12, 768),
+    "vit_large": (24, 16, 1024),
+}
+"""Layers, heads, and the size D of a token; the hidden layers are 4 D wide."""
+
+
+def build_vit(config: EncoderConfig, image_size: int) -> keras.Model:
+    """A vision transformer up to and with its class token, after the last norm.
+
+    Args:
+        config: Which one (name), and the size of its patches.
+        image_size: Height and width of the input, in pixels.
+
+    Returns:
+        A model from (N, image_size, image_size, 3) to (N, D).
+
+    Raises:
+        InputError: The image isn't a whole number of patches, or keras-hub is missing.
+    """
+    patch = config.patch_size
+    fitting = sorted(
+        {max(1, image_size // patch) * patch, -(-image_size // patch) * patch}
+    )
+    check(
+        image_size % patch == 0,
+        f"an image_size that is a multiple of encoder.patch_size={patch}",
+        image_size,
+        f"Use --image_size={' or '.join(map(str, fitting))}, or other patches.",
+    )
+    layers, heads, width = SIZES[config.name]
+    images = keras.Input((image_size, image_size, 3), name="image")
+    h = VisionTransformer(
+        patch_size=patch,
+        num_layers=layers,
+        num_heads=heads,
+        hidden_dim=width,
+        name="transformer",
+    )(images)
+    return keras.Model(images, h, name=config.name)
+
+
+@keras.saving.register_keras_serializable(package="selfsup_tf")
+class VisionTransformer(keras.layers.Layer):
+    """keras-hub's ViTBackbone and the class token it gives.
+
+    It is a layer and not the backbone itself because a copy of a model is made layer by
+    layer, and keras-hub's layer of patches can't be made again from its own config.
+
+    Args:
+        patch_size: Height and width of a patch, in pixels.
+        num_layers: Blocks of attention and a hidden layer.
+        num_heads: Heads of each attention.
+        hidden_dim: Size D of a token.
+    """
+
+    def __init__(
+        self,
+        patch_size: int,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+
+    def build(self, shape):
+        """Makes the backbone, in the precision of this layer."""
+        self.backbone = _keras_hub().models.ViTBackbone(
+            image_shape=tuple(shape[1:]),
+            patch_size=(self.patch_size, self.patch_size),
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            hidden_dim=self.hidden_dim,
+            mlp_dim=4 * self.hidden_dim,
+            dtype=self.dtype_policy,
+            name="backbone",
+        )
+
+    def call(self, images):
+        """Images (N, H, W, 3) to their class tokens, (N, D)."""
+        return self.backbone(images)[:, 0]
+
+    def compute_output_shape(self, shape):
+        """(N, D)."""
+        return (shape[0], self.hidden_dim)
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "patch_size": self.patch_size,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+        }
+
+
+def _keras_hub():
+    try:
+        import keras_hub  # seconds, for the few who want it
+    except ImportError as error:
+        raise InputError(
+            "the package keras-hub, which holds the vision transformers",
+            f"{error}",
+            "Install it: pip install '.[hub]'",
+        ) from error
+    return keras_hub

@@ -1,0 +1,207 @@
+"""Fine-tuning: where it starts, what learns, what is judged, what is refused."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import selfsup_tf as selfsup
+from finetune_tf.loss import label_loss
+from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.features import weights_hash
+from selfsup_tf.methods import find_method
+
+PACKAGE = find_method("finetune")
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny_config, tiny_method, few_images, tmp_path_factory):
+    """A run of SimCLR with a head of three layers."""
+    run_dir = tmp_path_factory.mktemp("pretrained") / "run"
+    config = tiny_config("simclr", projector=(12, 10, 8))
+    method = tiny_method(config)
+    selfsup.train(method, few_images[0], run_dir=run_dir, progress=False)
+    return run_dir
+
+
+@pytest.fixture
+def finetune(tiny_config, few_images, tmp_path):
+    """Runs fine-tuning on the few images and returns method and run."""
+
+    def run(pretrained, **overrides):
+        config = tiny_config(
+            "finetune",
+            pretrained=str(pretrained),
+            **{"encoder": EncoderConfig(), **overrides},
+        )
+        method = PACKAGE.load()(config)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        done = selfsup.train(method, few_images, run_dir=folder, progress=False)
+        return method, done
+
+    return run
+
+
+def test_loss_is_the_cross_entropy():
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(size=(5, 4)), np.array([0, 3, 1, 1, 2])
+    expected = [
+        np.log(np.exp(row).sum()) - row[label]
+        for row, label in zip(logits, labels, strict=True)
+    ]
+    found = label_loss(tf.constant(logits), tf.constant(labels))
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    half = label_loss(tf.constant(200 * logits, tf.float16), tf.constant(labels))
+    assert half.dtype == tf.float32 and np.isfinite(half).all()
+
+
+@pytest.mark.parametrize(("layer", "width"), [(0, 16), (1, 12), (2, 10), (3, 8)])
+def test_any_layer_of_the_head_can_stay(
+    pretrained, few_images, layer, width, tiny_config
+):
+    """Before a step the logits see what the run's own networks make of an image."""
+    config = tiny_config(
+        "finetune",
+        pretrained=str(pretrained),
+        encoder=EncoderConfig(),
+        head_layer=layer,
+    )
+    method = PACKAGE.load()(config)
+    method.prepare(open_source(few_images))
+    method.build()
+    kernel = np.random.default_rng(0).normal(size=(width, 10)).astype(np.float32)
+    method.logits.set_weights([kernel, np.zeros(10)])
+    images = few_images[0][:4, :16, :16].astype(np.float32) / 255
+    features = selfsup.load_network(pretrained)(images)
+    if layer:
+        head = selfsup.load_network(pretrained, "projector")
+        ends = {1: "relu1", 2: "relu2", 3: "output"}
+        features = keras.Model(head.input, head.get_layer(ends[layer]).output)(features)
+    # float32 sums of up to 16 terms, in another order.
+    np.testing.assert_allclose(
+        method.networks["classifier"](images), features @ kernel, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_everything_learns_and_the_logits_start_at_zero(pretrained, finetune):
+    method, run = finetune(pretrained, head_layer=1, steps=4)
+    first = next(r for r in run.log if "train/loss" in r)
+    before = selfsup.load_network(pretrained)
+    assert weights_hash(run.encoder) != weights_hash(before)
+    assert len(method.trainable_variables) == len(method.model.trainable_variables)
+    assert np.abs(method.logits.get_weights()[0]).max() > 0
+    # Two steps; the first with a loss of ln 10 exactly.
+    assert first["train/loss"] == pytest.approx(np.log(10), rel=0.2)
+
+
+def test_a_frozen_trunk_stays_as_it_was(pretrained, finetune):
+    _, run = finetune(pretrained, frozen=True, head_layer=1, steps=4)
+    before = selfsup.load_network(pretrained)
+    for a, b in zip(run.encoder.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert run.log[0]["variables"]["neither decayed nor adapted"] == ["logits/bias"]
+    # What was frozen in this run is free to learn in the next.
+    assert len(run.encoder.trainable_variables) == len(before.trainable_variables)
+
+
+def test_from_scratch_is_the_same_network_afresh(pretrained, few_images, tiny_config):
+    config = tiny_config(
+        "finetune", pretrained=str(pretrained), encoder=EncoderConfig(), head_layer=1
+    )
+    builds = []
+    for scratch in (True, False):
+        method = PACKAGE.load()(dataclasses.replace(config, from_scratch=scratch))
+        method.prepare(open_source(few_images))
+        method.build()
+        builds.append(method)
+    shapes = [[v.shape for v in method.model.variables] for method in builds]
+    assert shapes[0] == shapes[1]
+    fresh, trained = (method.encoder.get_weights() for method in builds)
+    assert any((a != b).any() for a, b in zip(fresh, trained, strict=True))
+    norms = [w for w in builds[0].encoder.variables if w.name == "moving_variance"]
+    assert norms and all((w.numpy() == 1).all() for w in norms)
+
+
+def test_lars_does_not_adapt_the_logits(pretrained, finetune):
+    optimizer = OptimizerConfig(name="lars", warmup_epochs=0.0, weight_decay=1e-4)
+    _, run = finetune(pretrained, optimizer=optimizer, steps=1)
+    variables = run.log[0]["variables"]
+    assert variables["decayed"] == ["logits/kernel"]
+    assert "logits/bias" in variables["neither decayed nor adapted"]
+    assert "logits/kernel" not in variables["decayed and adapted"]
+
+
+def test_the_classifier_is_judged_on_images_it_has_not_seen(
+    pretrained, finetune, few_images, tmp_path
+):
+    _, run = finetune(pretrained, fraction=0.5, batch_size=8, steps=6)
+    assert json.loads((run.run_dir / "class_names.json").read_text()) == [
+        str(number) for number in range(10)
+    ]
+    classifier = selfsup.load_network(run.run_dir, "classifier")
+    images, labels = few_images
+    result = selfsup.classifier_accuracy(classifier, (images, labels))
+    from selfsup_tf.data.pipeline import evaluation_dataset
+
+    batch = next(
+        iter(evaluation_dataset(open_source(few_images), size=16, batch_size=64))
+    )
+    expected = (np.argmax(classifier(batch["image"]), axis=1) == labels).mean()
+    assert result.top_1 == pytest.approx(expected)
+    names = selfsup.load_class_names(run.run_dir)
+    with pytest.raises(InputError, match="classes that the classifier tells apart"):
+        few = (images[:20], labels[:20] % 3)
+        selfsup.classifier_accuracy(classifier, few, class_names=names)
+    with pytest.raises(InputError, match="images without labels"):
+        selfsup.classifier_accuracy(classifier, images)
+
+
+def test_a_folder_without_a_test_split_judges_no_classifier(tmp_path, few_images):
+    for label in (0, 1):
+        folder = tmp_path / "photos" / str(label)
+        folder.mkdir(parents=True)
+        for number in range(4):
+            path = folder / f"{number}.png"
+            path.write_bytes(tf.io.encode_png(few_images[0][number]).numpy())
+    with pytest.raises(InputError, match="a test split"):
+        selfsup.open_test(tmp_path / "photos", learned=True)
+    assert selfsup.open_test(tmp_path / "photos", learned=False).size == 8
+
+
+def test_what_can_not_be_fine_tuned_is_refused(
+    pretrained, finetune, few_images, tiny_config, tmp_path
+):
+    with pytest.raises(InputError, match="layer of the projection head, 0 to 3"):
+        finetune(pretrained, head_layer=4)
+    with pytest.raises(InputError, match=r"\(N, 32, 32, 3\)"):
+        finetune(pretrained, image_size=32)
+    (tmp_path / "bare").mkdir()
+    selfsup.load_network(pretrained).save(tmp_path / "bare" / "encoder.keras")
+    with pytest.raises(InputError, match="kept no projection head"):
+        finetune(tmp_path / "bare", head_layer=1)
+    with pytest.raises(InputError, match="an encoder at"):
+        finetune(tmp_path / "nowhere")
+    config = tiny_config("finetune")
+    with pytest.raises(InputError, match="labels in"):
+        method = PACKAGE.load()(config)
+        selfsup.train(method, few_images[0], run_dir=tmp_path / "x", progress=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_config_that_contradicts_itself_is_refused(tiny_config):
+    config = tiny_config("finetune")
+    for changes, message in (
+        ({"pretrained": "runs/a"}, "either --pretrained"),
+        ({"view_2": ViewConfig(flip=0.0)}, "one view of each image"),
+        ({"head_layer": 1}, "Name a run"),
+        ({"from_scratch": True}, "Name a run"),
+        ({"fraction": 0.0}, "fraction within"),
+        ({"head_layer": -1}, "head_layer of 0 or more"),
+    ):
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(config, **changes)
