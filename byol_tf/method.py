@@ -73,6 +73,7 @@ class BYOL(Method):
 
     def after_update(self, step, total_steps):
         """Moves the target towards the online network, parameters only."""
-        tau = target_tau(step, total_steps, self.config.base_tau)
+        dtype = self.target[0].dtype
+        tau = target_tau(step, total_steps, self.config.base_tau, dtype=dtype)
         update_target(self.target, self.online, tau)
         return {"train/tau": tf.cast(tau, tf.float32)}

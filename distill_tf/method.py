@@ -35,7 +35,9 @@ class Distill(Method):
     def build(self):
         """The student's encoder and logits, and the teacher as it is."""
         precision = self.config.precision
-        self.encoder = self.new_encoder(pretrained=self.config.pretrained)
+        self.encoder = self.new_encoder(
+            pretrained=self.config.pretrained, from_scratch=self.config.from_scratch
+        )
         teacher = adopt_encoder(
             self.teacher, self.config.image_size, precision=precision, name="teacher"
         )

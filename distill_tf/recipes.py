@@ -6,13 +6,11 @@ Every function takes the fields to override: `cifar10_cpu(epochs=20)`.
 import dataclasses
 
 from distill_tf.config import DistillConfig
-from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
+from selfsup_tf.config import OptimizerConfig, ViewConfig
 
 # Crops and flips alone, as in fine-tuning and linear evaluation of both papers.
 CROP_AND_FLIP = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
 SIMCLR_CROP = dataclasses.replace(CROP_AND_FLIP, crop_law="distorted_box")
-
-NARROW = EncoderConfig(name="resnet18", width=0.25, stem="small_stride2")
 
 CPU_SGD = OptimizerConfig(
     name="sgd",  # LARS pays at large batches only
@@ -27,7 +25,8 @@ def shapes(**overrides) -> DistillConfig:
     """Built-in shapes, minutes on 2 CPU cores.
 
     Reproduces: nothing published; it shows the way.
-    Command: python train.py distill shapes --teacher=runs/few --run_dir=runs/student
+    Command: python train.py distill shapes --teacher=runs/few --pretrained=runs/demo
+        --run_dir=runs/student
     Published: none
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -45,7 +44,8 @@ def cifar10_cpu(**overrides) -> DistillConfig:
     """CIFAR-10 without its labels, minutes on 2 CPU cores.
 
     Reproduces: SimCLR v2's third step at the size of a laptop.
-    Command: python train.py distill cifar10_cpu --teacher=runs/1pct --run_dir=runs/d
+    Command: python train.py distill cifar10_cpu --teacher=runs/few --pretrained=runs/v2
+        --run_dir=runs/student
     Published: none at this size
     Hardware: 2 CPU cores
     Measured: see docs/semi_supervised.md
@@ -55,7 +55,7 @@ def cifar10_cpu(**overrides) -> DistillConfig:
         held_out=0,
         image_size=32,
         view_1=CROP_AND_FLIP,
-        encoder=NARROW,
+        pretrained="",  # --pretrained=DIRECTORY
         optimizer=CPU_SGD,
         batch_size=256,
         epochs=10,
@@ -65,11 +65,11 @@ def cifar10_cpu(**overrides) -> DistillConfig:
 
 
 def folder(**overrides) -> DistillConfig:
-    """A folder of photographs at 224 px, ResNet-50, one GPU.
+    """A folder of photographs at 224 px, one GPU.
 
     Reproduces: SimCLR v2's settings with the batch of one GPU.
     Command: python train.py distill folder --data=~/photos --teacher=runs/labelled
-        --run_dir=runs/student
+        --pretrained=runs/photos --run_dir=runs/student
     Published: none
     Hardware: one GPU
     Measured: not yet measured
@@ -85,16 +85,18 @@ def folder(**overrides) -> DistillConfig:
 
 
 def imagenet(**overrides) -> DistillConfig:
-    """ImageNet without its labels, ResNet-50, 400 epochs, as in SimCLR v2.
+    """ImageNet without its labels, 400 epochs, as in SimCLR v2.
 
     Reproduces: SimCLR v2's self-distillation of a ResNet-50.
-    Command: python train.py distill imagenet --teacher=runs/1pct --run_dir=runs/student
+    Command: python train.py distill imagenet --teacher=runs/v2_1pct
+        --pretrained=runs/v2 --data_dir=/data/tfds --run_dir=runs/v2_student
     Published: see Chen et al. 2020, "Big self-supervised models", table 2
     Hardware: TPU; number and time not stated in the source
     Measured: not yet measured
     """
     config = DistillConfig(
         data="imagenet2012",
+        pretrained="",  # --pretrained=DIRECTORY
         held_out=0,
         view_1=SIMCLR_CROP,
         optimizer=OptimizerConfig(

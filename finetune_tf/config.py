@@ -12,17 +12,10 @@ class FinetuneConfig(SingleViewConfig):
     """The training of a classifier on labels, few or many."""
 
     method: ClassVar[str] = "finetune"
-    required: ClassVar[dict[str, str]] = {
-        **SingleViewConfig.required,
-        "pretrained": "Name the run to fine-tune, --pretrained=runs/a; or give "
-        "--pretrained=None and the --encoder to train from its start.",
-    }
 
     head_layer: int = 0
     """Layers of the run's projection head that stay below the classifier: 0 for none;
     SimCLR v2 keeps 1 where labels are few."""
-    from_scratch: bool = False
-    """Whether the pretrained run's network starts from fresh weights, to compare."""
     frozen: bool = False
     """Whether only the classifier learns, which is linear evaluation."""
     fraction: float = 1.0
@@ -37,10 +30,10 @@ class FinetuneConfig(SingleViewConfig):
             "0 fine-tunes from the representation, 1 from the first layer of the head.",
         )
         check(
-            self.pretrained is not None or not (self.head_layer or self.from_scratch),
-            "--pretrained, the run whose head or architecture is meant",
-            f"head_layer={self.head_layer}, from_scratch={self.from_scratch}",
-            "Name a run: --pretrained=runs/a",
+            self.pretrained is not None or not self.head_layer,
+            "--pretrained, the run whose projection head is meant",
+            f"head_layer={self.head_layer} alone",
+            "Name a run, --pretrained=runs/a, or use --head_layer=0.",
         )
         check(
             0 < self.fraction <= 1,

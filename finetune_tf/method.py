@@ -31,12 +31,10 @@ class Finetune(Method):
 
     def build(self):
         """Encoder, layers of its head, logits; all learn, or the logits alone."""
-        self.encoder = self.new_encoder(pretrained=self.config.pretrained)
-        head = self._new_head()
-        if self.config.from_scratch:
-            self.encoder = untrained_copy(self.encoder, self.config.seed)
-            head = head and untrained_copy(head, self.config.seed)
-        trunk = build_trunk(self.encoder, head, self.config.head_layer)
+        self.encoder = self.new_encoder(
+            pretrained=self.config.pretrained, from_scratch=self.config.from_scratch
+        )
+        trunk = build_trunk(self.encoder, self._new_head(), self.config.head_layer)
         self.logits = build_logits(
             trunk.output["features"].shape[-1],
             len(self.class_names),
@@ -54,6 +52,8 @@ class Finetune(Method):
             return None
         run = run_directory(self.config.pretrained)
         head = load_network(run, "projector", advice=NO_HEAD)
+        if self.config.from_scratch:
+            head = untrained_copy(head, self.config.seed)
         return copy_network(head, precision=self.config.precision)
 
     @property

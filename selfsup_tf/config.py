@@ -181,10 +181,10 @@ class EncoderConfig:
         for value in self.std:
             _check_positive("std", value)
         if self.name not in self.RESNETS:
-            for option in ("width", "stem", "sk_ratio", "se_ratio", "zero_init"):
-                self._check_default(option, self.RESNETS)
+            options = ("width", "stem", "sk_ratio", "se_ratio", "zero_init")
+            self._check_defaults(options, self.RESNETS)
         if self.name not in self.VITS:
-            self._check_default("patch_size", self.VITS)
+            self._check_defaults(("patch_size",), self.VITS)
         check(
             self.sk_ratio == 0 or self.name not in self.BASIC_RESNETS,
             f"encoder.sk_ratio of 0 for {self.name}, which has no bottleneck blocks",
@@ -198,14 +198,16 @@ class EncoderConfig:
             "Keras has ImageNet weights for its own: --encoder.name=ResNet50.",
         )
 
-    def _check_default(self, option: str, networks: tuple[str, ...]) -> None:
-        default = getattr(EncoderConfig, option)
+    def _check_defaults(self, options: tuple[str, ...], networks: tuple[str, ...]):
+        # All at once: a recipe may have set several that another network lacks.
+        moved = [o for o in options if getattr(self, o) != getattr(EncoderConfig, o)]
+        flags = [f"--encoder.{o}={getattr(EncoderConfig, o)}" for o in moved]
         check(
-            getattr(self, option) == default,
-            f"encoder.{option} of {default} for the encoder {self.name}",
-            getattr(self, option),
-            f"Only {', '.join(networks)} take it: choose one with --encoder.name, or "
-            f"give --encoder.{option}={default}.",
+            not moved,
+            f"{' '.join(flags)} for the encoder {self.name}",
+            ", ".join(str(getattr(self, o)) for o in moved),
+            f"Only {', '.join(networks)} take other values: choose one of them with "
+            f"--encoder.name, or give {' '.join(flags)}.",
         )
 
 

@@ -65,14 +65,18 @@ class Method(abc.ABC):
         self.networks: dict[str, keras.Model] = {}
 
     def new_encoder(
-        self, name: str = "encoder", *, pretrained: str | None = None
+        self,
+        name: str = "encoder",
+        *,
+        pretrained: str | None = None,
+        from_scratch: bool = False,
     ) -> "keras.Model":
         """The encoder to start from, in the strategy in force.
 
-        It is a copy of the user's, or that of the run `pretrained`, or the one that the
-        config describes.
+        It is a copy of the user's, or that of the run `pretrained` (with fresh weights
+        if it is to start from scratch), or the one that the config describes.
         """
-        from selfsup_tf.models import encoders, saved
+        from selfsup_tf.models import encoders, saved, untrained
 
         own, size = self.own_encoder, self.config.image_size
         check(
@@ -83,6 +87,8 @@ class Method(abc.ABC):
         )
         if pretrained is not None:
             own = saved.load_network(pretrained)
+            if from_scratch:
+                own = untrained.untrained_copy(own, self.config.seed)
         options = {"name": name, "precision": self.config.precision}
         if own is None:
             return encoders.build_encoder(self.config.encoder, size, **options)

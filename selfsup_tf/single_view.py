@@ -1,6 +1,7 @@
 """Runs that show one view of each image, and may start where another run ended."""
 
 import dataclasses
+from typing import ClassVar
 
 from selfsup_tf.config import Config, EncoderConfig, ViewConfig
 from selfsup_tf.errors import check
@@ -10,9 +11,17 @@ from selfsup_tf.errors import check
 class SingleViewConfig(Config):
     """A run that sees view_1 of each image."""
 
+    required: ClassVar[dict[str, str]] = {
+        **Config.required,
+        "pretrained": "Name the run to start from, --pretrained=runs/a; or give "
+        "--pretrained=None and describe a network by --encoder.",
+    }
+
     pretrained: str | None = None
     """Directory of the run whose encoder this one starts from, or a .keras file; none
     builds the one that --encoder describes."""
+    from_scratch: bool = False
+    """Whether the pretrained run's network starts from fresh weights, to compare."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -28,4 +37,10 @@ class SingleViewConfig(Config):
             f"both: pretrained={self.pretrained}, encoder={self.encoder.name} with "
             "options",
             "Leave out the flags of --encoder, or give --pretrained=None.",
+        )
+        check(
+            self.pretrained is not None or not self.from_scratch,
+            "--pretrained, the run whose network is meant",
+            "from_scratch alone",
+            "Name a run, --pretrained=runs/a, or leave out --from_scratch.",
         )

@@ -70,7 +70,7 @@ def test_lists(capsys):
         (["finetune", "cifar10_cpu"], "--pretrained=runs/a"),
         (["finetune", "cifar10_cpu", "--pretrained=a", "--fraction=2"], "(0, 1]"),
         (["finetune", "shapes", "--pretrained=a", "--encoder.width=2"], "either"),
-        (["distill", "cifar10_cpu"], "--teacher=runs/finetuned"),
+        (["distill", "cifar10_cpu", "--pretrained=a"], "--teacher=runs/finetuned"),
         (["simclr", "cifar10", "--encoder.sk_ratio=0.1"], "resnet50"),
     ],
 )

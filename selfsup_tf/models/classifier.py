@@ -68,7 +68,7 @@ def build_logits(
     full = "float64" if precision == "float64" else "float32"
     inputs = keras.Input((features,), name="features", dtype=full)
     logits = keras.layers.Dense(
-        num_classes, kernel_initializer="zeros", dtype=precision, name="logits"
+        num_classes, kernel_initializer="zeros", dtype=precision, name="dense"
     )(inputs)
     logits = keras.layers.Identity(dtype=full, name="output")(logits)
     return keras.Model(inputs, logits, name="logits")

@@ -38,7 +38,8 @@ def build_head(
     Reference: google-research/simclr, tf2/model.py; deepmind-research,
         byol/utils/networks.py.
     """
-    x = inputs = keras.Input((input_size,), name="representation")
+    full = "float64" if precision == "float64" else "float32"
+    x = inputs = keras.Input((input_size,), dtype=full, name="representation")
     for index, width in enumerate(widths, start=1):
         last = index == len(widths)
         x = keras.layers.Dense(
@@ -59,7 +60,6 @@ def build_head(
             )(x)
         if not last:
             x = keras.layers.ReLU(dtype=precision, name=f"relu{index}")(x)
-    full = "float64" if precision == "float64" else "float32"
     x = keras.layers.Identity(dtype=full, name="output")(x)
     return keras.Model(inputs, x, name=name)
 

@@ -38,6 +38,8 @@ def load_network(
     )
     try:
         return keras.saving.load_model(path, compile=False)
+    except InputError:
+        raise  # a layer that says itself what is missing
     except (ValueError, OSError) as error:
         raise InputError(
             f"a readable Keras model at {path}",

@@ -89,12 +89,25 @@ def name_skipped(source: Source) -> None:
 
 def describe_run(method: Method, source: Source) -> dict[str, Any]:
     """The log's first record: the images, and how each variable is treated."""
+    names = _variable_names(method.model)
     return {
         "step": 0,
         "images": source.size,
         "skipped": list(source.skipped),
         "variables": {
-            kind: [v.path for v in variables]
+            kind: [names[id(v)] for v in variables]
             for kind, variables in treatment(method).items()
         },
     }
+
+
+def _variable_names(network: keras.Model, prefix: str = "") -> dict[int, str]:
+    """Variables by identity, named by the networks they are in and their own path."""
+    names = {}
+    for layer in network.layers:
+        inside = f"{prefix}{layer.name}/"
+        if isinstance(layer, keras.Model):
+            names |= _variable_names(layer, inside)
+        else:
+            names |= {id(v): prefix + v.path for v in layer.variables}
+    return names

@@ -90,7 +90,11 @@ def _replica_step(method, optimizer, config, inputs):
         loss = tf.reduce_sum(method.compute_loss(outputs)) / config.batch_size
         penalty = decay_penalty(config.optimizer, variables) / replicas
         objective = optimizer.scale_loss(loss + tf.cast(penalty, loss.dtype))
-    gradients = tape.gradient(objective, weights)
+    # That of an embedding, such as a ViT's of positions, comes in slices.
+    gradients = tape.gradient(
+        objective, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
     norm = tf.linalg.global_norm(gradients)
     optimizer.apply(_reduce(gradients, optimizer, config), variables)
     spreads = [

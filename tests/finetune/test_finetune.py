@@ -104,7 +104,7 @@ def test_a_frozen_trunk_stays_as_it_was(pretrained, finetune):
     before = selfsup.load_network(pretrained)
     for a, b in zip(run.encoder.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert run.log[0]["variables"]["neither decayed nor adapted"] == ["logits/bias"]
+    assert run.log[0]["variables"]["neither decayed nor adapted"] == ["logits/dense/bias"]
     # What was frozen in this run is free to learn in the next.
     assert len(run.encoder.trainable_variables) == len(before.trainable_variables)
 
@@ -131,9 +131,9 @@ def test_lars_does_not_adapt_the_logits(pretrained, finetune):
     optimizer = OptimizerConfig(name="lars", warmup_epochs=0.0, weight_decay=1e-4)
     _, run = finetune(pretrained, optimizer=optimizer, steps=1)
     variables = run.log[0]["variables"]
-    assert variables["decayed"] == ["logits/kernel"]
-    assert "logits/bias" in variables["neither decayed nor adapted"]
-    assert "logits/kernel" not in variables["decayed and adapted"]
+    assert variables["decayed"] == ["logits/dense/kernel"]
+    assert "logits/dense/bias" in variables["neither decayed nor adapted"]
+    assert "logits/dense/kernel" not in variables["decayed and adapted"]
 
 
 def test_the_classifier_is_judged_on_images_it_has_not_seen(
@@ -199,7 +199,7 @@ def test_a_config_that_contradicts_itself_is_refused(tiny_config):
         ({"pretrained": "runs/a"}, "either --pretrained"),
         ({"view_2": ViewConfig(flip=0.0)}, "one view of each image"),
         ({"head_layer": 1}, "Name a run"),
-        ({"from_scratch": True}, "Name a run"),
+        ({"from_scratch": True}, "from_scratch alone"),
         ({"fraction": 0.0}, "fraction within"),
         ({"head_layer": -1}, "head_layer of 0 or more"),
     ):

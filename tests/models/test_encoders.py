@@ -24,20 +24,12 @@ def batchnorms(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "size", "millions"),
-    [
-        # Trunks of SimCLR v2's table: a ResNet-50 has 24 million, at width 2 94.
-        ("resnet18", 1, 512, 11.18),
-        ("resnet50", 1, 2048, 23.51),
-        ("resnet50", 2, 4096, 93.91),
-        ("resnet18", 0.25, 128, 0.70),
-    ],
+    ("name", "width", "size"),
+    [("resnet18", 1, 512), ("resnet50", 0.5, 1024), ("resnet18", 0.25, 128)],
 )
-def test_resnets_have_the_published_size(name, width, size, millions):
+def test_representations_have_the_width_of_the_last_stage(name, width, size):
     encoder = build_encoder(EncoderConfig(name=name, width=width), 64)
     assert encoder.output_shape == (None, size)
-    trainable = sum(int(np.prod(v.shape)) for v in encoder.trainable_variables)
-    assert trainable / 1e6 == pytest.approx(millions, abs=0.006)
 
 
 @pytest.mark.parametrize(
@@ -50,20 +42,6 @@ def test_stems_reduce_as_they_say(stem, reduction):
     assert pooled.shape[1:3] == (2, 2)
     with pytest.raises(InputError, match=f"image_size of {reduction} or more"):
         build_encoder(config, reduction - 1)
-
-
-def test_residual_blocks_start_as_the_identity():
-    encoder = build_encoder(EncoderConfig(name="resnet50", width=1 / 16), 32)
-    resnet = encoder.get_layer("resnet50")
-    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
-        for block in range(1, blocks + 1):
-            last = resnet.get_layer(f"stage{stage}_block{block}_3_norm")
-            np.testing.assert_array_equal(last.gamma, 0)
-            inner = resnet.get_layer(f"stage{stage}_block{block}_2_norm")
-            np.testing.assert_array_equal(inner.gamma, 1)
-            assert (inner.momentum, inner.epsilon) == (0.9, 1e-5)
-    strided = resnet.get_layer("stage2_block1_conv2")
-    assert strided.strides == (2, 2) and strided.kernel_size == (3, 3)
 
 
 def test_normalisation_is_inside():
@@ -144,6 +122,7 @@ def test_mixed_precision_keeps_variables_and_output_in_float32(precision):
 def test_an_encoder_survives_saving(tmp_path):
     for config in (
         EncoderConfig(name="resnet18", width=1 / 16, mean=(0.5,) * 3),
+        EncoderConfig(name="resnet50", width=1 / 16, sk_ratio=0.0625, se_ratio=0.25),
         EncoderConfig(name="MobileNetV3Small"),
     ):
         encoder = build_encoder(config, 32)
@@ -158,12 +137,76 @@ def test_an_encoder_survives_saving(tmp_path):
     [
         (EncoderConfig(name="resnet51"), 64, "Perhaps you meant: resnet5|resnet50"),
         (EncoderConfig(name="Xception"), 32, "image_size that Xception takes"),
-        (EncoderConfig(name="resnet18", weights="imagenet"), 64, "ResNet50"),
+        (EncoderConfig(name="vit_tinny"), 64, "Perhaps you meant: vit_tiny"),
     ],
 )
 def test_refusals(config, size, message):
     with pytest.raises(InputError, match=message):
         build_encoder(config, size)
+
+
+@pytest.mark.parametrize("name", ["EfficientNetB0", "ResNet50", "vit_tiny"])
+@pytest.mark.parametrize(
+    ("option", "value", "default"),
+    [
+        ("width", 2.0, 1.0),
+        ("stem", "small", "imagenet"),
+        ("sk_ratio", 0.0625, 0.0),
+        ("se_ratio", 0.25, 0.0),
+        ("zero_init", False, True),
+    ],
+)
+def test_options_of_a_resnet_are_refused_elsewhere(name, option, value, default):
+    advice = f"resnet50.* take other values: .* give --encoder.{option}={default}"
+    with pytest.raises(InputError, match=advice):
+        EncoderConfig(name=name, **{option: value})
+    EncoderConfig(name="resnet50", **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "ResNet50V2", "patch_size": 8}, "give --encoder.patch_size=16"),
+        ({"name": "resnet50", "patch_size": 8}, "Only vit_tiny.*take other values"),
+        (
+            {"name": "NASNetMobile", "width": 0.5, "stem": "small"},
+            "received 0.5, small.*--encoder.width=1.0 --encoder.stem=imagenet",
+        ),
+        ({"name": "resnet34", "sk_ratio": 0.0625}, "--encoder.name=resnet50 or a deep"),
+        ({"name": "resnet18", "weights": "imagenet"}, "--encoder.name=ResNet50"),
+        ({"name": "vit_tiny", "weights": "imagenet"}, "vit_tiny to be a file"),
+        ({"sk_ratio": -0.1}, "encoder.sk_ratio of 0 or more"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_by_the_config(values, message):
+    with pytest.raises(InputError, match=message):
+        EncoderConfig(**values)
+
+
+def test_an_application_may_stand_beside_the_scaling_of_a_recipe():
+    EncoderConfig(name="EfficientNetB0", mean=(0.5,) * 3, std=(0.2,) * 3)
+
+
+def test_selective_kernels_in_every_precision():
+    config = EncoderConfig(
+        name="resnet50", width=1 / 16, stem="small", sk_ratio=0.0625, se_ratio=0.25
+    )
+    plain = build_encoder(config, 9)
+    images = np.random.default_rng(0).uniform(size=(2, 9, 9, 3)).astype(np.float32)
+    expected = np.asarray(plain(images))
+    # Half precision has 8 bits at worst, and the trunk 50 layers.
+    for precision, tolerance in (
+        ("mixed_bfloat16", 0.1),
+        ("mixed_float16", 0.02),
+        ("float64", 1e-4),
+    ):
+        encoder = copy_network(plain, precision=precision)
+        resnet = encoder.get_layer("resnet50")
+        mixed = resnet.get_layer("stage4_block3_sk_streams")
+        assert mixed.compute_dtype == precision.removeprefix("mixed_")
+        assert resnet.get_layer("stage4_block3_sk_squeeze_norm").synchronized
+        h = np.asarray(encoder(images), np.float32)
+        assert np.abs(h - expected).max() < tolerance * np.abs(expected).max()
 
 
 def test_own_encoders_are_checked():

@@ -1,0 +1,169 @@
+"""Vision transformers: published sizes, precisions, saving, export, refusals."""
+
+import math
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.config import EncoderConfig
+from selfsup_tf.errors import InputError
+from selfsup_tf.exporting.exporter import export
+from selfsup_tf.models.encoders import adopt_encoder, build_encoder, copy_network
+from selfsup_tf.models.vit import SIZES, VisionTransformer, build_vit
+
+TINY = EncoderConfig(name="vit_tiny", mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+@pytest.fixture(autouse=True)
+def keras_hub():
+    return pytest.importorskip("keras_hub", reason="pip install '.[hub]'")
+
+
+@pytest.fixture
+def images():
+    values = np.random.default_rng(0).uniform(size=(3, 32, 32, 3))
+    return values.astype(np.float32)
+
+
+@pytest.fixture
+def small_encoder():
+    """Two blocks of two heads; the named ones are too deep to be exported in a test."""
+    inputs = keras.Input((32, 32, 3))
+    transformer = VisionTransformer(8, 2, 2, 16, name="transformer")
+    return adopt_encoder(keras.Model(inputs, transformer(inputs)), 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "count"),
+    [
+        # DeiT's tiny and small, ViT's base and large, each with a classifier.
+        ("vit_tiny", 192, 5_717_416),
+        ("vit_small", 384, 22_050_664),
+        ("vit_base", 768, 86_567_656),
+        ("vit_large", 1024, 304_326_632),
+    ],
+)
+def test_size_is_the_published_one(monkeypatch, name, size, count):
+    add_weight = keras.layers.Layer.add_weight
+    monkeypatch.setattr(
+        keras.layers.Layer,
+        "add_weight",
+        # Random numbers for 300 million weights take seconds.
+        lambda layer, *args, **given: add_weight(
+            layer, *args, **(given | {"initializer": "zeros"})
+        ),
+    )
+    network = build_vit(EncoderConfig(name=name), 224)
+    assert network.output_shape == (None, size)
+    classifier = size * 1000 + 1000
+    assert sum(math.prod(v.shape) for v in network.variables) + classifier == count
+
+
+def test_the_config_knows_all_names():
+    assert tuple(SIZES) == EncoderConfig.VITS
+
+
+def test_the_representation_is_the_normed_class_token(images):
+    encoder = build_encoder(TINY, 32)
+    h = np.asarray(encoder(images))
+    np.testing.assert_allclose(h.mean(axis=-1), 0, atol=1e-5)
+    np.testing.assert_allclose(h.var(axis=-1), 1, rtol=1e-3)
+    backbone = encoder.get_layer("vit_tiny").get_layer("transformer").backbone
+    tokens = backbone((images - 0.5) / 0.25)
+    assert tokens.shape == (3, 1 + 2 * 2, 192)
+    np.testing.assert_allclose(h, tokens[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_patches_have_the_size_asked_for():
+    network = build_vit(EncoderConfig(name="vit_tiny", patch_size=8), 32)
+    assert network.get_layer("transformer").backbone.output.shape[1] == 1 + 4 * 4
+
+
+@pytest.mark.parametrize("size", [8, 33])
+def test_images_are_whole_patches(size):
+    fitting = {8: "--image_size=16,", 33: "--image_size=32 or 48,"}[size]
+    with pytest.raises(InputError, match=f"multiple of .*=16; .* Use {fitting}"):
+        build_encoder(TINY, size)
+
+
+def test_without_keras_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(InputError, match=r"pip install '\.\[hub\]'"):
+        build_encoder(TINY, 32)
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [
+        ("float32", 0),
+        ("mixed_bfloat16", 0.1),
+        ("mixed_float16", 0.01),
+        ("float64", 1e-4),
+    ],
+)
+def test_every_precision(small_encoder, images, precision, tolerance):
+    encoder = copy_network(small_encoder, precision=precision)
+    full = "float64" if precision == "float64" else "float32"
+    assert {v.dtype for v in encoder.variables} == {full}
+    h = encoder(images)
+    assert h.dtype == full
+    (network,) = [m for m in encoder.layers if isinstance(m, keras.Model)]
+    backbone = network.get_layer("transformer").backbone
+    (blocks,) = [v for v in backbone.layers if v.name == "vit_encoder"]
+    assert blocks.compute_dtype == precision.removeprefix("mixed_")
+    back = copy_network(encoder)
+    np.testing.assert_array_equal(back(images), small_encoder(images))
+    np.testing.assert_allclose(h, small_encoder(images), atol=tolerance)
+
+
+def test_all_of_it_learns(small_encoder, images):
+    @tf.function(jit_compile=True)
+    def gradients():
+        with tf.GradientTape() as tape:
+            h = small_encoder(images, training=True)
+            loss = tf.reduce_sum(h[:, :8] ** 3)
+        return tape.gradient(loss, small_encoder.trainable_variables)
+
+    pairs = zip(small_encoder.trainable_variables, gradients(), strict=True)
+    for variable, gradient in pairs:
+        # A bias of the keys shifts all logits of a softmax alike.
+        largest = tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient)))
+        assert variable.path.endswith("key/bias") or largest > 0, variable.path
+
+
+def test_saved_and_loaded_by_a_new_process(tmp_path, images, run_program):
+    encoder = build_encoder(TINY, 32)
+    encoder.save(tmp_path / "encoder.keras")
+    np.save(tmp_path / "images.npy", images)
+    run_program(
+        "-c",
+        "import numpy as np; from selfsup_tf.api import load_encoder;"
+        "h = load_encoder('.')(np.load('images.npy')); np.save('h.npy', h)",
+        cwd=tmp_path,
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "h.npy"), encoder(images), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_weights_from_a_file(small_encoder, tmp_path, images):
+    path = tmp_path / "vit.weights.h5"
+    small_encoder.save_weights(path)
+    again = copy_network(small_encoder)
+    again.set_weights([np.zeros_like(w) for w in again.get_weights()])
+    again.load_weights(path)
+    np.testing.assert_array_equal(again(images), small_encoder(images))
+
+
+def test_exports_are_proved(small_encoder, tmp_path, few_images):
+    formats = ("saved_model", "tflite_float32")
+    images = np.concatenate([few_images[0]] * 4)
+    result = export(small_encoder, tmp_path / "to", formats=formats, images=images)
+    assert {a.artefact for a in result.artefacts} == {
+        "saved_model",
+        "encoder_float32.tflite",
+    }
+    assert all(a.cosine_min > a.threshold for a in result.artefacts)
