@@ -1,8 +1,8 @@
 """The optimizers of a run: LARS, which is ours, and Keras's own.
 
 Biases, and the gamma and beta of norms, are never decayed, nor adapted by LARS; Keras's
-LAMB adapts all. They are known by their rank of 0 or 1: the names of norms say nothing in
-Keras 3.
+LAMB adapts all. They are known by their rank of 0 or 1: the names of norms say nothing
+in Keras 3.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from selfsup_tf.training.schedules import WarmupCosine
 def is_excluded(variable: keras.Variable) -> bool:
     """Whether a variable is spared the weight decay and the adaptation.
 
-    Rank decides, and not the name of a norm, which says nothing in Keras 3. A bias is one
-    at any rank: attention keeps those of its heads as a matrix.
+    Rank decides, and not the name of a norm, which says nothing in Keras 3. A bias is
+    one at any rank: attention keeps those of its heads as a matrix.
     """
     return len(variable.shape) <= 1 or variable.name == "bias"
 

@@ -10,10 +10,10 @@ import pytest
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.models.untrained import untrained_copy
 from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.neighbours import neighbour_gallery
 from selfsup_tf.evaluation.results import evaluate, format_table
+from selfsup_tf.models.untrained import untrained_copy
 
 TFDS = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tfds"
 

@@ -108,7 +108,6 @@ def test_vision_transformers(name, owners):
     pytest.importorskip("keras_hub", reason="pip install '.[hub]'")
     network = build_vit(EncoderConfig(name=name), 16)
     _, exceptions = check_exclusions(network, owners)
-    layers = network.get_layer("transformer").num_layers
     assert not exceptions
     # The class token and the embeddings of the positions are decayed and adapted.
     embeddings = [
