@@ -321,3 +321,46 @@ def test_checkpoints_without_names_are_refused(tmp_path):
     tf.saved_model.save(numbered, str(tmp_path / "hub"))
     with pytest.raises(InputError, match=r"named listed/0/.*without guessing"):
         import_simclr(tmp_path / "hub")
+
+
+def test_a_checkpoint_becomes_a_run_from_the_command_line(
+    saved, run_program, few_images, tmp_path
+):
+    run_dir = tmp_path / "run"
+    words = ["-m", "simclr_tf", saved, f"--run_dir={run_dir}", "--image_size=32"]
+    said = run_program(*words).stdout
+    assert "resnet50, width 0.0625" in said and "supervised_head" in said
+    assert {path.name for path in run_dir.iterdir()} == {
+        "encoder.keras",
+        "projector.keras",
+    }
+    assert "run_dir to be new or empty" in run_program(*words, check=False).stderr
+    data = tmp_path / "images.npz"
+    np.savez(
+        data,
+        x_train=few_images[0],
+        y_train=few_images[1],
+        x_test=few_images[0],
+        y_test=few_images[1],
+    )
+    assert (
+        "top-1"
+        in run_program(
+            "eval.py", "knn", f"--run_dir={run_dir}", f"--data={data}"
+        ).stdout
+    )
+    nameless = run_program("eval.py", "knn", f"--run_dir={run_dir}", check=False)
+    assert nameless.returncode == 2 and "--data" in nameless.stderr
+    run_program(
+        "train.py",
+        "finetune",
+        "cifar10_cpu",
+        f"--pretrained={run_dir}",
+        f"--data={data}",
+        f"--run_dir={tmp_path / 'few'}",
+        "--fraction=1",
+        "--batch_size=32",
+        "--epochs=1",
+    )
+    judged = run_program("eval.py", "accuracy", f"--run_dir={tmp_path / 'few'}").stdout
+    assert "accuracy on 64" in judged
