@@ -73,9 +73,10 @@ def describe_variables(method: Method) -> list[str]:
         names = collections.Counter(v.path.rpartition("/")[2] for v in variables)
         listed = ", ".join(f"{names[name]} {name}" for name in sorted(names))
         numbers = sum(int(np.prod(v.shape)) for v in variables)
-        lines.append(
-            f"{len(variables)} variables are {kind}: {listed} ({numbers:,} numbers)."
+        count = (
+            f"{len(variables)} variables are" if len(variables) > 1 else "1 variable is"
         )
+        lines.append(f"{count} {kind}: {listed} ({numbers:,} numbers).")
     return lines
 
 

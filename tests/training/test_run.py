@@ -14,9 +14,11 @@ import pytest
 
 import selfsup_tf as selfsup
 from selfsup_tf.config import OptimizerConfig
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
 from selfsup_tf.training.loop import TrainingDiverged
+from selfsup_tf.training.reporting import describe_run, describe_variables
 from selfsup_tf.training.run_directory import read_log
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -40,8 +42,42 @@ def curve(log):
     return [(r["step"], *[r[name] for name in NAMES]) for r in log if "train/loss" in r]
 
 
-def test_files_and_log(train, tiny_config, few_images, tmp_path):
-    run = train(tiny_config("simclr"), few_images[0], tmp_path / "run")
+KERNEL, BIAS, NORM = "kernel", "bias", ("gamma", "beta")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "kernels", "others"),
+    [
+        ("lars", 1e-4, "decayed and adapted", "neither decayed nor adapted"),
+        ("lars", 0.0, "adapted", "neither decayed nor adapted"),
+        ("sgd", 1e-4, "decayed", "neither decayed nor adapted"),
+        ("lamb", 1e-4, "decayed and adapted", "adapted"),
+    ],
+)
+def test_a_run_says_what_is_decayed_and_adapted(
+    optimizer, decay, kernels, others, tiny_config, few_images
+):
+    """BYOL on its own tiny ResNet, with heads that have biases, norms and neither."""
+    settings = OptimizerConfig(name=optimizer, weight_decay=decay)
+    config = tiny_config("byol", optimizer=settings)
+    method = find_method("byol").load()(config)
+    method.build()
+    told = describe_run(method, open_source(few_images))["variables"]
+    assert set(told) == {kernels, others}
+    names = [*told[kernels], *told[others]]
+    assert len(names) == len(set(names)) == len(method.trainable_variables)
+    assert {name.rpartition("/")[2] for name in told[kernels]} == {KERNEL}
+    assert {name.rpartition("/")[2] for name in told[others]} == {BIAS, *NORM}
+    assert any(name.startswith("predictor/") for name in told[kernels])
+    lines = describe_variables(method)
+    assert lines[0].startswith(f"{len(told[kernels])} variables are {kernels}: ")
+    assert lines[1].startswith(f"{len(told[others])} variables are {others}: ")
+
+
+def test_files_and_log(train, tiny_config, few_images, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="selfsup_tf"):
+        run = train(tiny_config("simclr"), few_images[0], tmp_path / "run")
+    assert "variables are neither decayed nor adapted: " in caplog.text
     names = {p.name for p in run.run_dir.iterdir()}
     assert names == {
         "config.json",
