@@ -306,6 +306,7 @@ def imagenette(**overrides) -> BYOLConfig:
         view_2=REFERENCE_2,
         encoder=EncoderConfig(
             name="resnet18",  # README
+            zero_init=False,  # Haiku starts only bottlenecks at 0
             mean=IMAGENET_MEAN,  # README: need not be changed
             std=IMAGENET_STD,
         ),

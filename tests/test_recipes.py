@@ -452,13 +452,98 @@ def test_byol_imagenette():
         "data": "imagenette/160px-v2",
         "image_size": 128,
         "encoder.name": "resnet18",
+        # hk.nets.ResNet starts the last gamma of bottlenecks at 0, of no other block.
+        "encoder.zero_init": False,
         "batch_size": 256,
         "epochs": 1000,
         "rate": 2.0,
         "optimizer.weight_decay": 1e-6,
         "base_tau": 0.996,
     }
-    _check("byol", "imagenette", DEEPMIND, BYOL_VIEWS, table)
+    _check("byol", "imagenette", DEEPMIND | table, BYOL_VIEWS)
+
+
+# --- fine-tuning and linear evaluation: READMEs of both, byol/configs/eval.py
+
+CROP_AND_FLIP = {
+    "crop_area": (0.08, 1.0),
+    "crop_aspect": (3 / 4, 4 / 3),
+    "flip": 0.5,
+    "jitter": 0.0,
+    "grayscale": 0.0,
+    "blur": 0.0,
+    "solarize": 0.0,
+}
+SIMCLR_CROPS = {f"view_1.{key}": value for key, value in CROP_AND_FLIP.items()} | {
+    "view_1.crop_law": "distorted_box"
+}
+BYOL_CROPS = SIMCLR_CROPS | {"view_1.crop_law": "log_uniform_clipped"}
+NO_WARMUP = {"optimizer.warmup_epochs": 0.0, "optimizer.schedule": "cosine"}
+FEW_LABELS = NO_WARMUP | {
+    "optimizer.name": "lars",
+    "optimizer.lars_form": "classic",
+    "optimizer.momentum": 0.9,
+    "optimizer.weight_decay": 0.0,
+    "batch_size": 1024,
+    "rate": 0.005 * 1024**0.5,
+    "head_layer": 1,
+    "frozen": False,
+}
+LINEAR = NO_WARMUP | {
+    "data": "imagenet2012",
+    "optimizer.name": "sgd",
+    "optimizer.momentum": 0.9,
+    "optimizer.nesterov": True,
+    "head_layer": 0,
+    "frozen": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "epochs"),
+    [
+        ("imagenet_1pct", "imagenet2012_subset/1pct", 60),
+        ("imagenet_10pct", "imagenet2012_subset/10pct", 30),
+    ],
+)
+def test_fine_tuning_of_simclr_v2(name, data, epochs):
+    table = {"data": data, "epochs": epochs, "fraction": 1.0}
+    _check("finetune", name, FEW_LABELS, SIMCLR_CROPS, table)
+
+
+def test_linear_evaluation_of_simclr():
+    table = {
+        "batch_size": 4096,
+        "epochs": 90,
+        "rate": 0.1 * 4096 / 256,
+        "optimizer.weight_decay": 1e-6,
+    }
+    _check("finetune", "linear_simclr", LINEAR, SIMCLR_CROPS, table)
+
+
+def test_linear_evaluation_of_byol():
+    table = {
+        "batch_size": 1024,
+        "epochs": 80,
+        "rate": 0.2 * 1024 / 256,
+        "optimizer.weight_decay": 0.0,
+    }
+    _check("finetune", "linear_byol", LINEAR, BYOL_CROPS, table)
+
+
+def test_distillation_of_simclr_v2():
+    """Of a student of the teacher's size."""
+    table = {
+        "data": "imagenet2012",
+        "batch_size": 4096,
+        "epochs": 400,
+        "rate": 0.1 * 4096**0.5,
+        "temperature": 0.1,
+        "optimizer.name": "lars",
+        "optimizer.weight_decay": 1e-4,
+        "optimizer.warmup_epochs": 20.0,
+    }
+    _check("distill", "imagenet", SIMCLR_CROPS, table)
 
 
 # --- ours: numbers in the README were measured with these

@@ -267,3 +267,16 @@ def test_parts_are_those_of_numpy(network, start, end, compute, training):
     np.testing.assert_allclose(
         received, compute(Reference(network, training), x), **EXACT
     )
+
+
+def test_first_weights_are_scaled_by_the_fan_in():
+    """A normal cut at two deviations, whose own deviation is 1 / sqrt(fan in)."""
+    network = build_resnet(EncoderConfig(name="resnet18", width=0.5), 32)
+    for name in ("stage3_block1_conv2", "stage4_block2_conv1"):
+        kernel = network.get_layer(name).kernel.numpy()
+        fan_in = np.prod(kernel.shape[:-1])
+        scaled = kernel.ravel() * np.sqrt(fan_in)
+        # .8796 is the deviation of a standard normal cut at 2. The error of a deviation
+        # of n draws is below 1 / sqrt(2 n); five of them.
+        assert np.std(scaled) == pytest.approx(1, abs=5 / np.sqrt(2 * scaled.size))
+        assert np.abs(scaled).max() <= 2 / 0.87962 and np.abs(scaled).max() > 2.2
