@@ -25,8 +25,8 @@ def shapes(**overrides) -> DistillConfig:
     """Built-in shapes, minutes on 2 CPU cores.
 
     Reproduces: nothing published; it shows the way.
-    Command: python train.py distill shapes --teacher=runs/few --pretrained=runs/demo
-        --run_dir=runs/student
+    Command: python train.py distill shapes --teacher=runs/shapes_few
+        --pretrained=runs/shapes --run_dir=runs/shapes_student
     Published: none
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -44,8 +44,8 @@ def cifar10_cpu(**overrides) -> DistillConfig:
     """CIFAR-10 without its labels, minutes on 2 CPU cores.
 
     Reproduces: SimCLR v2's third step at the size of a laptop.
-    Command: python train.py distill cifar10_cpu --teacher=runs/few --pretrained=runs/v2
-        --run_dir=runs/student
+    Command: python train.py distill cifar10_cpu --teacher=runs/cifar10_few
+        --pretrained=runs/cifar10_cpu --run_dir=runs/cifar10_student
     Published: none at this size
     Hardware: 2 CPU cores
     Measured: see docs/semi_supervised.md
@@ -60,6 +60,26 @@ def cifar10_cpu(**overrides) -> DistillConfig:
         batch_size=256,
         epochs=10,
         temperature=0.1,  # the authors' for a student of the teacher's size
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder_cpu(**overrides) -> DistillConfig:
+    """A folder of photographs at 96 px, 2 CPU cores.
+
+    Reproduces: nothing published; the settings of cifar10_cpu at another size.
+    Command: python train.py distill folder_cpu --data=~/photos
+        --teacher=runs/labelled --pretrained=runs/photos --run_dir=runs/student
+    Published: none
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        cifar10_cpu(),
+        data="",  # --data=FOLDER
+        image_size=96,
+        batch_size=128,
+        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -88,8 +108,9 @@ def imagenet(**overrides) -> DistillConfig:
     """ImageNet without its labels, 400 epochs, as in SimCLR v2.
 
     Reproduces: SimCLR v2's self-distillation of a ResNet-50.
-    Command: python train.py distill imagenet --teacher=runs/v2_1pct
-        --pretrained=runs/v2 --data_dir=/data/tfds --run_dir=runs/v2_student
+    Command: python train.py distill imagenet --teacher=runs/imagenet_1pct
+        --pretrained=runs/imagenet_v2 --data_dir=/data/tfds
+        --run_dir=runs/imagenet_student
     Published: see Chen et al. 2020, "Big self-supervised models", table 2
     Hardware: TPU; number and time not stated in the source
     Measured: not yet measured

@@ -90,6 +90,7 @@ def train(
     if progress and not logger.hasHandlers():
         # A run must not be silent for hours because nobody has set up logging.
         logger.addHandler(logging.StreamHandler())
+        logger.propagate = False  # or what others set up later says all of it again
         logger.setLevel(logging.INFO)
     method.config = config = _name_what_is_given(method, data)
     configs.check_complete(config)

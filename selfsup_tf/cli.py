@@ -13,14 +13,15 @@ import os
 import pathlib
 import sys
 import tempfile
+import typing
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import tyro
 
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
-from selfsup_tf.errors import InputError, check
+from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.json_files import read_json
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
 
@@ -169,8 +170,8 @@ def _judge_classifier(flags: _EvalArguments) -> None:
         "--pretrained=DIRECTORY --run_dir=DIRECTORY",
     )
     data, data_dir = _run_data(flags)
-    own = read_json(folder / "config.json")["data"] if flags.data else data
-    test = api.open_test(data, learned=data == own, data_dir=data_dir)
+    own = read_json(folder / "config.json")["data"]
+    test = api.open_test(data, learned=may_have_learned(own, data), data_dir=data_dir)
     _name_skipped(test)
     name = "accuracy" if flags.data is None else f"accuracy_{pathlib.Path(data).stem}"
     evaluation = results.evaluate_classifier(
@@ -181,6 +182,15 @@ def _judge_classifier(flags: _EvalArguments) -> None:
     )
     print(results.format_accuracy(evaluation))
     print(f"\nWritten to {folder / 'eval' / name}.json")
+
+
+def may_have_learned(own: str, data: str) -> bool:
+    """Whether a run on the data `own` may have learned from `data`: a part, or all."""
+    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    if data == own or ours.is_relative_to(theirs):
+        return True
+    inside = theirs.relative_to(ours).parts if theirs.is_relative_to(ours) else ()
+    return bool(inside) and inside[0] not in ("test", "val", "validation")
 
 
 def export(arguments: Sequence[str] | None = None) -> None:
@@ -263,9 +273,33 @@ def _parse_config(
 def parse_flags(
     kind: type, program: str, words: Sequence[str] | None, **options: Any
 ) -> Any:
+    """The words of a command line as a dataclass of this kind; a slip is named."""
+    known = _flag_names(kind)
+    for word in sys.argv[1:] if words is None else words:
+        name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        if word.startswith("--") and name not in (*known, "help"):
+            within = [flag for flag in known if flag.endswith(f".{name}")]
+            advice = f"Perhaps you meant: --{' or --'.join(within)}"
+            if not within:
+                advice = nearest(name, known).replace(": ", ": --", 1)
+            if advice.startswith("Choose"):
+                advice = "--help lists all of them."
+            raise InputError(f"a flag of {program}", word, advice)
     return tyro.cli(
         kind, prog=program, args=words, config=MARKERS, use_underscores=True, **options
     )
+
+
+def _flag_names(kind: type, prefix: str = "") -> list[str]:
+    """The flags of a dataclass and of the dataclasses in it."""
+    names = []
+    for name, hint in typing.get_type_hints(kind).items():
+        if typing.get_origin(hint) is ClassVar:
+            continue
+        names.append(prefix + name)
+        if dataclasses.is_dataclass(hint):
+            names += _flag_names(hint, f"{prefix}{name}.")
+    return names
 
 
 def _run_directory(run_dir: str) -> pathlib.Path:

@@ -7,9 +7,10 @@ duration is counted in epochs or in steps, never in both.
 
 import dataclasses
 import math
+import re
 from typing import Any, ClassVar, Literal
 
-from selfsup_tf.errors import check
+from selfsup_tf.errors import check, nearest
 from selfsup_tf.fields import check_fields
 
 Interval = tuple[float, float]
@@ -17,6 +18,9 @@ Interval = tuple[float, float]
 
 FROM_PYTHON = "(given in Python)"
 """Stands in a config for what has no name on disk: arrays, a network."""
+
+PRETRAINED = "pretrained"
+"""The name of an encoder that is another run's."""
 
 
 def _check_probability(name: str, value: float) -> None:
@@ -180,6 +184,15 @@ class EncoderConfig:
         _check_positive("encoder.patch_size", self.patch_size)
         for value in self.std:
             _check_positive("std", value)
+        ours = (*self.RESNETS, *self.VITS)
+        check(
+            self.name in ours or not re.fullmatch(r"resnet\d+|vit_\w+", self.name),
+            "the name of an encoder",
+            repr(self.name),
+            nearest(self.name, ours),
+        )
+        if self.name == PRETRAINED:
+            return  # what stands beside it is refused where the run is named
         if self.name not in self.RESNETS:
             options = ("width", "stem", "sk_ratio", "se_ratio", "zero_init")
             self._check_defaults(options, self.RESNETS)
@@ -192,7 +205,7 @@ class EncoderConfig:
             "Use --encoder.name=resnet50 or a deeper one, or --encoder.sk_ratio=0.",
         )
         check(
-            self.weights != "imagenet" or self.name not in (*self.RESNETS, *self.VITS),
+            self.weights != "imagenet" or self.name not in ours,
             f"encoder.weights of {self.name} to be a file",
             "imagenet",
             "Keras has ImageNet weights for its own: --encoder.name=ResNet50.",
@@ -425,6 +438,8 @@ def differences(config: Config, stored: dict[str, Any]) -> list[str]:
     """
     free = {f.name for f in dataclasses.fields(config) if f.metadata}
     now, then = _flat(to_dict(config)), _flat(stored)
+    if now["method"] != then.get("method"):
+        return [f"method: {then.get('method')} there, {now['method']} here"]
     return [
         f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
         for key in sorted(now.keys() | then.keys())

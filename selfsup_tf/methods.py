@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import PRETRAINED, Config
 from selfsup_tf.errors import InputError, check, nearest
 
 if TYPE_CHECKING:
@@ -89,6 +89,12 @@ class Method(abc.ABC):
             own = saved.load_network(pretrained)
             if from_scratch:
                 own = untrained.untrained_copy(own, self.config.seed)
+        check(
+            own is not None or self.config.encoder.name != PRETRAINED,
+            "an encoder to start from",
+            "none",
+            "Name a run, --pretrained=runs/a, or a network, --encoder.name=resnet18.",
+        )
         options = {"name": name, "precision": self.config.precision}
         if own is None:
             return encoders.build_encoder(self.config.encoder, size, **options)

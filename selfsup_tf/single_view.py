@@ -3,8 +3,10 @@
 import dataclasses
 from typing import ClassVar
 
-from selfsup_tf.config import Config, EncoderConfig, ViewConfig
+from selfsup_tf.config import PRETRAINED, Config, EncoderConfig, ViewConfig
 from selfsup_tf.errors import check
+
+OF_THE_RUN = EncoderConfig(name=PRETRAINED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +19,10 @@ class SingleViewConfig(Config):
         "--pretrained=None and describe a network by --encoder.",
     }
 
+    encoder: EncoderConfig = OF_THE_RUN
+    """The network, where none is pretrained."""
     pretrained: str | None = None
-    """Directory of the run whose encoder this one starts from, or a .keras file; none
+    """Directory of the run whose encoder this one starts from, or a .keras file; None
     builds the one that --encoder describes."""
     from_scratch: bool = False
     """Whether the pretrained run's network starts from fresh weights, to compare."""
@@ -32,10 +36,9 @@ class SingleViewConfig(Config):
             "Set --view_1 alone.",
         )
         check(
-            self.pretrained is None or self.encoder == EncoderConfig(),
+            self.pretrained is None or self.encoder == OF_THE_RUN,
             "either --pretrained, whose encoder is taken as it is, or --encoder",
-            f"both: pretrained={self.pretrained}, encoder={self.encoder.name} with "
-            "options",
+            f"both: pretrained={self.pretrained}, encoder={self.encoder.name}",
             "Leave out the flags of --encoder, or give --pretrained=None.",
         )
         check(

@@ -72,6 +72,11 @@ def test_lists(capsys):
         (["finetune", "shapes", "--pretrained=a", "--encoder.width=2"], "either"),
         (["distill", "cifar10_cpu", "--pretrained=a"], "--teacher=runs/finetuned"),
         (["simclr", "cifar10", "--encoder.sk_ratio=0.1"], "resnet50"),
+        (["simclr", "cifar10", "--encoder.name=resnet51"], "you meant: resnet50"),
+        (["simclr", "cifar10", "--encoder.name=vit_tinny"], "you meant: vit_tiny"),
+        (["simclr", "cifar10", "--learning_rate=1"], "--optimizer.learning_rate"),
+        (["finetune", "shapes", "--pretrianed=runs/a"], "--pretrained"),
+        (["finetune", "shapes", "--pretrained=a", "--encoder.name=resnet50"], "either"),
     ],
 )
 def test_mistakes_in_flags(refused, words, message):

@@ -79,7 +79,7 @@ def adopt_encoder(
         fits and len(encoder.inputs[0].shape) == 4,
         f"an encoder with one input of shape (N, {image_size}, {image_size}, 3)",
         [tuple(i.shape) for i in encoder.inputs],
-        "Change image_size or the encoder's input.",
+        f"Use --image_size={encoder.inputs[0].shape[1]}, which is that network's.",
     )
     check(
         len(encoder.outputs) == 1 and len(encoder.outputs[0].shape) == 2,

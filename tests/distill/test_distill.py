@@ -43,7 +43,13 @@ def test_the_student_follows_and_the_teacher_stays(
     tiny_config, tiny_method, few_images, tmp_path
 ):
     optimizer = OptimizerConfig(name="adam", learning_rate=0.1, warmup_epochs=0.0)
-    config = tiny_config("distill", steps=150, steps_per_call=50, optimizer=optimizer)
+    config = tiny_config(
+        "distill",
+        temperature=1.0,
+        steps=150,
+        steps_per_call=50,
+        optimizer=optimizer,
+    )
     teacher = selfsup.load_network(config.teacher, "classifier")
     method = tiny_method(config)
     # Labels are not read: those given here would be refused by who reads them.

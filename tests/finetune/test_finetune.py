@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 from finetune_tf.loss import label_loss
+from selfsup_tf import cli
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
@@ -37,7 +38,7 @@ def finetune(tiny_config, few_images, tmp_path):
         config = tiny_config(
             "finetune",
             pretrained=str(pretrained),
-            **{"encoder": EncoderConfig(), **overrides},
+            **{"encoder": EncoderConfig(name="pretrained"), **overrides},
         )
         method = PACKAGE.load()(config)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -68,7 +69,7 @@ def test_any_layer_of_the_head_can_stay(
     config = tiny_config(
         "finetune",
         pretrained=str(pretrained),
-        encoder=EncoderConfig(),
+        encoder=EncoderConfig(name="pretrained"),
         head_layer=layer,
     )
     method = PACKAGE.load()(config)
@@ -112,7 +113,10 @@ def test_a_frozen_trunk_stays_as_it_was(pretrained, finetune):
 
 def test_from_scratch_is_the_same_network_afresh(pretrained, few_images, tiny_config):
     config = tiny_config(
-        "finetune", pretrained=str(pretrained), encoder=EncoderConfig(), head_layer=1
+        "finetune",
+        pretrained=str(pretrained),
+        encoder=EncoderConfig(name="pretrained"),
+        head_layer=1,
     )
     builds = []
     for scratch in (True, False):
@@ -172,6 +176,22 @@ def test_a_folder_without_a_test_split_judges_no_classifier(tmp_path, few_images
     with pytest.raises(InputError, match="a test split"):
         selfsup.open_test(tmp_path / "photos", learned=True)
     assert selfsup.open_test(tmp_path / "photos", learned=False).size == 8
+
+
+@pytest.mark.parametrize(
+    ("own", "judged", "holds"),
+    [
+        ("cifar10", "cifar10", True),
+        ("photos", "photos", True),
+        ("photos", "photos/train", True),
+        ("photos/train", "photos", True),
+        ("photos", "photos/test", False),
+        ("photos/train", "photos/test", False),
+        ("photos", "others", False),
+    ],
+)
+def test_images_that_were_learned_from_judge_nothing(own, judged, holds):
+    assert cli.may_have_learned(own, judged) == holds
 
 
 def test_what_can_not_be_fine_tuned_is_refused(
