@@ -162,6 +162,12 @@ def _judge_classifier(flags: _EvalArguments) -> None:
     from selfsup_tf import api
     from selfsup_tf.evaluation import results
 
+    check(
+        flags.encoder == "last",
+        "--encoder=last, since a run keeps one classifier",
+        flags.encoder,
+        "Leave --encoder out.",
+    )
     folder = _run_directory(flags.run_dir)
     classifier = api.load_network(
         flags.run_dir,

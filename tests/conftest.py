@@ -72,6 +72,8 @@ def make_tiny_config(method: str, **overrides) -> Config:
         "teacher": tiny_teacher,
     }
     fields = {field.name for field in dataclasses.fields(package.config_class)}
+    if "teacher" in fields:
+        values["temperature"] = 1.0  # sharper answers want a lower rate
     values = {
         name: value() if callable(value) else value
         for name, value in values.items()
