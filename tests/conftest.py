@@ -102,6 +102,12 @@ def make_tiny_method(config: Config):
 
 
 @pytest.fixture(scope="session")
+def teacher():
+    """`tiny_teacher`."""
+    return tiny_teacher()
+
+
+@pytest.fixture(scope="session")
 def tiny_method():
     """`make_tiny_method`."""
     return make_tiny_method

@@ -36,11 +36,23 @@ def archive(tmp_path):
 
 
 @pytest.mark.parametrize("method", [m for m in list_methods() if m != "dummy"])
-def test_train_evaluate_export(method, archive, tmp_path, capsys):
+def test_train_evaluate_export(method, archive, teacher, tmp_path, capsys):
     run_dir = tmp_path / "run"
     where = f"--run_dir={run_dir}"
-    cli.train([method, "shapes", where, f"--data={archive}", *SMALL])
-    assert f"eval.py knn --run_dir={run_dir}" in capsys.readouterr().out
+    # A network of their own, for those that would start from another run's.
+    own = {
+        "finetune": ["--pretrained=None", "--head_layer=0", "--fraction=1"],
+        "distill": ["--pretrained=None", f"--teacher={teacher}"],
+    }.get(method, [])
+    cli.train([method, "shapes", where, f"--data={archive}", *SMALL, *own])
+    judge = "accuracy" if own else "knn"
+    assert f"eval.py {judge} --run_dir={run_dir}" in capsys.readouterr().out
+    if own:
+        cli.evaluate(["accuracy", where])
+        numbers = json.loads((run_dir / "eval" / "accuracy.json").read_text())
+        shown = capsys.readouterr().out
+        assert f"accuracy on 60 of {archive.stem}" in shown
+        assert f"{100 * numbers['top_1']:.2f} %" in shown
 
     cli.evaluate(["knn", where, "--k=10"])
     shown = capsys.readouterr().out
