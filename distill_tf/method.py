@@ -3,6 +3,7 @@
 from distill_tf.config import DistillConfig
 from distill_tf.loss import distillation_loss
 from distill_tf.model import build_distill
+from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.classifier import (
     Frozen,
@@ -30,6 +31,13 @@ class Distill(Method):
             self.config.teacher, "classifier", advice=NO_TEACHER
         )
         self.class_names = load_class_names(self.config.teacher)
+        answers = self.teacher.output_shape[-1]
+        check(
+            self.class_names is None or len(self.class_names) == answers,
+            f"a teacher of the {len(self.class_names or ())} classes of its run",
+            f"a network of {answers} outputs at {self.config.teacher}",
+            "Name the run's directory, or its classifier.keras.",
+        )
         return source
 
     def build(self):

@@ -176,7 +176,8 @@ def _judge_classifier(flags: _EvalArguments) -> None:
         "--pretrained=DIRECTORY --run_dir=DIRECTORY",
     )
     data, data_dir = _run_data(flags)
-    own = read_json(folder / "config.json")["data"]
+    config = folder / "config.json"
+    own = read_json(config)["data"] if config.exists() else configs.FROM_PYTHON
     test = api.open_test(data, learned=may_have_learned(own, data), data_dir=data_dir)
     _name_skipped(test)
     name = "accuracy" if flags.data is None else f"accuracy_{pathlib.Path(data).stem}"

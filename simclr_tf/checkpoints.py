@@ -253,7 +253,7 @@ def _build_projector(checkpoint: ObjectCheckpoint, input_size: int) -> keras.Mod
         norm="all",
         hidden_bias=False,
         output_bias=False,
-        initializer=keras.initializers.Zeros(),
+        initializer=keras.initializers.RandomNormal(stddev=0.01),
     )
 
 

@@ -60,6 +60,12 @@ def classifier_accuracy(
     )
     classes = classifier.output_shape[-1]
     check(
+        class_names is None or len(class_names) == classes,
+        f"a classifier of the {len(class_names or ())} classes of its run",
+        f"a network of {classes} outputs",
+        "Name the run's directory, or its classifier.keras.",
+    )
+    check(
         class_names is None or tuple(source.class_names) == tuple(class_names),
         f"the classes that the classifier tells apart: {_some(class_names or ())}",
         f"{_some(source.class_names)} in {source.name}",

@@ -59,8 +59,8 @@ def build_logits(
     Args:
         features: Size F of what comes in.
         num_classes: C.
-        precision: What it computes in, a Keras dtype policy; the logits are float32,
-            or float64 under float64.
+        precision: The trunk's dtype policy; the logits are float32, or float64 under
+            float64.
 
     Returns:
         A model from (N, F) to logits (N, C).
@@ -68,7 +68,7 @@ def build_logits(
     full = "float64" if precision == "float64" else "float32"
     inputs = keras.Input((features,), name="features", dtype=full)
     logits = keras.layers.Dense(
-        num_classes, kernel_initializer="zeros", dtype=precision, name="dense"
+        num_classes, kernel_initializer="zeros", dtype=full, name="dense"
     )(inputs)
     logits = keras.layers.Identity(dtype=full, name="output")(logits)
     return keras.Model(inputs, logits, name="logits")

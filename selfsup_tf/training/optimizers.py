@@ -99,6 +99,8 @@ class LARS(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
+        # Asked here of Keras's variables: those of an update have names of their own.
+        self._excluded = [is_excluded(variable) for variable in variables]
         self.velocities = [
             self.add_variable_from_reference(variable, name="velocity")
             for variable in variables
@@ -106,12 +108,13 @@ class LARS(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
-        velocity = self.velocities[self._get_variable_index(variable)].value
+        index = self._get_variable_index(variable)
+        velocity = self.velocities[index].value
         rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.cast(gradient, variable.dtype)
         weights = tf.convert_to_tensor(variable)
         trust = tf.ones((), variable.dtype)
-        if not is_excluded(variable):
+        if not self._excluded[index]:
             gradient = gradient + self.coupled_decay * weights
             if self._var_key(variable) not in self._unadapted:
                 trust = self._trust(weights, gradient, rate)

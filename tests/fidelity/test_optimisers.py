@@ -251,3 +251,19 @@ def test_the_average_wants_as_many_of_both():
     one, two = (keras.Variable(value) for value in (1.0, 2.0))
     with pytest.raises(ValueError, match="zip"):
         update_target([one], [one, two], tf.constant(0.5))
+
+
+def test_biases_of_attention_are_neither_decayed_nor_adapted():
+    """They are matrices, and an update sees them under another name."""
+    attention = keras.layers.MultiHeadAttention(2, 4)
+    attention.build((None, 3, 8), (None, 3, 8))
+    optimizer = LARS(1.0, momentum=0.0, weight_decay=0.5, trust_coefficient=0.001)
+    variables = attention.trainable_variables
+    optimizer.build(variables)
+    biases = [v for v in variables if v.name == "bias"]
+    assert {len(v.shape) for v in biases} == {1, 2}
+    for variable in biases:
+        variable.assign(tf.ones(variable.shape))
+    optimizer.apply([tf.ones(v.shape) for v in variables])
+    for variable in biases:
+        np.testing.assert_array_equal(variable, np.zeros(variable.shape))
