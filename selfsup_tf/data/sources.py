@@ -87,7 +87,7 @@ def open_evaluation(
     """
     pair = _open_splits(data, _folder_or_none(data_dir))
     for source in pair:
-        _check_labelled(source)
+        check_labelled(source)
     train, test = _part(pair)
     check(
         train.class_names == test.class_names,
@@ -219,7 +219,8 @@ def _npz_pair(path: pathlib.Path) -> tuple[str, ...]:
     return splits if "train" in splits else ("train",)
 
 
-def _check_labelled(source: Source) -> None:
+def check_labelled(source: Source) -> None:
+    """Raises InputError unless every image has a label."""
     check(
         source.labelled and bool((source.labels >= 0).all()),
         f"labels in {source.name}, since an evaluation compares with them",

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.sources import check_labelled, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.accuracy import top_accuracy
 from selfsup_tf.evaluation.features import extract_features
@@ -52,12 +52,7 @@ def classifier_accuracy(
         InputError: The test set has no labels, or other classes than the classifier.
     """
     source = open_source(test)
-    check(
-        source.labelled and bool((source.labels >= 0).all()),
-        f"labels in {source.name}, since an evaluation compares with them",
-        "images without labels",
-        "Give (images, labels), or a folder with a sub-folder for each class.",
-    )
+    check_labelled(source)
     classes = classifier.output_shape[-1]
     check(
         class_names is None or len(class_names) == classes,
