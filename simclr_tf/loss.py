@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from selfsup_tf import distribution
+from selfsup_tf.distribution import replicas
 
 
 def nt_xent_loss(
@@ -31,11 +31,11 @@ def nt_xent_loss(
     dtype = tf.float64 if projection_1.dtype == tf.float64 else tf.float32
     z_1 = tf.math.l2_normalize(tf.cast(projection_1, dtype), axis=1)
     z_2 = tf.math.l2_normalize(tf.cast(projection_2, dtype), axis=1)
-    all_1, all_2 = distribution.gather(z_1), distribution.gather(z_2)
+    all_1, all_2 = replicas.gather(z_1), replicas.gather(z_2)
     images, total = z_1.shape[0] or tf.shape(z_1)[0], tf.shape(all_1)[0]
     first = 0
-    if distribution.num_replicas() > 1:
-        first = distribution.replica_index() * images
+    if replicas.num_replicas() > 1:
+        first = replicas.replica_index() * images
     itself = tf.one_hot(first + tf.range(images), total, dtype=dtype)
     # Far below any cosine / temperature, and finite: its exponential is exactly 0.
     masked = itself * (dtype.max / 4)

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from selfsup_tf import distribution
 from selfsup_tf.config import Config, make_plan
 from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.sources import Source
+from selfsup_tf.distribution.strategy import check_divisible, make_strategy
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
@@ -87,9 +87,9 @@ def train(
     source = method.prepare(source)
     plan = make_plan(config, source.size)
     directory = RunDirectory(run_dir, config)
-    strategy = distribution.make_strategy(config.strategy)
+    strategy = make_strategy(config.strategy)
     replicas = strategy.num_replicas_in_sync
-    distribution.check_divisible(config.batch_size, replicas)
+    check_divisible(config.batch_size, replicas)
     check(
         replicas == 1 or not config.jit_compile,
         "jit_compile on one device",

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from selfsup_tf import distribution
 from selfsup_tf.config import Config, Plan
+from selfsup_tf.distribution.replicas import num_replicas, sum_over_replicas
 from selfsup_tf.methods import Method
 from selfsup_tf.training.optimizers import decay_penalty
 
@@ -81,7 +81,7 @@ def _replica_step(method, optimizer, config, inputs):
     """Forward, backward and update on one replica's part of the batch."""
     variables = method.trainable_variables
     weights = [v.value for v in variables]
-    replicas = distribution.num_replicas()
+    replicas = num_replicas()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(weights)
         outputs = method.model(inputs, training=True)
@@ -103,7 +103,7 @@ def _replica_step(method, optimizer, config, inputs):
         if name.startswith("representation_")
     ]
     spread = tf.add_n(spreads) / len(spreads)
-    sums = distribution.sum_over_replicas(
+    sums = sum_over_replicas(
         tf.stack([tf.cast(loss, tf.float32), spread, tf.cast(norm, tf.float32)])
     )
     loss, spread, norm = tf.unstack(sums)
@@ -118,11 +118,11 @@ def _reduce(gradients, optimizer, config):
     clip_norm = config.optimizer.clip_norm
     if clip_norm is None and config.precision != "mixed_float16":
         return gradients
-    gradients = [distribution.sum_over_replicas(g) for g in gradients]
+    gradients = [sum_over_replicas(g) for g in gradients]
     if clip_norm is not None:
         limit = optimizer.scale_loss(tf.constant(clip_norm, gradients[0].dtype))
         gradients, _ = tf.clip_by_global_norm(gradients, limit)
-    return [g / distribution.num_replicas() for g in gradients]
+    return [g / num_replicas() for g in gradients]
 
 
 def representation_std(representations: tf.Tensor) -> tf.Tensor:
