@@ -26,7 +26,7 @@ import tensorflow as tf
 import selfsup_tf as selfsup
 from selfsup_tf.config import EncoderConfig, make_plan
 from selfsup_tf.data.pipeline import training_dataset
-from selfsup_tf.distribution.strategy import make_strategy
+from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method
 from selfsup_tf.training.optimizers import build_optimizer
 from selfsup_tf.training.step import make_train_steps
@@ -83,7 +83,7 @@ def _row(source, flags, name, encoder, precision):
         epochs=1000.0,
     )
     plan = make_plan(config, source.size)
-    strategy = make_strategy()
+    strategy = connect(config)
     with strategy.scope():
         method = package.load()(config)
         method.build()

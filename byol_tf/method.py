@@ -15,6 +15,7 @@ class BYOL(Method):
     """Grill et al. 2020, "Bootstrap your own latent"."""
 
     config_class = BYOLConfig
+    couples_images = False
     log_names = ("train/tau",)
 
     def build(self):

@@ -24,6 +24,7 @@ class Distill(Method):
     """Chen et al. 2020, "Big self-supervised models are strong semi-supervised"."""
 
     config_class = DistillConfig
+    couples_images = False
 
     def prepare(self, source):
         """All of them, labels unread; finds the teacher before anything is built."""

@@ -22,6 +22,7 @@ class Finetune(Method):
     """Chen et al. 2020, "Big self-supervised models are strong semi-supervised"."""
 
     config_class = FinetuneConfig
+    couples_images = False
 
     def prepare(self, source):
         """The fraction of the labels to learn from."""

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 VERBS = (
     "Run",
     "classifier_accuracy",
+    "connect",
     "export",
     "knn",
     "linear_probe",

@@ -24,6 +24,7 @@ from selfsup_tf.data.sources import (
     open_source,
     open_test,
 )
+from selfsup_tf.distribution.strategy import connect, is_chief
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.classifier import classifier_accuracy
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
@@ -42,6 +43,7 @@ logger = logging.getLogger("selfsup_tf")
 __all__ = [
     "Run",
     "classifier_accuracy",
+    "connect",
     "export",
     "knn",
     "linear_probe",
@@ -95,6 +97,8 @@ def train(
     method.config = config = _name_what_is_given(method, data)
     configs.check_complete(config)
     RunDirectory(run_dir, config)  # refuses another run before the data are opened
+    if not is_chief(connect(config)):
+        logger.setLevel(logging.ERROR)  # the chief tells it for all
     source = open_source(
         config.data if data is None else data,
         data_dir=config.data_dir,

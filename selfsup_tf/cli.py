@@ -21,6 +21,7 @@ import tyro
 
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
+from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.json_files import read_json
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
@@ -93,13 +94,17 @@ def train(arguments: Sequence[str] | None = None) -> None:
         if len(words) == 1 or words[1] in ("-h", "--help"):
             return print(_list_recipes(package))
         recipe = package.recipe(words[1])
-        run_dir, config = _parse_config(package.name, words[1], recipe(), words[2:])
+        own, config = _parse_config(package.name, words[1], recipe(), words[2:])
         configs.check_complete(config)
+        if own.local_workers > 1 and not _is_worker():
+            sys.exit(_start_workers(words, own.local_workers, config))
         import_tensorflow()
         from selfsup_tf import api
 
         method = package.load()(config)
-        run = api.train(method, run_dir=run_dir)
+        run = api.train(method, run_dir=own.run_dir)
+        if not run.is_chief:
+            return
         judge = "accuracy" if "classifier" in method.networks else "knn"
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "
@@ -260,21 +265,64 @@ def _first_line(documented: Any) -> str:
     return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 
+@dataclasses.dataclass(frozen=True)
+class _OwnFlags:
+    """Flags of training that are not the config's: where, and by how many processes."""
+
+    run_dir: str = ""
+    """Directory of the run."""
+    local_workers: int = 1
+    """Processes of this machine that train together, as on so many machines."""
+
+    def __post_init__(self):
+        check(
+            self.local_workers >= 1,
+            "local_workers of 1 or more",
+            self.local_workers,
+            "--local_workers=2 starts two.",
+        )
+
+
 def _parse_config(
     method: str, recipe: str, default: Config, words: Sequence[str]
-) -> tuple[str, Config]:
-    names = [field.name for field in dataclasses.fields(default)]
-    values = {name: getattr(default, name) for name in names}
-    # The run's directory stands among the config's flags without being one of them.
-    run_dir = ("run_dir", str, dataclasses.field(default=f"runs/{method}-{recipe}"))
+) -> tuple[_OwnFlags, Config]:
+    own = _OwnFlags(run_dir=f"runs/{method}-{recipe}")
+    # They stand among the config's flags without being any of its fields.
     kind = dataclasses.make_dataclass(
-        type(default).__name__, [run_dir], bases=(type(default),), frozen=True
+        type(default).__name__, [], bases=(type(default), _OwnFlags), frozen=True
     )
     kind.__doc__ = f"Trains by {method}'s recipe {recipe}. The same command resumes."
     parsed = parse_flags(
-        kind, f"train.py {method} {recipe}", words, default=kind(**values)
+        kind,
+        f"train.py {method} {recipe}",
+        words,
+        default=kind(**_fields(own), **_fields(default)),
     )
-    return parsed.run_dir, type(default)(**{n: getattr(parsed, n) for n in names})
+    return tuple(
+        type(part)(**{name: getattr(parsed, name) for name in _fields(part)})
+        for part in (own, default)
+    )
+
+
+def _fields(values: Any) -> dict[str, Any]:
+    return {f.name: getattr(values, f.name) for f in dataclasses.fields(values)}
+
+
+def _is_worker() -> bool:
+    """Whether a launcher, this one or a cluster's, has given this process its place."""
+    return bool(os.environ.get("TF_CONFIG"))
+
+
+def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
+    """This same command in so many processes; the exit code."""
+    check(
+        config.strategy in ("auto", "multi_worker"),
+        "--strategy=multi_worker, or none, beside --local_workers",
+        config.strategy,
+        "Leave one of them out.",
+    )
+    configs.check_divisible(config.batch_size, count, config.accumulate)
+    return run_local_workers([sys.executable, sys.argv[0], *words], count)
 
 
 def parse_flags(

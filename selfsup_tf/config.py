@@ -303,6 +303,9 @@ class Config:
     """How it is learned."""
     batch_size: int = 4096
     """Images in a step, over all replicas."""
+    accumulate: int = 1
+    """Micro-batches that a step is made of, one after the other, to save memory. The
+    gradient is that of the whole batch; BatchNorm sees a micro-batch at a time."""
     epochs: float | None = 100.0
     """Passes over the data; none where steps are given."""
     steps: int | None = None
@@ -317,10 +320,24 @@ class Config:
 
     data_dir: str | None = operational(None)
     """Where TFDS keeps its data."""
-    strategy: Literal["auto", "one_device", "mirrored"] = operational("auto")
-    """auto mirrors over all GPUs where there are several."""
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = (
+        operational("auto")
+    )
+    """auto takes what there is: the workers of TF_CONFIG or of a SLURM step, the TPU
+    that --tpu names, all GPUs of this machine, or one device."""
+    tpu: str | None = operational(None)
+    """Name of the TPU, or local on a machine that has one."""
+    collectives: Literal["auto", "ring", "nccl"] = operational("auto")
+    """What carries sums between workers; auto lets TensorFlow choose."""
+    worker_timeout: float = operational(300.0)
+    """Seconds to wait at the start for the workers of a run, until all are there."""
     jit_compile: bool = operational(False)
-    """Whether XLA compiles the step."""
+    """Whether XLA compiles the step; on a TPU it always does."""
+    remat: bool = operational(False)
+    """Whether the activations within the blocks of a network are computed again in the
+    backward pass: less memory for a third more time."""
+    augment_on: Literal["host", "device"] = operational("host")
+    """Where views are drawn: on the host, or, from uint8 images, on the device."""
     steps_per_call: int = operational(10)
     """Steps between two visits of the host."""
     checkpoint_epochs: float = operational(1.0)
@@ -336,9 +353,9 @@ class Config:
             self.seed,
             "Any whole number in it will do.",
         )
-        for name in ("image_size", "batch_size", "steps_per_call"):
+        for name in ("image_size", "batch_size", "accumulate", "steps_per_call"):
             _check_positive(name, getattr(self, name))
-        for name in ("checkpoint_epochs", "knn_epochs"):
+        for name in ("checkpoint_epochs", "knn_epochs", "worker_timeout"):
             _check_positive(name, getattr(self, name))
         _check_not_negative("held_out", self.held_out)
         check(
@@ -346,6 +363,13 @@ class Config:
             "batch_size of 2 or more",
             self.batch_size,
             "A contrast needs two images; choose a larger batch.",
+        )
+        check_divisible(self.batch_size, 1, self.accumulate)
+        check(
+            self.tpu is None or self.strategy in ("auto", "tpu"),
+            f"no --tpu beside --strategy={self.strategy}",
+            self.tpu,
+            "Leave one of them out.",
         )
         check(
             (self.epochs is None) != (self.steps is None),
@@ -356,6 +380,22 @@ class Config:
         for name in ("epochs", "steps"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
+
+
+def check_divisible(batch_size: int, replicas: int, accumulate: int = 1) -> None:
+    """Raises InputError unless all replicas get equal parts of every micro-batch."""
+    parts = replicas * accumulate
+    below = batch_size // parts * parts
+    among = f"the {replicas} replicas"
+    if accumulate > 1:
+        among = f"accumulate={accumulate}"
+        among += f" times {replicas} replicas, {parts}" if replicas > 1 else ""
+    check(
+        batch_size % parts == 0,
+        f"a batch_size divisible by {among}",
+        batch_size,
+        f"The nearest that are: {f'{below} and ' if below else ''}{below + parts}.",
+    )
 
 
 def check_complete(config: Config) -> None:
@@ -434,16 +474,36 @@ def differences(config: Config, stored: dict[str, Any]) -> list[str]:
     """Lines naming the fields of `config` that differ from those of a stored run.
 
     Operational fields (where the data lie, how often to log) may differ and are left
-    out.
+    out. A field that is younger than the stored run had its default then.
     """
     free = {f.name for f in dataclasses.fields(config) if f.metadata}
     now, then = _flat(to_dict(config)), _flat(stored)
+    for field in dataclasses.fields(config):
+        if field.default is not dataclasses.MISSING:
+            then = _flat({field.name: _plain(field.default)}) | then
     if now["method"] != then.get("method"):
         return [f"method: {then.get('method')} there, {now['method']} here"]
     return [
         f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
         for key in sorted(now.keys() | then.keys())
         if key not in free and now.get(key) != then.get(key)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+
+def worker_differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    """Lines naming what differs between the configs of two workers of one run.
+
+    Each is a `to_dict`. Only where the data lie may differ between machines.
+    """
+    theirs, mine = _flat(theirs), _flat(mine)
+    return [
+        f"{key}: {theirs.get(key, 'absent')} there, {mine.get(key, 'absent')} here"
+        for key in sorted(theirs.keys() | mine.keys())
+        if key != "data_dir" and theirs.get(key) != mine.get(key)
     ]
 
 

@@ -41,6 +41,9 @@ class Method(abc.ABC):
             weights included, and stays as it is.
 
     Attributes:
+        couples_images: Whether the loss of an image depends on the other images of the
+            batch, as a contrast with negatives does. If not, micro-batches can be
+            accumulated in one pass.
         encoder: keras.Model, the network f that is learned; after `build`.
         model: Functional keras.Model with named inputs and outputs; after `build`. Its
             inputs say what a batch holds: view_1 and perhaps view_2, float32 in [0, 1],
@@ -51,6 +54,7 @@ class Method(abc.ABC):
 
     config_class: ClassVar[type[Config]]
     log_names: ClassVar[tuple[str, ...]] = ()
+    couples_images: ClassVar[bool] = True
     class_names: "tuple[str, ...] | None" = None
 
     def __init__(self, config: Config, encoder: "keras.Model | None" = None):

@@ -3,6 +3,8 @@
 import tensorflow as tf
 
 from selfsup_tf.distribution import replicas
+from selfsup_tf.errors import check
+from simclr_tf.log_sum_exp import log_sum_exp
 
 
 def nt_xent_loss(
@@ -11,6 +13,7 @@ def nt_xent_loss(
     temperature: float,
     *,
     directions: str = "mean",
+    tile: int | None = None,
 ) -> tf.Tensor:
     """The loss of each image, of its two views as anchors.
 
@@ -22,31 +25,36 @@ def nt_xent_loss(
         projection_2: z of the second views, (N, P).
         temperature: Divides the cosines, above 0.
         directions: "mean" averages the losses of the two anchors, "sum" adds them.
+        tile: Candidates that the anchors are compared with at once, of the 2 G in the
+            global batch, 1 or more: memory goes with 2 N times this. None takes all of
+            them while they are few, and tiles above that; see `log_sum_exp`.
 
     Returns:
         (N,) float32 (float64 for float64 projections). Its mean over the global batch
         is the loss of Chen et al. 2020, algorithm 1, for "mean"; that of
         google-research/simclr, tf2/objective.py, for "sum".
     """
+    check(
+        tile is None or tile >= 1,
+        "tile >= 1",
+        tile,
+        "Leave it out, and it is chosen by the size of the batch.",
+    )
     dtype = tf.float64 if projection_1.dtype == tf.float64 else tf.float32
     z_1 = tf.math.l2_normalize(tf.cast(projection_1, dtype), axis=1)
     z_2 = tf.math.l2_normalize(tf.cast(projection_2, dtype), axis=1)
     all_1, all_2 = replicas.gather(z_1), replicas.gather(z_2)
-    images, total = z_1.shape[0] or tf.shape(z_1)[0], tf.shape(all_1)[0]
+    images = z_1.shape[0] or tf.shape(z_1)[0]
     first = 0
     if replicas.num_replicas() > 1:
         first = replicas.replica_index() * images
-    itself = tf.one_hot(first + tf.range(images), total, dtype=dtype)
-    # Far below any cosine / temperature, and finite: its exponential is exactly 0.
-    masked = itself * (dtype.max / 4)
-
-    def anchor_loss(anchors, same_view, other_view):
-        negatives = tf.matmul(anchors, same_view, transpose_b=True) / temperature
-        others = tf.matmul(anchors, other_view, transpose_b=True) / temperature
-        logits = tf.concat([negatives - masked, others], axis=1)
-        return tf.reduce_logsumexp(logits, axis=1) - tf.reduce_sum(
-            others * itself, axis=1
-        )
-
-    loss = anchor_loss(z_1, all_1, all_2) + anchor_loss(z_2, all_2, all_1)
+    itself = first + tf.range(images)
+    denominators = log_sum_exp(
+        tf.concat([z_1, z_2], axis=0) / temperature,
+        tf.concat([all_1, all_2], axis=0),
+        tf.concat([itself, itself + tf.shape(all_1)[0]], axis=0),
+        tile=tile,
+    )
+    positive = tf.reduce_sum(z_1 * z_2, axis=1) / temperature
+    loss = tf.add_n(tf.split(denominators, 2)) - 2 * positive
     return loss / 2 if directions == "mean" else loss

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.source import Count, Source, counted, index_blocks, on_host
+from selfsup_tf.data.source import (
+    Count,
+    Share,
+    Source,
+    counted,
+    index_blocks,
+    left,
+    on_host,
+)
 from selfsup_tf.errors import InputError, check
 
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow
@@ -58,10 +66,16 @@ class ArraySource(Source):
         return self._read(labels)
 
     def shuffled(
-        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
+        self,
+        *,
+        seed: int,
+        epoch: Count,
+        start: Count = 0,
+        labels: bool = True,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
         """See `Source.shuffled`."""
-        return self._read(labels, key=(seed, epoch), start=start)
+        return self._read(labels, key=(seed, epoch), start=start, share=share)
 
     def select(self, indices: np.ndarray, name: str) -> "ArraySource":
         """See `Source.select`. The images are shared, not copied."""
@@ -74,10 +88,17 @@ class ArraySource(Source):
         )
 
     def _read(
-        self, labels: bool, *, key: tuple[int, Count] | None = None, start: Count = 0
+        self,
+        labels: bool,
+        *,
+        key: tuple[int, Count] | None = None,
+        start: Count = 0,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
         block = max(1, min(256, _BLOCK_BYTES // math.prod(self.image_shape)))
-        blocks = index_blocks(self.indices, block=block, key=key, start=start)
+        blocks = index_blocks(
+            self.indices, block=block, key=key, start=start, share=share
+        )
         table = None
         if labels and self.labelled:
             table = on_host(self._labels, tf.int64)
@@ -92,7 +113,7 @@ class ArraySource(Source):
             return element
 
         elements = blocks.map(take, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        return counted(elements, self.size - start)
+        return counted(elements, left(self.size, start, share))
 
 
 def from_arrays(

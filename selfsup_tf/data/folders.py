@@ -9,7 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.files import decode_image
-from selfsup_tf.data.source import Count, Source, counted, index_blocks, on_host
+from selfsup_tf.data.source import (
+    Count,
+    Share,
+    Source,
+    counted,
+    index_blocks,
+    left,
+    on_host,
+)
 from selfsup_tf.errors import InputError, check, nearest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -67,11 +75,17 @@ class FolderSource(Source):
         return self._read(index_blocks(self.indices), self.size, labels)
 
     def shuffled(
-        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
+        self,
+        *,
+        seed: int,
+        epoch: Count,
+        start: Count = 0,
+        labels: bool = True,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
         """See `Source.shuffled`."""
-        blocks = index_blocks(self.indices, key=(seed, epoch), start=start)
-        return self._read(blocks, self.size - start, labels)
+        blocks = index_blocks(self.indices, key=(seed, epoch), start=start, share=share)
+        return self._read(blocks, left(self.size, start, share), labels)
 
     def select(self, indices: np.ndarray, name: str) -> "FolderSource":
         """See `Source.select`."""

@@ -1,7 +1,8 @@
 """From a source of images to batches of views.
 
 Everything follows from (seed, epoch, image index, view), so that a dataset that starts
-at a step yields what an uninterrupted one yields from there on, to the bit.
+at a step yields what an uninterrupted one yields from there on, to the bit, and the
+processes of a run read their parts without a word between them.
 """
 
 import functools
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from selfsup_tf import config as config_lib
 from selfsup_tf.data import random, views
-from selfsup_tf.data.source import Source
+from selfsup_tf.data.source import Share, Source
 from selfsup_tf.errors import check
 
 PAIR = ("view_1", "view_2")
@@ -30,24 +31,37 @@ def training_dataset(
     start_step: int = 0,
     total_steps: int,
     inputs: Collection[str] = PAIR,
+    context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Views of every image, batch by batch, over as many epochs as it takes.
+    """What each replica of a process gets at each step, over so many epochs.
 
     The remainder of an epoch that fills no batch is dropped; each epoch has another
     order, so that no image is always left out. Labels are read only where asked for.
 
+    A step takes the same images whatever it runs on. Of each of its micro-batches the
+    replicas, numbered over all processes, get equal parts one after the other, and a
+    process reads no more than the parts of its own replicas.
+
     Args:
         source: Images, uint8 (H, W, 3), and their indexes.
-        config: Views, image size, batch size B (over all replicas) and seed.
+        config: Views, image size, batch size G (over all replicas), seed, accumulate,
+            and where views are drawn.
         start_step: First step to yield, counted from the beginning of the run.
         total_steps: Length of the run.
         inputs: What a batch holds beside the index: "view_1", "view_2", "label".
+        context: Which of how many processes this is, and the replicas of all; one of
+            one by default.
 
     Returns:
-        `total_steps - start_step` elements {"view_1", "view_2": (B, S, S, 3) float32
-        in [0, 1], "label": (B,) int64, "index": (B,) int64}.
+        For each step one element for each replica of this process, of N = G / replicas
+        images, micro-batch after micro-batch: {"view_1", "view_2": (N, S, S, 3) float32
+        in [0, 1], "label": (N,) int64, "index": (N,) int64}. With augment_on="device"
+        there is "epoch", (N,) int64, and in place of the views what `draw_views` draws
+        them from: "image", uint8 (N, H, W, 3), or, for images of several sizes,
+        "crop_1", "crop_2", float32 (N, S, S, 3).
     """
-    batch_size = config.batch_size
+    context = context or tf.distribute.InputContext()
+    batch_size, accumulate = config.batch_size, config.accumulate
     per_epoch = source.size // batch_size
     check(
         per_epoch > 0,
@@ -55,22 +69,68 @@ def training_dataset(
         f"batch_size={batch_size}",
         f"Use --batch_size={source.size} or less, or more images.",
     )
+    micro = batch_size // accumulate
+    on_replica = micro // context.num_replicas_in_sync
+    here = micro // context.num_input_pipelines
+    first = context.input_pipeline_id * here
+    names = [name for name in PAIR if name in inputs]
     pixels = config.image_size**2
     if source.image_shape is not None:
         pixels = max(pixels, source.image_shape[0] * source.image_shape[1])
-    batched = source.image_shape is not None and pixels <= _BATCHED_PIXELS
+    whole = source.image_shape is not None
+    on_device = config.augment_on == "device"
+    batched = whole and (on_device or pixels <= _BATCHED_PIXELS)
+    size = 1
+    if batched:
+        size = on_replica if on_device else _group_size(on_replica)
     dataset = _groups(
         source,
         config.seed,
-        size=_group_size(batch_size) if batched else 1,
-        first=start_step * batch_size,
-        last=total_steps * batch_size,
-        per_epoch=per_epoch * batch_size,
+        size=size,
+        steps=(start_step, total_steps, per_epoch),
+        batch_size=batch_size,
+        share=Share(first, here, every=micro),
         labels="label" in inputs,
     )
-    augment = _augment_groups if batched else _augment_singles
-    dataset = augment(dataset, config, [name for name in PAIR if name in inputs])
+    if not batched:
+        dataset = _augment_singles(dataset, config, names)
+        dataset = dataset.batch(on_replica, drop_remainder=True)
+    elif not on_device:
+        dataset = _augment_groups(dataset, config, names)
+        dataset = _merge(dataset, on_replica // size)
+    if accumulate > 1:
+        dataset = _by_replica(dataset, accumulate, here // on_replica)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def draw_views(
+    batch: dict[str, tf.Tensor], config: config_lib.Config, names: Collection[str]
+) -> dict[str, tf.Tensor]:
+    """The views of a batch, from what `training_dataset` gives the device.
+
+    They are the same, to the bit on the same kind of processor, as those drawn on the
+    host: one compiled function draws both.
+
+    Args:
+        batch: "image" (N, H, W, 3) uint8, or "crop_i" (N, S, S, 3) float32; "index" and
+            "epoch", (N,) int64.
+        config: Its views, image size and seed.
+        names: Of "view_1", "view_2", those wanted.
+
+    Returns:
+        (N, S, S, 3) float32 in [0, 1], by name.
+    """
+    drawn = {}
+    for name in names:
+        number = PAIR.index(name)
+        keys = random.image_keys(config.seed, batch["epoch"], batch["index"], number)
+        view = getattr(config, name)
+        if "image" in batch:
+            drawn[name] = _compiled_view(view, config.image_size)(batch["image"], keys)
+        else:
+            _, finish = _compiled_halves(view, config.image_size)
+            drawn[name] = finish(batch[f"crop_{number + 1}"], keys)
+    return drawn
 
 
 def _groups(
@@ -78,71 +138,102 @@ def _groups(
     seed: int,
     *,
     size: int,
-    first: int,
-    last: int,
-    per_epoch: int,
+    steps: tuple[int, int, int],
+    batch_size: int,
+    share: Share,
     labels: bool,
 ) -> tf.data.Dataset:
-    """Images `first` to `last` of the run in groups of `size`, which divides all three.
+    """The images of this process, in groups of `size`.
 
-    The elements are {"image": uint8 (size, H, W, 3), "index": (size,), "epoch": ()},
-    and "label": (size,) where labels are wanted.
+    The elements are {"image": uint8 (size, H, W, 3), "index" and "epoch": (size,)
+    int64}, and "label": (size,) where labels are wanted. `steps` are the first, the one
+    after the last, and how many make an epoch.
     """
-    first_epoch, start = divmod(first, per_epoch)
-    last_epoch = max(last - 1, first) // per_epoch
+    start_step, total_steps, per_epoch = steps
+    first_epoch, begun = divmod(start_step, per_epoch)
+    last_epoch = max(total_steps - 1, start_step) // per_epoch
+    step_images = share.size(batch_size)
 
     def read(epoch):
-        begin = tf.where(epoch == first_epoch, tf.constant(start, tf.int64), 0)
-        images = source.shuffled(seed=seed, epoch=epoch, start=begin, labels=labels)
-        groups = images.take(per_epoch - begin).batch(size, drop_remainder=True)
-        return groups.map(lambda group: {**group, "epoch": epoch})
+        skipped = tf.where(epoch == first_epoch, tf.constant(begun, tf.int64), 0)
+        images = source.shuffled(
+            seed=seed,
+            epoch=epoch,
+            start=skipped * batch_size,
+            labels=labels,
+            share=None if share.count == share.every else share,
+        )
+        images = images.take((per_epoch - skipped) * step_images)
+        groups = images.batch(size, drop_remainder=True)
+        return groups.map(lambda group: {**group, "epoch": tf.fill([size], epoch)})
 
     epochs = tf.data.Dataset.range(first_epoch, last_epoch + 1)
-    return epochs.flat_map(read).take((last - first) // size)
+    groups = (total_steps - start_step) * step_images // size
+    return epochs.flat_map(read).take(groups)
 
 
 def _augment_groups(
     dataset: tf.data.Dataset, config: config_lib.Config, names: list[str]
 ) -> tf.data.Dataset:
-    batch_size, seed = config.batch_size, config.seed
-    compiled = {n: _compiled_view(getattr(config, n), config.image_size) for n in names}
-
     def augment(group):
-        image, epoch = group.pop("image"), group.pop("epoch")
-        for name, view in compiled.items():
-            number = PAIR.index(name)
-            keys = random.image_keys(seed, epoch, group["index"], number)
-            group[name] = view(image, keys)
-        return group
+        views = draw_views(group, config, names)
+        return {k: v for k, v in group.items() if k not in ("image", "epoch")} | views
 
-    def merge(values):
-        return tf.reshape(values, [batch_size, *values.shape[2:]])
-
-    dataset = dataset.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.batch(batch_size // _group_size(batch_size), drop_remainder=True)
-    return dataset.map(lambda groups: {k: merge(v) for k, v in groups.items()})
+    return dataset.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _augment_singles(
     dataset: tf.data.Dataset, config: config_lib.Config, names: list[str]
 ) -> tf.data.Dataset:
-    seed = config.seed
+    seed, on_device = config.seed, config.augment_on == "device"
     compiled = {
         n: _compiled_halves(getattr(config, n), config.image_size) for n in names
     }
 
     def augment(single):
-        image, epoch = single.pop("image")[0], single.pop("epoch")
+        image, epoch = single.pop("image")[0], single["epoch"]
         result = {name: value[0] for name, value in single.items()}
+        if not on_device:
+            del result["epoch"]
         for name, (crop_one, finish) in compiled.items():
             number = PAIR.index(name)
             keys = random.image_keys(seed, epoch, single["index"], number)
             crop = crop_one(image, keys[0])
-            result[name] = finish(crop[tf.newaxis], keys)[0]
+            if on_device:
+                result[f"crop_{number + 1}"] = crop
+            else:
+                result[name] = finish(crop[tf.newaxis], keys)[0]
         return result
 
-    dataset = dataset.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.batch(config.batch_size, drop_remainder=True)
+    return dataset.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _merge(dataset: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Batches made of `count` groups each."""
+
+    def merge(groups):
+        return {
+            name: tf.reshape(values, [count * values.shape[1], *values.shape[2:]])
+            for name, values in groups.items()
+        }
+
+    return dataset.batch(count, drop_remainder=True).map(merge)
+
+
+def _by_replica(
+    dataset: tf.data.Dataset, accumulate: int, replicas: int
+) -> tf.data.Dataset:
+    """From the order of micro-batches, replicas within, to one element a replica."""
+
+    def regroup(parts):
+        _, size, *rest = parts.shape
+        parts = tf.reshape(parts, [accumulate, replicas, size, *rest])
+        parts = tf.experimental.numpy.swapaxes(parts, 0, 1)
+        return tf.reshape(parts, [replicas, accumulate * size, *rest])
+
+    dataset = dataset.batch(accumulate * replicas, drop_remainder=True)
+    dataset = dataset.map(lambda parts: {k: regroup(v) for k, v in parts.items()})
+    return dataset.unbatch()
 
 
 # XLA merges the passes over the pixels: four times as fast as TensorFlow's own kernels,

@@ -1,6 +1,7 @@
 """What every source of images has in common."""
 
 import abc
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,32 @@ Count = int | tf.Tensor
 """A number, or inside a tf.data function an int64 scalar."""
 
 _SPLIT_EPOCH = -1  # epochs count from 0, so a split shares its order with none of them
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of a shuffled source that one worker reads.
+
+    Of every `every` elements in their shuffled order it is the `count` from `first` on;
+    what fills no `every` is left out.
+    """
+
+    first: int
+    count: int
+    every: int
+
+    def size(self, elements: Count) -> Count:
+        """How many of so many elements are its own."""
+        return elements // self.every * self.count
+
+    def positions(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Where its own elements number 0, 1, ... lie among all."""
+        return numbers // self.count * self.every + self.first + numbers % self.count
+
+    def contains(self, positions: tf.Tensor) -> tf.Tensor:
+        """Whether the elements at these positions are its own."""
+        place = positions % self.every
+        return (place >= self.first) & (place < self.first + self.count)
 
 
 class Source(abc.ABC):
@@ -67,7 +94,13 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def shuffled(
-        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
+        self,
+        *,
+        seed: int,
+        epoch: Count,
+        start: Count = 0,
+        labels: bool = True,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
         """Each element once, in an order that is a pure function of (seed, epoch).
 
@@ -76,6 +109,7 @@ class Source(abc.ABC):
             epoch: Counts from 0; an int64 scalar tensor inside tf.data.
             start: How many elements at the beginning are left out, when a run resumes.
             labels: Whether the labels are read.
+            share: The part, counted from `start`, that is read; None for all.
         """
 
     @abc.abstractmethod
@@ -138,6 +172,7 @@ def index_blocks(
     block: int = 256,
     key: tuple[int, Count] | None = None,
     start: Count = 0,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """The indices in blocks, int64 (B,), for sources with random access.
 
@@ -146,16 +181,23 @@ def index_blocks(
         block: B; more than one, since ops cost more than what they do for an index.
         key: (seed, epoch) of the order; None for the order given.
         start: How many are left out at the beginning, at no cost.
+        share: The part that is looked up; what else there is costs nothing.
     """
     size = len(indices)
     table = on_host(indices, tf.int64)
 
     def look_up(positions: tf.Tensor) -> tf.Tensor:
+        positions = start + (share.positions(positions) if share else positions)
         if key is not None:
             positions = _shuffle(positions, size, key)
         return tf.gather(table, positions)
 
-    return tf.data.Dataset.range(start, size).batch(block).map(look_up)
+    return tf.data.Dataset.range(left(size, start, share)).batch(block).map(look_up)
+
+
+def left(size: int, start: Count, share: Share | None) -> Count:
+    """How many elements are read of `size`, from `start` on, in a share."""
+    return share.size(size - start) if share else size - start
 
 
 def counted(dataset: tf.data.Dataset, size: Count) -> tf.data.Dataset:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.source import Count, Source, counted, on_host
+from selfsup_tf.data.source import Count, Share, Source, counted, left, on_host
 
 BUFFER_BYTES = 2**29  # of undecoded images, out of which a shuffle draws
 _LEAST_BUFFER = 1024  # images: fewer would hardly be shuffled
@@ -85,9 +85,15 @@ class StreamSource(Source):
         return self._decoded(self._undecoded(labels), self.size)
 
     def shuffled(
-        self, *, seed: int, epoch: Count, start: Count = 0, labels: bool = True
+        self,
+        *,
+        seed: int,
+        epoch: Count,
+        start: Count = 0,
+        labels: bool = True,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
-        """See `Source.shuffled`. The `start` first elements are read, not decoded."""
+        """See `Source.shuffled`. What is left out is read, not decoded."""
         undecoded = self._undecoded(labels)
         seeds = tf.stack(
             [tf.constant(seed % 2**63, tf.int64), tf.cast(epoch, tf.int64)]
@@ -102,7 +108,13 @@ class StreamSource(Source):
             )
 
         shuffled = tf.data.Dataset.from_tensors(0).flat_map(shuffle)
-        return self._decoded(shuffled.skip(start), self.size - start)
+        remaining = shuffled.skip(start)
+        if share is not None:
+            numbered = remaining.enumerate()
+            own = numbered.filter(lambda number, element: share.contains(number))
+            remaining = own.map(lambda number, element: element)
+            remaining = remaining.take(left(self.size, start, share))
+        return self._decoded(remaining, left(self.size, start, share))
 
     def select(self, indices: np.ndarray, name: str) -> "StreamSource":
         """See `Source.select`. The others are read but not decoded."""

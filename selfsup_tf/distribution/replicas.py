@@ -41,8 +41,16 @@ def gather(values: tf.Tensor) -> tf.Tensor:
     return tf.concat(tf.unstack(summed, replicas), axis=0)
 
 
-def sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
-    """The sum of a tensor over all replicas, on each of them."""
+def sum_over_replicas(values):
+    """The sum over all replicas, on each of them, of a tensor or a list of tensors."""
     if num_replicas() == 1:
         return values
-    return tf.distribute.get_replica_context().all_reduce("SUM", values)
+    context = tf.distribute.get_replica_context()
+    flat = tf.nest.flatten(values)
+    sums = dict.fromkeys(range(len(flat)))
+    # Tensors of one type travel together.
+    for dtype in dict.fromkeys(value.dtype for value in flat):
+        places = [i for i, value in enumerate(flat) if value.dtype == dtype]
+        reduced = context.all_reduce("SUM", [flat[i] for i in places])
+        sums |= dict(zip(places, reduced, strict=True))
+    return tf.nest.pack_sequence_as(values, list(sums.values()))

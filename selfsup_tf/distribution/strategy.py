@@ -1,41 +1,149 @@
 """The strategy of a run: over which devices, of which machines."""
 
+import functools
+import os
+
 import tensorflow as tf
 
+from selfsup_tf import config as configs
+from selfsup_tf.config import Config
+from selfsup_tf.distribution.cluster import Cluster, find_cluster
+from selfsup_tf.distribution.roll_call import roll_call
 from selfsup_tf.errors import InputError, check
 
+COLLECTIVES = {"auto": "AUTO", "ring": "RING", "nccl": "NCCL"}
 
-def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """The strategy of that name over the devices that TensorFlow sees.
+
+def connect(config: Config) -> tf.distribute.Strategy:
+    """The strategy that a config names, over the devices that TensorFlow sees.
+
+    Where a run has several workers, it waits for the others and compares configs with
+    them. In a program of several workers it has to come first, before any other use of
+    TensorFlow; `selfsup_tf.train` calls it. A process has one strategy: a second call
+    returns it.
 
     Args:
-        name: "one_device", "mirrored" (all GPUs, or all logical CPUs where there is no
-            GPU), or "auto" (mirrored where there are several GPUs).
+        config: Its strategy, tpu, collectives and worker_timeout.
 
     Raises:
-        InputError: The name is unknown.
+        InputError: There is no such device, a worker is missing or has another config,
+            or TensorFlow is in use already.
     """
+    name = config.strategy
+    cluster = find_cluster() if name in ("auto", "multi_worker") else None
+    if name == "auto":
+        name = _choose(config, cluster)
+    check(
+        name != "tpu" or config.precision in ("float32", "mixed_bfloat16"),
+        "precision of float32 or mixed_bfloat16 on a TPU",
+        config.precision,
+        "Use --precision=mixed_bfloat16.",
+    )
+    if name == "multi_worker":
+        return _connect_workers(cluster, config)
+    if name == "tpu":
+        return _connect_tpu(config.tpu or "local")
+    return _local_strategy(name)
+
+
+def _choose(config: Config, cluster: Cluster | None) -> str:
+    if config.tpu is not None:
+        return "tpu"
+    if cluster is not None and cluster.size > 1:
+        return "multi_worker"
+    several = len(tf.config.list_logical_devices("GPU")) > 1
+    return "mirrored" if several else "one_device"
+
+
+@functools.cache
+def _local_strategy(name: str) -> tf.distribute.Strategy:
+    """All GPUs of this machine, or all logical CPUs where it has none; or the first."""
     gpus = tf.config.list_logical_devices("GPU")
     devices = [d.name for d in gpus or tf.config.list_logical_devices("CPU")]
-    if name == "auto":
-        name = "mirrored" if len(gpus) > 1 else "one_device"
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(devices[0])
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy(devices)
-    raise InputError(
-        "a strategy of auto, one_device, mirrored",
-        repr(name),
-        "Leave --strategy out to have one chosen.",
-    )
+    return tf.distribute.MirroredStrategy(devices)
 
 
-def check_divisible(batch_size: int, num_replicas: int) -> None:
-    """Raises InputError unless the global batch is the same on every replica."""
-    below = batch_size // num_replicas * num_replicas
+_workers: list[tf.distribute.Strategy] = []
+
+
+def _connect_workers(
+    cluster: Cluster | None, config: Config
+) -> tf.distribute.MultiWorkerMirroredStrategy:
+    if _workers:
+        return _workers[0]
     check(
-        batch_size % num_replicas == 0,
-        f"a batch_size divisible by the {num_replicas} replicas",
-        batch_size,
-        f"The nearest that are: {below or num_replicas} and {below + num_replicas}.",
+        cluster is not None,
+        "TF_CONFIG, or a SLURM step of several tasks, that names the workers",
+        "neither",
+        "docs/scaling.md has both; --local_workers=2 starts two on this machine.",
+    )
+    roll_call(
+        cluster,
+        configs.to_dict(config),
+        differences=configs.worker_differences,
+        timeout=config.worker_timeout,
+    )
+    # What SLURM told, and a chief among the workers, in the words TensorFlow reads.
+    os.environ["TF_CONFIG"] = cluster.to_tf_config()
+    communication = tf.distribute.experimental.CommunicationImplementation
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=communication[COLLECTIVES[config.collectives]]
+    )
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(
+            communication_options=options
+        )
+    except RuntimeError as error:
+        raise InputError(
+            "the workers to be connected before anything else uses TensorFlow",
+            str(error),
+            "Call selfsup_tf.connect(config) first, before networks or tensors.",
+        ) from error
+    _workers.append(strategy)
+    return strategy
+
+
+@functools.cache
+def _connect_tpu(name: str) -> tf.distribute.TPUStrategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    # What is raised depends on where the search for a TPU ends.
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise InputError(
+            f"a TPU called {name}",
+            str(error).splitlines()[0],
+            "On a TPU VM use --tpu=local; docs/scaling.md tells how to set one up.",
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the run has several processes, each of which runs this code."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes: the only one, or worker 0."""
+    return not has_workers(strategy) or strategy.cluster_resolver.task_id == 0
+
+
+def always_compiles(strategy: tf.distribute.Strategy) -> bool:
+    """Whether XLA compiles what replicas do, asked or not."""
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
+def compiles_replicas(strategy: tf.distribute.Strategy) -> bool:
+    """Whether XLA can compile a step in which replicas exchange values.
+
+    TensorFlow can where all devices are GPUs; on a TPU it always does.
+    """
+    devices = strategy.extended.worker_devices
+    return strategy.num_replicas_in_sync == 1 or all(
+        tf.DeviceSpec.from_string(device).device_type in ("GPU", "TPU")
+        for device in devices
     )

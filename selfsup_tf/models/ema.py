@@ -29,9 +29,13 @@ def update_target(
 ) -> None:
     """Assigns target + (1 - tau) (online - target), for every pair of variables.
 
-    Belongs inside a `tf.function` and outside `strategy.run`, where an assignment
-    reaches every replica.
+    Belongs inside a `tf.function` and outside `strategy.run`. Every device updates its
+    own copy from its own copies; nothing travels between them.
     """
-    for theirs, ours in zip(target, online, strict=True):
-        theirs, ours = theirs.value, ours.value
+    extended = tf.distribute.get_strategy().extended
+
+    def move(theirs, ours, tau):
         theirs.assign(theirs + tf.cast(1.0 - tau, theirs.dtype) * (ours - theirs))
+
+    for theirs, ours in zip(target, online, strict=True):
+        extended.update(theirs.value, move, args=(ours.value, tau))

@@ -98,6 +98,21 @@ class VisionTransformer(keras.layers.Layer):
         """Images (N, H, W, 3) to their class tokens, (N, D)."""
         return self.backbone(images)[:, 0]
 
+    def parts(self) -> tuple[keras.Model, list[keras.layers.Layer], keras.Model]:
+        """What `call` does, in parts that share its weights.
+
+        Returns:
+            From images (N, H, W, 3) to tokens (N, 1 + patches, D); the blocks of
+            attention, each from tokens to tokens; from tokens to class tokens (N, D).
+        """
+        encoder = self.backbone.get_layer("vit_encoder")
+        first = keras.Model(self.backbone.input, encoder.dropout(encoder.input))
+        tokens = keras.Input(
+            batch_shape=encoder.output.shape, dtype=encoder.output.dtype
+        )
+        last = keras.Model(tokens, encoder.layer_norm(tokens)[:, 0])
+        return first, list(encoder.encoder_layers), last
+
     def compute_output_shape(self, shape):
         """(N, D)."""
         return (shape[0], self.hidden_dim)

@@ -6,7 +6,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -14,20 +14,24 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from selfsup_tf.config import Config, make_plan
+from selfsup_tf.config import Config, Plan, check_divisible, make_plan
 from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.sources import Source
-from selfsup_tf.distribution.strategy import check_divisible, make_strategy
+from selfsup_tf.distribution.strategy import compiles_replicas, connect, is_chief
+from selfsup_tf.distribution.workers import (
+    check_same_images,
+    go_on_together,
+    wait_for_all,
+    watched_workers,
+)
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
-from selfsup_tf.training.checkpoints import Checkpoints
-from selfsup_tf.training.optimizers import (
-    build_optimizer,
-    build_schedule,
-)
-from selfsup_tf.training.reporting import announce, describe_run, name_skipped
-from selfsup_tf.training.run_directory import RunDirectory, RunLog
+from selfsup_tf.training.archive import Archive
+from selfsup_tf.training.compilation import explain
+from selfsup_tf.training.optimizers import build_optimizer, build_schedule
+from selfsup_tf.training.reporting import announce, name_skipped
+from selfsup_tf.training.run_directory import RunDirectory
 from selfsup_tf.training.step import make_train_steps
 
 logger = logging.getLogger("selfsup_tf")
@@ -50,13 +54,15 @@ class Run:
         run_dir: Its directory.
         encoder: keras.Model from (N, S, S, 3) float32 in [0, 1] to (N, D) float32.
         config: What it was made with.
-        log: The records of log.jsonl.
+        log: The records of log.jsonl; empty on a worker that is not the chief.
+        is_chief: Whether this process wrote the directory.
     """
 
     run_dir: pathlib.Path
     encoder: keras.Model
     config: Config
     log: list[dict[str, Any]]
+    is_chief: bool = True
 
 
 def train(
@@ -69,10 +75,14 @@ def train(
 ) -> Run:
     """Trains the method's encoder on the source, or goes on where a run was stopped.
 
+    Every worker of a run calls it with the same config, images and monitor; the chief
+    alone reads and writes the directory, and calls the monitor.
+
     Args:
         method: Holds the config; is built here, under the run's strategy.
         source: The images to learn from, as far as the method takes them.
-        run_dir: Directory of the run. The same config again resumes it.
+        run_dir: Directory of the run. The same config again resumes it, on as many
+            devices as there are.
         monitor: Called with the encoder every config.knn_epochs; what it returns is
             logged. The encoder with the best "eval/knn_top_1" is kept as
             encoder_best.keras.
@@ -82,145 +92,156 @@ def train(
         InputError: The config, the data and the devices do not fit together, or run_dir
             holds another run.
         TrainingDiverged: A loss or gradient is not finite; the last checkpoint stays.
+        WorkerLost: Another worker of the run has died; the last checkpoint stays.
     """
     config = method.config
+    strategy = connect(config)
+    chief = is_chief(strategy)
     source = method.prepare(source)
     plan = make_plan(config, source.size)
-    directory = RunDirectory(run_dir, config)
-    strategy = make_strategy(config.strategy)
+    directory = RunDirectory(run_dir, config) if chief else None
+    _check_devices(config, strategy)
+    with watched_workers(strategy):
+        check_same_images(strategy, source.size)
+        keras.utils.set_random_seed(config.seed)
+        with strategy.scope():
+            method.build()
+            optimizer = build_optimizer(
+                config.optimizer,
+                plan,
+                method.trainable_variables,
+                method.unadapted_variables,
+                scaled=config.precision == "mixed_float16",
+            )
+        archive = Archive(directory, method, optimizer) if chief else None
+        step = archive.open(source) if chief else 0
+        variables = [*method.model.variables, *optimizer.variables]
+        step = go_on_together(strategy, step, variables)
+        if chief:
+            replicas = strategy.num_replicas_in_sync
+            announce(method, source, plan, replicas=replicas, step=step)
+        if step < plan.total_steps:
+            with strategy.scope():
+                train_steps = make_train_steps(method, optimizer, config, plan)
+            batches = distributed_batches(strategy, source, method, plan, step)
+            loop = _Loop(method, plan, optimizer, archive, monitor)
+            with _bar(plan.total_steps, step, shown=progress and chief) as bar:
+                loop.run(train_steps, batches, step, bar)
+        if not chief:
+            wait_for_all(strategy)
+            return Run(
+                pathlib.Path(run_dir),
+                copy_network(method.encoder, synchronized=False),
+                config,
+                log=[],
+                is_chief=False,
+            )
+        archive.close()
+        wait_for_all(strategy)
+    name_skipped(source)
+    return Run(directory.path, archive.encoder, config, archive.records)
+
+
+def _check_devices(config, strategy):
     replicas = strategy.num_replicas_in_sync
-    check_divisible(config.batch_size, replicas)
+    check_divisible(config.batch_size, replicas, config.accumulate)
     check(
-        replicas == 1 or not config.jit_compile,
-        "jit_compile on one device",
-        f"{replicas} replicas",
+        not config.jit_compile or compiles_replicas(strategy),
+        "jit_compile on one device, on GPUs or on a TPU",
+        f"{replicas} replicas on CPUs, whose exchanges XLA can't compile",
         "Use --jit_compile=False, or --strategy=one_device.",
     )
-    keras.utils.set_random_seed(config.seed)
-    with strategy.scope():
-        method.build()
-        optimizer = build_optimizer(
-            config.optimizer,
-            plan,
-            method.trainable_variables,
-            method.unadapted_variables,
-        )
-        if config.precision == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-            optimizer.build(method.trainable_variables)
-    kept = _KeptNetworks(method, directory)
 
-    directory.begin(source.size)
-    checkpoints = Checkpoints(directory.checkpoints, method.model, optimizer)
-    step = checkpoints.restore()
-    log = RunLog(directory, step)
-    announce(method, source, plan, replicas=replicas, step=step)
-    if not log.records:
-        log.write(describe_run(method, source))
-    if step < plan.total_steps:
-        with strategy.scope():
-            train_steps = make_train_steps(method, optimizer, config, plan)
-        dataset = training_dataset(
+
+def distributed_batches(
+    strategy: tf.distribute.Strategy,
+    source: Source,
+    method: Method,
+    plan: Plan,
+    start_step: int = 0,
+) -> Iterator:
+    """What the replicas of this process take, step by step, on their devices already.
+
+    Args:
+        strategy: In force.
+        source: Images.
+        method: Built; its model's inputs say what a batch holds.
+        plan: Of the run.
+        start_step: The step to begin with.
+    """
+
+    def read(context):
+        return training_dataset(
             source,
-            config,
-            start_step=step,
+            method.config,
+            start_step=start_step,
             total_steps=plan.total_steps,
             inputs=method.model.input,
-        )
-        batches = iter(strategy.experimental_distribute_dataset(dataset))
-        loop = _Loop(method, plan, directory, checkpoints, log, kept, monitor)
-        with tqdm.tqdm(
-            total=plan.total_steps,
-            initial=step,
-            unit="step",
-            # Where nobody watches, a line at each checkpoint takes its place.
-            disable=None if progress else True,
-            dynamic_ncols=True,
-            file=sys.stderr,
-        ) as bar:
-            with strategy.scope():
-                loop.run(train_steps, batches, step, bar)
-    log.close()
-    kept.update()
-    kept.save()
-    name_skipped(source)
-    return Run(directory.path, kept.encoder, config, log.records)
-
-
-class _KeptNetworks:
-    """Copies of the networks that outlast a run, fit for one device."""
-
-    def __init__(self, method, directory):
-        self._directory = directory
-        self._originals = {"encoder": method.encoder, **method.networks}
-        self._copies = {
-            name: copy_network(network, synchronized=False)
-            for name, network in self._originals.items()
-        }
-        self._class_names = method.class_names
-
-    @property
-    def encoder(self):
-        return self._copies["encoder"]
-
-    def update(self):
-        """Takes over the weights of this moment."""
-        for name, copy in self._copies.items():
-            copy.set_weights(self._originals[name].get_weights())
-
-    @property
-    def finite(self):
-        return all(
-            np.isfinite(weight).all()
-            for copy in self._copies.values()
-            for weight in copy.get_weights()
+            context=context,
         )
 
-    def save(self):
-        for name, copy in self._copies.items():
-            self._directory.save_network(copy, name)
-        if self._class_names is not None:
-            self._directory.save_class_names(self._class_names)
+    return iter(strategy.distribute_datasets_from_function(read))
 
-    def save_best(self):
-        self._directory.save_network(self.encoder, "encoder_best")
+
+def _bar(total, step, *, shown):
+    return tqdm.tqdm(
+        total=total,
+        initial=step,
+        unit="step",
+        # Where nobody watches, a line at each checkpoint takes its place.
+        disable=None if shown else True,
+        dynamic_ncols=True,
+        file=sys.stderr,
+    )
 
 
 class _Loop:
     """Calls of the compiled steps, and what happens between them."""
 
-    def __init__(self, method, plan, directory, checkpoints, log, kept, monitor):
+    def __init__(self, method, plan, optimizer, archive, monitor):
         self.method, self.config, self.plan = method, method.config, plan
-        self.directory, self.checkpoints, self.log = directory, checkpoints, log
-        self.kept, self.monitor = kept, monitor
+        self.optimizer, self.archive, self.monitor = optimizer, archive, monitor
+        self.strategy = connect(method.config)
         self.rate = build_schedule(method.config.optimizer, plan)
         self.warned = False
-        scores = [r["eval/knn_top_1"] for r in log.records if "eval/knn_top_1" in r]
-        self.best = max(scores, default=-math.inf)
 
     def run(self, train_steps, batches, step, bar):
         """From `step` to the end of the plan."""
-        plan = self.plan
-        while step < plan.total_steps:
+        while step < self.plan.total_steps:
             count = self._steps_to_next_stop(step)
             start = time.perf_counter()
-            values = train_steps(
-                batches, tf.constant(step, tf.int64), tf.constant(count)
-            )
-            values = {name: value.numpy() for name, value in values.items()}
+            values = self._call(train_steps, batches, step, count)
             seconds = time.perf_counter() - start
             self._check_finite(values, step)
             step += count
-            record = self._record(values, step, count, seconds)
-            ended = step == plan.total_steps
-            if self.monitor and (ended or step % plan.knn_steps == 0):
-                record |= self._evaluate()
-            self.log.write(record)
-            if ended or step % plan.checkpoint_steps == 0:
-                self._save(step)
-                if bar.disable:
-                    self._tell(record)
-            self._show(bar, record, count)
+            if self.archive:
+                self._keep(self._record(values, step, count, seconds), step, bar)
+            bar.update(count)
+
+    def _call(self, train_steps, batches, step, count):
+        first, number = tf.constant(step, tf.int64), tf.constant(count)
+        try:
+            # No longer than this: what the chief does alone makes no shared variables.
+            with self.strategy.scope():
+                values = train_steps(batches, first, number)
+            return {name: value.numpy() for name, value in values.items()}
+        except tf.errors.OpError as error:
+            reason = explain(error, self.method.model)
+            if reason is None:
+                raise
+            raise reason from error
+
+    def _keep(self, record, step, bar):
+        """Log, scores, states: what the chief does for all."""
+        ended = step == self.plan.total_steps
+        if self.monitor and (ended or step % self.plan.knn_steps == 0):
+            record |= self._evaluate()
+        self.archive.write(record)
+        if ended or step % self.plan.checkpoint_steps == 0:
+            self._save(step)
+            if bar.disable:
+                self._tell(record)
+        self._show(bar, record)
 
     def _steps_to_next_stop(self, step):
         """To the next multiple of any interval, whatever step a run resumes from."""
@@ -239,8 +260,8 @@ class _Loop:
             where = step + int(bad[0]) + 1
             raise TrainingDiverged(
                 f"step {where}: the loss is {values['train/loss'][bad[0]]:g} and it or "
-                "its gradient is not finite. The last checkpoint in "
-                f"{self.directory.checkpoints} is from before. Lower "
+                "its gradient is not finite. The last checkpoint of the run is from "
+                "before. Lower "
                 "--optimizer.learning_rate, lengthen the warm-up or set "
                 "--optimizer.clip_norm, in another run directory."
             )
@@ -253,6 +274,10 @@ class _Loop:
         images = count * self.config.batch_size
         record["train/images_per_second"] = round(images / seconds, 2)
         record["train/data_wait"] = round(float(values["wait"].sum()) / seconds, 4)
+        if self.config.precision == "mixed_float16":
+            taken = int(self.optimizer.inner_optimizer.iterations.numpy())
+            record["train/skipped_steps"] = step - taken
+            record["train/loss_scale"] = float(self.optimizer.dynamic_scale.numpy())
         if record["train/representation_std"] < COLLAPSED and not self.warned:
             self.warned = True
             logger.warning(
@@ -265,24 +290,20 @@ class _Loop:
         return record
 
     def _evaluate(self):
-        self.kept.update()
-        scores = self.monitor(self.kept.encoder)
-        if scores.get("eval/knn_top_1", -math.inf) > self.best:
-            self.best = scores["eval/knn_top_1"]
-            self.kept.save_best()
+        self.archive.update()
+        scores = self.monitor(self.archive.encoder)
+        self.archive.keep_if_best(scores.get("eval/knn_top_1", -math.inf))
         return scores
 
     def _save(self, step):
-        self.kept.update()
-        if not self.kept.finite:
+        try:
+            self.archive.save(step)
+        except FloatingPointError as error:
             raise TrainingDiverged(
                 f"step {step}: a weight is not finite. No checkpoint of this state is "
-                f"written; those in {self.directory.checkpoints} are from before. "
+                f"written; those in {error} are from before. "
                 "Lower --optimizer.learning_rate, in another run directory."
-            )
-        # In this order a run that is killed in between resumes and writes it again.
-        self.kept.save()
-        self.checkpoints.save(step)
+            ) from error
 
     def _tell(self, record):
         score = ""
@@ -297,13 +318,12 @@ class _Loop:
             score,
         )
 
-    def _show(self, bar, record, count):
+    def _show(self, bar, record):
         shown = {
             "loss": f"{record['train/loss']:.3f}",
             "images/s": f"{record['train/images_per_second']:.0f}",
             "wait": f"{record['train/data_wait']:.0%}",
         }
-        if self.best > -math.inf:
-            shown["best k-NN"] = f"{self.best:.1%}"
+        if self.archive.best > -math.inf:
+            shown["best k-NN"] = f"{self.archive.best:.1%}"
         bar.set_postfix(shown, refresh=False)
-        bar.update(count)

@@ -168,10 +168,13 @@ def build_optimizer(
     plan: Plan,
     variables: Sequence[keras.Variable],
     unadapted: Sequence[keras.Variable] = (),
+    *,
+    scaled: bool = False,
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a run, its variables made in the strategy in force.
 
-    LARS adapts all `variables` but the `unadapted` and those of rank 0 and 1.
+    LARS adapts all `variables` but the `unadapted` and those of rank 0 and 1. A scaled
+    one scales the loss up, for float16, and skips a step whose gradient overflows.
     """
     rate = build_schedule(config, plan, dtype=variables[0].dtype)
     decay = {"weight_decay": config.weight_decay}
@@ -199,6 +202,8 @@ def build_optimizer(
         optimizer.exclude_from_weight_decay(
             var_list=[v for v in variables if is_excluded(v)]
         )
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # A variable made while the step is traced has no value on a second replica.
     optimizer.build(list(variables))
     return optimizer

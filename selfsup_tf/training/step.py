@@ -6,8 +6,12 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf.config import Config, Plan
+from selfsup_tf.data.pipeline import draw_views
 from selfsup_tf.distribution.replicas import num_replicas, sum_over_replicas
+from selfsup_tf.distribution.strategy import always_compiles
 from selfsup_tf.methods import Method
+from selfsup_tf.models.rematerialisation import rematerialised
+from selfsup_tf.training.accumulation import accumulate
 from selfsup_tf.training.optimizers import decay_penalty
 
 METRICS = ("train/loss", "train/representation_std", "finite")
@@ -21,22 +25,26 @@ def make_train_steps(
 ) -> Callable:
     """The function that takes several steps in one call of the host.
 
-    Its arguments are a distributed iterator over what the model's inputs name, the
+    Its arguments are a distributed iterator over the batches of `training_dataset`, the
     number of updates done so far, int64, and the number to do, int32. It returns a
-    dictionary of float32 vectors, a value for each step: the loss, the spread of the
-    representations, 1 where the step was finite, what the method logs, and the seconds
-    spent waiting for the batch.
+    dictionary of vectors, a value for each step, float32 (float64 in a float64 run):
+    the loss, the spread of the representations, 1 where the step was finite, what the
+    method logs, and the seconds spent waiting for the batch.
     """
     strategy = tf.distribute.get_strategy()
+    replica = Replica(method, optimizer, config)
+    dtype = tf.float64 if config.precision == "float64" else tf.float32
 
-    def replica_step(batch, wait):
-        # Or the clock's last reading queues behind the work that the batch sets off.
-        with tf.control_dependencies([wait]):
-            inputs = {name: tf.identity(batch[name]) for name in method.model.input}
-        return _replica_step(method, optimizer, config, inputs)
+    def on_replicas(function):
+        compiled = function
+        if config.jit_compile and not always_compiles(strategy):
+            compiled = tf.function(function, jit_compile=True)
+        return lambda *values: strategy.run(compiled, args=values)
 
-    if config.jit_compile:
-        replica_step = tf.function(replica_step, jit_compile=True)
+    if config.accumulate > 1:
+        take_step = accumulate(replica, config.accumulate, on_replicas)
+    else:
+        take_step = on_replicas(replica.step)
 
     def one_step(iterator, step, previous):
         # The clock starts when the step before has ended, and stops with the batch.
@@ -46,23 +54,22 @@ def make_train_steps(
             batch = next(iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             wait = tf.timestamp() - before
-        per_replica = strategy.run(replica_step, args=(batch, wait))
+        per_replica = take_step(batch, wait)
         # Every replica holds the same sums already.
         metrics = {
             name: strategy.experimental_local_results(value)[0]
             for name, value in per_replica.items()
         }
         metrics |= method.after_update(step, plan.total_steps)
-        metrics["wait"] = tf.cast(wait, tf.float32)
-        return metrics
+        metrics["wait"] = wait
+        return {name: tf.cast(value, dtype) for name, value in metrics.items()}
 
     @tf.function
     def train_steps(iterator, first_step, num_steps):
         values = {
-            name: tf.TensorArray(tf.float32, num_steps, element_shape=())
-            for name in names
+            name: tf.TensorArray(dtype, num_steps, element_shape=()) for name in names
         }
-        previous = tf.zeros(())
+        previous = tf.zeros((), dtype)
         for i in tf.range(num_steps):
             step = first_step + tf.cast(i, tf.int64)
             metrics = one_step(iterator, step, previous)
@@ -77,40 +84,101 @@ def make_train_steps(
     return train_steps
 
 
-def _replica_step(method, optimizer, config, inputs):
-    """Forward, backward and update on one replica's part of the batch."""
-    variables = method.trainable_variables
-    weights = [v.value for v in variables]
-    replicas = num_replicas()
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(weights)
-        outputs = method.model(inputs, training=True)
-        # The gradients are summed over replicas, so each contributes its share of the
-        # mean over the global batch.
-        loss = tf.reduce_sum(method.compute_loss(outputs)) / config.batch_size
-        penalty = decay_penalty(config.optimizer, variables) / replicas
-        objective = optimizer.scale_loss(loss + tf.cast(penalty, loss.dtype))
-    # That of an embedding, such as a ViT's of positions, comes in slices.
-    gradients = tape.gradient(
-        objective, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
-    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-    norm = tf.linalg.global_norm(gradients)
-    optimizer.apply(_reduce(gradients, optimizer, config), variables)
-    spreads = [
-        representation_std(outputs[name])
-        for name in sorted(outputs)
-        if name.startswith("representation_")
-    ]
-    spread = tf.add_n(spreads) / len(spreads)
-    sums = sum_over_replicas(
-        tf.stack([tf.cast(loss, tf.float32), spread, tf.cast(norm, tf.float32)])
-    )
-    loss, spread, norm = tf.unstack(sums)
-    # With mixed_float16 an overflowing gradient is the loss scale's business.
-    watched = loss if config.precision == "mixed_float16" else loss + norm
-    finite = tf.cast(tf.math.is_finite(watched), tf.float32)
-    return dict(zip(METRICS, (loss, spread / replicas, finite), strict=True))
+class Replica:
+    """What one replica does in a step. All of it compiles for XLA."""
+
+    def __init__(
+        self,
+        method: Method,
+        optimizer: keras.optimizers.Optimizer,
+        config: Config,
+    ):
+        self.method, self.optimizer, self.config = method, optimizer, config
+        self.model = rematerialised(method.model) if config.remat else method.model
+        self.variables = method.trainable_variables
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """Its own variables that follow the gradient."""
+        return [v.value for v in self.variables]
+
+    def received(
+        self, batch: dict[str, tf.Tensor], wait: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The batch, after the clock that timed its arrival was read.
+
+        Its last reading would else queue behind the work that the batch sets off.
+        """
+        with tf.control_dependencies([wait]):
+            return {name: tf.identity(value) for name, value in batch.items()}
+
+    def inputs(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What the model takes; views that the host has not drawn are drawn here."""
+        views = [name for name in self.method.model.input if name not in batch]
+        batch = batch | draw_views(batch, self.config, views)
+        return {name: batch[name] for name in self.method.model.input}
+
+    def step(
+        self, batch: dict[str, tf.Tensor], wait: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Forward, backward and update on this replica's part of the batch."""
+        batch = self.received(batch, wait)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            weights = self.weights
+            tape.watch(weights)
+            outputs = self.model(self.inputs(batch), training=True)
+            loss = self.share_of_loss(outputs)
+            objective = self.objective(loss)
+        gradients = self.gradients(tape, objective, weights)
+        return self.update(gradients, loss, self.spread(outputs))
+
+    def share_of_loss(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """What these images add to the mean of the loss over the global batch."""
+        return tf.reduce_sum(self.method.compute_loss(outputs)) / self.config.batch_size
+
+    def objective(self, loss: tf.Tensor) -> tf.Tensor:
+        """What is differentiated: loss and coupled decay, scaled for float16.
+
+        The gradients are summed over replicas and micro-batches, so that each brings
+        its share of the decay.
+        """
+        penalty = decay_penalty(self.config.optimizer, self.variables)
+        penalty /= num_replicas() * self.config.accumulate
+        return self.optimizer.scale_loss(loss + tf.cast(penalty, loss.dtype))
+
+    def gradients(
+        self, tape: tf.GradientTape, objective: tf.Tensor, weights: list[tf.Variable]
+    ) -> list[tf.Tensor]:
+        """Dense gradients: that of an embedding, such as a ViT's, comes in slices."""
+        gradients = tape.gradient(
+            objective, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def spread(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """`representation_std`, averaged over the views."""
+        spreads = [
+            representation_std(outputs[name])
+            for name in sorted(outputs)
+            if name.startswith("representation_")
+        ]
+        return tf.add_n(spreads) / len(spreads)
+
+    def update(
+        self, gradients: list[tf.Tensor], loss: tf.Tensor, spread: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Changes the weights; returns the metrics, the same on every replica."""
+        config = self.config
+        norm = tf.linalg.global_norm(gradients)
+        self.optimizer.apply(_reduce(gradients, self.optimizer, config), self.variables)
+        dtype = loss.dtype
+        sums = tf.stack([loss, tf.cast(spread, dtype), tf.cast(norm, dtype)])
+        loss, spread, norm = tf.unstack(sum_over_replicas(sums))
+        # With mixed_float16 an overflowing gradient is the loss scale's business.
+        watched = loss if config.precision == "mixed_float16" else loss + norm
+        finite = tf.cast(tf.math.is_finite(watched), dtype)
+        spread /= num_replicas()
+        return dict(zip(METRICS, (loss, spread, finite), strict=True))
 
 
 def _reduce(gradients, optimizer, config):
@@ -118,7 +186,7 @@ def _reduce(gradients, optimizer, config):
     clip_norm = config.optimizer.clip_norm
     if clip_norm is None and config.precision != "mixed_float16":
         return gradients
-    gradients = [sum_over_replicas(g) for g in gradients]
+    gradients = sum_over_replicas(gradients)
     if clip_norm is not None:
         limit = optimizer.scale_loss(tf.constant(clip_norm, gradients[0].dtype))
         gradients, _ = tf.clip_by_global_norm(gradients, limit)

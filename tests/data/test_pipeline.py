@@ -56,13 +56,17 @@ class _Images(Source):
     def ordered(self, *, labels=True):
         return self._read(tf.constant(self.indices), labels and self.labelled)
 
-    def shuffled(self, *, seed, epoch, start=0, labels=True):
+    def shuffled(self, *, seed, epoch, start=0, labels=True, share=None):
         assert self.labelled or not labels, "labels are read where nobody asked"
         orders = [
             np.random.default_rng([seed, e]).permutation(self.indices)
             for e in range(10)
         ]
-        return self._read(tf.gather(np.stack(orders), epoch)[start:], labels)
+        order = tf.gather(np.stack(orders), epoch)[start:]
+        if share is not None:
+            numbers = tf.range(share.size(tf.shape(order)[0]))
+            order = tf.gather(order, share.positions(numbers))
+        return self._read(order, labels)
 
 
 def _images(number, shapes):

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.config import OptimizerConfig, make_plan
-from selfsup_tf.distribution.strategy import make_strategy
+from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.encoders import leaf_layers
 from selfsup_tf.training.optimizers import build_optimizer
@@ -172,7 +172,7 @@ def set_up(tiny_config, case):
     )
     # As many images as the batch holds: an epoch of the warm-up is a step.
     plan = make_plan(config, IMAGES)
-    strategy = make_strategy("one_device")
+    strategy = connect(config)
     keras.utils.set_random_seed(3)
     with strategy.scope():
         method = find_method(name).load()(config, encoder=small_encoder())

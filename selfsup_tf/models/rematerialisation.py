@@ -1,0 +1,279 @@
+"""Rematerialisation: the backward pass computes activations again to save memory.
+
+A network runs block by block. What flows between two blocks is kept for the backward
+pass; what arises within a block is dropped and computed a second time, when the block's
+gradient is wanted. An update costs one more forward pass of the blocks, and the memory
+for activations falls to the tensors between blocks and the inside of one of them.
+
+Not supported: losses that layers add by themselves (`add_loss`, activity regularizers),
+masks, and second derivatives.
+
+Reference: Chen et al. 2016, "Training deep nets with sublinear memory cost".
+"""
+
+import collections
+import itertools
+import math
+
+import keras
+import tensorflow as tf
+
+from selfsup_tf.errors import check
+from selfsup_tf.models.vit import VisionTransformer
+
+SMALLEST_BLOCK = 7
+"""Layers in a block, at least: as many as a basic residual block of a ResNet has."""
+
+
+def rematerialised(model: keras.Model) -> keras.Model:
+    """The same model, the networks in it run block by block.
+
+    A block ends where a single tensor carries all that follows, as after a residual
+    block, once it has SMALLEST_BLOCK layers or more. Networks in networks are cut
+    too, and so is `VisionTransformer`, block by block. Any other layer is as
+    indivisible as Keras has it, however many layers are inside; a network of
+    fewer layers, and the layers of `model` itself, run as they are.
+
+    Args:
+        model: A functional model; its nested networks are functional or sequential.
+
+    Returns:
+        A functional model with the inputs, the outputs and the variables of `model`,
+        all of them shared, in the same order. Only calls with training=True run block
+        by block, in every precision and distribution, eagerly or compiled.
+
+    Raises:
+        InputError: The order of its variables can't be kept.
+    """
+    twin = _clone(model)
+    for kind in ("trainable_variables", "non_trainable_variables"):
+        check(
+            [id(v) for v in getattr(twin, kind)]
+            == [id(v) for v in getattr(model, kind)],
+            f"{model.name} to keep the order of its {kind} when it is cut into blocks",
+            "another order",
+            "Train it without rematerialisation.",
+        )
+    return twin
+
+
+class Rematerialised(keras.layers.Layer):
+    """A block whose activations are computed again in the backward pass.
+
+    The update of its non-trainable variables (BatchNorm's moving statistics, the seeds
+    of dropout) happens once, in the forward pass; the second computation starts from
+    the seeds of the first and so drops the same units.
+
+    Args:
+        block: A functional model of one input and one output, which keeps its
+            variables.
+    """
+
+    def __init__(self, block: keras.Model, **kwargs):
+        # Neither the input nor the variables are cast here: the block's layers do so.
+        super().__init__(dtype="float32", autocast=False, **kwargs)
+        self.block = block
+
+    def call(self, x, training=None):
+        """The block's output."""
+        if not training:
+            return self.block(x, training=training)
+        non_trainable = self.block.non_trainable_variables
+        state = [tf.convert_to_tensor(v.value) for v in non_trainable]
+        y, new_state = _recomputed(
+            self.block,
+            tf.convert_to_tensor(x),
+            # Tensors, so that the gradient finds its way to what the caller watches:
+            # the variables, or the values of a stateless call.
+            [tf.convert_to_tensor(v.value) for v in self.block.trainable_variables],
+            state,
+        )
+        for variable, old, new in zip(non_trainable, state, new_state, strict=True):
+            if new is not old:
+                variable.assign(new)
+        return y
+
+    def compute_output_spec(self, x, training=None):
+        """That of the block."""
+        return self.block.compute_output_spec(x)
+
+
+def _recomputed(block, x, weights, state):
+    """The block's output and its new state; the old one where it is unchanged."""
+    new_state = []
+
+    def run(x, weights, state):
+        return block.stateless_call(weights, state, x, training=True)
+
+    @tf.custom_gradient
+    def with_gradient(x, *values):
+        # An eager tape would keep every activation of what descends from a watched
+        # tensor.
+        still = [tf.stop_gradient(v) for v in (x, *values)]
+        still_state = still[1 + len(weights) :]
+        y, after = run(still[0], still[1 : 1 + len(weights)], still_state)
+        for old, unchanged, new in zip(state, still_state, after, strict=True):
+            new_state.append(old if new is unchanged else new)
+
+        def gradient(upstream):
+            again, *again_values = _once_known(upstream, (x, *values))
+            again_weights = again_values[: len(weights)]
+            again_state = again_values[len(weights) :]
+            sources = [v for v in (again, *again_weights) if v.dtype.is_floating]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(sources)
+                y, _ = run(again, again_weights, again_state)
+            gradients = tape.gradient(
+                y, sources, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            found = {id(s): g for s, g in zip(sources, gradients, strict=True)}
+            # A gradient that comes in slices is one tensor to a custom gradient.
+            return [
+                tf.convert_to_tensor(found[id(v)]) if id(v) in found else None
+                for v in (again, *again_weights, *again_state)
+            ]
+
+        return y, gradient
+
+    return with_gradient(x, *weights, *state), new_state
+
+
+def _once_known(upstream, values):
+    """The values unchanged, in a graph: but not before `upstream` is known.
+
+    Otherwise a compiler finds the second computation equal to the first and keeps the
+    activations of the first, or computes the second at once. XLA ignores control
+    dependencies, so every value, the seeds included, has a number added that depends
+    on `upstream` and is 0 whatever that is, though no compiler can tell.
+    """
+    if tf.executing_eagerly():
+        return values
+    some = tf.reduce_max(tf.reshape(upstream, [-1])[:1])
+    never = tf.tanh(tf.cast(some, tf.float32)) > 2.0
+    return [
+        v | never if v.dtype.is_bool else v + tf.cast(never, v.dtype) for v in values
+    ]
+
+
+def _clone(network):
+    """The network on the same layers, with the networks in it converted."""
+    return keras.models.clone_model(network, clone_function=_converted)
+
+
+def _converted(layer):
+    """The layer, or a network of blocks in place of it."""
+    if isinstance(layer, VisionTransformer):
+        return _transformer_in_blocks(layer)
+    if isinstance(layer, keras.Sequential):
+        network = keras.Model(layer.inputs, layer.outputs, name=layer.name)
+        return _in_blocks(network) or layer
+    if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+        single = len(layer.inputs) == len(layer.outputs) == 1
+        if single and not isinstance(layer.output, dict):
+            return _in_blocks(layer) or layer
+        return _clone(layer)
+    return layer
+
+
+def _in_blocks(network):
+    """A single-input, single-output network in blocks; None if it has none."""
+    (image,) = keras.tree.flatten(network.input)
+    x = keras.Input(batch_shape=image.shape, dtype=image.dtype, name=image.name)
+    images, found = x, False
+    for layer, is_cut in _parts(network):
+        x = layer(x)
+        found = found or is_cut
+    return keras.Model(images, x, name=network.name) if found else None
+
+
+def _parts(network):
+    """What the network does one after the other: layers, and whether they are cut."""
+    parts, run = [], []
+    for piece in _pieces(network):
+        layers, _, _ = piece
+        converted = _converted(layers[0]) if len(layers) == 1 else None
+        if converted in (None, layers[0]):
+            run.append(piece)
+        else:
+            parts += _cut(run)
+            parts.append((converted, True))
+            run = []
+    return parts + _cut(run)
+
+
+def _cut(pieces):
+    """Blocks of so many layers, and what is left over as it is."""
+    parts = []
+    while pieces:
+        counts = itertools.accumulate(len(layers) for layers, _, _ in pieces)
+        counts = list(enumerate(counts, start=1))
+        ends = [i for i, count in counts if count >= SMALLEST_BLOCK]
+        (_, begin, _), (_, _, end) = pieces[0], pieces[-1]
+        if not ends:
+            parts.append((keras.Model(begin, end), False))
+            break
+        first = counts[ends[0] - 1][1]
+        # Where a network narrows, less has to be kept; of equals, the last is the one
+        # after a residual block's activation.
+        near = [
+            i for i, count in counts if i in ends and count < first + SMALLEST_BLOCK
+        ]
+        cut = min(near, key=lambda i: (_size(pieces[i - 1][2]), -i))
+        _, _, end = pieces[cut - 1]
+        parts.append((Rematerialised(keras.Model(begin, end)), True))
+        pieces = pieces[cut:]
+    return parts
+
+
+def _size(tensor):
+    """Numbers in it for each image."""
+    return math.prod(size or 1 for size in tensor.shape)
+
+
+def _pieces(network):
+    """The layers between each two tensors that all else flows through, in order.
+
+    Returns:
+        A list of (layers in the order of their calls, tensor before, tensor after).
+    """
+    calls = []
+
+    def note(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        given = keras.tree.flatten((args, kwargs))
+        tensors = [t for t in given if isinstance(t, keras.KerasTensor)]
+        calls.append((layer, tensors, keras.tree.flatten(outputs)))
+        return outputs
+
+    trace = keras.models.clone_model(
+        network, clone_function=lambda layer: layer, call_function=note
+    )
+    users = collections.Counter(id(t) for _, tensors, _ in calls for t in tensors)
+    users.update(id(t) for t in trace.outputs)
+    pieces, layers = [], []
+    (begin,) = trace.inputs
+    live = {id(begin): begin}
+    for layer, inputs, outputs in calls:
+        layers.append(layer)
+        for tensor in inputs:
+            users[id(tensor)] -= 1
+            if not users[id(tensor)]:
+                live.pop(id(tensor))
+        live.update({id(t): t for t in outputs if users[id(t)]})
+        if len(live) == 1:
+            (end,) = live.values()
+            pieces.append((layers, begin, end))
+            begin, layers = end, []
+    return pieces
+
+
+def _transformer_in_blocks(transformer):
+    """A vision transformer whose blocks of attention are blocks here."""
+    first, blocks, last = transformer.parts()
+    given = transformer.input
+    images = keras.Input(batch_shape=given.shape, dtype=given.dtype, name="image")
+    x = first(images)
+    for layer in blocks:
+        tokens = keras.Input(batch_shape=x.shape, dtype=x.dtype)
+        x = Rematerialised(keras.Model(tokens, layer(tokens)))(x)
+    return keras.Model(images, last(x), name=transformer.name)

@@ -1,0 +1,176 @@
+"""Gradient accumulation: a step of K micro-batches, one after the other.
+
+Where the loss of an image looks at other images (NT-Xent), averaging the losses of
+micro-batches would be another loss, with fewer negatives. The gradient of the whole
+batch's loss is had in two passes: the first computes and keeps the outputs of every
+micro-batch and, from all of them, the gradient of the loss by each output; the second
+runs each micro-batch again and carries those gradients on into the weights. Where it
+does not, one pass is enough.
+
+BatchNorm normalises a micro-batch, over all replicas, by its own statistics; the moving
+statistics take one step, by their mean over the micro-batches. Without BatchNorm the
+gradient is exactly that of the whole batch.
+
+Reference: Gao et al. 2021, "Scaling deep contrastive learning batch size under memory
+limited setup" (the two passes).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from selfsup_tf.training.step import Replica
+
+Tensors = dict[str, tf.Tensor]
+
+
+def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callable:
+    """A step of `count` micro-batches, as a function of a batch and its wait.
+
+    The loops run on the host, over work that every replica does: an exchange between
+    replicas can't be inside a loop of theirs.
+
+    Args:
+        replica: The work of a replica.
+        count: K, which divides N.
+        on_replicas: Makes of a function of a replica's values one of all replicas'.
+    """
+    work = _Accumulation(replica, count)
+    stages = (work.begin, work.forward, work.by_output, work.backward, work.end)
+    begin, forward, by_output, backward, end = map(on_replicas, stages)
+
+    def step(batch, wait):
+        batch, totals, first_seeds = begin(batch, wait)
+        kept, by_outputs = totals.pop("outputs"), {}
+        if replica.method.couples_images:
+            seeds = first_seeds
+            for k in tf.range(count):
+                kept, seeds = forward(batch, k, kept, seeds)
+            by_outputs, whole = by_output(kept)
+            totals |= whole
+        seeds = first_seeds
+        for k in tf.range(count):
+            totals, seeds = backward(batch, k, by_outputs, totals, seeds)
+        return end(totals, seeds)
+
+    return step
+
+
+class _Accumulation:
+    """What one replica does, in five stages.
+
+    Totals are sums over the micro-batches: of the gradients, of the moving statistics
+    that each would have left, of the loss and of the spread.
+    """
+
+    def __init__(self, replica, count):
+        self.replica, self.count = replica, count
+        self.model = replica.model
+        state = self.model.non_trainable_variables
+        # Whole numbers are the seeds of random draws: each micro-batch draws on.
+        self.seeds = [v for v in state if not v.dtype.startswith("float")]
+        self.statistics = [v for v in state if v.dtype.startswith("float")]
+
+    def begin(self, batch, wait):
+        """The batch in micro-batches (K, n, ...), sums of nothing yet, and seeds."""
+        batch = self.replica.received(batch, wait)
+        batch = {name: self._parts(values) for name, values in batch.items()}
+        size = next(iter(batch.values())).shape[1]
+        double = any(v.dtype == "float64" for v in self.replica.variables)
+        totals = {
+            "gradients": [tf.zeros_like(w) for w in self.replica.weights],
+            "statistics": [tf.zeros_like(v.value) for v in self.statistics],
+            "loss": tf.zeros((), tf.float64 if double else tf.float32),
+            "spread": tf.zeros(()),
+            "outputs": {
+                name: tf.zeros([self.count, size, *output.shape[1:]], output.dtype)
+                for name, output in self.model.output.items()
+            },
+        }
+        return batch, totals, [tf.identity(v.value) for v in self.seeds]
+
+    def forward(self, batch, k, kept, seeds):
+        """Keeps the outputs of micro-batch k; no variable changes."""
+        outputs, _, seeds = self._run(batch, k, seeds)
+        kept = {
+            name: tf.tensor_scatter_nd_update(values, [[k]], outputs[name][tf.newaxis])
+            for name, values in kept.items()
+        }
+        return kept, seeds
+
+    def by_output(self, kept):
+        """The gradient of the whole batch's loss by every output, (K, n, ...)."""
+        outputs = {name: self._joined(values) for name, values in kept.items()}
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(outputs)
+            loss = self.replica.share_of_loss(outputs)
+        gradients = tape.gradient(
+            loss, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        whole = {"loss": loss, "spread": self.replica.spread(outputs)}
+        return {name: self._parts(g) for name, g in gradients.items()}, whole
+
+    def backward(self, batch, k, by_outputs, totals, seeds):
+        """Adds what micro-batch k brings."""
+        replica = self.replica
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            weights = replica.weights
+            tape.watch(weights)
+            outputs, statistics, seeds = self._run(batch, k, seeds)
+            if by_outputs:
+                # Its gradient by the weights is the chain rule's second half.
+                products = [
+                    tf.reduce_sum(gradients[k] * outputs[name])
+                    for name, gradients in by_outputs.items()
+                ]
+                loss = tf.add_n([tf.cast(p, totals["loss"].dtype) for p in products])
+            else:
+                loss = replica.share_of_loss(outputs)
+            objective = replica.objective(loss)
+        gradients = replica.gradients(tape, objective, weights)
+        added = {"gradients": gradients, "statistics": statistics}
+        if not by_outputs:
+            added |= {"loss": loss, "spread": replica.spread(outputs) / self.count}
+        sums = {
+            name: tf.nest.map_structure(tf.add, totals[name], value)
+            for name, value in added.items()
+        }
+        return totals | sums, seeds
+
+    def end(self, totals, seeds):
+        """Changes the weights, the moving statistics and the seeds."""
+        for variable, total in zip(self.statistics, totals["statistics"], strict=True):
+            variable.assign(total / self.count)
+        for variable, seed in zip(self.seeds, seeds, strict=True):
+            variable.assign(seed)
+        return self.replica.update(
+            totals["gradients"], totals["loss"], totals["spread"]
+        )
+
+    def _run(self, batch, k, seeds):
+        """Outputs, moving statistics and seeds after micro-batch k."""
+        given = iter(seeds)
+        state = [
+            v.value if v.dtype.startswith("float") else next(given)
+            for v in self.model.non_trainable_variables
+        ]
+        outputs, state = self.model.stateless_call(
+            [v.value for v in self.model.trainable_variables],
+            state,
+            self.replica.inputs({name: values[k] for name, values in batch.items()}),
+            training=True,
+        )
+        state = [tf.convert_to_tensor(value) for value in state]
+        statistics = [value for value in state if value.dtype.is_floating]
+        seeds = [value for value in state if not value.dtype.is_floating]
+        return outputs, statistics, seeds
+
+    def _parts(self, values):
+        size, *rest = values.shape
+        return tf.reshape(values, [self.count, size // self.count, *rest])
+
+    def _joined(self, values):
+        count, size, *rest = values.shape
+        return tf.reshape(values, [count * size, *rest])

@@ -1,0 +1,138 @@
+"""What a run leaves on disk. Of several workers the chief alone writes it."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from selfsup_tf.data.sources import Source
+from selfsup_tf.methods import Method
+from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.training.checkpoints import Checkpoints
+from selfsup_tf.training.reporting import describe_run
+from selfsup_tf.training.run_directory import RunDirectory, RunLog
+
+
+class Archive:
+    """A run's directory, with its log, its states and its networks.
+
+    Args:
+        directory: The directory.
+        method: Built, under the run's strategy.
+        optimizer: Built.
+
+    Attributes:
+        path: The directory.
+        best: The best "eval/knn_top_1" so far.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        method: Method,
+        optimizer: keras.optimizers.Optimizer,
+    ):
+        self._directory = directory
+        self._method, self._optimizer = method, optimizer
+        self._kept = KeptNetworks(method)
+        self.path = directory.path
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The encoder, as `update` found it last."""
+        return self._kept.encoder
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of the log."""
+        return self._log.records
+
+    def open(self, source: Source) -> int:
+        """Writes config.json, or finds the run; returns the step it goes on from.
+
+        Raises:
+            InputError: The run had other images, or none of its states can be read.
+        """
+        self._directory.begin(source.size)
+        self._checkpoints = Checkpoints(
+            self._directory.checkpoints, self._method.model, self._optimizer
+        )
+        step = self._checkpoints.restore()
+        self._log = RunLog(self._directory, step)
+        if not self.records:
+            self.write(describe_run(self._method, source))
+        scores = [r["eval/knn_top_1"] for r in self.records if "eval/knn_top_1" in r]
+        self.best = max(scores, default=-math.inf)
+        return step
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Appends a record to the log."""
+        self._log.write(record)
+
+    def update(self) -> None:
+        """Takes over the weights of this moment."""
+        self._kept.update()
+
+    def keep_if_best(self, score: float) -> None:
+        """Keeps the encoder as encoder_best.keras if none has been better."""
+        if score > self.best:
+            self.best = score
+            self._directory.save_network(self.encoder, "encoder_best")
+
+    def save(self, step: int) -> None:
+        """Writes the networks and the state, whole or not at all.
+
+        Raises:
+            FloatingPointError: A weight is not finite; nothing is written.
+        """
+        self.update()
+        if not self._kept.finite:
+            raise FloatingPointError(str(self._directory.checkpoints))
+        # In this order a run that is killed in between resumes and writes it again.
+        self._kept.save(self._directory)
+        self._checkpoints.save(step)
+
+    def close(self) -> None:
+        """Ends the log and leaves the networks as they are now."""
+        self._log.close()
+        self.update()
+        self._kept.save(self._directory)
+
+
+class KeptNetworks:
+    """Copies of the networks that outlast a run, fit for one device."""
+
+    def __init__(self, method: Method):
+        self._originals = {"encoder": method.encoder, **method.networks}
+        self._copies = {
+            name: copy_network(network, synchronized=False)
+            for name, network in self._originals.items()
+        }
+        self._class_names = method.class_names
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The copy of the encoder."""
+        return self._copies["encoder"]
+
+    def update(self) -> None:
+        """Takes over the weights of this moment."""
+        for name, copy in self._copies.items():
+            copy.set_weights(self._originals[name].get_weights())
+
+    @property
+    def finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        return all(
+            np.isfinite(weight).all()
+            for copy in self._copies.values()
+            for weight in copy.get_weights()
+        )
+
+    def save(self, directory: RunDirectory) -> None:
+        """Writes each as NAME.keras, and what a classifier's answers mean."""
+        for name, copy in self._copies.items():
+            directory.save_network(copy, name)
+        if self._class_names is not None:
+            directory.save_class_names(self._class_names)
