@@ -314,7 +314,7 @@ def _is_worker() -> bool:
 
 
 def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
-    """This same command in so many processes; the exit code."""
+    """Runs the command in so many processes; the exit code."""
     check(
         config.strategy in ("auto", "multi_worker"),
         "--strategy=multi_worker, or none, beside --local_workers",

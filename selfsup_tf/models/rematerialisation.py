@@ -192,7 +192,7 @@ def _parts(network):
     for piece in _pieces(network):
         layers, _, _ = piece
         converted = _converted(layers[0]) if len(layers) == 1 else None
-        if converted in (None, layers[0]):
+        if converted is None or converted is layers[0]:
             run.append(piece)
         else:
             parts += _cut(run)
@@ -234,7 +234,8 @@ def _pieces(network):
     """The layers between each two tensors that all else flows through, in order.
 
     Returns:
-        A list of (layers in the order of their calls, tensor before, tensor after).
+        A list of (layers in the order of their calls, tensor before, tensor after). In
+        place of a layer that is called with more than tensors stands None.
     """
     calls = []
 
@@ -242,7 +243,11 @@ def _pieces(network):
         outputs = layer(*args, **kwargs)
         given = keras.tree.flatten((args, kwargs))
         tensors = [t for t in given if isinstance(t, keras.KerasTensor)]
-        calls.append((layer, tensors, keras.tree.flatten(outputs)))
+        # A network that is called with more than its input stays as it is: in blocks,
+        # the input alone would reach it.
+        bare = len(args) == 1 and all(value is None for value in kwargs.values())
+        called = layer if bare else None
+        calls.append((called, tensors, keras.tree.flatten(outputs)))
         return outputs
 
     trace = keras.models.clone_model(

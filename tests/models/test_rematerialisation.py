@@ -230,6 +230,14 @@ def test_the_plain_model_stays_as_it_is(tmp_path):
         np.testing.assert_array_equal(other[name], value)
 
 
+def test_a_network_called_with_more_than_its_input_is_left_alone():
+    images = keras.Input((16, 16, 3))
+    for extra, cut in (({}, True), ({"training": True}, False)):
+        model = make_model(keras.Model(images, make_encoder()(images, **extra)))
+        blocks = [v for v in leaf_layers(rematerialised(model)) if _is_block(v)]
+        assert bool(blocks) == cut
+
+
 def test_a_small_network_is_left_alone():
     images = keras.Input((16, 16, 3))
     h = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images))

@@ -3,7 +3,8 @@
 Run by test_topologies.py; one process has one set of devices. TASKS is JSON, a list of
 {"name", "method", "config", "run_dir", "stop"}: what to train, with which fields of the
 config, where (a temporary place if null), and whether a power cut ends it. Of each, OUT
-gets NAME.npz with losses and weights. The chief of several workers writes them.
+gets NAME.npz with losses and weights; of one whose name begins with float32, loss and
+gradients of a first step. The chief of several workers writes them.
 """
 
 import json
@@ -20,9 +21,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import selfsup_tf as selfsup
-from selfsup_tf.config import OptimizerConfig, ViewConfig
+from selfsup_tf.config import OptimizerConfig, ViewConfig, make_plan
+from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.distribution.replicas import sum_over_replicas
+from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method
+from selfsup_tf.training import loop
+from selfsup_tf.training.loop import distributed_batches
+from selfsup_tf.training.optimizers import build_optimizer
+from selfsup_tf.training.step import Replica
 
 replicas, out = int(sys.argv[1]), pathlib.Path(sys.argv[2])
 tasks = json.loads(sys.argv[3])
@@ -83,12 +91,8 @@ def cut(encoder):
 
 def train(task, folder):
     """Losses, float64, and weights of a run."""
-    from selfsup_tf.data.shapes import make_shapes
-    from selfsup_tf.data.sources import open_source
-    from selfsup_tf.training import loop
-
     config = make_config(task["method"], **task.get("config", {}))
-    selfsup.connect(config)
+    connect(config)
     images, labels = make_shapes("train")
     source = open_source((images[:64], labels[:64]))
     keras.utils.set_random_seed(1)
@@ -108,7 +112,52 @@ def train(task, folder):
     return {"losses": np.array(losses), **weights} if run.is_chief else {}
 
 
+def differentiate(method_name):
+    """Loss and gradients of a first step in float32, and those of permuted batches."""
+    config = make_config(method_name, precision="float32", steps=1)
+    strategy = connect(config)
+    images, labels = make_shapes("train")
+    source = open_source((images[:64], labels[:64]))
+    keras.utils.set_random_seed(1)
+    encoder = tiny_resnet()
+    plan = make_plan(config, source.size)
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        method = find_method(method_name).load()(config, encoder=encoder)
+        method.build()
+        optimizer = build_optimizer(config.optimizer, plan, method.trainable_variables)
+        replica = Replica(method, optimizer, config)
+        batch = next(distributed_batches(strategy, source, method, plan))
+
+        @tf.function
+        def run(batch, order):
+            def on_replica(batch):
+                batch = {n: tf.gather(v, order) for n, v in batch.items()}
+                with tf.GradientTape() as tape:
+                    outputs = replica.model(replica.inputs(batch), training=True)
+                    loss = replica.share_of_loss(outputs)
+                gradients = replica.gradients(tape, loss, replica.weights)
+                return sum_over_replicas([loss, *gradients])
+
+            return [
+                strategy.experimental_local_results(value)[0]
+                for value in strategy.run(on_replica, args=(batch,))
+            ]
+
+        size = config.batch_size // strategy.num_replicas_in_sync
+        orders = [np.random.default_rng(i).permutation(size) for i in range(5)]
+        found = {}
+        for i, order in enumerate([np.arange(size), *orders]):
+            loss, *gradients = run(batch, tf.constant(order))
+            flat = [np.ravel(g.numpy()) for g in gradients]
+            found |= {f"loss{i}": loss.numpy(), f"gradient{i}": np.concatenate(flat)}
+    return found
+
+
 for task in tasks:
+    if task["name"].startswith("float32"):
+        np.savez(out / f"{task['name']}.npz", **differentiate(task["method"]))
+        continue
     with tempfile.TemporaryDirectory() as folder:
         result = train(task, folder)
     if result:

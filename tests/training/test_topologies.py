@@ -1,0 +1,133 @@
+"""The same run on 1, 2 and 4 replicas of a process, and on 2 worker processes."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from selfsup_tf.methods import list_methods
+
+METHODS = list_methods()
+PAIRED = ("byol", "simclr")
+SCRIPT = pathlib.Path(__file__).parent / "train_on_devices.py"
+ROOT = SCRIPT.parents[2]
+TOPOLOGIES = ["2 replicas", "4 replicas", "2 workers"]
+
+
+def start(replicas, out, tasks, **environment):
+    """The script in a process of its own."""
+    out.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, str(replicas), out, json.dumps(tasks)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes):
+    """Waits for them and shows what went wrong."""
+    for process in processes:
+        _, errors = process.communicate(timeout=500)
+        assert process.returncode == 0, errors[-3000:]
+
+
+def start_workers(count, out, tasks):
+    """As many processes, each with its TF_CONFIG."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        addresses = ["{}:{}".format(*s.getsockname()) for s in sockets]
+    return [
+        start(
+            1,
+            out,
+            tasks,
+            TF_CONFIG=json.dumps(
+                {
+                    "cluster": {"worker": addresses},
+                    "task": {"type": "worker", "index": index},
+                }
+            ),
+        )
+        for index in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What each topology has left, by its name and the task's."""
+    folder = tmp_path_factory.mktemp("topologies")
+    # Checkpoints at every step, a power cut at the third; then the rest elsewhere.
+    stopped = {"checkpoint_epochs": 0.25, "knn_epochs": 0.75, "steps": 6}
+    runs = [{"name": name, "method": name} for name in METHODS]
+    whole = {"name": "whole", "method": "simclr", "config": stopped}
+    gradients = [{"name": f"float32_{n}", "method": n} for n in PAIRED]
+
+    def resumed(topology):
+        run_dir = str(folder / f"resumed on {topology}")
+        return {**whole, "name": "resumed", "run_dir": run_dir}
+
+    cuts = [
+        {**resumed(topology), "name": "cut", "stop": True}
+        for topology in ("1 replica", "4 replicas")
+    ]
+    finish(start(2, folder / "2 replicas", [*runs, *gradients, *cuts]))
+    one, four = resumed("1 replica"), resumed("4 replicas")
+    pair = [task for task in runs if task["name"] in PAIRED]
+    finish(
+        start(1, folder / "1 replica", [*runs, *gradients, whole, one]),
+        start(4, folder / "4 replicas", [*runs, *gradients, four]),
+    )
+    finish(*start_workers(2, folder / "2 workers", [*pair, *gradients]))
+    return lambda topology, task: np.load(folder / topology / f"{task}.npz")
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_topology_makes_the_same_run(name, topology, results):
+    if topology == "2 workers" and name not in PAIRED:
+        pytest.skip("run for the methods of two views, to save time")
+    found, expected = results(topology, name), results("1 replica", name)
+    assert len(expected["losses"]) == 3  # five steps in calls of two
+    np.testing.assert_allclose(found["losses"], expected["losses"], rtol=1e-12)
+    for key in expected.files:
+        # float64 sums in another order, carried through five updates. A weight that
+        # only noise moves, such as a bias before a norm, is as good as zero.
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("topology", ["1 replica", "4 replicas"])
+def test_a_run_of_two_replicas_resumes_on_another_number(topology, results):
+    found, expected = results(topology, "resumed"), results("1 replica", "whole")
+    np.testing.assert_allclose(found["losses"], expected["losses"], rtol=1e-9)
+    for key in expected.files:
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize("name", PAIRED)
+def test_float32_differs_by_no_more_than_the_order_of_the_batch(
+    name, topology, results
+):
+    one, found = (
+        results("1 replica", f"float32_{name}"),
+        results(topology, f"float32_{name}"),
+    )
+
+    def distance(gradient):
+        return np.linalg.norm(gradient - one["gradient0"])
+
+    # The same images in another order on one device: nothing but rounding changes.
+    noise = max(distance(one[f"gradient{i}"]) for i in range(1, 6))
+    assert 0 < noise < 1e-3 * np.linalg.norm(one["gradient0"])
+    assert distance(found["gradient0"]) <= 3 * noise
+    assert found["loss0"] == pytest.approx(one["loss0"], rel=1e-6)
