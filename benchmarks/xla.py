@@ -3,11 +3,11 @@
 python benchmarks/xla.py
 python benchmarks/xla.py byol:ViT:mixed_bfloat16 simclr:ResNet:float32
 
-A row for each method, encoder and precision: seconds to build and trace the step, to
-run it once uncompiled and to compile it; the loss of the same weights, views and masks
-uncompiled and compiled; how far they are apart, how far they may be, and how far the
-loss moves when the second views are handed to the wrong images. Ends with status 1
-where a loss is further off than the precision explains.
+A row for each method, encoder and precision: seconds to build and trace the step, and
+to compile it; the loss of the same weights, views and masks uncompiled and compiled;
+how far they are apart, how far they may be, and how far the loss moves when the second
+views are handed to the wrong images. Ends with status 1 where a loss is further off
+than the precision explains.
 
 The CPU stands in for a TPU here, of which XLA asks the same: shapes that are known when
 the step is compiled, and nothing that needs the host. Dropout is the one thing that is
@@ -76,7 +76,7 @@ class Comparison:
         encoder: Family of the encoder, of `ENCODERS`.
         precision: As in a config.
         trace_seconds: To build the method and trace its step.
-        compile_seconds: For the first compiled step, over a later one.
+        compile_seconds: To compile the step and run it once.
         plain: Loss of the uncompiled step.
         compiled: Loss of the compiled one.
         tolerance: How far apart rounding may bring them (see `rounding_noise`).
@@ -140,13 +140,12 @@ def compare(name: str, encoder: str, precision: str) -> Comparison:
     mispaired = loss(step, views[0], np.roll(views[1], 1, axis=0))
     tolerance = rounding_noise(lambda v: loss(step, *v), views, precision)
     compiled = loss(compiled_step, *views)
-    loss(compiled_step, *views)
     return Comparison(
         name,
         encoder,
         precision,
         seconds[0],
-        seconds[-2] - seconds[-1],
+        seconds[-1],
         plain,
         compiled,
         # The mean of the losses is a float32 sum in every precision.

@@ -18,9 +18,9 @@ PROGRAM = pathlib.Path(__file__).parents[2] / "benchmarks" / "xla.py"
 
 CASES = [
     "byol:ResNet:mixed_float16",
+    "simclr:ViT:mixed_bfloat16",
+    "simclr:MobileNetV3:float32",
     "simclr:EfficientNet:float32",
-    "simclr:MobileNetV3:mixed_bfloat16",
-    "byol:ViT:float32",
 ]
 
 
@@ -31,10 +31,10 @@ def test_compiled_loss_is_the_uncompiled_one(run_program):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
     rows = [row.split() for row in done.stdout.splitlines()[-len(CASES) :]]
     assert [":".join(row[:3]) for row in rows] == CASES
-    for *_, precision, _, _, _, _, _, tolerance, mispaired in rows:
-        # A wrong step is seen: in low precision, that of a fresh network is mostly
-        # what the rounding makes of it.
-        assert precision != "float32" or 100 * float(tolerance) < float(mispaired)
+    for row in rows:
+        # Or the tolerance would hide a step that computes something else.
+        tolerance, mispaired = map(float, row[-2:])
+        assert 10 * tolerance < mispaired, done.stdout
 
 
 def test_compiled_dropout_draws_new_masks():
