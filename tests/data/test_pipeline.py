@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import pipeline, random, views
-from selfsup_tf.data.source import Source
+from selfsup_tf.data.source import Share, Source
 from selfsup_tf.errors import InputError
 
 
@@ -234,3 +234,84 @@ def test_labels_stay_with_their_images(shapes):
         assert set(batch) == {*wanted, "index"}
         np.testing.assert_array_equal(batch["label"], labels[batch["index"]])
         assert batch["label"].dtype == np.int64
+
+
+def _shared(source, config, workers, replicas):
+    """By worker, then step and replica: what a run of 8 images a step gives each."""
+    datasets = [
+        pipeline.training_dataset(
+            source,
+            config,
+            start_step=1,
+            total_steps=5,
+            context=tf.distribute.InputContext(workers, worker, replicas),
+        )
+        for worker in range(workers)
+    ]
+    here = replicas // workers
+    read = [list(dataset.as_numpy_iterator()) for dataset in datasets]
+    assert {len(elements) for elements in read} == {4 * here}
+    return [[e[i : i + here] for i in range(0, 4 * here, here)] for e in read]
+
+
+@pytest.mark.parametrize(
+    ("source", "accumulate", "workers", "replicas"),
+    [(UNIFORM, 1, 1, 2), (UNIFORM, 2, 2, 4), (MIXED, 1, 2, 2), (MIXED, 2, 1, 2)],
+)
+def test_every_topology_reads_the_same_steps(source, accumulate, workers, replicas):
+    """To the bit; micro-batch k of all replicas is micro-batch k of one."""
+    config = dataclasses.replace(CONFIG, batch_size=8, accumulate=accumulate)
+    whole = _read(source, config, start_step=1, total_steps=5)
+    shared = _shared(source, config, workers, replicas)
+    for step, expected in enumerate(whole):
+        parts = [part for worker in shared for part in worker[step]]
+        for name, values in expected.items():
+            micro = [np.split(part[name], accumulate) for part in parts]
+            found = np.concatenate([m[k] for k in range(accumulate) for m in micro])
+            # A batch of one image takes only the branches it needs, compiled apart.
+            atol = 1e-5 if accumulate * replicas == 8 else 0
+            np.testing.assert_allclose(found, values, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_worker_decodes_its_own_part_only(workers, tmp_path):
+    """Every image of a batch is read by one worker: each has an equal part."""
+    folders = pytest.importorskip("selfsup_tf.data.folders")
+    for number, image in enumerate(_images(8, [(20, 20)])):
+        file = tmp_path / "train" / "a" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(tf.io.encode_png(image).numpy())
+    source = folders.open_folder(tmp_path)
+    share = Share(first=8 // workers, count=8 // workers, every=8)
+    dataset = source.shuffled(seed=0, epoch=0, share=share)
+    assert int(dataset.cardinality()) == 8 // workers
+    order = [e["index"] for e in source.shuffled(seed=0, epoch=0)]
+    read = [e["index"] for e in dataset]
+    assert read == order[8 // workers : 16 // workers]
+
+
+@pytest.mark.parametrize(("source", "accumulate"), [(UNIFORM, 2), (MIXED, 1)])
+def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
+    """From uint8 images, or where their sizes differ from crops; to the bit."""
+    config = dataclasses.replace(CONFIG, augment_on="device", accumulate=accumulate)
+    host = _read(
+        source, dataclasses.replace(CONFIG, accumulate=accumulate), total_steps=5
+    )
+    spec = pipeline.training_dataset(source, config, total_steps=5).element_spec
+    if source is UNIFORM:
+        assert spec["image"] == tf.TensorSpec((4, 16, 20, 3), tf.uint8)
+    else:
+        assert spec["crop_2"] == tf.TensorSpec((4, 12, 12, 3), tf.float32)
+    assert not {"view_1", "view_2"} & set(spec)
+
+    @tf.function
+    def draw(batch):
+        return pipeline.draw_views(batch, config, pipeline.PAIR)
+
+    dataset = pipeline.training_dataset(source, config, total_steps=5)
+    for batch, expected in zip(dataset, host, strict=True):
+        np.testing.assert_array_equal(batch["index"], expected["index"])
+        for name, view in draw(batch).items():
+            # The host draws images of several sizes one by one, the device together.
+            atol = 0 if source is UNIFORM else 1e-5
+            np.testing.assert_allclose(view, expected[name], rtol=0, atol=atol)

@@ -17,9 +17,11 @@ from selfsup_tf.config import OptimizerConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
+from selfsup_tf.training import loop
 from selfsup_tf.training.loop import TrainingDiverged
 from selfsup_tf.training.reporting import describe_run, describe_variables
 from selfsup_tf.training.run_directory import read_log
+from selfsup_tf.training.step import make_train_steps
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ("train/loss", "train/representation_std", "train/learning_rate")
@@ -286,3 +288,50 @@ def test_kill_and_resume_leaves_no_gap_and_no_repetition(
     np.testing.assert_allclose(resumed, whole, rtol=1e-3)
     config = json.loads((killed / "config.json").read_text())
     assert config["steps"] == 60
+
+
+def test_drawn_on_the_device_the_run_is_the_same(
+    train, tiny_config, few_images, tmp_path
+):
+    """The views of uint8 images are drawn within the step, by the same keys."""
+    runs = [
+        train(
+            tiny_config("simclr", precision="float64", augment_on=place),
+            few_images[0],
+            tmp_path / place,
+        )
+        for place in ("host", "device")
+    ]
+    host, device = (curve(run.log) for run in runs)
+    np.testing.assert_allclose(device, host, rtol=1e-12)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_traces_its_step_once(
+    accumulate, train, tiny_config, few_images, tmp_path, monkeypatch
+):
+    """Calls of two steps and of one, and a resumption, take the same graph."""
+    traced = []
+
+    def make(*arguments):
+        traced.append(make_train_steps(*arguments))
+        return traced[-1]
+
+    monkeypatch.setattr(loop, "make_train_steps", make)
+    config = tiny_config("simclr", steps=5, accumulate=accumulate)
+    train(config, few_images[0], tmp_path)
+    (steps,) = traced
+    assert steps.experimental_get_tracing_count() == 1
+
+
+def test_skipped_steps_are_counted(train, tiny_config, few_images, tmp_path):
+    """At so low a temperature the gradient overflows until the scale has come down."""
+    config = tiny_config(
+        "simclr", precision="mixed_float16", steps=30, temperature=1e-4
+    )
+    run = train(config, few_images[0], tmp_path)
+    records = [r for r in run.log if "train/skipped_steps" in r]
+    skipped = [r["train/skipped_steps"] for r in records]
+    assert skipped == sorted(skipped) and 0 < skipped[-1] < 20
+    # Each skipped step halves the scale.
+    assert records[-1]["train/loss_scale"] == 2.0 ** (15 - skipped[-1])
