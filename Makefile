@@ -12,7 +12,7 @@ demo: .venv/installed
 	$(BIN)/python examples/demo.py --run_dir=runs/demo
 
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ setuptools.setup(
         "onnx": ["tf2onnx", "onnxruntime"],
         "wandb": ["wandb"],
         "hub": ["keras-hub"],
-        "dev": ["pytest", "ruff", "import-linter", "build", HUB],
+        "dev": ["pytest", "pytest-xdist", "ruff", "import-linter", "build", HUB],
     },
     entry_points={
         "console_scripts": [

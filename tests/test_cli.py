@@ -156,10 +156,11 @@ def test_commands_of_the_documents_parse(command, monkeypatch):
     class Parsed(Exception):
         pass
 
-    def stop():
+    def stop(*arguments):
         raise Parsed
 
     monkeypatch.setattr(cli, "import_tensorflow", stop)
+    monkeypatch.setattr(cli, "run_local_workers", stop)
     try:
         verbs[program](words[1:])
     except Parsed:

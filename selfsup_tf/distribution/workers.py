@@ -99,9 +99,11 @@ def from_chief(
         else tf.constant(value, tf.int64)
         for value in values
     ]
+    run = tf.function(lambda values: strategy.run(chiefs, args=(values,)))
+    # Traced for these shapes alone: each call of a program sends others.
     received = [
         strategy.experimental_local_results(value)[0].numpy()
-        for value in strategy.run(chiefs, args=(sent,))
+        for value in run.get_concrete_function(sent)(sent)
     ]
     return [
         np.asarray(new).astype(value.dtype)

@@ -141,6 +141,8 @@ class _Accumulation:
 
     def end(self, totals, seeds):
         """Changes the weights, the moving statistics and the seeds."""
+        # What a loop hands out has no device, and an exchange asks for one.
+        totals = tf.nest.map_structure(tf.identity, totals)
         for variable, total in zip(self.statistics, totals["statistics"], strict=True):
             variable.assign(total / self.count)
         for variable, seed in zip(self.seeds, seeds, strict=True):

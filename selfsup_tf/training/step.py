@@ -105,12 +105,17 @@ class Replica:
     def received(
         self, batch: dict[str, tf.Tensor], wait: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """The batch, after the clock that timed its arrival was read.
+        """The batch, of static size, after the clock that timed its arrival was read.
 
-        Its last reading would else queue behind the work that the batch sets off.
+        Its last reading would else queue behind the work that the batch sets off. With
+        several workers TensorFlow forgets how many images each of them gets.
         """
+        size = self.config.batch_size // num_replicas()
         with tf.control_dependencies([wait]):
-            return {name: tf.identity(value) for name, value in batch.items()}
+            return {
+                name: tf.ensure_shape(value, [size, *value.shape[1:]])
+                for name, value in batch.items()
+            }
 
     def inputs(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What the model takes; views that the host has not drawn are drawn here."""

@@ -69,6 +69,9 @@ def results(tmp_path_factory):
     runs = [{"name": name, "method": name} for name in METHODS]
     paired = [task for task in runs if task["name"] in PAIRED]
     simclr, byol = ({"name": f"float32_{n}", "method": n} for n in ("simclr", "byol"))
+    # What saves memory, all of it.
+    frugal = {"accumulate": 2, "remat": True, "augment_on": "device"}
+    saving = {"name": "frugal", "method": "simclr", "config": frugal}
     # Checkpoints at every step, a power cut at the third; then the rest elsewhere.
     stopped = {"checkpoint_epochs": 0.25, "knn_epochs": 0.75, "steps": 6}
     whole = {"name": "whole", "method": "simclr", "config": stopped}
@@ -78,11 +81,11 @@ def results(tmp_path_factory):
         run_dir = shutil.copytree(folder / "cut", folder / f"resumed on {topology}")
         return {**whole, "name": "resumed", "run_dir": str(run_dir)}
 
-    finish(start(2, folder / "2 replicas", [*runs, simclr, byol, cut]))
-    alone = [*runs, simclr, byol, whole, resumed("1 replica")]
+    finish(start(2, folder / "2 replicas", [*runs, saving, simclr, byol, cut]))
+    alone = [*runs, saving, simclr, byol, whole, resumed("1 replica")]
     four = [*paired, simclr, resumed("4 replicas")]
     finish(start(1, folder / "1 replica", alone), start(4, folder / "4 replicas", four))
-    finish(*start_workers(2, folder / "2 workers", [*paired, byol]))
+    finish(*start_workers(2, folder / "2 workers", [*paired, saving, byol]))
     return lambda topology, task: np.load(folder / topology / f"{task}.npz")
 
 
@@ -90,6 +93,7 @@ def results(tmp_path_factory):
     ("name", "topology"),
     [
         *((name, "2 replicas") for name in METHODS),
+        *(("frugal", topology) for topology in ("2 replicas", "2 workers")),
         *((name, other) for name in PAIRED for other in ("4 replicas", "2 workers")),
     ],
 )
