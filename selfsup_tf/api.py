@@ -96,8 +96,9 @@ def train(
         logger.setLevel(logging.INFO)
     method.config = config = _name_what_is_given(method, data)
     configs.check_complete(config)
-    RunDirectory(run_dir, config)  # refuses another run before the data are opened
-    if not is_chief(connect(config)):
+    if is_chief(connect(config)):
+        RunDirectory(run_dir, config)  # refuses another run before the data are opened
+    else:
         logger.setLevel(logging.ERROR)  # the chief tells it for all
     source = open_source(
         config.data if data is None else data,

@@ -116,8 +116,9 @@ def _connect_tpu(name: str) -> tf.distribute.TPUStrategy:
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         raise InputError(
             f"a TPU called {name}",
-            str(error).splitlines()[0],
-            "On a TPU VM use --tpu=local; docs/scaling.md tells how to set one up.",
+            str(error).partition(". ")[0],
+            "docs/scaling.md tells how a TPU VM is set up; --strategy=auto without "
+            "--tpu takes what else there is.",
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 

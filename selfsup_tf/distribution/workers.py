@@ -14,7 +14,7 @@ from selfsup_tf.errors import check
 
 
 class WorkerLost(RuntimeError):
-    """Another worker of the run has died or can't be reached."""
+    """Another worker of the run has stopped or can't be reached."""
 
 
 @contextlib.contextmanager
@@ -31,9 +31,9 @@ def watched_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
         lost = sorted(found - {resolver.task_id}) or ["another"]
         names = [f"worker {n} ({workers[n]})" if n != "another" else n for n in lost]
         raise WorkerLost(
-            f"{', '.join(names)} of the {len(workers)} workers has died or can't be "
-            "reached, so this one stops too. The same command on all of them resumes "
-            "from the last checkpoint."
+            f"{', '.join(names)} of the {len(workers)} workers has stopped or can't be "
+            "reached, and its own messages say why; so this one stops too. The same "
+            "command on all of them resumes from the last checkpoint."
         ) from error
 
 

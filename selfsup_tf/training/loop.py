@@ -92,7 +92,7 @@ def train(
         InputError: The config, the data and the devices do not fit together, or run_dir
             holds another run.
         TrainingDiverged: A loss or gradient is not finite; the last checkpoint stays.
-        WorkerLost: Another worker of the run has died; the last checkpoint stays.
+        WorkerLost: Another worker has stopped; the last checkpoint stays.
     """
     config = method.config
     strategy = connect(config)
