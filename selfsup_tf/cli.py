@@ -21,6 +21,7 @@ import tyro
 
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
+from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.json_files import read_json
@@ -96,7 +97,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
         recipe = package.recipe(words[1])
         own, config = _parse_config(package.name, words[1], recipe(), words[2:])
         configs.check_complete(config)
-        if own.local_workers > 1 and not _is_worker():
+        if own.local_workers > 1:
             sys.exit(_start_workers(words, own.local_workers, config))
         import_tensorflow()
         from selfsup_tf import api
@@ -308,11 +309,6 @@ def _fields(values: Any) -> dict[str, Any]:
     return {f.name: getattr(values, f.name) for f in dataclasses.fields(values)}
 
 
-def _is_worker() -> bool:
-    """Whether a launcher, this one or a cluster's, has given this process its place."""
-    return bool(os.environ.get("TF_CONFIG"))
-
-
 def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
     """Runs the command in so many processes; the exit code."""
     check(
@@ -321,8 +317,16 @@ def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
         config.strategy,
         "Leave one of them out.",
     )
+    check(
+        find_cluster() is None,
+        "--local_workers where nothing else names workers",
+        "TF_CONFIG or a step of SLURM that does",
+        "Leave out --local_workers, or unset TF_CONFIG.",
+    )
     configs.check_divisible(config.batch_size, count, config.accumulate)
-    return run_local_workers([sys.executable, sys.argv[0], *words], count)
+    # The last flag of a name counts: a worker starts no workers.
+    command = [sys.executable, sys.argv[0], *words, "--local_workers=1"]
+    return run_local_workers(command, count)
 
 
 def parse_flags(

@@ -104,7 +104,7 @@ class Config:
     """Whether XLA compiles the step; on a TPU it always does."""
     remat: bool = operational(False)
     """Whether the activations within the blocks of a network are computed again in the
-    backward pass: less memory for a third more time."""
+    backward pass: less memory for more time."""
     augment_on: Literal["host", "device"] = operational("host")
     """Where views are drawn: on the host, or, from uint8 images, on the device."""
     steps_per_call: int = operational(10)

@@ -51,6 +51,7 @@ def sum_over_replicas(values):
     # Tensors of one type travel together.
     for dtype in dict.fromkeys(value.dtype for value in flat):
         places = [i for i, value in enumerate(flat) if value.dtype == dtype]
-        reduced = context.all_reduce("SUM", [flat[i] for i in places])
+        # What a loop hands out has no device, and an exchange asks for one.
+        reduced = context.all_reduce("SUM", [tf.identity(flat[i]) for i in places])
         sums |= dict(zip(places, reduced, strict=True))
     return tf.nest.pack_sequence_as(values, list(sums.values()))

@@ -1,7 +1,11 @@
 """The strategy of a run: over which devices, of which machines."""
 
+import contextlib
 import functools
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -19,8 +23,8 @@ def connect(config: Config) -> tf.distribute.Strategy:
 
     Where a run has several workers, it waits for the others and compares configs with
     them. In a program of several workers it has to come first, before any other use of
-    TensorFlow; `selfsup_tf.train` calls it. A process has one strategy: a second call
-    returns it.
+    TensorFlow; `selfsup_tf.train` calls it. A process has one cluster: a second call
+    returns the same strategy and compares nothing.
 
     Args:
         config: Its strategy, tpu, collectives and worker_timeout.
@@ -30,7 +34,14 @@ def connect(config: Config) -> tf.distribute.Strategy:
             or TensorFlow is in use already.
     """
     name = config.strategy
-    cluster = find_cluster() if name in ("auto", "multi_worker") else None
+    cluster = find_cluster()
+    check(
+        cluster is None or cluster.size == 1 or name not in ("one_device", "mirrored"),
+        "--strategy=multi_worker, or none, where TF_CONFIG or SLURM names several "
+        "workers",
+        f"{name}, by which each of them would write the same run",
+        "Leave --strategy out, or unset TF_CONFIG.",
+    )
     if name == "auto":
         name = _choose(config, cluster)
     check(
@@ -79,9 +90,11 @@ def _connect_workers(
         "neither",
         "docs/scaling.md has both; --local_workers=2 starts two on this machine.",
     )
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    facts = {"devices": f"{gpus} GPUs" if gpus else "CPU", "TensorFlow": tf.__version__}
     roll_call(
         cluster,
-        configs.to_dict(config),
+        {**configs.to_dict(config), **facts},
         differences=configs.worker_differences,
         timeout=config.worker_timeout,
     )
@@ -92,9 +105,16 @@ def _connect_workers(
         implementation=communication[COLLECTIVES[config.collectives]]
     )
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(
-            communication_options=options
-        )
+        with _at_most(config.worker_timeout):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(
+                communication_options=options
+            )
+    except tf.errors.OpError as error:
+        raise WorkerLost(
+            "The workers were all there, and then one could not be reached: "
+            f"{error.message.partition('. ')[0]}. Its own messages say why; start all "
+            "of them again."
+        ) from error
     except RuntimeError as error:
         raise InputError(
             "the workers to be connected before anything else uses TensorFlow",
@@ -103,6 +123,42 @@ def _connect_workers(
         ) from error
     _workers.append(strategy)
     return strategy
+
+
+class WorkerLost(RuntimeError):
+    """Another worker of the run has stopped or can't be reached."""
+
+
+_WATCHDOG = """
+import os, signal, sys, time
+watched = os.getppid()
+time.sleep(float(sys.argv[1]))
+if os.getppid() == watched:
+    print(sys.argv[2], file=sys.stderr, flush=True)
+    os.kill(watched, signal.SIGKILL)
+"""
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Ends the process if this lasts longer.
+
+    TensorFlow waits without end for a worker that is lost while all connect, in a call
+    that no thread or signal handler of Python's can interrupt: another process has to.
+    """
+    message = (
+        "error: expected all workers, which were there, to connect within "
+        f"{seconds:g} s; received no word from one of them. Its own messages say why; "
+        "start all of them again."
+    )
+    watchdog = subprocess.Popen(
+        [sys.executable, "-S", "-c", _WATCHDOG, str(seconds), message]
+    )
+    try:
+        yield
+    finally:
+        watchdog.kill()
+        watchdog.wait()
 
 
 @functools.cache

@@ -9,12 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.distribution.replicas import replica_index, sum_over_replicas
-from selfsup_tf.distribution.strategy import has_workers
+from selfsup_tf.distribution.strategy import WorkerLost, has_workers
 from selfsup_tf.errors import check
-
-
-class WorkerLost(RuntimeError):
-    """Another worker of the run has stopped or can't be reached."""
 
 
 @contextlib.contextmanager
@@ -95,7 +91,7 @@ def from_chief(
     # Sums of whole numbers are taken in one type: not every collective knows uint32.
     sent = [
         tf.constant(value)
-        if np.issubdtype(value.dtype, np.floating)
+        if tf.as_dtype(value.dtype).is_floating
         else tf.constant(value, tf.int64)
         for value in values
     ]

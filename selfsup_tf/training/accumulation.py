@@ -23,8 +23,6 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from selfsup_tf.training.step import Replica
 
-Tensors = dict[str, tf.Tensor]
-
 
 def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callable:
     """A step of `count` micro-batches, as a function of a batch and its wait.
@@ -42,8 +40,8 @@ def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callabl
     begin, forward, by_output, backward, end = map(on_replicas, stages)
 
     def step(batch, wait):
-        batch, totals, first_seeds = begin(batch, wait)
-        kept, by_outputs = totals.pop("outputs"), {}
+        batch, totals, kept, first_seeds = begin(batch, wait)
+        by_outputs = {}
         if replica.method.couples_images:
             seeds = first_seeds
             for k in tf.range(count):
@@ -61,8 +59,8 @@ def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callabl
 class _Accumulation:
     """What one replica does, in five stages.
 
-    Totals are sums over the micro-batches: of the gradients, of the moving statistics
-    that each would have left, of the loss and of the spread.
+    Totals are sums over the micro-batches: of the gradients, of how far each would have
+    moved the moving statistics, of the loss, and of what the spread is made of.
     """
 
     def __init__(self, replica, count):
@@ -70,26 +68,32 @@ class _Accumulation:
         self.model = replica.model
         state = self.model.non_trainable_variables
         # Whole numbers are the seeds of random draws: each micro-batch draws on.
-        self.seeds = [v for v in state if not v.dtype.startswith("float")]
-        self.statistics = [v for v in state if v.dtype.startswith("float")]
+        self.seeds = [v for v in state if not _is_float(v)]
+        self.statistics = [v for v in state if _is_float(v)]
 
     def begin(self, batch, wait):
-        """The batch in micro-batches (K, n, ...), sums of nothing yet, and seeds."""
+        """The batch in micro-batches (K, n, ...), sums of nothing, outputs, seeds."""
         batch = self.replica.received(batch, wait)
         batch = {name: self._parts(values) for name, values in batch.items()}
         size = next(iter(batch.values())).shape[1]
-        double = any(v.dtype == "float64" for v in self.replica.variables)
+        dtype = _at_least_float32(self.replica.variables[0].dtype)
         totals = {
             "gradients": [tf.zeros_like(w) for w in self.replica.weights],
             "statistics": [tf.zeros_like(v.value) for v in self.statistics],
-            "loss": tf.zeros((), tf.float64 if double else tf.float32),
-            "spread": tf.zeros(()),
-            "outputs": {
+            "loss": tf.zeros((), dtype),
+            "moments": [
+                tf.zeros([2, output.shape[1]], _at_least_float32(output.dtype))
+                for name, output in sorted(self.model.output.items())
+                if name.startswith("representation_")
+            ],
+        }
+        kept = {}
+        if self.replica.method.couples_images:
+            kept = {
                 name: tf.zeros([self.count, size, *output.shape[1:]], output.dtype)
                 for name, output in self.model.output.items()
-            },
-        }
-        return batch, totals, [tf.identity(v.value) for v in self.seeds]
+            }
+        return batch, totals, kept, [tf.identity(v.value) for v in self.seeds]
 
     def forward(self, batch, k, kept, seeds):
         """Keeps the outputs of micro-batch k; no variable changes."""
@@ -103,13 +107,14 @@ class _Accumulation:
     def by_output(self, kept):
         """The gradient of the whole batch's loss by every output, (K, n, ...)."""
         outputs = {name: self._joined(values) for name, values in kept.items()}
+        floats = {name: value for name, value in outputs.items() if _is_float(value)}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(outputs)
+            tape.watch(floats)
             loss = self.replica.share_of_loss(outputs)
         gradients = tape.gradient(
-            loss, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            loss, floats, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        whole = {"loss": loss, "spread": self.replica.spread(outputs)}
+        whole = {"loss": loss, "moments": self.replica.moments(outputs)}
         return {name: self._parts(g) for name, g in gradients.items()}, whole
 
     def backward(self, batch, k, by_outputs, totals, seeds):
@@ -130,9 +135,12 @@ class _Accumulation:
                 loss = replica.share_of_loss(outputs)
             objective = replica.objective(loss)
         gradients = replica.gradients(tape, objective, weights)
-        added = {"gradients": gradients, "statistics": statistics}
+        moved = [
+            new - v.value for new, v in zip(statistics, self.statistics, strict=True)
+        ]
+        added = {"gradients": gradients, "statistics": moved}
         if not by_outputs:
-            added |= {"loss": loss, "spread": replica.spread(outputs) / self.count}
+            added |= {"loss": loss, "moments": replica.moments(outputs)}
         sums = {
             name: tf.nest.map_structure(tf.add, totals[name], value)
             for name, value in added.items()
@@ -144,18 +152,19 @@ class _Accumulation:
         # What a loop hands out has no device, and an exchange asks for one.
         totals = tf.nest.map_structure(tf.identity, totals)
         for variable, total in zip(self.statistics, totals["statistics"], strict=True):
-            variable.assign(total / self.count)
+            # Those of a frozen network have moved by nothing, and stay to the bit.
+            variable.assign(variable.value + total / self.count)
         for variable, seed in zip(self.seeds, seeds, strict=True):
             variable.assign(seed)
         return self.replica.update(
-            totals["gradients"], totals["loss"], totals["spread"]
+            totals["gradients"], totals["loss"], totals["moments"]
         )
 
     def _run(self, batch, k, seeds):
         """Outputs, moving statistics and seeds after micro-batch k."""
         given = iter(seeds)
         state = [
-            v.value if v.dtype.startswith("float") else next(given)
+            v.value if _is_float(v) else next(given)
             for v in self.model.non_trainable_variables
         ]
         outputs, state = self.model.stateless_call(
@@ -176,3 +185,11 @@ class _Accumulation:
     def _joined(self, values):
         count, size, *rest = values.shape
         return tf.reshape(values, [count * size, *rest])
+
+
+def _is_float(value):
+    return tf.as_dtype(value.dtype).is_floating
+
+
+def _at_least_float32(dtype):
+    return tf.float64 if dtype == "float64" else tf.float32

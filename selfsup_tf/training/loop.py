@@ -130,7 +130,7 @@ def train(
         if not chief:
             wait_for_all(strategy)
             return Run(
-                pathlib.Path(run_dir),
+                pathlib.Path(run_dir).expanduser(),
                 copy_network(method.encoder, synchronized=False),
                 config,
                 log=[],

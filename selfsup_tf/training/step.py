@@ -135,7 +135,7 @@ class Replica:
             loss = self.share_of_loss(outputs)
             objective = self.objective(loss)
         gradients = self.gradients(tape, objective, weights)
-        return self.update(gradients, loss, self.spread(outputs))
+        return self.update(gradients, loss, self.moments(outputs))
 
     def share_of_loss(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """What these images add to the mean of the loss over the global batch."""
@@ -160,30 +160,31 @@ class Replica:
         )
         return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-    def spread(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """`representation_std`, averaged over the views."""
-        spreads = [
-            representation_std(outputs[name])
+    def moments(self, outputs: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        """Of each view's representations, what `spread` needs of these images."""
+        return [
+            moments(outputs[name])
             for name in sorted(outputs)
             if name.startswith("representation_")
         ]
-        return tf.add_n(spreads) / len(spreads)
 
     def update(
-        self, gradients: list[tf.Tensor], loss: tf.Tensor, spread: tf.Tensor
+        self, gradients: list[tf.Tensor], loss: tf.Tensor, moments: list[tf.Tensor]
     ) -> dict[str, tf.Tensor]:
         """Changes the weights; returns the metrics, the same on every replica."""
         config = self.config
         norm = tf.linalg.global_norm(gradients)
         self.optimizer.apply(_reduce(gradients, self.optimizer, config), self.variables)
-        dtype = loss.dtype
-        sums = tf.stack([loss, tf.cast(spread, dtype), tf.cast(norm, dtype)])
-        loss, spread, norm = tf.unstack(sum_over_replicas(sums))
+        loss, norm, *moments = sum_over_replicas([loss, norm, *moments])
+        spreads = [spread(sums, config.batch_size) for sums in moments]
         # With mixed_float16 an overflowing gradient is the loss scale's business.
         watched = loss if config.precision == "mixed_float16" else loss + norm
-        finite = tf.cast(tf.math.is_finite(watched), dtype)
-        spread /= num_replicas()
-        return dict(zip(METRICS, (loss, spread, finite), strict=True))
+        finite = tf.math.is_finite(watched)
+        metrics = (loss, tf.add_n(spreads) / len(spreads), finite)
+        return {
+            name: tf.cast(value, loss.dtype)
+            for name, value in zip(METRICS, metrics, strict=True)
+        }
 
 
 def _reduce(gradients, optimizer, config):
@@ -198,21 +199,37 @@ def _reduce(gradients, optimizer, config):
     return [g / num_replicas() for g in gradients]
 
 
-def representation_std(representations: tf.Tensor) -> tf.Tensor:
-    """How far the representations of a batch are spread, in [0, 1].
-
-    The standard deviation of the L2-normalised vectors, averaged over the dimensions
-    and multiplied by sqrt(D): near 1 when they point everywhere, 0 when all are equal.
+def moments(representations: tf.Tensor) -> tf.Tensor:
+    """Sums over a batch of the L2-normalised vectors and of their squares.
 
     Args:
         representations: h, (N, D), float.
 
     Returns:
-        float32 scalar.
+        (2, D), float32 (float64 for float64). Those of parts of a batch add up.
+    """
+    dtype = tf.float64 if representations.dtype == tf.float64 else tf.float32
+    h = tf.math.l2_normalize(tf.cast(representations, dtype), axis=1)
+    return tf.stack([tf.reduce_sum(h, axis=0), tf.reduce_sum(h * h, axis=0)])
+
+
+def spread(moments: tf.Tensor, size: int) -> tf.Tensor:
+    """How far the representations of a batch are spread, in [0, 1].
+
+    The standard deviation of the L2-normalised vectors, averaged over the dimensions
+    and multiplied by sqrt(D): near 1 when they point everywhere, 0 (below 1e-3, by
+    rounding) when all are equal.
+
+    Args:
+        moments: Those of all images of the batch, (2, D).
+        size: G, the images of the batch.
+
+    Returns:
+        A scalar of their dtype.
 
     Reference: Chen and He 2021, "Exploring simple Siamese representation learning",
         section 4.1.
     """
-    h = tf.math.l2_normalize(tf.cast(representations, tf.float32), axis=1)
-    deviations = tf.math.reduce_std(h, axis=0)
-    return tf.reduce_mean(deviations) * tf.sqrt(tf.cast(tf.shape(h)[1], tf.float32))
+    mean, square = tf.unstack(moments / size)
+    deviations = tf.sqrt(tf.maximum(square - mean**2, 0.0))
+    return tf.reduce_mean(deviations) * moments.shape[1] ** 0.5

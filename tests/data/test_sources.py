@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from selfsup_tf.data.source import Share
 from selfsup_tf.data.sources import open_evaluation, open_source
 from selfsup_tf.data.streams import StreamSource
 from selfsup_tf.errors import InputError
@@ -313,3 +314,21 @@ def test_tfds_streamed_equals_in_memory(monkeypatch):
     assert tail == indices(streamed.shuffled(seed=0, epoch=1))[150:]
     with pytest.raises(InputError, match="Choose one of: train, test"):
         open_source("cifar10", data_dir=TFDS, split="dev")
+
+
+@pytest.mark.parametrize("start", [0, 12])
+def test_the_shares_of_workers_make_up_the_whole(start):
+    """Of a stream and of arrays alike: every other three, from where a run resumes."""
+    images = np.arange(32, dtype=np.uint8)[:, None, None, None] * np.ones(
+        (1, 2, 2, 3), np.uint8
+    )
+    stream = open_source(tf.data.Dataset.from_tensor_slices(images))
+    for source in (stream, open_source(images)):
+        options = {"seed": 3, "epoch": 1, "start": start}
+        whole = indices(source.shuffled(**options))
+        rows = np.reshape(whole[: len(whole) // 6 * 6], (-1, 6))
+        for first in (0, 3):
+            share = Share(first, count=3, every=6)
+            dataset = source.shuffled(**options, share=share)
+            assert indices(dataset) == rows[:, first : first + 3].ravel().tolist()
+            assert int(dataset.cardinality()) == 3 * len(rows)

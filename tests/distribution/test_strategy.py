@@ -1,8 +1,17 @@
 """Which devices a run takes, and what is said of those it can't have."""
 
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
+from selfsup_tf.distribution import strategy as strategies
 from selfsup_tf.distribution.replicas import sum_over_replicas
 from selfsup_tf.distribution.strategy import (
     compiles_replicas,
@@ -12,6 +21,19 @@ from selfsup_tf.distribution.strategy import (
 )
 from selfsup_tf.distribution.workers import WorkerLost, watched_workers
 from selfsup_tf.errors import InputError
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def find_ports(count):
+    """As many ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for listener in sockets:
+        listener.bind(("127.0.0.1", 0))
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
 
 
 def test_auto_takes_one_device_where_there_is_one(tiny_config):
@@ -62,3 +84,75 @@ def test_other_errors_of_one_process_stay_what_they_are(tiny_config):
         with watched_workers(strategy):
             raise error
     assert not isinstance(error, WorkerLost)
+
+
+CLUSTER = json.dumps(
+    {
+        "cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]},
+        "task": {"type": "worker", "index": 1},
+    }
+)
+
+
+def test_one_device_in_a_cluster_is_refused(tiny_config, monkeypatch):
+    """Every worker would train alone, and all of them write one directory."""
+    monkeypatch.setenv("TF_CONFIG", CLUSTER)
+    with pytest.raises(InputError, match=r"received one_device.*Leave --strategy out"):
+        connect(tiny_config("simclr", strategy="one_device"))
+
+
+def test_workers_meet_before_they_connect(tiny_config, monkeypatch):
+    """The roll call has the timeout and the config, TensorFlow the collectives."""
+    told = {}
+
+    def meet(cluster, facts, *, differences, timeout):
+        told.update(facts=facts, timeout=timeout, size=cluster.size)
+
+    def connected(*, communication_options):
+        told["collectives"] = communication_options.implementation
+        raise RuntimeError("Collective ops must be configured at program startup")
+
+    monkeypatch.setenv("TF_CONFIG", CLUSTER)
+    monkeypatch.setattr(strategies, "roll_call", meet)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", connected)
+    config = tiny_config("simclr", collectives="ring", worker_timeout=7.0)
+    with pytest.raises(InputError, match=r"Call selfsup_tf\.connect\(config\) first"):
+        connect(config)
+    assert told["timeout"] == 7 and told["size"] == 2
+    assert told["facts"]["batch_size"] == 16 and told["facts"]["devices"] == "CPU"
+    ring = tf.distribute.experimental.CommunicationImplementation.RING
+    assert told["collectives"] == ring
+
+
+def test_a_worker_lost_while_all_connect_ends_the_others(tmp_path):
+    """It answers the roll call and is gone; TensorFlow would wait without end."""
+    addresses = [f"127.0.0.1:{port}" for port in find_ports(2)]
+
+    def start(index, code):
+        config = {
+            "cluster": {"worker": addresses},
+            "task": {"type": "worker", "index": index},
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={
+                **os.environ,
+                "TF_CONFIG": json.dumps(config),
+                "PYTHONPATH": str(ROOT),
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    common = (
+        "from selfsup_tf.distribution import strategy\n"
+        "from simclr_tf.recipes import shapes\n"
+        "config = shapes(worker_timeout=12.0)\n"
+    )
+    gone = "strategy.tf.distribute.MultiWorkerMirroredStrategy = lambda **_: exit(3)\n"
+    call = "strategy.connect(config)"
+    waits, leaves = start(0, common + call), start(1, common + gone + call)
+    assert leaves.wait(timeout=100) == 3
+    _, errors = waits.communicate(timeout=100)
+    assert waits.returncode == -signal.SIGKILL
+    assert "error: expected all workers, which were there, to connect within" in errors

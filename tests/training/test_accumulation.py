@@ -1,5 +1,7 @@
 """Micro-batches: the gradient of the whole batch, and what BatchNorm makes of it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -89,14 +91,18 @@ def assert_equal(found, expected, rtol):
 
 @pytest.mark.parametrize("name", ["simclr", "finetune"])
 def test_without_batchnorm_it_is_the_whole_batch(name, tiny_config, few_images):
-    """In two passes where images look at each other, in one where they don't."""
+    """In two passes where images look at each other, in one where they don't.
+
+    The coupled decay, a part of the gradient, is counted once.
+    """
+    decayed = dataclasses.replace(PLAIN, weight_decay=0.1)
     options = {"projector_norm": "none"} if name == "simclr" else {}
     steps = [
         Step(
             tiny_config(
                 name,
                 precision="float64",
-                optimizer=PLAIN,
+                optimizer=decayed,
                 batch_size=SIZE,
                 accumulate=count,
                 **options,
@@ -108,6 +114,7 @@ def test_without_batchnorm_it_is_the_whole_batch(name, tiny_config, few_images):
     ]
     whole, parts = steps
     assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
+    assert parts.spread == pytest.approx(whole.spread, rel=1e-12)
     assert max(np.abs(g).max() for g in whole.gradients) > 1e-3
     assert_equal(parts.gradients, whole.gradients, 1e-10)
 

@@ -17,7 +17,8 @@ from selfsup_tf.config import OptimizerConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
-from selfsup_tf.training import loop
+from selfsup_tf.models.rematerialisation import rematerialised
+from selfsup_tf.training import loop, step
 from selfsup_tf.training.loop import TrainingDiverged
 from selfsup_tf.training.reporting import describe_run, describe_variables
 from selfsup_tf.training.run_directory import read_log
@@ -339,3 +340,18 @@ def test_skipped_steps_are_counted(train, tiny_config, few_images, tmp_path):
     assert skipped == sorted(skipped) and 0 < skipped[-1] < 20
     # Each skipped step halves the scale.
     assert records[-1]["train/loss_scale"] == 2.0 ** (15 - skipped[-1])
+
+
+def test_remat_runs_the_network_block_by_block(
+    train, tiny_config, few_images, tmp_path, monkeypatch
+):
+    """What that saves is shown in tests/models/test_rematerialisation.py."""
+    made = []
+    monkeypatch.setattr(
+        step,
+        "rematerialised",
+        lambda model: made.append(rematerialised(model)) or model,
+    )
+    train(tiny_config("simclr", remat=True, steps=1), few_images[0], tmp_path / "a")
+    train(tiny_config("simclr", steps=1), few_images[0], tmp_path / "b")
+    assert len(made) == 1

@@ -3,8 +3,8 @@
 Run by test_topologies.py; one process has one set of devices. TASKS is JSON, a list of
 {"name", "method", "config", "run_dir", "stop"}: what to train, with which fields of the
 config, where (a temporary place if null), and whether a power cut ends it. Of each, OUT
-gets NAME.npz with losses and weights; of one whose name begins with float32, loss and
-gradients of a first step. The chief of several workers writes them.
+gets NAME.npz with losses, spreads and weights; of one whose name begins with float32,
+loss and gradients of a first step. The chief of several workers writes them.
 """
 
 import json
@@ -58,7 +58,10 @@ def make_config(method, **overrides):
             name="lars", learning_rate=1.0, warmup_epochs=0.0, weight_decay=1e-2
         ),
     }
-    return conftest.make_tiny_config(method, **values | overrides)
+    values |= overrides
+    if isinstance(values["optimizer"], dict):
+        values["optimizer"] = OptimizerConfig(**values["optimizer"])
+    return conftest.make_tiny_config(method, **values)
 
 
 def tiny_resnet():
@@ -108,8 +111,12 @@ def train(task, folder):
     except PowerCut:
         return {}
     weights = {f"w{i}": v.numpy() for i, v in enumerate(method.model.variables)}
-    losses = [r["train/loss"] for r in run.log if "train/loss" in r]
-    return {"losses": np.array(losses), **weights} if run.is_chief else {}
+    records = [r for r in run.log if "train/loss" in r]
+    curves = {
+        "losses": np.array([r["train/loss"] for r in records]),
+        "spreads": np.array([r["train/representation_std"] for r in records]),
+    }
+    return curves | weights if run.is_chief else {}
 
 
 def differentiate(method_name):
