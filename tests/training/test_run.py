@@ -244,10 +244,11 @@ def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
 def test_labels_are_never_read_in_pretraining(train, tiny_config, few_images, tmp_path):
     """Other labels, the same run: nothing but the monitor sees them."""
     images, labels = few_images
-    config = tiny_config("simclr", held_out=0)
+    config = tiny_config("simclr", held_out=0, precision="float64")
     one = train(config, (images, labels), tmp_path / "a")
     other = train(config, (images, labels[::-1].copy()), tmp_path / "b")
-    assert curve(one.log) == curve(other.log)
+    # The order of sums on several cores is all that may differ.
+    np.testing.assert_allclose(curve(one.log), curve(other.log), rtol=1e-10)
 
 
 def test_kill_and_resume_leaves_no_gap_and_no_repetition(
@@ -263,6 +264,10 @@ def test_kill_and_resume_leaves_no_gap_and_no_repetition(
         "--steps_per_call=1",
         "--encoder.width=0.0625",
         "--checkpoint_epochs=1",
+        # Sixty steps of such a run amplify rounding; these keep it far below a change
+        # of the data, which moves a loss by a tenth.
+        "--precision=float64",
+        "--optimizer.learning_rate=0.001",
     ]
     command = [sys.executable, "train.py", "simclr", "shapes", *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -285,8 +290,8 @@ def test_kill_and_resume_leaves_no_gap_and_no_repetition(
     resumed = curve(read_log(killed / "log.jsonl"))
     assert [r[0] for r in resumed] == list(range(1, 61))
     whole = curve(read_log(tmp_path / "whole" / "log.jsonl"))
-    # The order of float32 sums on several cores is all that may differ.
-    np.testing.assert_allclose(resumed, whole, rtol=1e-3)
+    # The order of sums on several cores is all that may differ.
+    np.testing.assert_allclose(resumed, whole, rtol=1e-4)
     config = json.loads((killed / "config.json").read_text())
     assert config["steps"] == 60
 
