@@ -99,7 +99,8 @@ def train(
     if is_chief(connect(config)):
         RunDirectory(run_dir, config)  # refuses another run before the data are opened
     else:
-        logger.setLevel(logging.ERROR)  # the chief tells it for all
+        logger.info("Connected. The chief, worker 0, tells how it goes.")
+        logger.setLevel(logging.ERROR)
     source = open_source(
         config.data if data is None else data,
         data_dir=config.data_dir,

@@ -326,7 +326,10 @@ def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
     configs.check_divisible(config.batch_size, count, config.accumulate)
     # The last flag of a name counts: a worker starts no workers.
     command = [sys.executable, sys.argv[0], *words, "--local_workers=1"]
-    return run_local_workers(command, count)
+    code = run_local_workers(command, count)
+    if code > 128:
+        _complain("the run has stopped; the same command resumes it", code)
+    return code
 
 
 def parse_flags(

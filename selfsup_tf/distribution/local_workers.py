@@ -280,7 +280,8 @@ def _share_gpus(gpus: list[str], count: int) -> list[str]:
     """CUDA_VISIBLE_DEVICES of each worker: as many GPUs for each, or none for all."""
     share = len(gpus) // count
     if share == 0:
-        logger.info("%d workers on the CPU; GPUs to share: %d", count, len(gpus))
+        reason = f": {len(gpus)} GPUs are too few to share" if gpus else ""
+        logger.info("%d workers on the CPU%s", count, reason)
     else:
         unused = gpus[share * count :]
         ending = f"; unused: {', '.join(unused)}" if unused else ""

@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -121,6 +123,10 @@ def _connect_workers(
             str(error),
             "Call selfsup_tf.connect(config) first, before networks or tensors.",
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # TensorFlow notes the signal that ends a job, and goes on: a cluster's
+        # scheduler would have to kill the process.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     _workers.append(strategy)
     return strategy
 

@@ -28,8 +28,9 @@ def watched_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
         names = [f"worker {n} ({workers[n]})" if n != "another" else n for n in lost]
         raise WorkerLost(
             f"{', '.join(names)} of the {len(workers)} workers has stopped or can't be "
-            "reached, and its own messages say why; so this one stops too. The same "
-            "command on all of them resumes from the last checkpoint."
+            "reached, so this one stops too. The other's own messages, if it left any, "
+            "say why. The same command, wherever it was given, resumes from the last "
+            "checkpoint."
         ) from error
 
 

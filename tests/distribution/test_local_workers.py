@@ -128,8 +128,8 @@ def test_each_is_told_its_place_in_one_cluster(run, tmp_path):
     [
         ("0,1,2,3", 2, ["0,1", "2,3"], "2 workers; GPUs for each: 2"),
         ("4,GPU-a,6", 2, ["4", "GPU-a"], "2 workers; GPUs for each: 1; unused: 6"),
-        ("0", 2, ["", ""], "2 workers on the CPU; GPUs to share: 1"),
-        ("", 1, [""], "1 workers on the CPU; GPUs to share: 0"),
+        ("0", 2, ["", ""], "2 workers on the CPU: 1 GPUs are too few to share"),
+        ("", 1, [""], "1 workers on the CPU"),
     ],
 )
 def test_gpus_are_shared_evenly_or_not_at_all(
