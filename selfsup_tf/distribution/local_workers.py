@@ -26,7 +26,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
-from selfsup_tf.distribution.cluster import Cluster, visible_gpus
+from selfsup_tf.distribution.cluster import Cluster
+from selfsup_tf.distribution.gpus import share_gpus, visible_gpus
 from selfsup_tf.errors import InputError, check
 
 PORTS = range(15_000, 32_000)
@@ -272,21 +273,8 @@ def _make_environments(outer: Mapping[str, str], count: int) -> list[dict[str, s
             "TF_CONFIG": Cluster(addresses, index).to_tf_config(),
             "CUDA_VISIBLE_DEVICES": gpus,
         }
-        for index, gpus in enumerate(_share_gpus(visible_gpus(outer), count))
+        for index, gpus in enumerate(share_gpus(visible_gpus(outer), count))
     ]
-
-
-def _share_gpus(gpus: list[str], count: int) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of each worker: as many GPUs for each, or none for all."""
-    share = len(gpus) // count
-    if share == 0:
-        reason = f": {len(gpus)} GPUs are too few to share" if gpus else ""
-        logger.info("%d workers on the CPU%s", count, reason)
-    else:
-        unused = gpus[share * count :]
-        ending = f"; unused: {', '.join(unused)}" if unused else ""
-        logger.info("%d workers; GPUs for each: %d%s", count, share, ending)
-    return [",".join(gpus[share * i : share * (i + 1)]) for i in range(count)]
 
 
 def _find_ports(count: int) -> list[int]:

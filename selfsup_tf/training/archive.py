@@ -23,7 +23,6 @@ class Archive:
         optimizer: Built.
 
     Attributes:
-        path: The directory.
         best: The best "eval/knn_top_1" so far.
     """
 
@@ -36,7 +35,6 @@ class Archive:
         self._directory = directory
         self._method, self._optimizer = method, optimizer
         self._kept = KeptNetworks(method)
-        self.path = directory.path
 
     @property
     def encoder(self) -> keras.Model:

@@ -124,7 +124,7 @@ def train(
             with strategy.scope():
                 train_steps = make_train_steps(method, optimizer, config, plan)
             batches = distributed_batches(strategy, source, method, plan, step)
-            loop = _Loop(method, plan, optimizer, archive, monitor)
+            loop = _Loop(method, plan, optimizer, archive, monitor, strategy)
             with _bar(plan.total_steps, step, shown=progress and chief) as bar:
                 loop.run(train_steps, batches, step, bar)
         if not chief:
@@ -198,10 +198,10 @@ def _bar(total, step, *, shown):
 class _Loop:
     """Calls of the compiled steps, and what happens between them."""
 
-    def __init__(self, method, plan, optimizer, archive, monitor):
+    def __init__(self, method, plan, optimizer, archive, monitor, strategy):
         self.method, self.config, self.plan = method, method.config, plan
         self.optimizer, self.archive, self.monitor = optimizer, archive, monitor
-        self.strategy = connect(method.config)
+        self.strategy = strategy
         self.rate = build_schedule(method.config.optimizer, plan)
         self.warned = False
 

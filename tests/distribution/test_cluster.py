@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from selfsup_tf.distribution.cluster import Cluster, find_cluster, visible_gpus
+from selfsup_tf.distribution.cluster import Cluster, find_cluster
+from selfsup_tf.distribution.gpus import visible_gpus
 from selfsup_tf.errors import InputError
 
 HOSTS = ["a:2222", "b:2222", "10.0.0.3:1"]
