@@ -6,7 +6,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from selfsup_tf.config import Config, Plan, check_divisible, make_plan
-from selfsup_tf.data.pipeline import training_dataset
+from selfsup_tf.config import Config, check_divisible, make_plan
 from selfsup_tf.data.sources import Source
 from selfsup_tf.distribution.strategy import compiles_replicas, connect, is_chief
 from selfsup_tf.distribution.workers import (
@@ -32,7 +31,7 @@ from selfsup_tf.training.compilation import explain
 from selfsup_tf.training.optimizers import build_optimizer, build_schedule
 from selfsup_tf.training.reporting import announce, name_skipped
 from selfsup_tf.training.run_directory import RunDirectory
-from selfsup_tf.training.step import make_train_steps
+from selfsup_tf.training.step import distributed_batches, make_train_steps
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -151,36 +150,6 @@ def _check_devices(config, strategy):
         f"{replicas} replicas on CPUs, whose exchanges XLA can't compile",
         "Use --jit_compile=False, or --strategy=one_device.",
     )
-
-
-def distributed_batches(
-    strategy: tf.distribute.Strategy,
-    source: Source,
-    method: Method,
-    plan: Plan,
-    start_step: int = 0,
-) -> Iterator:
-    """What the replicas of this process take, step by step, on their devices already.
-
-    Args:
-        strategy: In force.
-        source: Images.
-        method: Built; its model's inputs say what a batch holds.
-        plan: Of the run.
-        start_step: The step to begin with.
-    """
-
-    def read(context):
-        return training_dataset(
-            source,
-            method.config,
-            start_step=start_step,
-            total_steps=plan.total_steps,
-            inputs=method.model.input,
-            context=context,
-        )
-
-    return iter(strategy.distribute_datasets_from_function(read))
 
 
 def _bar(total, step, *, shown):

@@ -1,12 +1,13 @@
 """The training step: the only `@tf.function` that changes weights in pretraining."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
 
 from selfsup_tf.config import Config, Plan
-from selfsup_tf.data.pipeline import draw_views
+from selfsup_tf.data.pipeline import draw_views, training_dataset
+from selfsup_tf.data.source import Source
 from selfsup_tf.distribution.replicas import num_replicas, sum_over_replicas
 from selfsup_tf.distribution.strategy import always_compiles
 from selfsup_tf.methods import Method
@@ -25,11 +26,11 @@ def make_train_steps(
 ) -> Callable:
     """The function that takes several steps in one call of the host.
 
-    Its arguments are a distributed iterator over the batches of `training_dataset`, the
-    number of updates done so far, int64, and the number to do, int32. It returns a
-    dictionary of vectors, a value for each step, float32 (float64 in a float64 run):
-    the loss, the spread of the representations, 1 where the step was finite, what the
-    method logs, and the seconds spent waiting for the batch.
+    Its arguments are what `distributed_batches` gives, the number of updates done so
+    far, int64, and the number to do, int32. It returns a dictionary of vectors, a value
+    for each step, float32 (float64 in a float64 run): the loss, the spread of the
+    representations, 1 where the step was finite, what the method logs, and the seconds
+    spent waiting for the batch.
     """
     strategy = tf.distribute.get_strategy()
     replica = Replica(method, optimizer, config)
@@ -82,6 +83,36 @@ def make_train_steps(
 
     names = [*METRICS, *method.log_names, "wait"]
     return train_steps
+
+
+def distributed_batches(
+    strategy: tf.distribute.Strategy,
+    source: Source,
+    method: Method,
+    plan: Plan,
+    start_step: int = 0,
+) -> Iterator:
+    """What the replicas of this process take, step by step, on their devices already.
+
+    Args:
+        strategy: In force.
+        source: Images.
+        method: Built; its model's inputs say what a batch holds.
+        plan: Of the run.
+        start_step: The step to begin with.
+    """
+
+    def read(context):
+        return training_dataset(
+            source,
+            method.config,
+            start_step=start_step,
+            total_steps=plan.total_steps,
+            inputs=method.model.input,
+            context=context,
+        )
+
+    return iter(strategy.distribute_datasets_from_function(read))
 
 
 class Replica:

@@ -28,9 +28,8 @@ from selfsup_tf.distribution.replicas import sum_over_replicas
 from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method
 from selfsup_tf.training import loop
-from selfsup_tf.training.loop import distributed_batches
 from selfsup_tf.training.optimizers import build_optimizer
-from selfsup_tf.training.step import Replica
+from selfsup_tf.training.step import Replica, distributed_batches
 
 replicas, out = int(sys.argv[1]), pathlib.Path(sys.argv[2])
 tasks = json.loads(sys.argv[3])
