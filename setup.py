@@ -6,6 +6,8 @@ import setuptools
 
 # Older ones, which Python 3.10 would get, are not tested; their tests skip.
 HUB = "keras-hub; python_version >= '3.11'"
+# The oldest that is tested: several runs of one process, each with a resumable id.
+WANDB = "wandb>=0.31"
 HERE = pathlib.Path(__file__).parent
 
 setuptools.setup(
@@ -19,7 +21,7 @@ setuptools.setup(
     python_requires=">=3.10,<3.14",
     # Every method is a package NAME_tf; a new one is found without a change here.
     packages=setuptools.find_packages(include=["*_tf", "*_tf.*"]),
-    package_data={"": ["README.md"]},
+    package_data={"": ["README.md", "*.html", "*.css", "*.js"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.12",
@@ -33,14 +35,18 @@ setuptools.setup(
         "matplotlib",
         "tqdm",
         "pillow",
+        "pyarrow",
         "ai-edge-litert",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "onnx": ["tf2onnx", "onnxruntime"],
-        "wandb": ["wandb"],
+        "wandb": [WANDB],
         "hub": ["keras-hub"],
-        "dev": ["pytest", "pytest-xdist", "ruff", "import-linter", "build", HUB],
+        "dev": [
+            *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
+            *(HUB, WANDB),
+        ],
     },
     entry_points={
         "console_scripts": [

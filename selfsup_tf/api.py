@@ -8,11 +8,10 @@ import dataclasses
 import hashlib
 import logging
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
+import matplotlib.figure
 
 from selfsup_tf import config as configs
 from selfsup_tf.config import FROM_PYTHON, Config
@@ -27,15 +26,27 @@ from selfsup_tf.data.sources import (
 from selfsup_tf.distribution.strategy import connect, is_chief
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.classifier import classifier_accuracy
-from selfsup_tf.evaluation.features import compile_encoder, extract_features
-from selfsup_tf.evaluation.knn import knn, knn_from_features
+from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
+from selfsup_tf.evaluation.embeddings import embed
+from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.linear import linear_probe
 from selfsup_tf.evaluation.neighbours import neighbour_gallery
+from selfsup_tf.evaluation.projector_files import write_projector
+from selfsup_tf.evaluation.report import write_comparison, write_report
+from selfsup_tf.evaluation.results import evaluate, transfer
+from selfsup_tf.evaluation.retrieval import retrieval
+from selfsup_tf.evaluation.robustness import robustness
+from selfsup_tf.evaluation.verdict import Health, health
 from selfsup_tf.exporting.exporter import export
-from selfsup_tf.methods import Method
-from selfsup_tf.models.saved import load_class_names, load_network
+from selfsup_tf.fine_tuning import fine_tune
+from selfsup_tf.json_files import read_json
+from selfsup_tf.methods import Method, restore_config
+from selfsup_tf.models.saved import load_class_names, load_network, run_directory
+from selfsup_tf.monitoring import hold_out
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
+from selfsup_tf.training.lr_curve import LearningRates
+from selfsup_tf.training.lr_find import lr_find
 from selfsup_tf.training.run_directory import RunDirectory
 
 logger = logging.getLogger("selfsup_tf")
@@ -44,10 +55,17 @@ __all__ = [
     "Run",
     "classifier_accuracy",
     "connect",
+    "embed",
+    "embedding_map",
+    "evaluate",
     "export",
+    "find_learning_rate",
+    "fine_tune",
+    "health",
     "knn",
     "linear_probe",
     "load_class_names",
+    "load_config",
     "load_encoder",
     "load_network",
     "neighbour_gallery",
@@ -55,8 +73,17 @@ __all__ = [
     "open_pair",
     "open_source",
     "open_test",
+    "preview_run",
     "preview_views",
+    "retrieval",
+    "robustness",
+    "run_health",
     "train",
+    "transfer",
+    "write_comparison",
+    "write_map",
+    "write_projector",
+    "write_report",
 ]
 
 
@@ -83,6 +110,46 @@ def train(
         InputError: Something does not fit; nothing has been written then.
         TrainingDiverged: The loss is no longer finite; the last checkpoint stays.
     """
+    config = _begin(method, data, progress=progress)
+    if is_chief(connect(config)):
+        RunDirectory(run_dir, config)  # refuses another run before the data are opened
+    source, monitor = hold_out(_open(config, data), config)
+    return loop.train(
+        method, source, run_dir=run_dir, monitor=monitor, progress=progress
+    )
+
+
+def find_learning_rate(
+    method: Method,
+    data: Any = None,
+    *,
+    path: str | pathlib.Path | None = None,
+    lowest: float = 1e-4,
+    highest: float = 10.0,
+    steps: int = 200,
+) -> LearningRates:
+    """Which rate to begin with, from a few steps at rising rates; see `lr_find`.
+
+    Args:
+        method: Such as `simclr_tf.SimCLR(config)`; make another one to train.
+        data: As for `train`.
+        path: A directory for lr_find.json and lr_find.png; None writes nothing.
+        lowest: The first rate, per 256 images.
+        highest: The last one.
+        steps: Updates, unless the loss diverges before.
+
+    Raises:
+        InputError: Something does not fit.
+    """
+    config = _begin(method, data, progress=True)
+    source, _ = hold_out(_open(config, data), config)
+    return lr_find(
+        method, source, path=path, lowest=lowest, highest=highest, steps=steps
+    )
+
+
+def _begin(method: Method, data: Any, *, progress: bool) -> Config:
+    """The config of a run on these data, checked; all devices are connected."""
     check(
         isinstance(method, Method),
         "a method, such as simclr_tf.SimCLR(config)",
@@ -96,19 +163,17 @@ def train(
         logger.setLevel(logging.INFO)
     method.config = config = _name_what_is_given(method, data)
     configs.check_complete(config)
-    if is_chief(connect(config)):
-        RunDirectory(run_dir, config)  # refuses another run before the data are opened
-    else:
+    if not is_chief(connect(config)):
         logger.info("Connected. The chief, worker 0, tells how it goes.")
         logger.setLevel(logging.ERROR)
-    source = open_source(
+    return config
+
+
+def _open(config: Config, data: Any) -> Source:
+    return open_source(
         config.data if data is None else data,
         data_dir=config.data_dir,
         split=config.split,
-    )
-    source, monitor = _hold_out(source, config)
-    return loop.train(
-        method, source, run_dir=run_dir, monitor=monitor, progress=progress
     )
 
 
@@ -127,35 +192,71 @@ def _name_what_is_given(method: Method, data: Any) -> Config:
     return config
 
 
-def _hold_out(
-    source: Source, config: Config
-) -> tuple[Source, Callable[[keras.Model], dict[str, float]] | None]:
-    """Keeps some labelled images from training and makes the online k-NN of them."""
-    count = min(config.held_out, source.size // 10)
-    if not source.labelled or count == 0:
-        return source, None
-    if source.streamed or source.labels.min() < 0:
-        logger.info("No online k-NN: the data are streamed, or not all have labels.")
-        return source, None
-    rest, queries = source.split(count, seed=config.seed)
-    _, bank = rest.split(min(4 * count, rest.size // 2), seed=config.seed + 1)
-    if len(np.unique(bank.labels)) < 2:
-        logger.info("No online k-NN: the images held out are of one class.")
-        return source, None
+def load_config(run_dir: str | pathlib.Path) -> Config | None:
+    """What a run was made with; None beside a .keras file that no run has left.
 
-    encode = None
+    Raises:
+        InputError: config.json can't be read, or its method is not installed.
+    """
+    path = run_directory(run_dir) / "config.json"
+    return restore_config(read_json(path)) if path.exists() else None
 
-    def monitor(encoder: keras.Model) -> dict[str, float]:
-        # The loop brings the same encoder every time, so it is traced but once.
-        nonlocal encode
-        encode = encode or compile_encoder(encoder)
-        result = knn_from_features(
-            extract_features(encoder, bank, encode=encode),
-            extract_features(encoder, queries, encode=encode),
-        )
-        return {"eval/knn_top_1": result.top_1}
 
-    return rest, monitor
+def preview_run(
+    run_dir: str | pathlib.Path, images: Any, path: str | pathlib.Path
+) -> matplotlib.figure.Figure:
+    """Draws images beside the views that a run learned from; see `preview_views`.
+
+    Args:
+        run_dir: Directory of the run.
+        images: A Source, or arrays.
+        path: Where to write the picture.
+
+    Raises:
+        InputError: There is no run.
+    """
+    config = load_config(run_dir)
+    check(
+        config is not None,
+        f"the config.json of a run in {run_dir}",
+        "none",
+        "Only a run that was trained here knows its views.",
+    )
+    return preview_views(images, config, path, seed=config.seed)
+
+
+def run_health(
+    run_dir: str | pathlib.Path,
+    images: Any,
+    *,
+    which: str = "last",
+    count: int = 4096,
+    seed: int = 0,
+    path: str | pathlib.Path | None = None,
+) -> Health:
+    """Judges the encoder of a run without labels, with its own views; see `health`.
+
+    Args:
+        run_dir: Directory of the run, or a .keras file, which is judged by the views
+            of SimCLR.
+        images: A Source, or arrays, as the run learned from.
+        which: "last" or "best".
+        count: Images that are looked at.
+        seed: Of their views.
+        path: A JSON file for the numbers, such as RUN_DIR/eval/health.json.
+    """
+    directory = run_directory(run_dir)
+    # The projector of the run's end fits its last encoder alone.
+    has_projector = which == "last" and (directory / "projector.keras").is_file()
+    return health(
+        load_encoder(run_dir, which),
+        images,
+        config=load_config(run_dir),
+        projector=load_network(directory, "projector") if has_projector else None,
+        count=count,
+        seed=seed,
+        path=path,
+    )
 
 
 NETWORKS = {"last": "encoder", "best": "encoder_best"}

@@ -113,6 +113,9 @@ class Config:
     """Epochs between two checkpoints."""
     knn_epochs: float = operational(1.0)
     """Epochs between two online k-NN evaluations."""
+    wandb: str | None = operational(None)
+    """Project of Weights & Biases that the log goes to, too; WANDB_MODE=offline keeps
+    it in the run's directory."""
 
     def __post_init__(self):
         check_fields(self)

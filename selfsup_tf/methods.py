@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfsup_tf.config import PRETRAINED, Config
 from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.fields import from_dict
 
 if TYPE_CHECKING:
     import keras
@@ -212,6 +213,15 @@ def find_method(name: str) -> MethodPackage:
             and not key.startswith("_")
         },
     )
+
+
+def restore_config(stored: dict[str, Any]) -> Config:
+    """The config of a run, from the contents of its config.json.
+
+    Raises:
+        InputError: Its method is not installed, or a field is not of its type.
+    """
+    return from_dict(find_method(stored.get("method", "")).config_class, stored)
 
 
 def _is_method(package: str) -> bool:

@@ -33,7 +33,8 @@ def test_help_is_quick_and_loads_no_tensorflow(run_program):
         ["train.py"],
         ["train.py", "simclr"],
         ["train.py", "simclr", "cifar10", "--help"],
-        ["eval.py", "--help"],
+        ["eval.py"],
+        ["eval.py", "robustness", "--help"],
         ["export.py", "--help"],
     ):
         start = time.monotonic()
@@ -100,7 +101,9 @@ def test_mistakes_in_data(refused, tmp_path):
 def test_evaluation_without_a_run(refused, tmp_path):
     said = refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
     assert "an encoder at" in said and "train.py" in said
-    assert "knn" in refused(cli.evaluate, "knnn", f"--run_dir={tmp_path}")
+    assert "meant: knn" in refused(cli.evaluate, "knnn", f"--run_dir={tmp_path}")
+    said = refused(cli.evaluate, "knn", f"--run_dir={tmp_path}", "--epochs=3")
+    assert "a flag of eval.py knn" in said
     assert "an encoder at" in refused(cli.export, f"--run_dir={tmp_path / 'none'}")
     (tmp_path / "encoder.keras").write_bytes(b"not a model")
     assert "readable" in refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
@@ -159,8 +162,9 @@ def test_commands_of_the_documents_parse(command, monkeypatch):
     def stop(*arguments):
         raise Parsed
 
-    monkeypatch.setattr(cli, "import_tensorflow", stop)
-    monkeypatch.setattr(cli, "run_local_workers", stop)
+    monkeypatch.setattr("selfsup_tf.cli.program.import_tensorflow", stop)
+    monkeypatch.setattr("selfsup_tf.cli.training.run_local_workers", stop)
+    monkeypatch.setattr("selfsup_tf.cli.report.report", stop)
     try:
         verbs[program](words[1:])
     except Parsed:
@@ -203,7 +207,13 @@ def test_wheel_installs_the_scripts(tmp_path):
         capture_output=True,
         text=True,
     ).stdout
-    for name in ("selfsup_tf/cli.py", "simclr_tf/recipes.py", "byol_tf/method.py"):
+    for name in (
+        "selfsup_tf/cli/training.py",
+        "selfsup_tf/evaluation/report/page.css",
+        "selfsup_tf/evaluation/report/page.js",
+        "simclr_tf/recipes.py",
+        "byol_tf/method.py",
+    ):
         assert name in listing
     assert "entry_points.txt" in listing
     assert "tests/" not in listing

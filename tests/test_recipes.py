@@ -73,7 +73,7 @@ def test_command_parses_and_names_the_recipe(method, name, monkeypatch):
     def stop():
         raise Parsed
 
-    monkeypatch.setattr(cli, "import_tensorflow", stop)
+    monkeypatch.setattr("selfsup_tf.cli.program.import_tensorflow", stop)
     fields = read_card(RECIPES[method, name]).fields
     words = fields["Command"].split()
     assert words[:4] == ["python", "train.py", method, name]

@@ -52,7 +52,7 @@ def test_train_evaluate_export(method, archive, teacher, tmp_path, capsys):
         numbers = json.loads((run_dir / "eval" / "accuracy.json").read_text())
         shown = capsys.readouterr().out
         assert f"accuracy on 60 of {archive.stem}" in shown
-        assert f"{100 * numbers['top_1']:.2f} %" in shown
+        assert f"{100 * numbers['trained']['top_1']:.2f} %" in shown
 
     cli.evaluate(["knn", where, "--k=10"])
     shown = capsys.readouterr().out

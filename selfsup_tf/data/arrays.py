@@ -1,5 +1,6 @@
 """Images in memory."""
 
+import functools
 import math
 from typing import Any
 
@@ -11,6 +12,7 @@ from selfsup_tf.data.source import (
     Share,
     Source,
     counted,
+    fingerprint,
     index_blocks,
     left,
     on_host,
@@ -60,6 +62,13 @@ class ArraySource(Source):
     def labels(self) -> np.ndarray | None:
         """Labels, int64 (size,), or None."""
         return self._labels[self.indices] if self.labelled else None
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of the bytes of all images."""
+        return fingerprint(
+            self._images.numpy(), self._labels, self._class_names, self.indices
+        )
 
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
         """See `Source.ordered`."""

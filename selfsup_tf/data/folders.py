@@ -14,6 +14,7 @@ from selfsup_tf.data.source import (
     Share,
     Source,
     counted,
+    fingerprint,
     index_blocks,
     left,
     on_host,
@@ -69,6 +70,21 @@ class FolderSource(Source):
     def labels(self) -> np.ndarray | None:
         """Labels, int64 (size,), or None."""
         return self._labels[self.indices] if self.labelled else None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The file of each image."""
+        return tuple(self._paths[index] for index in self.indices)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the names, sizes and times of the files, which aren't read."""
+        found = [os.stat(path) for path in self.paths]
+        files = [
+            (path, stat.st_size, stat.st_mtime_ns)
+            for path, stat in zip(self.paths, found, strict=True)
+        ]
+        return fingerprint(files, self._labels, self._class_names, self.indices)
 
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
         """See `Source.ordered`."""

@@ -5,15 +5,18 @@ at a step yields what an uninterrupted one yields from there on, to the bit, and
 processes of a run read their parts without a word between them.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection
 
+import numpy as np
 import tensorflow as tf
 
 from selfsup_tf import config as config_lib
 from selfsup_tf.data import random, views
-from selfsup_tf.data.source import Share, Source
+from selfsup_tf.data.source import Share, Source, permutation
 from selfsup_tf.errors import check
+from selfsup_tf.single_view import SingleViewConfig
 
 PAIR = ("view_1", "view_2")
 
@@ -22,6 +25,7 @@ PAIR = ("view_1", "view_2")
 _BATCHED_PIXELS = 96 * 96
 # Large enough to fill vectors, small enough for the cache.
 _GROUP = 64
+_PAIRS_EPOCH = -1  # epochs count from 0, so training draws none of these views
 
 
 def training_dataset(
@@ -292,3 +296,75 @@ def evaluation_dataset(
     dataset = dataset.map(view, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.batch(batch_size).map(pad)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def view_pairs(
+    source: Source,
+    config: config_lib.Config,
+    *,
+    count: int,
+    batch_size: int,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Two views each of some images, as a run draws them, and the one it is judged by.
+
+    The views follow from (seed, image index) alone. Which images are taken follows from
+    the seed, too; of a streamed source they are the first, so that no more is read.
+
+    Args:
+        source: Images, uint8 (H, W, 3), of one size or of many.
+        config: Its views and image size S. Of a run of one view, view_1 is drawn twice.
+        count: Images at most.
+        batch_size: B.
+        seed: Of the images and of their views.
+
+    Returns:
+        Elements {"view_1", "view_2", "image": (B, S, S, 3) float32 in [0, 1], "index":
+        (B,) int64}, where "image" is the evaluation view. Each image comes once; the
+        last element may hold fewer than B.
+    """
+    single = isinstance(config, SingleViewConfig)
+    config = dataclasses.replace(
+        config,
+        seed=seed,
+        augment_on="host",
+        view_2=config.view_1 if single else config.view_2,
+    )
+    count = min(count, source.size)
+    if not source.streamed:
+        # The first files of a folder are often of one class.
+        chosen = permutation(source.size, seed)[:count]
+        source = source.select(np.sort(source.indices[chosen]), source.name)
+    images = source.ordered(labels=False).take(count)
+    shape = source.image_shape
+    batched = shape is not None and shape[0] * shape[1] <= _BATCHED_PIXELS
+    size = _GROUP if batched else 1
+
+    def prepare(group):
+        # Filled up, so that what XLA compiles for a group serves the last one, too.
+        missing = size - tf.shape(group["index"])[0]
+        index = tf.pad(group["index"], [[0, missing]])
+        image = tf.pad(group["image"], [[0, missing], [0, 0], [0, 0], [0, 0]])
+        return {
+            "image": tf.ensure_shape(image, [size, *image.shape[1:]]),
+            "index": tf.ensure_shape(index, [size]),
+            "epoch": tf.fill([size], tf.constant(_PAIRS_EPOCH, tf.int64)),
+        }
+
+    def draw(group):
+        batch = dict(group)
+        if not batched:
+            image = batch.pop("image")[0]
+            for number, view in enumerate((config.view_1, config.view_2)):
+                keys = random.image_keys(seed, batch["epoch"], batch["index"], number)
+                crop_one, _ = _compiled_halves(view, config.image_size)
+                batch[f"crop_{number + 1}"] = crop_one(image, keys[0])[tf.newaxis]
+        return {
+            **draw_views(batch, config, PAIR),
+            "image": views.evaluation_view(group["image"], config.image_size),
+            "index": group["index"],
+        }
+
+    pairs = images.batch(size).map(prepare)
+    pairs = pairs.map(draw, num_parallel_calls=tf.data.AUTOTUNE).unbatch().take(count)
+    return pairs.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,19 @@ class Source(abc.ABC):
         May take a pass over a streamed source, once.
         """
 
+    @property
+    def paths(self) -> tuple[str, ...] | None:
+        """The file of each image, in the order of the indices; None without files."""
+        return None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Tells these images and labels from all others; None where nothing can.
+
+        Equal fingerprints stand for equal elements, in other processes too.
+        """
+        return None
+
     @abc.abstractmethod
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
         """Each element once, in the order of the indices.
@@ -143,6 +157,18 @@ class Source(abc.ABC):
             np.sort(self.indices[order[:held_out]]), f"{self.name}:held_out"
         )
         return rest, part
+
+
+def fingerprint(*parts: Any) -> str:
+    """The SHA-256 of arrays, by their bytes, and of strings and numbers."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype} {part.shape};".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(f"{part!r};".encode())
+    return digest.hexdigest()
 
 
 def permutation(size: int, seed: int) -> np.ndarray:

@@ -71,7 +71,7 @@ def open_source(
 
 
 def open_evaluation(
-    data: Any, *, data_dir: str | os.PathLike | None = None
+    data: Any, *, learned: bool = False, data_dir: str | os.PathLike | None = None
 ) -> tuple[Source, Source]:
     """Labelled images to fit on and labelled images to be judged on.
 
@@ -80,12 +80,17 @@ def open_evaluation(
 
     Args:
         data: As for `open_source`.
+        learned: Whether the encoder has learned the labels of these data, by
+            fine-tuning or distillation. If so, images that are not parted into a train
+            and a test split can't judge it.
         data_dir: Where TFDS keeps its data.
 
     Raises:
-        InputError: There are no labels, or the two parts have different classes.
+        InputError: There are no labels, the two parts have different classes, or the
+            labels that would judge have been learned.
     """
     pair = _open_splits(data, _folder_or_none(data_dir))
+    _check_unlearned(pair, data, learned)
     for source in pair:
         check_labelled(source)
     train, test = _part(pair)
@@ -125,13 +130,17 @@ def open_test(
         InputError: There is no test split, and the classifier learned from the rest.
     """
     splits = _open_splits(data, _folder_or_none(data_dir))
+    _check_unlearned(splits, data, learned)
+    return splits[-1]
+
+
+def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> None:
     check(
         len(splits) == 2 or not learned,
-        f"a test split of {data}, since the classifier has learned from the rest",
+        f"a test split of {data}, since the run has learned the labels of the rest",
         f"{splits[0].name} alone",
         "Part the images into train/ and test/, or name others: --data=FOLDER",
     )
-    return splits[-1]
 
 
 def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:

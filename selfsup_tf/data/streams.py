@@ -5,7 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.source import Count, Share, Source, counted, left, on_host
+from selfsup_tf.data.source import (
+    Count,
+    Share,
+    Source,
+    counted,
+    fingerprint,
+    left,
+    on_host,
+)
 
 BUFFER_BYTES = 2**29  # of undecoded images, out of which a shuffle draws
 _LEAST_BUFFER = 1024  # images: fewer would hardly be shuffled
@@ -31,6 +39,7 @@ class StreamSource(Source):
         class_names: Of the labels; None where they follow from the labels or there
             are none.
         image_shape: (H, W, 3) where all images have one size, else None.
+        identity: What tells the whole dataset from all others, if anything does.
         indices: int64 (size,), rising: the elements of this part; None for all.
     """
 
@@ -47,8 +56,10 @@ class StreamSource(Source):
         labelled: bool,
         class_names: tuple[str, ...] | None = None,
         image_shape: tuple[int, int, int] | None = None,
+        identity: str | None = None,
         indices: np.ndarray | None = None,
     ):
+        self._identity = identity
         self._read = read
         self._decode = decode
         self._total = total
@@ -72,6 +83,13 @@ class StreamSource(Source):
     def labels(self) -> np.ndarray | None:
         """Labels, int64 (size,), or None. The first use takes a pass."""
         return self._labels_of_all()[self.indices] if self.labelled else None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the dataset's identity, where it has one."""
+        if self._identity is None:
+            return None
+        return fingerprint(self._identity, self.indices)
 
     def _labels_of_all(self) -> np.ndarray:
         if not self._all_labels:
@@ -127,6 +145,7 @@ class StreamSource(Source):
             labelled=self.labelled,
             class_names=self._class_names,
             image_shape=self.image_shape,
+            identity=self._identity,
             indices=indices,
         )
         part._all_labels = self._all_labels

@@ -5,8 +5,8 @@ import numpy as np
 from selfsup_tf.errors import check
 
 
-def top_accuracy(scores: np.ndarray, labels: np.ndarray, n: int) -> float | None:
-    """The share of examples whose class is among the `n` with the highest scores.
+def top_hits(scores: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray | None:
+    """Whether the class of each example is among the `n` with the highest scores.
 
     Classes with equal scores rank by their number, so that an example is a hit or a
     miss and never half of one.
@@ -17,15 +17,21 @@ def top_accuracy(scores: np.ndarray, labels: np.ndarray, n: int) -> float | None
         n: How many classes count as the answer.
 
     Returns:
-        A number in [0, 1], or None where there are no more than `n` classes: it would
-        be 1 whatever the scores.
+        (N,) bool; None where there are no more than `n` classes: all would be hits
+        whatever the scores.
     """
     if n > 1 and scores.shape[1] <= n:
         return None
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     before = np.arange(scores.shape[1])[None, :] < labels[:, None]
     rank = ((scores > own) | ((scores == own) & before)).sum(axis=1)
-    return float((rank < n).mean())
+    return rank < n
+
+
+def top_accuracy(scores: np.ndarray, labels: np.ndarray, n: int) -> float | None:
+    """The share of `top_hits`, in [0, 1]; None where those are None."""
+    hits = top_hits(scores, labels, n)
+    return None if hits is None else float(hits.mean())
 
 
 def check_labels(
@@ -43,7 +49,7 @@ def check_labels(
             f"a labelled {name} set",
             f"a {name} set without labels",
             "This protocol compares with labels; for a folder of images, make one "
-            "sub-folder for each class.",
+            "sub-folder for each class. Without labels: health, neighbours, map.",
         )
         check(
             len(labels) > 0,

@@ -7,30 +7,13 @@ import keras
 
 from selfsup_tf.data.sources import check_labelled, open_source
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.accuracy import top_accuracy
+from selfsup_tf.evaluation.classification import Classification, count_answers
 from selfsup_tf.evaluation.features import extract_features
 
 
-@dataclasses.dataclass(frozen=True)
-class ClassifierResult:
-    """What a classifier got right.
-
-    Attributes:
-        top_1: Share of test images classified rightly, in [0, 1].
-        top_5: Share whose class is among the five first; None for five classes or
-            fewer.
-        num_test: Images judged.
-        num_classes: Classes.
-    """
-
-    top_1: float
-    top_5: float | None
-    num_test: int
-    num_classes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return dataclasses.asdict(self)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierResult(Classification):
+    """What a classifier got right."""
 
 
 def classifier_accuracy(
@@ -73,12 +56,8 @@ def classifier_accuracy(
         "Judge it on images of the same classes.",
     )
     outputs = extract_features(classifier, source, batch_size=batch_size)
-    return ClassifierResult(
-        top_1=top_accuracy(outputs.features, outputs.labels, 1),
-        top_5=top_accuracy(outputs.features, outputs.labels, 5),
-        num_test=len(outputs.labels),
-        num_classes=classes,
-    )
+    names = class_names or source.class_names
+    return ClassifierResult(**count_answers(outputs.features, outputs.labels, names))
 
 
 def _some(names: tuple[str, ...]) -> str:

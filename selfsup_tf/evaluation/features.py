@@ -6,6 +6,7 @@ representation h.
 
 import dataclasses
 import hashlib
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data import pipeline
-from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.array_cache import read_arrays, write_arrays
+
+_CACHE_FORMAT = "1"  # raised when evaluation views or representations change
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +80,7 @@ def extract_features(
     *,
     batch_size: int = 256,
     encode: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    cache: pathlib.Path | None = None,
 ) -> Features:
     """The representations of every image of `source`, each exactly once.
 
@@ -86,16 +91,55 @@ def extract_features(
             padding dropped.
         encode: `compile_encoder(encoder)`, where the same encoder is called again and
             again and shall be traced once. It follows the encoder's weights.
+        cache: A folder where representations are kept, by encoder and images.
 
     Raises:
         InputError: A representation is NaN or infinite, or there are no images.
     """
     source = open_source(source)
-    encode = encode or compile_encoder(encoder)
-    features, labels, indices = [], [], []
-    batches = pipeline.evaluation_dataset(
-        source, size=image_size(encoder), batch_size=batch_size
+    key = None if cache is None else _cache_key(encoder, source)
+    kept = None if key is None else read_arrays(cache, key)
+    if kept is not None:
+        return Features(kept["features"], kept.get("labels"), kept["indices"])
+    found = _extract(
+        encode or compile_encoder(encoder), source, image_size(encoder), batch_size
     )
+    if key is not None:
+        arrays = {"features": found.features, "indices": found.indices}
+        if found.labels is not None:
+            arrays["labels"] = found.labels
+        write_arrays(cache, key, arrays)
+    return found
+
+
+def _cache_key(encoder: keras.Model, source: Source) -> str | None:
+    """What decides the representations: the encoder, the images, the libraries.
+
+    It is None where the images or the encoder can't be told from others.
+    """
+    if source.fingerprint is None:
+        return None
+    try:
+        # Constants, such as those of a normalisation, are no weights.
+        architecture = encoder.to_json()
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+    parts = (
+        _CACHE_FORMAT,
+        weights_hash(encoder),
+        architecture,
+        source.fingerprint,
+        keras.__version__,
+        tf.__version__,
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _extract(
+    encode: Callable[[tf.Tensor], tf.Tensor], source: Source, size: int, batch_size: int
+) -> Features:
+    features, labels, indices = [], [], []
+    batches = pipeline.evaluation_dataset(source, size=size, batch_size=batch_size)
     for batch in batches:
         valid = batch["valid"].numpy()
         h = encode(batch["image"]).numpy()[valid]

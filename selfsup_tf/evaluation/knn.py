@@ -7,47 +7,43 @@ Legend: N bank images, Q queries, D length of the representation, C classes.
 """
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.errors import check
-from selfsup_tf.evaluation.accuracy import check_labels, top_accuracy
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.errors import check, nearest
+from selfsup_tf.evaluation.accuracy import check_labels
+from selfsup_tf.evaluation.classification import Classification, count_answers
 from selfsup_tf.evaluation.features import Features, extract_features
 
 DEFAULT_K = 200
+PRESETS = {
+    "lightly": {"k": DEFAULT_K, "temperature": 0.1},
+    "solo-learn": {"k": 20, "temperature": 0.07},
+}
+"""The k and T that published numbers were measured with: lightly-ai/lightly,
+benchmarks; vturrisi/solo-learn, main_knn.py's defaults."""
 # Similarities held at a time: 32 million float32 are 128 MiB.
 MAX_SIMILARITIES = 2**25
 
 
-@dataclasses.dataclass(frozen=True)
-class KnnResult:
-    """What a k-NN evaluation measured.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KnnResult(Classification):
+    """What a k-NN evaluation measured, beside what every classification does.
 
     Attributes:
-        top_1: Share of test images whose class got the most votes, in [0, 1].
-        top_5: Share whose class is among the five first; None for five classes or
-            fewer.
         k: Neighbours that vote.
         temperature: T of their weights exp(cosine / T).
         num_train: Images in the bank.
-        num_test: Images judged.
-        num_classes: Classes.
     """
 
-    top_1: float
-    top_5: float | None
     k: int
     temperature: float
     num_train: int
-    num_test: int
-    num_classes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return dataclasses.asdict(self)
 
 
 def knn(
@@ -55,9 +51,11 @@ def knn(
     train: Any,
     test: Any,
     *,
+    preset: str = "lightly",
     k: int | None = None,
-    temperature: float = 0.1,
+    temperature: float | None = None,
     batch_size: int = 256,
+    cache: pathlib.Path | None = None,
 ) -> KnnResult:
     """Classifies every test image by its nearest train images.
 
@@ -65,20 +63,42 @@ def knn(
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
         train: The bank: a labelled Source or (images, labels).
         test: What is judged, likewise.
-        k: Neighbours that vote; None for 200, or all of a smaller bank.
-        temperature: T of their weights exp(cosine / T).
+        preset: Whose k and T, of `PRESETS`.
+        k: Neighbours that vote; None for the preset's, or all of a smaller bank.
+        temperature: T of their weights exp(cosine / T); None for the preset's.
         batch_size: Images in a call of the encoder.
+        cache: A folder where representations are kept.
 
     Raises:
-        InputError: No labels, one class, or a bank smaller than k.
+        InputError: An unknown preset, no labels, one class, or a bank smaller than k.
     """
-    bank = extract_features(encoder, train, batch_size=batch_size)
-    queries = extract_features(encoder, test, batch_size=batch_size)
-    return knn_from_features(bank, queries, k=k, temperature=temperature)
+    check(
+        preset in PRESETS,
+        "a preset of k-NN",
+        repr(preset),
+        nearest(str(preset), PRESETS),
+    )
+    train, test = open_source(train), open_source(test)
+    options = {"batch_size": batch_size, "cache": cache}
+    bank = extract_features(encoder, train, **options)
+    queries = extract_features(encoder, test, **options)
+    of_preset = PRESETS[preset]
+    return knn_from_features(
+        bank,
+        queries,
+        k=min(of_preset["k"], len(bank.features)) if k is None else k,
+        temperature=of_preset["temperature"] if temperature is None else temperature,
+        class_names=train.class_names,
+    )
 
 
 def knn_from_features(
-    train: Features, test: Features, *, k: int | None = None, temperature: float = 0.1
+    train: Features,
+    test: Features,
+    *,
+    k: int | None = None,
+    temperature: float = 0.1,
+    class_names: tuple[str, ...] | None = None,
 ) -> KnnResult:
     """As `knn`, of representations that have been extracted already."""
     k = min(DEFAULT_K, len(train.features)) if k is None else k
@@ -92,13 +112,10 @@ def knn_from_features(
         num_classes=num_classes,
     )
     return KnnResult(
-        top_1=top_accuracy(scores, test.labels, 1),
-        top_5=top_accuracy(scores, test.labels, 5),
+        **count_answers(scores, test.labels, class_names),
         k=k,
         temperature=temperature,
         num_train=len(train.labels),
-        num_test=len(test.labels),
-        num_classes=num_classes,
     )
 
 

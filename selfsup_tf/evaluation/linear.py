@@ -5,7 +5,9 @@ Legend: N images, D length of the representation h, C classes.
 
 import dataclasses
 import os
+import pathlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,9 +16,11 @@ import sklearn.exceptions
 import sklearn.linear_model
 import threadpoolctl
 
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check, nearest
 from selfsup_tf.evaluation import linear_sgd
-from selfsup_tf.evaluation.accuracy import check_labels, top_accuracy
+from selfsup_tf.evaluation.accuracy import check_labels
+from selfsup_tf.evaluation.classification import Classification, count_answers
 from selfsup_tf.evaluation.features import (
     Features,
     extract_features,
@@ -26,20 +30,24 @@ from selfsup_tf.evaluation.features import (
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 CHOICE_SIZE = 10_000
 MAX_ITERATIONS = 500
+SGD = {"epochs": 90, "learning_rate": 0.1, "weight_decay": 0.0}
+PRESETS = {
+    "lbfgs": {"optimizer": "lbfgs"},
+    "simclr": {"optimizer": "sgd", **SGD, "weight_decay": 1e-6},
+    "byol": {"optimizer": "sgd", **SGD, "epochs": 80, "learning_rate": 0.2},
+}
+"""How the papers fit their probes: google-research/simclr README and tf2/run.py;
+deepmind-research, byol/configs/eval.py. None has a warm-up; all rates fall by half a
+cosine."""
 
 
-@dataclasses.dataclass(frozen=True)
-class LinearResult:
-    """What a linear probe measured.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearResult(Classification):
+    """What a linear probe measured, beside what every classification does.
 
     Attributes:
-        top_1: Share of test images classified rightly, in [0, 1].
-        top_5: Share whose class is among the five first; None for five classes or
-            fewer.
         optimizer: lbfgs or sgd.
         num_train: Images the classifier learned from.
-        num_test: Images judged, once, after everything was decided.
-        num_classes: Classes.
         trunk_hash: The encoder's weights, the same before and after.
         fit: How the classifier was fitted. lbfgs: inverse_penalty (C of
             scikit-learn), its accuracy on the split of the train set that chose it,
@@ -47,18 +55,10 @@ class LinearResult:
             batch_size, learning_rate (after scaling), weight_decay, final train loss.
     """
 
-    top_1: float
-    top_5: float | None
     optimizer: str
     num_train: int
-    num_test: int
-    num_classes: int
     trunk_hash: str
     fit: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return dataclasses.asdict(self)
 
 
 class TrunkChangedError(RuntimeError):
@@ -70,13 +70,15 @@ def linear_probe(
     train: Any,
     test: Any,
     *,
-    optimizer: str = "lbfgs",
+    preset: str = "lbfgs",
+    optimizer: str | None = None,
     batch_size: int = 256,
     seed: int = 0,
     inverse_penalties: tuple[float, ...] = INVERSE_PENALTIES,
-    epochs: int = 90,
-    learning_rate: float = 0.1,
-    weight_decay: float = 0.0,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    cache: pathlib.Path | None = None,
 ) -> LinearResult:
     """Fits a linear classifier to the frozen encoder and judges it on `test`.
 
@@ -85,19 +87,22 @@ def linear_probe(
             statistics included, are the same afterwards.
         train: A labelled Source or (images, labels).
         test: Likewise; used once, at the end, and for no choice.
-        optimizer: lbfgs fits a logistic regression to the standardised
-            representations of the evaluation views (seconds); sgd is the protocol of
-            SimCLR and BYOL, fresh crops and flips in each epoch (hours).
-        batch_size: Images in a call of the encoder; for sgd also in a step.
+        preset: Of `PRESETS`. lbfgs fits a logistic regression to the standardised
+            representations of the evaluation views (seconds); simclr and byol are the
+            papers' protocols, SGD on fresh crops and flips in each epoch (hours).
+        optimizer: lbfgs or sgd; None for the preset's.
+        batch_size: Images in a call of the encoder; for sgd also in a step. The
+            papers' is 4096 (SimCLR) and 1024 (BYOL); the rate follows it.
         seed: Chooses the split (lbfgs), order and crops (sgd).
         inverse_penalties: lbfgs: candidates for C, of which a split of the train set
             chooses.
-        epochs: sgd: passes over the train set.
-        learning_rate: sgd: per 256 images. SimCLR 0.1, BYOL 0.2.
-        weight_decay: sgd: L2 penalty. SimCLR 1e-6, BYOL 0.
+        epochs: sgd: passes over the train set; None for the preset's, as the next.
+        learning_rate: sgd: per 256 images.
+        weight_decay: sgd: L2 penalty.
+        cache: A folder where representations are kept.
 
     Raises:
-        InputError: No labels, one class, or an unknown optimizer.
+        InputError: No labels, one class, or an unknown preset or optimizer.
         TrunkChangedError: The encoder was changed; the numbers would be worthless.
 
     Reference:
@@ -105,28 +110,47 @@ def linear_probe(
         byol/configs/eval.py.
     """
     check(
-        optimizer in ("lbfgs", "sgd"),
+        preset in PRESETS,
+        "a preset of the linear probe",
+        repr(preset),
+        nearest(str(preset), PRESETS),
+    )
+    check(
+        optimizer in (None, "lbfgs", "sgd"),
         "optimizer to be lbfgs or sgd",
         repr(optimizer),
         nearest(str(optimizer), ("lbfgs", "sgd")),
     )
+    optimizer = optimizer or PRESETS[preset]["optimizer"]
+    given = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    check(
+        optimizer == "sgd" or not given,
+        "none of the options of sgd beside lbfgs, which has no epochs and no rate",
+        ", ".join(f"{name}={value}" for name, value in given.items()),
+        "Leave them out, or choose the preset simclr or byol.",
+    )
+    train, test = open_source(train), open_source(test)
     before = weights_hash(encoder)
-    test_features = extract_features(encoder, test, batch_size=batch_size)
+    options = {"batch_size": batch_size, "cache": cache}
+    test_features = extract_features(encoder, test, **options)
     if optimizer == "lbfgs":
-        features = extract_features(encoder, train, batch_size=batch_size)
+        features = extract_features(encoder, train, **options)
         num_classes = check_labels(features.labels, test_features.labels)
         num_train = len(features.labels)
-        classifier, fit = _fit_lbfgs(features, num_classes, inverse_penalties, seed)
+        classifier, fit = fit_lbfgs(features, num_classes, inverse_penalties, seed)
     else:
         num_train, num_classes, classifier, fit = linear_sgd.fit_sgd(
             encoder,
             train,
             test_features.labels,
             batch_size=batch_size,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
             seed=seed,
+            **{name: (SGD | PRESETS[preset] | given)[name] for name in SGD},
         )
     scores = classifier(test_features.features)
     after = weights_hash(encoder)
@@ -137,12 +161,9 @@ def linear_probe(
             "to its weights when called with training=False; mend that layer."
         )
     return LinearResult(
-        top_1=top_accuracy(scores, test_features.labels, 1),
-        top_5=top_accuracy(scores, test_features.labels, 5),
+        **count_answers(scores, test_features.labels, train.class_names),
         optimizer=optimizer,
         num_train=num_train,
-        num_test=len(test_features.labels),
-        num_classes=num_classes,
         trunk_hash=before,
         fit=fit,
     )
@@ -192,8 +213,23 @@ def choose_inverse_penalty(
     }
 
 
-def _fit_lbfgs(features: Features, num_classes, candidates, seed):
-    """A function of features to log-odds (N, C), and how it was found."""
+def fit_lbfgs(
+    features: Features,
+    num_classes: int,
+    candidates: tuple[float, ...] = INVERSE_PENALTIES,
+    seed: int = 0,
+) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
+    """Fits a logistic regression to labelled representations, and to nothing else.
+
+    Args:
+        features: Of the train set.
+        num_classes: C.
+        candidates: Values of scikit-learn's C; see `choose_inverse_penalty`.
+        seed: Of the split that chooses.
+
+    Returns:
+        A function of representations (N, D) to log-odds (N, C), and how it was found.
+    """
     mean = features.features.mean(axis=0, dtype=np.float64).astype(np.float32)
     std = features.features.std(axis=0, dtype=np.float64).astype(np.float32)
     # A dimension that never moves says nothing and must not be blown up.

@@ -1,17 +1,23 @@
 """What a run leaves on disk. Of several workers the chief alone writes it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from selfsup_tf.data.sources import Source
+from selfsup_tf.json_files import write_json
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.training.checkpoints import Checkpoints
 from selfsup_tf.training.reporting import describe_run
 from selfsup_tf.training.run_directory import RunDirectory, RunLog
+
+CRITERIA = ("eval/knn_top_1", "health/rank_me")
+"""What the best encoder is chosen by: the first of these that a run logs. The second
+needs no labels."""
 
 
 class Archive:
@@ -23,7 +29,8 @@ class Archive:
         optimizer: Built.
 
     Attributes:
-        best: The best "eval/knn_top_1" so far.
+        best: The best score so far; minus infinity before the first.
+        best_by: Which of `CRITERIA` it is a score of, or None.
     """
 
     def __init__(
@@ -35,11 +42,17 @@ class Archive:
         self._directory = directory
         self._method, self._optimizer = method, optimizer
         self._kept = KeptNetworks(method)
+        self.best, self.best_by = -math.inf, None
 
     @property
     def encoder(self) -> keras.Model:
         """The encoder, as `update` found it last."""
         return self._kept.encoder
+
+    @property
+    def networks(self) -> Mapping[str, keras.Model]:
+        """All that are kept, by name, as `update` found them last."""
+        return self._kept.networks
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -60,8 +73,8 @@ class Archive:
         self._log = RunLog(self._directory, step)
         if not self.records:
             self.write(describe_run(self._method, source))
-        scores = [r["eval/knn_top_1"] for r in self.records if "eval/knn_top_1" in r]
-        self.best = max(scores, default=-math.inf)
+        for record in self.records:
+            self._take_if_best(record)
         return step
 
     def write(self, record: dict[str, Any]) -> None:
@@ -72,11 +85,28 @@ class Archive:
         """Takes over the weights of this moment."""
         self._kept.update()
 
-    def keep_if_best(self, score: float) -> None:
-        """Keeps the encoder as encoder_best.keras if none has been better."""
-        if score > self.best:
-            self.best = score
-            self._directory.save_network(self.encoder, "encoder_best")
+    def keep_if_best(self, scores: Mapping[str, float], step: int) -> None:
+        """Keeps the encoder as encoder_best.keras if none has been better.
+
+        best.json says of which step it is, and by what. Where it is missing, a run was
+        stopped between the two files; resumed, it writes both again.
+        """
+        if not self._take_if_best(scores):
+            return
+        said = self._directory.path / "best.json"
+        said.unlink(missing_ok=True)
+        self._directory.save_network(self.encoder, "encoder_best")
+        write_json(said, {"step": step, "by": self.best_by, "score": self.best})
+
+    def _take_if_best(self, scores: Mapping[str, Any]) -> bool:
+        """Whether a record's score is the best so far; if so, it is from here on."""
+        by = next((name for name in CRITERIA if name in scores), None)
+        if by is None or (by == self.best_by and not scores[by] > self.best):
+            return False
+        if self.best_by == CRITERIA[0] != by:
+            return False  # this time without the score that the run is judged by
+        self.best, self.best_by = scores[by], by
+        return True
 
     def save(self, step: int) -> None:
         """Writes the networks and the state, whole or not at all.
@@ -108,6 +138,11 @@ class KeptNetworks:
             for name, network in self._originals.items()
         }
         self._class_names = method.class_names
+
+    @property
+    def networks(self) -> Mapping[str, keras.Model]:
+        """The copies by name."""
+        return self._copies
 
     @property
     def encoder(self) -> keras.Model:

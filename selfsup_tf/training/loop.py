@@ -2,11 +2,10 @@
 
 import dataclasses
 import logging
-import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -38,7 +37,8 @@ logger = logging.getLogger("selfsup_tf")
 COLLAPSED = 0.01
 """A spread of the representations below which they are all but equal."""
 
-Monitor = Callable[[keras.Model], dict[str, float]]
+Monitor = Callable[[Mapping[str, keras.Model]], dict[str, float]]
+"""From the networks that a run keeps, "encoder" among them, to numbers for the log."""
 
 
 class TrainingDiverged(RuntimeError):
@@ -82,9 +82,9 @@ def train(
         source: The images to learn from, as far as the method takes them.
         run_dir: Directory of the run. The same config again resumes it, on as many
             devices as there are.
-        monitor: Called with the encoder every config.knn_epochs; what it returns is
-            logged. The encoder with the best "eval/knn_top_1" is kept as
-            encoder_best.keras.
+        monitor: Called with the kept networks every config.knn_epochs; what it returns
+            is logged. The encoder with the best "eval/knn_top_1", or without labels
+            "health/rank_me", is kept as encoder_best.keras.
         progress: Whether to draw a progress bar.
 
     Raises:
@@ -204,7 +204,7 @@ class _Loop:
         """Log, scores, states: what the chief does for all."""
         ended = step == self.plan.total_steps
         if self.monitor and (ended or step % self.plan.knn_steps == 0):
-            record |= self._evaluate()
+            record |= self._evaluate(step)
         self.archive.write(record)
         if ended or step % self.plan.checkpoint_steps == 0:
             self._save(step)
@@ -258,10 +258,10 @@ class _Loop:
             )
         return record
 
-    def _evaluate(self):
+    def _evaluate(self, step):
         self.archive.update()
-        scores = self.monitor(self.archive.encoder)
-        self.archive.keep_if_best(scores.get("eval/knn_top_1", -math.inf))
+        scores = self.monitor(self.archive.networks)
+        self.archive.keep_if_best(scores, step)
         return scores
 
     def _save(self, step):
@@ -278,6 +278,8 @@ class _Loop:
         score = ""
         if "eval/knn_top_1" in record:
             score = f", k-NN {record['eval/knn_top_1']:.1%}"
+        if "health/rank_me" in record:
+            score += f", rank {record['health/rank_me']:.1f}"
         logger.info(
             "step %d of %d: loss %.4f, %.0f images/s%s",
             record["step"],
@@ -293,6 +295,8 @@ class _Loop:
             "images/s": f"{record['train/images_per_second']:.0f}",
             "wait": f"{record['train/data_wait']:.0%}",
         }
-        if self.archive.best > -math.inf:
+        if self.archive.best_by == "eval/knn_top_1":
             shown["best k-NN"] = f"{self.archive.best:.1%}"
+        elif self.archive.best_by is not None:
+            shown["best rank"] = f"{self.archive.best:.1f}"
         bar.set_postfix(shown, refresh=False)

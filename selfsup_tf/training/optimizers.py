@@ -170,13 +170,15 @@ def build_optimizer(
     unadapted: Sequence[keras.Variable] = (),
     *,
     scaled: bool = False,
+    rate: keras.optimizers.schedules.LearningRateSchedule | None = None,
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a run, its variables made in the strategy in force.
 
     LARS adapts all `variables` but the `unadapted` and those of rank 0 and 1. A scaled
-    one scales the loss up, for float16, and skips a step whose gradient overflows.
+    one scales the loss up, for float16, and skips a step whose gradient overflows. A
+    rate takes the place of the plan's own schedule.
     """
-    rate = build_schedule(config, plan, dtype=variables[0].dtype)
+    rate = rate or build_schedule(config, plan, dtype=variables[0].dtype)
     decay = {"weight_decay": config.weight_decay}
     if config.name == "lars":
         optimizer = LARS(

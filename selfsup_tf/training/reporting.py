@@ -9,6 +9,7 @@ import numpy as np
 
 from selfsup_tf.config import Plan
 from selfsup_tf.data.sources import Source
+from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.methods import Method
 from selfsup_tf.training.optimizers import is_excluded
 
@@ -89,7 +90,10 @@ def name_skipped(source: Source) -> None:
 
 
 def describe_run(method: Method, source: Source) -> dict[str, Any]:
-    """The log's first record: the images, and how each variable is treated."""
+    """The log's first record: images, treatment of each variable, hardware, versions.
+
+    A run may go on elsewhere; these are of where it began.
+    """
     names = _variable_names(method.model)
     return {
         "step": 0,
@@ -99,6 +103,8 @@ def describe_run(method: Method, source: Source) -> dict[str, Any]:
             kind: [names[id(v)] for v in variables]
             for kind, variables in treatment(method).items()
         },
+        "hardware": hardware(),
+        "versions": versions(),
     }
 
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.json_files import read_json, write_atomically, write_json
+from selfsup_tf.json_files import read_json, read_log, write_atomically, write_json
+from selfsup_tf.training.wandb_log import WandbLog, check_wandb
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -24,25 +25,28 @@ class RunDirectory:
 
         config.json  log.jsonl  tensorboard/  checkpoints/  encoder.keras
 
-    Nothing is written before `begin`.
+    Nothing is written before `begin`. What `lr_find` has left here stays.
 
     Args:
         path: The directory; may be absent.
         config: The run's config.
 
     Raises:
-        InputError: The directory holds a run of another config, or something else.
+        InputError: The directory holds a run of another config, or something else, or
+            the config asks for a log that can't be kept.
     """
 
     def __init__(self, path: str | pathlib.Path, config: Config):
         self.path = pathlib.Path(path).expanduser()
-        self._config = config
+        self.config = config
+        check_wandb(config)
         stored = self.path / "config.json"
         if stored.exists():
             _check_same(self.path, config, read_json(stored))
             return
         empty = not self.path.exists() or (
-            self.path.is_dir() and not any(self.path.iterdir())
+            self.path.is_dir()
+            and all(file.stem == "lr_find" for file in self.path.iterdir())
         )
         check(
             empty,
@@ -75,7 +79,7 @@ class RunDirectory:
             partial.unlink()  # left by a run that was killed while it wrote
         if not (self.path / "config.json").exists():
             try:
-                write_json(self.path / "config.json", configs.to_dict(self._config))
+                write_json(self.path / "config.json", configs.to_dict(self.config))
             except OSError as error:
                 raise InputError(
                     "a run_dir that can be written", str(error), "Choose another."
@@ -113,17 +117,23 @@ def _check_same(path, config, stored):
 
 
 class RunLog:
-    """Writes scalars to log.jsonl and TensorBoard.
+    """Writes scalars to log.jsonl, TensorBoard and, where asked to, Weights & Biases.
 
-    Both are cut back to `step` first, so that a resumed run leaves neither a gap nor a
-    repetition.
+    The first two are cut back to `step` first, so that a resumed run leaves neither a
+    gap nor a repetition; the last remembers what it was sent.
 
     Args:
         directory: The run's directory.
         step: The step that the run goes on from.
+
+    Raises:
+        InputError: Weights & Biases does not take the log.
     """
 
     def __init__(self, directory: RunDirectory, step: int):
+        self._wandb = None
+        if directory.config.wandb is not None:
+            self._wandb = WandbLog(directory.path, directory.config)
         self.records = [r for r in read_log(directory.log) if r["step"] <= step]
         write_atomically(
             directory.log, "".join(json.dumps(r) + "\n" for r in self.records)
@@ -137,7 +147,7 @@ class RunLog:
         self._file = directory.log.open("a")
 
     def write(self, record: dict[str, Any]) -> None:
-        """Appends a record; its numbers go to TensorBoard too."""
+        """Appends a record; its numbers go to all that follow the run."""
         self.records.append(record)
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
@@ -148,21 +158,12 @@ class RunLog:
             for name, value in record.items():
                 if "/" in name and isinstance(value, int | float):
                     tf.summary.scalar(name, value)
+        if self._wandb:
+            self._wandb.write(record)
 
     def close(self) -> None:
-        """Ends both files."""
+        """Ends them all."""
         self._file.close()
         self._writer.close()
-
-
-def read_log(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of a log.jsonl; a last line cut off by a crash is left out."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+        if self._wandb:
+            self._wandb.close()

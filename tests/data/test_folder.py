@@ -207,3 +207,19 @@ def test_a_single_file_is_refused(tmp_path):
     write(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"the file .*a\.jpg"):
         open_source(tmp_path / "a.jpg")
+
+
+def test_paths_and_fingerprints_follow_the_files(tmp_path):
+    for name in ("a/1", "a/2", "b/3"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        image = tf.fill((8, 8, 3), tf.constant(ord(name[-1]), tf.uint8))
+        path.write_bytes(tf.io.encode_png(image).numpy())
+    source = open_source(tmp_path)
+    assert [os.path.basename(p) for p in source.paths] == ["1.png", "2.png", "3.png"]
+    part = source.select(np.array([0, 2]), "part")
+    assert [os.path.basename(p) for p in part.paths] == ["1.png", "3.png"]
+    before = source.fingerprint
+    assert before == open_source(tmp_path).fingerprint != part.fingerprint
+    (tmp_path / "a/1.png").write_bytes((tmp_path / "b/3.png").read_bytes())
+    assert open_source(tmp_path).fingerprint != before

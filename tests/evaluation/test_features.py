@@ -1,5 +1,6 @@
 """Extraction, the hash of an encoder and its untrained copy."""
 
+import os
 import random
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from selfsup_tf.data.augment import Normalize
 from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation import array_cache
 from selfsup_tf.evaluation.features import (
     compile_encoder,
     extract_features,
@@ -148,3 +150,97 @@ def test_the_untrained_copy_follows_from_its_seed_alone(encoder):
     tf.random.uniform(())
     assert weights_hash(untrained_copy(encoder, seed=3)) == first
     assert weights_hash(untrained_copy(encoder, seed=4)) != first
+
+
+def counted_encoder():
+    """An encoder, and the list of the batches that it was called with."""
+    calls = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, images):
+            tf.py_function(lambda: calls.append(1), [], [])
+            return images
+
+        def get_config(self):
+            return super().get_config()
+
+    images = keras.Input((8, 8, 3))
+    h = keras.layers.Conv2D(4, 3)(Spy()(images))
+    h = keras.layers.GlobalAveragePooling2D()(h)
+    return keras.Model(images, h), calls
+
+
+def test_a_cache_spares_the_second_extraction(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 3), dtype=np.uint8)
+    labels = np.arange(20) % 3
+    encoder, calls = counted_encoder()
+    first = extract_features(encoder, (images, labels), cache=tmp_path)
+    spent = len(calls)
+    again = extract_features(encoder, (images, labels), cache=tmp_path)
+    assert spent > 0 and len(calls) == spent
+    np.testing.assert_array_equal(again.features, first.features)
+    np.testing.assert_array_equal(again.labels, labels)
+    np.testing.assert_array_equal(again.indices, np.arange(20))
+
+
+def test_a_cache_knows_encoders_and_images_apart(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 3), dtype=np.uint8)
+    labels = np.arange(20) % 3
+    encoder = small_encoder()
+    extract_features(encoder, (images, labels), cache=tmp_path)
+    for changed in (
+        (images[::-1], labels),
+        (images[:19], labels[:19]),
+        (images, (labels + 1) % 3),
+    ):
+        plain = extract_features(encoder, changed)
+        cached = extract_features(encoder, changed, cache=tmp_path)
+        np.testing.assert_array_equal(cached.features, plain.features)
+        np.testing.assert_array_equal(cached.labels, plain.labels)
+    train_a_little(encoder)
+    moved = extract_features(encoder, (images, labels), cache=tmp_path)
+    np.testing.assert_array_equal(
+        moved.features, extract_features(encoder, (images, labels)).features
+    )
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_constant_that_is_no_weight_makes_another_encoder(tmp_path):
+    images = np.full((4, 8, 8, 3), 100, np.uint8)
+    found = []
+    for mean in (0.1, 0.3):
+        inputs = keras.Input((8, 8, 3))
+        h = Normalize((mean,) * 3, (0.2,) * 3)(inputs)
+        encoder = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(h))
+        found.append(extract_features(encoder, images, cache=tmp_path).features)
+    assert not np.allclose(*found)
+
+
+def test_a_damaged_cache_is_made_again(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (5, 8, 8, 3), dtype=np.uint8)
+    encoder = small_encoder()
+    first = extract_features(encoder, images, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    again = extract_features(encoder, images, cache=tmp_path)
+    np.testing.assert_array_equal(again.features, first.features)
+    assert file.stat().st_size > 100
+
+
+def test_a_cache_keeps_within_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_cache, "LIMIT_BYTES", 3000)
+    for n in range(4):
+        array_cache.write_arrays(tmp_path, f"a{n}", {"x": np.zeros(150)})
+        os.utime(tmp_path / f"a{n}.npz", (n, n))
+    assert array_cache.read_arrays(tmp_path, "a0") is None
+    assert array_cache.read_arrays(tmp_path, "a3") is not None
+    assert sum(f.stat().st_size for f in tmp_path.iterdir()) <= 3000
+    array_cache.write_arrays(tmp_path, "huge", {"x": np.zeros(1000)})
+    assert array_cache.read_arrays(tmp_path, "huge") is None
+
+
+def test_datasets_without_an_identity_are_not_cached(tmp_path):
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    extract_features(small_encoder(), dataset, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []

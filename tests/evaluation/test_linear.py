@@ -126,8 +126,14 @@ class Counter(keras.layers.Layer):
 @pytest.mark.parametrize("optimizer", ["lbfgs", "sgd"])
 def test_a_trunk_that_changes_is_caught(optimizer):
     encoder = pooling_encoder([Counter()])
+    epochs = {"epochs": 1} if optimizer == "sgd" else {}
     with pytest.raises(TrunkChangedError, match="frozen"):
-        linear_probe(encoder, TRAIN, TEST, optimizer=optimizer, epochs=1)
+        linear_probe(encoder, TRAIN, TEST, optimizer=optimizer, **epochs)
+
+
+def test_options_of_sgd_are_refused_beside_lbfgs():
+    with pytest.raises(InputError, match=r"received epochs=3, learning_rate=0.1"):
+        linear_probe(pooling_encoder(), TRAIN, TEST, epochs=3, learning_rate=0.1)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "sgd"])

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 from finetune_tf.loss import label_loss
-from selfsup_tf import cli
+from selfsup_tf.cli.evaluating import may_have_learned
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
@@ -191,7 +191,7 @@ def test_a_folder_without_a_test_split_judges_no_classifier(tmp_path, few_images
     ],
 )
 def test_images_that_were_learned_from_judge_nothing(own, judged, holds):
-    assert cli.may_have_learned(own, judged) == holds
+    assert may_have_learned(own, judged) == holds
 
 
 def test_what_can_not_be_fine_tuned_is_refused(

@@ -1,0 +1,149 @@
+"""What the programs of the command line share: flags, errors, the data of a run."""
+
+import contextlib
+import dataclasses
+import importlib
+import inspect
+import logging
+import os
+import pathlib
+import sys
+import tempfile
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import tyro
+
+from selfsup_tf import config as configs
+from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.json_files import read_json
+
+Positional = tyro.conf.Positional
+_MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
+
+
+def parse_flags(
+    kind: type, program: str, words: Sequence[str] | None, **options: Any
+) -> Any:
+    """The words of a command line as a dataclass of this kind; a slip is named."""
+    known = _flag_names(kind)
+    for word in sys.argv[1:] if words is None else words:
+        name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        if word.startswith("--") and name not in (*known, "help"):
+            within = [flag for flag in known if flag.endswith(f".{name}")]
+            advice = f"Perhaps you meant: --{' or --'.join(within)}"
+            if not within:
+                advice = nearest(name, known).replace(": ", ": --", 1)
+            if advice.startswith("Choose"):
+                advice = "--help lists all of them."
+            raise InputError(f"a flag of {program}", word, advice)
+    return tyro.cli(
+        kind, prog=program, args=words, config=_MARKERS, use_underscores=True, **options
+    )
+
+
+def _flag_names(kind: type, prefix: str = "") -> list[str]:
+    """The flags of a dataclass and of the dataclasses in it."""
+    names = []
+    for name, hint in typing.get_type_hints(kind).items():
+        if typing.get_origin(hint) is ClassVar:
+            continue
+        names.append(prefix + name)
+        if dataclasses.is_dataclass(hint):
+            names += _flag_names(hint, f"{prefix}{name}.")
+    return names
+
+
+def run_data(
+    run_dir: str, data: str | None, data_dir: str | None
+) -> tuple[str, str | None]:
+    """Where the images are: what the flags say, else what the run learned from.
+
+    Args:
+        run_dir: Directory of the run, or a .keras file.
+        data: What --data says.
+        data_dir: What --data_dir says.
+
+    Returns:
+        The same two, filled in.
+    """
+    from selfsup_tf.models.saved import run_directory
+
+    path = run_directory(run_dir) / "config.json"
+    if data is not None and not path.exists():
+        return data, data_dir
+    check(
+        path.exists(),
+        "--data",
+        f"none, and no {path} that tells what the run learned from",
+        "Name the images: --data=FOLDER",
+    )
+    stored = read_json(path)
+    data_dir = data_dir or stored["data_dir"]
+    if data is not None:
+        return data, data_dir
+    check(
+        stored["data"] != configs.FROM_PYTHON,
+        "--data",
+        "none, and this run learned from images given in Python",
+        "Name images on disk: --data=FOLDER",
+    )
+    return stored["data"], data_dir
+
+
+def name_skipped(*sources: Any) -> None:
+    """Names the files that could not be read, once each."""
+    for line in sorted({line for source in sources for line in source.skipped}):
+        print(f"skipped, unreadable: {line}")
+
+
+def spelled(verb: str) -> str:
+    """How the user calls a verb: as a script of a checkout, or as installed."""
+    installed = pathlib.Path(sys.argv[0]).name.startswith("selfsup-")
+    return f"selfsup-{verb}" if installed else f"python {verb}.py"
+
+
+def first_line(documented: Any) -> str:
+    """Of a docstring."""
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
+@contextlib.contextmanager
+def friendly() -> Iterator[None]:
+    """Turns what a user can mend into one line on stderr and an exit code."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
+    logging.getLogger("selfsup_tf").setLevel(logging.INFO)
+    try:
+        yield
+    except (InputError, OSError) as error:
+        sys.exit(complain(error, 2))
+    except KeyboardInterrupt:
+        sys.exit(complain("interrupted; the same command again resumes", 130))
+    except RuntimeError as error:
+        # Divergence and failed parity: the message says all there is to say.
+        if type(error).__module__.partition(".")[0] != "selfsup_tf":
+            raise
+        sys.exit(complain(error, 1))
+
+
+def complain(message: object, code: int) -> int:
+    """Says what is wrong, and gives the exit code back."""
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def import_tensorflow() -> None:
+    """Imports it without the notices that its C++ writes to stderr while it loads."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notices:
+        os.dup2(notices.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

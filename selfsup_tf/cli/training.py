@@ -1,0 +1,159 @@
+"""`train.py`: from argv to a method, a recipe, a config, and a run."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from selfsup_tf import config as configs
+from selfsup_tf.cli import program
+from selfsup_tf.config import Config
+from selfsup_tf.distribution.cluster import find_cluster
+from selfsup_tf.distribution.local_workers import run_local_workers
+from selfsup_tf.errors import check
+from selfsup_tf.methods import MethodPackage, find_method, list_methods
+
+
+@dataclasses.dataclass(frozen=True)
+class _OwnFlags:
+    """Flags of training that are not the config's: where, and by how many processes."""
+
+    run_dir: str = ""
+    """Directory of the run."""
+    local_workers: int = 1
+    """Processes of this machine that train together, as on so many machines."""
+    lr_find: bool = False
+    """Whether, in place of the training, a few steps at rising rates show which rate to
+    take: lr_find.png and lr_find.json in run_dir."""
+    lr_find_steps: int = 200
+    """How many steps that takes."""
+    lr_find_lowest: float = 1e-4
+    """The rate that it begins with, per 256 images."""
+    lr_find_highest: float = 10.0
+    """The rate that it ends with, unless the loss diverges before."""
+
+    def __post_init__(self):
+        check(
+            self.local_workers >= 1,
+            "local_workers of 1 or more",
+            self.local_workers,
+            "--local_workers=2 starts two.",
+        )
+
+
+def _parse_config(
+    method: str, recipe: str, default: Config, words: Sequence[str]
+) -> tuple[_OwnFlags, Config]:
+    own = _OwnFlags(run_dir=f"runs/{method}-{recipe}")
+    # They stand among the config's flags without being any of its fields.
+    kind = dataclasses.make_dataclass(
+        type(default).__name__, [], bases=(type(default), _OwnFlags), frozen=True
+    )
+    kind.__doc__ = f"Trains by {method}'s recipe {recipe}. The same command resumes."
+    parsed = program.parse_flags(
+        kind,
+        f"train.py {method} {recipe}",
+        words,
+        default=kind(**_fields(own), **_fields(default)),
+    )
+    return tuple(
+        type(part)(**{name: getattr(parsed, name) for name in _fields(part)})
+        for part in (own, default)
+    )
+
+
+def _fields(values: Any) -> dict[str, Any]:
+    return {f.name: getattr(values, f.name) for f in dataclasses.fields(values)}
+
+
+def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
+    """Runs the command in so many processes; the exit code."""
+    check(
+        config.strategy in ("auto", "multi_worker"),
+        "--strategy=multi_worker, or none, beside --local_workers",
+        config.strategy,
+        "Leave one of them out.",
+    )
+    check(
+        find_cluster() is None,
+        "--local_workers where nothing else names workers",
+        "TF_CONFIG or a step of SLURM that does",
+        "Leave out --local_workers, or unset TF_CONFIG.",
+    )
+    configs.check_divisible(config.batch_size, count, config.accumulate)
+    # The last flag of a name counts: a worker starts no workers.
+    command = [sys.executable, sys.argv[0], *words, "--local_workers=1"]
+    code = run_local_workers(command, count)
+    if code > 128:
+        program.complain("the run has stopped; the same command resumes it", code)
+    return code
+
+
+def train(arguments: Sequence[str] | None = None) -> None:
+    """`train.py`: METHOD RECIPE --flags."""
+    with program.friendly():
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        if not words or words[0] in ("-h", "--help"):
+            return print(_list_methods())
+        package = find_method(words[0])
+        if len(words) == 1 or words[1] in ("-h", "--help"):
+            return print(_list_recipes(package))
+        recipe = package.recipe(words[1])
+        own, config = _parse_config(package.name, words[1], recipe(), words[2:])
+        configs.check_complete(config)
+        if own.local_workers > 1:
+            sys.exit(_start_workers(words, own.local_workers, config))
+        program.import_tensorflow()
+        from selfsup_tf import api
+
+        method = package.load()(config)
+        if own.lr_find:
+            return _find_learning_rate(method, own)
+        run = api.train(method, run_dir=own.run_dir)
+        if not run.is_chief:
+            return
+        judge = "accuracy" if "classifier" in method.networks else "knn"
+        judging, where = program.spelled("eval"), f"--run_dir={run.run_dir}"
+        print(
+            f"\nThe run lies in {run.run_dir}, its encoder in "
+            f"{run.run_dir / 'encoder.keras'}.\n"
+            f"  How good is it?  {judging} {judge} {where}\n"
+            f"  All on one page: {judging} report {where}\n"
+            f"  Ship it:         {program.spelled('export')} {where}"
+        )
+
+
+def _find_learning_rate(method: Any, own: _OwnFlags) -> None:
+    from selfsup_tf import api
+    from selfsup_tf.training.lr_curve import format_lr_find
+
+    found = api.find_learning_rate(
+        method,
+        path=own.run_dir,
+        lowest=own.lr_find_lowest,
+        highest=own.lr_find_highest,
+        steps=own.lr_find_steps,
+    )
+    print(f"\n{format_lr_find(found)}\n\nThe curve: {own.run_dir}/lr_find.png")
+
+
+def _list_methods() -> str:
+    lines = ["usage: train.py METHOD RECIPE --run_dir=DIRECTORY [--FLAG=VALUE ...]", ""]
+    for name in list_methods():
+        module = sys.modules[find_method(name).config_class.__module__]
+        package = sys.modules[module.__package__]
+        lines.append(f"  {name:10} {program.first_line(package)}")
+    return "\n".join([*lines, "", "`train.py METHOD` lists the recipes of a method."])
+
+
+def _list_recipes(package: MethodPackage) -> str:
+    lines = [
+        f"usage: train.py {package.name} RECIPE --run_dir=DIRECTORY [--FLAG=VALUE ...]",
+        "",
+    ]
+    width = max(map(len, package.recipes), default=0)
+    lines += [
+        f"  {r:{width}}  {program.first_line(f)}" for r, f in package.recipes.items()
+    ]
+    lines += ["", f"`train.py {package.name} RECIPE --help` lists every flag."]
+    return "\n".join(lines)

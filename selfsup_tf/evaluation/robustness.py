@@ -1,0 +1,254 @@
+"""Robustness: what is left of the accuracy when the test images are spoilt.
+
+Reference: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
+Corruptions and Perturbations", ICLR 2019. See `selfsup_tf.data.corruptions` for what
+differs from it.
+
+Legend: N test images, D length of the representation, C classes, K corruptions.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from selfsup_tf.data import corruptions as corruptions_lib
+from selfsup_tf.data import pipeline
+from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.errors import check, nearest
+from selfsup_tf.evaluation.accuracy import check_labels
+from selfsup_tf.evaluation.features import (
+    Features,
+    compile_encoder,
+    extract_features,
+    image_size,
+)
+from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.knn import DEFAULT_K, knn_predict
+from selfsup_tf.evaluation.linear import INVERSE_PENALTIES, fit_lbfgs
+
+CLASSIFIERS = ("knn", "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class RobustnessResult:
+    """What a classifier that learned from clean images makes of spoilt ones.
+
+    Attributes:
+        classifier: knn or linear.
+        clean_top_1: Share of the clean test images classified rightly, in [0, 1].
+        clean_top_1_interval: Where it lies with probability 0.95.
+        mean_top_1: Mean over all corruptions and strengths.
+        mean_top_1_interval: Where it lies, were other test images drawn.
+        top_1: Of each corruption, the shares at strengths 1 to 5.
+        strengths: Of each corruption, what these mean: see `corruptions.strengths`.
+        fit: How the classifier came about. knn: k and temperature. linear: as in
+            `LinearResult`.
+        num_train: Images that the classifier learned from.
+        num_test: N.
+        num_classes: C, the classes of the train set.
+        per_image: (N,) float64, the share of an image's corrupted versions that is
+            classified rightly. Not in `to_dict`.
+    """
+
+    classifier: str
+    clean_top_1: float
+    clean_top_1_interval: tuple[float, float]
+    mean_top_1: float
+    mean_top_1_interval: tuple[float, float]
+    top_1: dict[str, tuple[float, ...]]
+    strengths: dict[str, tuple[float, ...]]
+    fit: dict[str, Any]
+    num_train: int
+    num_test: int
+    num_classes: int
+    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def score(self) -> float:
+        """Mean top-1 over all corruptions and strengths."""
+        return self.mean_top_1
+
+    def columns(self) -> dict[str, float | None]:
+        """What a table shows: clean, and the mean of each corruption's strengths."""
+        means = {name: float(np.mean(shares)) for name, shares in self.top_1.items()}
+        return {"clean": self.clean_top_1, **means}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, but for `per_image`."""
+        fields = dataclasses.asdict(self)
+        del fields["per_image"]
+        return fields
+
+
+def robustness(
+    encoder: keras.Model,
+    train: Any,
+    test: Any,
+    *,
+    classifier: str = "knn",
+    corruptions: tuple[str, ...] = corruptions_lib.CORRUPTIONS,
+    k: int | None = None,
+    temperature: float = 0.1,
+    seed: int = 0,
+    batch_size: int = 256,
+    cache: pathlib.Path | None = None,
+) -> RobustnessResult:
+    """Classifies every test image clean and spoilt, in five strengths of each kind.
+
+    The classifier learns from clean train images and is never fitted again. The test
+    images are read once.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
+        train: What the classifier learns from: a labelled Source or (images, labels).
+        test: What is judged, likewise.
+        classifier: knn votes as `knn` does; linear is the probe that `linear_probe`
+            fits by L-BFGS.
+        corruptions: Kinds, of blur, noise, jpeg, brightness.
+        k: knn: neighbours that vote; None for 200, or all of a smaller bank.
+        temperature: knn: T of their weights exp(cosine / T).
+        seed: Of the noise; for linear also of the split that chooses the penalty.
+        batch_size: Images in a call of the encoder.
+        cache: A folder that keeps the train set's representations.
+
+    Raises:
+        InputError: No labels, one class, an unknown classifier or corruption, a bank
+            smaller than k, k for a linear classifier, or a representation that is NaN
+            or infinite.
+    """
+    check(
+        classifier in CLASSIFIERS,
+        "classifier to be knn or linear",
+        repr(classifier),
+        nearest(str(classifier), CLASSIFIERS),
+    )
+    check(
+        len(corruptions) > 0 and len(set(corruptions)) == len(corruptions),
+        "one corruption or more, each once",
+        ", ".join(map(str, corruptions)) or "none",
+        f"Choose of: {', '.join(corruptions_lib.CORRUPTIONS)}",
+    )
+    check(
+        classifier == "knn" or k is None,
+        "k with classifier=knn only",
+        f"k={k} with classifier={classifier}",
+        "Leave it out; a linear classifier asks no neighbours.",
+    )
+    size = image_size(encoder)
+    strengths = {name: corruptions_lib.strengths(name, size) for name in corruptions}
+    train, test = open_source(train), open_source(test)
+    check_labels(train.labels, test.labels)
+    features = extract_features(encoder, train, batch_size=batch_size, cache=cache)
+    if classifier == "knn":
+        classify, fit = _bank(features, k, temperature)
+    else:
+        classify, fit = fit_lbfgs(
+            features, _num_classes(features), INVERSE_PENALTIES, seed
+        )
+    answers = predict_corrupted(
+        encoder, classify, test, corruptions, seed=seed, batch_size=batch_size
+    )
+    hits = answers == test.labels
+    spoilt = hits[1:].reshape(len(corruptions), -1, len(test.labels))
+    per_image = spoilt.mean(axis=(0, 1))
+    return RobustnessResult(
+        classifier=classifier,
+        clean_top_1=float(hits[0].mean()),
+        clean_top_1_interval=bootstrap_interval(hits[0]),
+        mean_top_1=float(per_image.mean()),
+        mean_top_1_interval=bootstrap_interval(per_image),
+        top_1={
+            name: tuple(map(float, kind.mean(axis=1)))
+            for name, kind in zip(corruptions, spoilt, strict=True)
+        },
+        strengths=strengths,
+        fit=fit,
+        num_train=len(features.labels),
+        num_test=len(test.labels),
+        num_classes=_num_classes(features),
+        per_image=per_image,
+    )
+
+
+def predict_corrupted(
+    encoder: keras.Model,
+    classify: Callable[[np.ndarray], np.ndarray],
+    source: Source,
+    corruptions: tuple[str, ...],
+    *,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> np.ndarray:
+    """What a classifier answers for each image, clean and spoilt. Labels aren't read.
+
+    A batch is spoilt in all ways before the next is read, so that memory holds one
+    batch whatever the number of images.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
+        classify: Representations (M, D) to scores (M, C); of equal ones the first wins.
+        source: N images.
+        corruptions: K kinds.
+        seed: Of the noise.
+        batch_size: Images in a call of the encoder.
+
+    Returns:
+        (1 + 5 K, N) int64: clean, then strengths 1 to 5 of each kind in turn, each in
+        the source's order.
+
+    Raises:
+        InputError: A representation is NaN or infinite.
+    """
+    encode = compile_encoder(encoder)
+    ways = [(name, n) for name in corruptions for n in corruptions_lib.STRENGTHS]
+    answers = []
+    batches = pipeline.evaluation_dataset(
+        source, size=image_size(encoder), batch_size=batch_size
+    )
+    for batch in batches:
+        images, valid = batch["image"], batch["valid"].numpy()
+        h = [encode(images)]
+        for name, strength in ways:
+            spoilt = corruptions_lib.corrupt(
+                images, name, strength, indices=batch["index"], seed=seed
+            )
+            h.append(encode(spoilt))
+        h = np.stack([each.numpy()[valid] for each in h])
+        check(
+            bool(np.isfinite(h).all()),
+            f"finite representations of {source.name}",
+            "NaN or infinity",
+            "The encoder is broken (a diverged run?); take an earlier checkpoint.",
+        )
+        # All ways in one call: a bank of neighbours is costly to set up.
+        scores = classify(h.reshape(-1, h.shape[-1]))
+        answers.append(scores.argmax(axis=1).reshape(h.shape[:2]))
+    return np.concatenate(answers, axis=1)
+
+
+def _bank(
+    features: Features, k: int | None, temperature: float
+) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
+    """A function of representations to votes (M, C), and how it was made."""
+    k = min(DEFAULT_K, len(features.features)) if k is None else k
+
+    def classify(queries):
+        return knn_predict(
+            features.features,
+            features.labels,
+            queries,
+            k=k,
+            temperature=temperature,
+            num_classes=_num_classes(features),
+        )
+
+    return classify, {"k": k, "temperature": temperature}
+
+
+def _num_classes(features: Features) -> int:
+    """Of the train set alone: what no train image is can't be answered."""
+    return int(features.labels.max()) + 1

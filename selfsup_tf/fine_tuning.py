@@ -1,0 +1,185 @@
+"""The fine-tuning protocol: how good a classifier an encoder becomes with labels.
+
+It is a run of the method finetune, judged on images that the run has not seen.
+
+Reference: Chen et al. 2020, "A simple framework for contrastive learning of visual
+    representations", appendix B.5: Nesterov SGD of momentum .9, crops and flips, no
+    warm-up, no decay, 60 epochs for 1 % of the labels and 30 for 10 %.
+"""
+
+import dataclasses
+import pathlib
+import time
+from typing import Any
+
+from selfsup_tf.config import FROM_PYTHON, Config, OptimizerConfig, ViewConfig
+from selfsup_tf.data.source import Source
+from selfsup_tf.data.subsets import labelled_fraction
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.classifier import ClassifierResult, classifier_accuracy
+from selfsup_tf.evaluation.features import image_size, weights_hash
+from selfsup_tf.evaluation.results import versions
+from selfsup_tf.json_files import write_json
+from selfsup_tf.methods import find_method
+from selfsup_tf.models.saved import load_network
+from selfsup_tf.training import loop
+
+FEW = 0.01  # share of the labels up to which twice as many epochs are taken
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """What fine-tuning gave.
+
+    Attributes:
+        fraction: Share of the labels that was learned from.
+        num_labels: How many they are.
+        trained: Accuracy of the fine-tuned encoder.
+        from_scratch: Of the same network from fresh weights, or None.
+        run_dir: The fine-tuned run.
+        train: Name and size of the images that the labels are drawn from.
+        test: Name and size of the images judged.
+        encoder_hash: `weights_hash` of the encoder before fine-tuning.
+        seconds: Time of each training, 0 where it was finished already.
+    """
+
+    fraction: float
+    num_labels: int
+    trained: ClassifierResult
+    from_scratch: ClassifierResult | None
+    run_dir: str
+    train: dict[str, Any]
+    test: dict[str, Any]
+    encoder_hash: str
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("trained", "from_scratch"):
+            values[name] = values[name] and values[name].to_dict()
+        return {"protocol": "finetune", **values, "versions": versions()}
+
+
+def fine_tune(
+    encoder_path: str | pathlib.Path,
+    train: Source,
+    test: Source,
+    *,
+    directory: str | pathlib.Path,
+    fraction: float = 1.0,
+    epochs: float | None = None,
+    batch_size: int = 64,
+    learning_rate: float = 0.2,
+    from_scratch: bool = True,
+    seed: int = 0,
+    path: str | pathlib.Path | None = None,
+) -> FineTuning:
+    """Fine-tunes an encoder, and judges it on `test` once, after the last epoch.
+
+    Args:
+        encoder_path: encoder.keras, or another encoder of a run.
+        train: Labelled.
+        test: Labelled; nothing is chosen by it.
+        directory: Where the runs go, each in a directory of its own; the same call
+            resumes them.
+        fraction: Share of the labels, the same of every class, drawn by the seed.
+        epochs: Passes over the labelled images; None for 60 up to 1 %, else 30.
+        batch_size: Images in a step; at most the labelled ones.
+        learning_rate: Per 256 images.
+        from_scratch: Whether the same network is trained from fresh weights, too.
+        seed: Of labels, order and crops.
+        path: A JSON file for the numbers, such as RUN_DIR/eval/finetune.json.
+
+    Raises:
+        InputError: Labels are missing, or a class would be left without any.
+        TrainingDiverged: The rate is too high.
+    """
+    encoder = load_network(encoder_path)
+    digest = weights_hash(encoder)
+    package = find_method("finetune")
+    if epochs is None:
+        epochs = 60 if fraction <= FEW else 30
+    results, seconds, runs, images = {}, {}, {}, 0
+    for name in ("trained", *(["from_scratch"] if from_scratch else [])):
+        config = package.config_class(
+            data=FROM_PYTHON,
+            pretrained=str(encoder_path),
+            from_scratch=name == "from_scratch",
+            fraction=fraction,
+            held_out=0,
+            image_size=image_size(encoder),
+            view_1=ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0),
+            optimizer=OptimizerConfig(
+                name="sgd",
+                momentum=0.9,
+                nesterov=True,
+                learning_rate=learning_rate,
+                warmup_epochs=0.0,
+                weight_decay=0.0,
+            ),
+            epochs=epochs,
+            batch_size=min(batch_size, _labelled(train, fraction, seed)),
+            checkpoint_epochs=max(1.0, epochs / 5),
+            seed=seed,
+        )
+        runs[name] = pathlib.Path(directory) / _run_name(config, digest)
+        start = time.perf_counter()
+        method = package.load()(config)
+        run = loop.train(method, train, run_dir=runs[name])
+        seconds[name] = round(time.perf_counter() - start, 2)
+        images = run.log[0]["images"]
+        classifier = load_network(runs[name], "classifier")
+        results[name] = classifier_accuracy(
+            classifier, test, class_names=method.class_names
+        )
+    found = FineTuning(
+        fraction=fraction,
+        num_labels=images,
+        trained=results["trained"],
+        from_scratch=results.get("from_scratch"),
+        run_dir=str(runs["trained"]),
+        train={"name": train.name, "size": train.size},
+        test={"name": test.name, "size": test.size},
+        encoder_hash=digest,
+        seconds=seconds,
+    )
+    if path is not None:
+        write_json(path, found.to_dict())
+    return found
+
+
+def _labelled(train: Source, fraction: float, seed: int) -> int:
+    count = labelled_fraction(train, fraction, seed=seed).size
+    check(count >= 2, "two labelled images or more", count, "Raise --fraction.")
+    return count
+
+
+def _run_name(config: Config, digest: str) -> str:
+    """Tells the run from those of other options, and of other weights."""
+    kind = "scratch" if config.from_scratch else "finetune"
+    return (
+        f"{kind}_{config.fraction:g}_{config.epochs:g}_{config.batch_size}_"
+        f"{config.optimizer.learning_rate:g}_{config.seed}_{digest[:8]}"
+    )
+
+
+def format_fine_tuning(found: FineTuning) -> str:
+    """The numbers as lines of text for a terminal."""
+    lines = [
+        f"finetune on {found.num_labels} labels of {found.train['name']} "
+        f"({100 * found.fraction:g} %), judged on {found.test['size']} of "
+        f"{found.test['name']}",
+        f"{'':14}{'top-1':>10}{'95 % interval':>18}",
+    ]
+    for name, result in (
+        ("pretrained", found.trained),
+        ("from scratch", found.from_scratch),
+    ):
+        if result is not None:
+            low, high = result.top_1_interval
+            lines.append(
+                f"{name:14}{100 * result.top_1:8.2f} %"
+                f"{100 * low:10.2f} to {100 * high:.2f}"
+            )
+    return "\n".join(lines)

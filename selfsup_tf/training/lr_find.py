@@ -1,0 +1,184 @@
+"""A learning-rate range test: which rate to begin with, from a few steps.
+
+Reference: Smith 2017, "Cyclical learning rates for training neural networks", section
+3.3.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import pathlib
+import random
+import sys
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from selfsup_tf.config import check_divisible, make_plan
+from selfsup_tf.data.sources import Source
+from selfsup_tf.distribution.strategy import connect, is_chief
+from selfsup_tf.distribution.workers import check_same_images, watched_workers
+from selfsup_tf.errors import check
+from selfsup_tf.json_files import write_json
+from selfsup_tf.methods import Method
+from selfsup_tf.training.compilation import explain
+from selfsup_tf.training.lr_curve import LearningRates, Watch, read_curve
+from selfsup_tf.training.optimizers import build_optimizer
+from selfsup_tf.training.step import distributed_batches, make_train_steps
+
+logger = logging.getLogger("selfsup_tf")
+
+LEAST_STEPS = 10
+
+_NOT_FINITE = "the loss or its gradient is not finite"
+
+
+def lr_find(
+    method: Method,
+    source: Source,
+    *,
+    path: str | pathlib.Path | None = None,
+    lowest: float = 1e-4,
+    highest: float = 10.0,
+    steps: int = 200,
+) -> LearningRates:
+    """Trains for a few steps while the rate rises exponentially, and looks at the loss.
+
+    The steps are those of the run that the config describes: its seed, its first
+    images in its order, its optimizer, strategy and precision, without the warm-up. The
+    method is worn out afterwards: make another one to train. Every worker of a run
+    calls it with the same arguments.
+
+    Args:
+        method: Holds the config; is built here.
+        source: The images that the run would learn from.
+        path: A directory for lr_find.json and lr_find.png, such as that of the run to
+            come; None writes nothing.
+        lowest: The first rate, per 256 images.
+        highest: The last one.
+        steps: Updates, unless the loss diverges before.
+
+    Raises:
+        InputError: The arguments make no sense, or the config, the data and the devices
+            do not fit together.
+    """
+    _check_range(lowest, highest, steps)
+    config = method.config
+    strategy = connect(config)
+    source = method.prepare(source)
+    # A base rate of 1 without warm-up: the plan's rate is then the batch's scale.
+    unscaled = dataclasses.replace(
+        config.optimizer, learning_rate=1.0, warmup_epochs=0.0
+    )
+    plan = make_plan(dataclasses.replace(config, optimizer=unscaled), source.size)
+    scale = plan.learning_rate
+    # What else follows a schedule, such as BYOL's tau, takes that of the run.
+    plan = dataclasses.replace(plan, total_steps=max(steps, plan.total_steps))
+    replicas = strategy.num_replicas_in_sync
+    check_divisible(config.batch_size, replicas, config.accumulate)
+    logger.info(
+        "A range test of %s on %s: %d steps of %d images, rates from %.3g to %.3g.",
+        *(type(method).__name__, source.name, steps, config.batch_size),
+        *(lowest, highest),
+    )
+    # Rising, since its "decay" is above 1.
+    rate = keras.optimizers.schedules.ExponentialDecay(
+        lowest * scale, steps - 1, highest / lowest
+    )
+    with watched_workers(strategy), _seeded(config.seed):
+        check_same_images(strategy, source.size)
+        taken, losses, reason = _sweep(method, source, plan, rate, steps, strategy)
+    rates = lowest * (highest / lowest) ** (np.array(taken) / (steps - 1))
+    result = read_curve(rates, losses, steps=steps, reason=reason)
+    if path is not None and is_chief(strategy):
+        path = pathlib.Path(path).expanduser()
+        write_json(path / "lr_find.json", result.to_dict())
+        result.draw(path / "lr_find.png")
+    return result
+
+
+def _check_range(lowest, highest, steps):
+    check(
+        0 < lowest < highest < math.inf,
+        "a lowest rate above 0 and a highest above it",
+        f"lowest={lowest}, highest={highest}",
+        "The defaults, 0.0001 and 10, suit most optimizers.",
+    )
+    check(
+        steps >= LEAST_STEPS,
+        f"steps of {LEAST_STEPS} or more, to see a curve",
+        steps,
+        "200 are enough.",
+    )
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """A run's initial weights, and no trace in the generator they are drawn from."""
+    # Keras draws the seeds of initialisers from Python's generator and nothing else.
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _sweep(method, source, plan, rate, steps, strategy):
+    """Updates done before each step, the finite losses, and why there are no more."""
+    config = method.config
+    scaled = config.precision == "mixed_float16"
+    with strategy.scope():
+        method.build()
+        optimizer = build_optimizer(
+            config.optimizer,
+            plan,
+            method.trainable_variables,
+            method.unadapted_variables,
+            scaled=scaled,
+            rate=rate,
+        )
+        train_steps = make_train_steps(method, optimizer, config, plan)
+    batches = distributed_batches(strategy, source, method, plan)
+    inner = optimizer.inner_optimizer if scaled else optimizer
+    watch, taken, losses = Watch(steps), [], []
+    with tqdm.tqdm(
+        total=steps,
+        unit="step",
+        disable=None if is_chief(strategy) else True,
+        dynamic_ncols=True,
+        file=sys.stderr,
+    ) as bar:
+        while len(taken) < steps:
+            # A step that an overflow of float16 skips does not raise the rate.
+            count = 1 if scaled else min(config.steps_per_call, steps - len(taken))
+            done = int(inner.iterations.numpy())
+            values = _call(train_steps, batches, len(taken), count, method, strategy)
+            bar.update(count)
+            for i in range(count):
+                taken.append(done + i)
+                loss, finite = values["train/loss"][i], values["finite"][i] >= 1
+                if np.isfinite(loss):
+                    losses.append(float(loss))
+                reason = watch.judge(losses) if finite else _NOT_FINITE
+                if reason:
+                    return taken, losses, reason
+    return taken, losses, None
+
+
+def _call(train_steps, batches, step, count, method, strategy):
+    try:
+        with strategy.scope():
+            values = train_steps(
+                batches, tf.constant(step, tf.int64), tf.constant(count)
+            )
+        return {name: value.numpy() for name, value in values.items()}
+    except tf.errors.OpError as error:
+        reason = explain(error, method.model)
+        if reason is None:
+            raise
+        raise reason from error

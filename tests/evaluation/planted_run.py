@@ -1,0 +1,371 @@
+"""A run directory with every file that a report can show, of numbers that are planted.
+
+Each thumbnail of its map is of one colour, which follows from its place, so that a
+picture of the page tells which thumbnail is shown.
+"""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import PIL.Image
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
+           "ship", "truck")  # fmt: skip
+COUNT, SIDE, COLUMNS = 200, 16, 20
+HASH = "a" * 64
+
+
+def plant_run(
+    folder: pathlib.Path,
+    *,
+    class_names: tuple[str, ...] = CLASSES,
+    top_1: float = 0.612,
+    rank: float = 41.0,
+    temperature: float = 0.2,
+    labels: bool = True,
+    tau: bool = False,
+) -> pathlib.Path:
+    """Writes a whole run directory and returns it."""
+    (folder / "eval").mkdir(parents=True)
+    (folder / "export").mkdir()
+    (folder / "encoder.keras").write_bytes(b"never opened")
+    write(folder / "config.json", config(temperature))
+    lines = [json.dumps(record) for record in log(top_1, rank, tau)]
+    (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+    protocols = {
+        "knn": classification(class_names, top_1 - 0.05),
+        "linear": classification(class_names, top_1),
+    }
+    results = {
+        **{name: evaluation(name, trained) for name, trained in protocols.items()},
+        "retrieval": evaluation("retrieval", retrieval()),
+        "robustness": evaluation("robustness", robustness(top_1)),
+        "finetune_10pct": finetune(class_names, top_1 + 0.1),
+        "transfer_shapes": {
+            "protocol": "transfer",
+            "data": "shapes",
+            "knn": evaluation("knn", classification(("disc", "ring"), 0.8)),
+            "linear": evaluation("linear", classification(("disc", "ring"), 0.9)),
+        },
+        "health": health(rank),
+        "map": embedding_map(folder, class_names if labels else None),
+    }
+    for name, values in results.items():
+        write(folder / "eval" / f"{name}.json", values)
+    for name in ("views.png", "neighbours.png", "map.png"):
+        PIL.Image.new("RGB", (80, 60), "#88aacc").save(folder / "eval" / name)
+    write(folder / "export" / "parity.json", parity())
+    return folder
+
+
+def write(path: pathlib.Path, values: object) -> None:
+    path.write_text(json.dumps(values))
+
+
+def colour(n: int) -> tuple[int, int, int]:
+    """The one colour of thumbnail n: its bits, spread over red, green and blue."""
+    return 30 + 30 * (n % 8), 30 + 30 * (n // 8 % 8), 30 + 50 * (n // 64)
+
+
+def config(temperature: float) -> dict:
+    view = {"crop_area": [0.08, 1.0], "flip": 0.5, "jitter": 0.8, "brightness": 0.4,
+            "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "blur": 0.0}  # fmt: skip
+    return {
+        "method": "simclr",
+        "data": "cifar10",
+        "split": "train",
+        "held_out": 1000,
+        "image_size": 32,
+        "view_1": view,
+        "view_2": dict(view),
+        "encoder": {"name": "resnet18", "width": 0.25, "stem": "small_stride2"},
+        "optimizer": {"name": "sgd", "learning_rate": 0.12, "scaling": "linear",
+                      "warmup_epochs": 0.5, "schedule": "cosine",
+                      "weight_decay": 5e-4},
+        "batch_size": 256,
+        "epochs": 3.0,
+        "steps": None,
+        "precision": "float32",
+        "seed": 0,
+        "data_dir": None,
+        "strategy": "auto",
+        "temperature": temperature,
+        "projector": [256, 128],
+    }  # fmt: skip
+
+
+def log(top_1: float, rank: float, tau: bool) -> list[dict]:
+    records = [
+        {
+            "step": 0,
+            "images": 49000,
+            "skipped": [],
+            "hardware": {
+                "devices": [
+                    {"name": f"g{n}", "type": "GPU", "model": "H100"} for n in "01"
+                ],
+                "cpus": 2,
+                "cpu": "Intel Xeon",
+            },
+            "versions": {"python": "3.11.2", "tensorflow": "2.21.0", "keras": "3.15.1"},
+        }
+    ]
+    random = np.random.default_rng(0)
+    for step in range(10, 571, 10):
+        epoch = step / 190
+        rise = 1 - math.exp(-epoch)
+        record = {
+            "step": step,
+            "epoch": round(epoch, 4),
+            "train/loss": 6.2 - 3.4 * top_1 * rise + 0.05 * random.standard_normal(),
+            "train/representation_std": 0.5 + 0.2 * rise,
+            "train/learning_rate": 0.12 * min(epoch / 0.5, 1)
+            * (0.5 + 0.5 * math.cos(math.pi * max(0, epoch - 0.5) / 2.5)),
+            "train/images_per_second": 120 + 5 * random.standard_normal(),
+            "train/data_wait": 0.02 + 0.01 * random.random(),
+        }  # fmt: skip
+        if tau:
+            record["train/tau"] = 0.99 + 0.01 * epoch / 3
+        if step % 190 == 0:
+            record |= {
+                "eval/knn_top_1": top_1 - 0.3 + 0.25 * rise,
+                "health/rank_me": rank * (0.4 + 0.6 * rise),
+                "health/projection_rank_me": rank / 3 * (0.8 + 0.2 * rise),
+                "health/alignment": 0.9 - 0.5 * rise,
+                "health/uniformity": -1.5 - 1.3 * rise,
+                "health/positive_cosine": 0.5 + 0.3 * rise,
+                "health/negative_cosine": 0.3 - 0.2 * rise,
+                "health/spread": 0.5 + 0.2 * rise,
+            }
+        records.append(record)
+    return records
+
+
+def classification(names: tuple[str, ...], top_1: float) -> dict:
+    """What a probe would report that is right so often, and errs to its neighbours."""
+    count, each = len(names), 1000
+    confusion = np.zeros((count, count), int)
+    for c in range(count):
+        right = int(each * min(0.98, max(0.05, top_1 + 0.12 * math.sin(3 * c))))
+        confusion[c, c] = right
+        wrong = np.array([0 if p == c else 1 / (1 + abs(p - c)) for p in range(count)])
+        confusion[c] += np.floor((each - right) * wrong / wrong.sum()).astype(int)
+    right, rows = np.diag(confusion), confusion.sum(axis=1)
+    recall, precision = right / rows, right / np.maximum(confusion.sum(axis=0), 1)
+    share = float(right.sum() / rows.sum())
+    return {
+        "top_1": share,
+        "top_5": 0.953 if count > 5 else None,
+        "top_1_interval": [share - 0.009, share + 0.009],
+        "top_5_interval": [0.949, 0.957] if count > 5 else None,
+        "num_train": 50000,
+        "num_test": int(rows.sum()),
+        "num_classes": count,
+        "class_names": list(names),
+        "per_class": [
+            {
+                "name": name,
+                "precision": float(p),
+                "recall": float(r),
+                "f1": float(2 * p * r / (p + r)),
+                "support": int(n),
+            }
+            for name, p, r, n in zip(names, precision, recall, rows, strict=True)
+        ],
+        "confusion": confusion.tolist(),
+    }
+
+
+def evaluation(protocol: str, trained: dict) -> dict:
+    """One eval/NAME.json; the untrained copy has two thirds of each number."""
+    main = {"retrieval": "mean_average_precision", "robustness": "mean_top_1"}
+    key = main.get(protocol, "top_1")
+    untrained = _scaled(trained, 2 / 3)
+    gain = 100 * (trained[key] - untrained[key])
+    return {
+        "protocol": protocol,
+        "options": {"k": 200},
+        "trained": trained,
+        "untrained": untrained,
+        "train": {"name": "cifar10:train", "size": 50000},
+        "test": {"name": "cifar10:test", "size": 10000},
+        "encoder_hash": HASH,
+        "seconds": {"trained": 4.2, "untrained": 4.0},
+        "versions": {"tensorflow": "2.21.0"},
+        "gain_points": gain,
+        "gain_interval_points": [gain - 1.1, gain + 1.1],
+    }
+
+
+def _scaled(values: object, by: float) -> object:
+    if isinstance(values, dict):
+        return {key: _scaled(value, by) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_scaled(value, by) for value in values]
+    return values * by if isinstance(values, float) else values
+
+
+def finetune(names: tuple[str, ...], top_1: float) -> dict:
+    values = evaluation("knn", classification(names, top_1))
+    del values["untrained"], values["options"]
+    return values | {
+        "protocol": "finetune",
+        "fraction": 0.1,
+        "num_labels": 5000,
+        "from_scratch": classification(names, top_1 - 0.25),
+        "run_dir": "runs/a-finetuned",
+    }
+
+
+def retrieval() -> dict:
+    recalls = {"1": 0.561, "5": 0.823, "10": 0.901}
+    return {
+        "mean_average_precision": 0.342,
+        "mean_average_precision_interval": [0.338, 0.346],
+        "recall_at": recalls,
+        "recall_at_intervals": {k: [v - 0.01, v + 0.01] for k, v in recalls.items()},
+        "gallery": "train",
+        "num_queries": 10000,
+        "num_gallery": 50000,
+        "num_without_match": 0,
+    }
+
+
+def robustness(top_1: float) -> dict:
+    falls = {"blur": 0.06, "noise": 0.09, "jpeg": 0.02, "brightness": 0.035}
+    rows = {
+        name: [top_1 * (1 - fall * n) for n in range(1, 6)]
+        for name, fall in falls.items()
+    }
+    mean = float(np.mean(list(rows.values())))
+    return {
+        "classifier": "linear",
+        "clean_top_1": top_1,
+        "clean_top_1_interval": [top_1 - 0.01, top_1 + 0.01],
+        "mean_top_1": mean,
+        "mean_top_1_interval": [mean - 0.01, mean + 0.01],
+        "top_1": rows,
+        "strengths": {
+            "blur": [0.4, 0.6, 0.8, 1.0, 1.5],
+            "noise": [0.04, 0.06, 0.08, 0.1, 0.14],
+            "jpeg": [80, 65, 50, 30, 15],
+            "brightness": [0.05, 0.1, 0.15, 0.2, 0.3],
+        },
+        "num_test": 10000,
+    }
+
+
+def health(rank: float) -> dict:
+    size = 128
+    spectrum = {
+        "representation": [30 * math.exp(-n / rank) for n in range(size)],
+        "projection": [18 * math.exp(-3 * n / rank) for n in range(64)],
+    }
+    edges = [round(-1 + 0.05 * n, 2) for n in range(41)]
+    middles = np.array(edges[:-1]) + 0.025
+
+    def bell(middle: float, width: float) -> list[float]:
+        heights = np.exp(-0.5 * ((middles - middle) / width) ** 2)
+        return (heights / heights.sum()).tolist()
+
+    def numbers(size: int, rank: float) -> dict:
+        return {
+            "size": size,
+            "rank_me": rank,
+            "principal": int(rank) - 4,
+            "dead": 0,
+            "alignment": 0.41,
+            "uniformity": -2.83,
+            "spread": 0.71,
+            "positive_cosine": 0.79,
+            "negative_cosine": 0.11,
+            "contrastive_loss": 4.12,
+            "chance_loss": math.log(2 * 2048 - 1),
+            "below_chance": math.log(2 * 2048 - 1) - 4.12,
+        }
+
+    return {
+        "protocol": "health",
+        "verdict": "healthy",
+        "reasons": [
+            f"The representation uses {rank:.1f} of its {size} directions (RankMe).",
+            "Two views of an image are much closer than two images: 0.79 and 0.11.",
+        ],
+        "representation": numbers(size, rank),
+        "projection": numbers(64, rank / 3),
+        "untrained": {"representation": numbers(size, rank / 8), "projection": None},
+        "spectrum": spectrum,
+        "deviations": {"representation": [1.0] * size, "projection": [1.0] * 64},
+        "histograms": {
+            "edges": edges,
+            "representation": {
+                "positive": bell(0.79, 0.13),
+                "negative": bell(0.1, 0.2),
+            },
+            "projection": {"positive": bell(0.9, 0.07), "negative": bell(0.0, 0.25)},
+        },
+        "images": {"name": "cifar10:test", "size": 2048},
+        "encoder_hash": HASH,
+        "versions": {},
+    }
+
+
+def embedding_map(folder: pathlib.Path, class_names: tuple[str, ...] | None) -> dict:
+    """Classes around a circle, and a sprite of plain colours beside it."""
+    random = np.random.default_rng(1)
+    labels = np.arange(COUNT) % len(class_names or CLASSES)
+    turn = 2 * np.pi * labels / len(class_names or CLASSES)
+    centres = 0.5 + 0.36 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    places = np.clip(centres + 0.05 * random.standard_normal((COUNT, 2)), 0, 1)
+    sprite = np.zeros((COUNT // COLUMNS * SIDE, COLUMNS * SIDE, 3), np.uint8)
+    for n in range(COUNT):
+        row, column = divmod(n, COLUMNS)
+        place = np.s_[
+            row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE
+        ]
+        sprite[place] = colour(n)
+    picture = PIL.Image.fromarray(sprite)
+    picture.save(folder / "eval" / "map_thumbnails.jpg", quality=95, subsampling=0)
+    return {
+        "method": "tsne",
+        "source": "cifar10:test",
+        "positions": places.tolist(),
+        "labels": labels.tolist() if class_names else None,
+        "class_names": list(class_names) if class_names else None,
+        "indices": list(range(1000, 1000 + COUNT)),
+        "thumbnail": SIDE,
+        "columns": COLUMNS,
+        "encoder_hash": HASH,
+    }
+
+
+def parity() -> dict:
+    artefacts = [
+        ("saved_model", "float32", 0.9999999, 3_400_000, 0.9999),
+        ("encoder_float32.tflite", "float32", 1.0, 2_830_000, 0.9999),
+        ("encoder_float16.tflite", "float16", 0.99999, 1_430_000, 0.999),
+        ("encoder_int8.tflite", "int8", 0.9961, 780_000, 0.98),
+    ]
+    return {
+        "artefacts": [
+            {
+                "artefact": artefact,
+                "signature": "serving_default",
+                "precision": precision,
+                "cosine_mean": cosine,
+                "cosine_min": cosine - 0.004,
+                "max_difference": 0.0132,
+                "threshold": threshold,
+                "num_images": 128,
+                "batch": "any",
+                "size_bytes": size,
+            }
+            for artefact, precision, cosine, size, threshold in artefacts
+        ],
+        "image_source": "cifar10:test",
+        "calibration_source": "cifar10:train",
+        "num_calibration_images": 128,
+        "versions": {},
+    }

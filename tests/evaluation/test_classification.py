@@ -1,0 +1,120 @@
+"""Counting answers, and the intervals around them, against scikit-learn and loops."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+
+from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.classification import (
+    Classification,
+    count_answers,
+    format_classes,
+)
+from selfsup_tf.evaluation.intervals import bootstrap_interval
+
+
+def answers(count=120, classes=7, seed=0):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes - 1, count)  # the last class has no images
+    scores = random.normal(size=(count, classes)) + 1.5 * np.eye(classes)[labels]
+    scores[:, 2] = -9  # a class that is never predicted
+    return scores, labels
+
+
+def test_equals_the_classification_report_of_scikit_learn():
+    scores, labels = answers()
+    names = [f"class {n}" for n in range(7)]
+    found = Classification(**count_answers(scores, labels, names))
+    report = sklearn.metrics.classification_report(
+        labels,
+        scores.argmax(1),
+        labels=range(7),
+        target_names=names,
+        output_dict=True,
+        zero_division=0,
+    )
+    for row in found.per_class:
+        expected = report[row["name"]]
+        for ours, theirs in (("f1", "f1-score"), ("support", "support")):
+            assert row[ours] == pytest.approx(expected[theirs])
+        assert row["precision"] == pytest.approx(expected["precision"])
+        assert row["recall"] == pytest.approx(expected["recall"])
+    assert found.top_1 == pytest.approx((scores.argmax(1) == labels).mean())
+    assert found.num_classes == 7 and found.num_test == 120
+
+
+def test_confusion_counts_each_image_once():
+    scores, labels = answers()
+    found = count_answers(scores, labels)
+    literal = np.zeros((7, 7), int)
+    for label, row in zip(labels, scores, strict=True):
+        literal[label, int(np.argmax(row))] += 1
+    np.testing.assert_array_equal(found["confusion"], literal)
+    assert found["class_names"] == tuple("0123456")
+
+
+def test_top_5_by_a_literal_sort():
+    scores, labels = answers()
+    hits = [label in np.argsort(-row)[:5] for label, row in zip(labels, scores)]
+    found = count_answers(scores, labels)
+    assert found["top_5"] == pytest.approx(np.mean(hits))
+    assert count_answers(scores[:, :5], labels % 5)["top_5"] is None
+
+
+def test_plain_values_and_a_table():
+    scores, labels = answers()
+    found = Classification(**count_answers(scores, labels, ["ant", "bee"]))
+    values = json.loads(json.dumps(found.to_dict()))
+    assert "per_image" not in values
+    assert values["class_names"] == ["ant", "bee", "2", "3", "4", "5", "6"]
+    lines = format_classes(found.per_class).splitlines()
+    assert len(lines) == 8
+    assert lines[1].split()[0] == "ant"
+    assert f"{100 * found.per_class[0]['recall']:.2f} %" in lines[1]
+
+
+def test_the_interval_is_that_of_the_binomial():
+    """The mean of N resampled hits is a binomial over N, whose quantiles are known."""
+    hits = np.arange(400) < 260
+    low, high = bootstrap_interval(hits, resamples=20_000)
+    exact = scipy.stats.binom(400, 260 / 400).ppf([0.025, 0.975])
+    # 20,000 resamples put a quantile within .2 points of probability (2 standard
+    # errors of a share of .025), less than one image either way.
+    assert abs(round(400 * low) - exact[0]) <= 1
+    assert abs(round(400 * high) - exact[1]) <= 1
+    assert low < 0.65 < high
+
+
+def test_the_interval_of_a_literal_bootstrap():
+    values = np.random.default_rng(3).normal(2, 1, 50)
+    means = []
+    drawn = np.random.default_rng(0).integers(0, 50, (1000, 50))
+    for row in drawn:
+        means.append(sum(values[i] for i in row) / 50)
+    expected = np.percentile(means, [2.5, 97.5])
+    np.testing.assert_allclose(bootstrap_interval(values), expected, rtol=1e-12)
+
+
+def test_parts_of_the_bootstrap_are_drawn_as_a_whole(monkeypatch):
+    from selfsup_tf.evaluation import intervals
+
+    values = np.random.default_rng(3).normal(2, 1, 50)
+    whole = bootstrap_interval(values)
+    monkeypatch.setattr(intervals, "_AT_ONCE", 64)
+    assert bootstrap_interval(values) == whole
+
+
+def test_one_value_and_sure_hits():
+    assert bootstrap_interval(np.ones(30)) == (1.0, 1.0)
+    assert bootstrap_interval(np.array([0.25])) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_nonsense_is_refused(level):
+    with pytest.raises(InputError, match="level within"):
+        bootstrap_interval(np.ones(3), level=level)
+    with pytest.raises(InputError, match="one image or more"):
+        bootstrap_interval(np.zeros(0))
