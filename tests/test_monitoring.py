@@ -1,6 +1,7 @@
 """What is measured while a run learns: logged, kept, cheap, and without a trace."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -113,8 +114,9 @@ def test_a_resumed_run_has_the_health_of_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(loop._Loop, "_keep", power_cut)
         with pytest.raises(KeyboardInterrupt):
-            train(few_images[0], tmp_path)
-    resumed = train(few_images[0], tmp_path)
+            train(few_images[0], tmp_path / "cut")
+    shutil.copytree(tmp_path / "cut", tmp_path / "better_before")
+    resumed = train(few_images[0], tmp_path / "cut")
     found, expected = health_of(resumed.log), health_of(whole.log)
     assert list(found) == list(expected) == [2, 4, 6, 8]
     # The weights agree to 1e-9; as float32 they may differ in the last bit, 6e-8, which
@@ -124,6 +126,15 @@ def test_a_resumed_run_has_the_health_of_an_uninterrupted_one(
     best = [json.loads((r.run_dir / "best.json").read_text()) for r in (whole, resumed)]
     assert best[0]["step"] == best[1]["step"]
     assert best[0]["score"] == pytest.approx(best[1]["score"], rel=1e-4)
+
+    # Had it been better before, nothing after the cut would have replaced that.
+    log, said = (tmp_path / "better_before" / x for x in ("log.jsonl", "best.json"))
+    rank = str(found[4][0])
+    assert log.read_text().count(rank) == 1
+    log.write_text(log.read_text().replace(rank, "999.0"))
+    before = said.read_bytes()
+    train(few_images[0], tmp_path / "better_before")
+    assert said.read_bytes() == before
 
 
 def test_the_panel_leaves_no_trace_in_the_run(

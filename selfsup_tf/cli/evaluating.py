@@ -309,6 +309,7 @@ def _neighbours(flags: protocols.NeighboursFlags, run: Run) -> None:
         queries=min(flags.queries, unseen.size),
         hits=min(flags.hits, seen.size - 1),
         seed=flags.seed,
+        cache=run.cache,
     )
     print(f"Nearest neighbours: {path}")
 

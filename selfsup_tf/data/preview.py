@@ -11,6 +11,7 @@ from selfsup_tf import config as config_lib
 from selfsup_tf.data import random, views
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
+from selfsup_tf.figures import save_figure
 
 _EPOCHS = 3  # draws of each view that are shown
 _INCHES = 1.15  # side of an image on paper
@@ -73,7 +74,7 @@ def preview_views(
         fontsize=10,
     )
     if path is not None:
-        figure.savefig(path, dpi=150)
+        save_figure(figure, path)
     return figure
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from selfsup_tf import config as configs
-from selfsup_tf.config import Config
+from selfsup_tf.config import Config, check_divisible
 from selfsup_tf.distribution.cluster import Cluster, find_cluster
 from selfsup_tf.distribution.roll_call import roll_call
 from selfsup_tf.errors import InputError, check
@@ -209,4 +209,16 @@ def compiles_replicas(strategy: tf.distribute.Strategy) -> bool:
     return strategy.num_replicas_in_sync == 1 or all(
         tf.DeviceSpec.from_string(device).device_type in ("GPU", "TPU")
         for device in devices
+    )
+
+
+def check_devices(config: Config, strategy: tf.distribute.Strategy) -> None:
+    """Raises InputError where a batch or its compilation does not suit the devices."""
+    replicas = strategy.num_replicas_in_sync
+    check_divisible(config.batch_size, replicas, config.accumulate)
+    check(
+        not config.jit_compile or compiles_replicas(strategy),
+        "jit_compile on one device, on GPUs or on a TPU",
+        f"{replicas} replicas on CPUs, whose exchanges XLA can't compile",
+        "Use --jit_compile=False, or --strategy=one_device.",
     )

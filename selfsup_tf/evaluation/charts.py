@@ -4,8 +4,6 @@ Each function takes plain values as they stand in the JSON files of a run direct
 returns a figure; nothing here needs TensorFlow.
 """
 
-import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,24 +28,6 @@ MOST_NUMBERS = 20
 _INK, _SOFT, _HAIR, _SHADE = "#1d2329", "#59636e", "#dedbd4", "#eceae3"
 _NAMES = {"representation": "representation h", "projection": "projection z"}
 _FLOOR = 1e-6
-
-
-def save(figure: matplotlib.figure.Figure, path: str | pathlib.Path) -> pathlib.Path:
-    """Writes a figure whole or not at all; the suffix chooses the format.
-
-    Args:
-        figure: What to write.
-        path: Such as RUN_DIR/eval/confusion_knn.png, or .svg, or .pdf.
-    """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(beside, dpi=150)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
 
 
 def draw_confusion(

@@ -13,8 +13,8 @@ import matplotlib.figure
 import numpy as np
 import PIL.Image
 
-from selfsup_tf.evaluation import charts
 from selfsup_tf.evaluation.chart_values import COLOURS, MARKERS
+from selfsup_tf.figures import save_figure
 from selfsup_tf.json_files import write_json
 
 THUMBNAIL = 48
@@ -75,7 +75,7 @@ def write_map(
     beside = folder / f".{name}_thumbnails.{os.getpid()}.jpg"
     beside.write_bytes(written.getvalue())
     os.replace(beside, folder / f"{name}_thumbnails.jpg")
-    path = charts.save(draw_map(embedding), folder / f"{name}.png")
+    path = save_figure(draw_map(embedding), folder / f"{name}.png")
     labels, names = embedding.labels, embedding.class_names
     write_json(
         folder / f"{name}.json",

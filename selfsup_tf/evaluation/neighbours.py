@@ -1,6 +1,5 @@
 """A picture of what an encoder takes to be alike: images and their neighbours."""
 
-import os
 import pathlib
 from typing import Any
 
@@ -17,6 +16,7 @@ from selfsup_tf.evaluation.features import (
     extract_features,
     image_size,
 )
+from selfsup_tf.figures import save_figure
 
 # Okabe and Ito's blue and vermillion, which the colour-blind tell apart; the dashes
 # tell them apart in grey, too.
@@ -33,6 +33,7 @@ def neighbour_gallery(
     queries: int = 8,
     hits: int = 7,
     seed: int = 0,
+    cache: pathlib.Path | None = None,
 ) -> pathlib.Path:
     """Draws images of `test`, each beside its nearest ones of `train` by cosine.
 
@@ -48,6 +49,7 @@ def neighbour_gallery(
         queries: Rows.
         hits: Neighbours in a row.
         seed: Chooses the queries.
+        cache: A folder where representations are kept.
 
     Returns:
         The path.
@@ -55,7 +57,6 @@ def neighbour_gallery(
     Raises:
         InputError: Fewer images than asked for.
     """
-    path = pathlib.Path(path)
     same = train is test
     train = open_source(train)
     test = train if same else open_source(test)
@@ -67,7 +68,7 @@ def neighbour_gallery(
         "Ask for fewer.",
     )
     size = image_size(encoder)
-    bank = extract_features(encoder, train)
+    bank = extract_features(encoder, train, cache=cache)
     order = np.random.default_rng(seed).permutation(test.indices)[:queries]
     asked = _views(test, size, order)
     h = compile_encoder(encoder)(np.stack([image for image, _ in asked.values()]))
@@ -81,11 +82,7 @@ def neighbour_gallery(
         for row, query in enumerate(asked.values())
     ]
     figure = _draw(rows, train.class_names or test.class_names, train.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    figure.savefig(partial, dpi=150)
-    os.replace(partial, path)
-    return path
+    return save_figure(figure, path)
 
 
 def _views(source: Source, size: int, indices: np.ndarray) -> dict:

@@ -13,16 +13,15 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from selfsup_tf.config import Config, check_divisible, make_plan
+from selfsup_tf.config import Config, make_plan
 from selfsup_tf.data.sources import Source
-from selfsup_tf.distribution.strategy import compiles_replicas, connect, is_chief
+from selfsup_tf.distribution.strategy import check_devices, connect, is_chief
 from selfsup_tf.distribution.workers import (
     check_same_images,
     go_on_together,
     wait_for_all,
     watched_workers,
 )
-from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.training.archive import Archive
@@ -99,7 +98,7 @@ def train(
     source = method.prepare(source)
     plan = make_plan(config, source.size)
     directory = RunDirectory(run_dir, config) if chief else None
-    _check_devices(config, strategy)
+    check_devices(config, strategy)
     with watched_workers(strategy):
         check_same_images(strategy, source.size)
         keras.utils.set_random_seed(config.seed)
@@ -139,17 +138,6 @@ def train(
         wait_for_all(strategy)
     name_skipped(source)
     return Run(directory.path, archive.encoder, config, archive.records)
-
-
-def _check_devices(config, strategy):
-    replicas = strategy.num_replicas_in_sync
-    check_divisible(config.batch_size, replicas, config.accumulate)
-    check(
-        not config.jit_compile or compiles_replicas(strategy),
-        "jit_compile on one device, on GPUs or on a TPU",
-        f"{replicas} replicas on CPUs, whose exchanges XLA can't compile",
-        "Use --jit_compile=False, or --strategy=one_device.",
-    )
 
 
 def _bar(total, step, *, shown):

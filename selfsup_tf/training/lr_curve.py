@@ -8,7 +8,6 @@ point's rate as the other, and the end at four times the best loss).
 
 import dataclasses
 import math
-import os
 import pathlib
 from typing import Any
 
@@ -16,6 +15,7 @@ import matplotlib.figure
 import numpy as np
 
 from selfsup_tf.errors import check
+from selfsup_tf.figures import save_figure
 
 DIVERGED = 4.0
 """Times its best that the mean of the last losses may be before a test ends."""
@@ -96,12 +96,7 @@ class LearningRates:
         axes.title.set_size(10)
         axes.legend(frameon=False, loc="lower left")
         axes.spines[["top", "right"]].set_visible(False)
-        path = pathlib.Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-        figure.savefig(beside, dpi=150)
-        os.replace(beside, path)
-        return path
+        return save_figure(figure, path)
 
 
 class Watch:

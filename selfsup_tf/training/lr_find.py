@@ -18,9 +18,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from selfsup_tf.config import check_divisible, make_plan
+from selfsup_tf.config import make_plan
 from selfsup_tf.data.sources import Source
-from selfsup_tf.distribution.strategy import connect, is_chief
+from selfsup_tf.distribution.strategy import check_devices, connect, is_chief
 from selfsup_tf.distribution.workers import check_same_images, watched_workers
 from selfsup_tf.errors import check
 from selfsup_tf.json_files import write_json
@@ -78,8 +78,7 @@ def lr_find(
     scale = plan.learning_rate
     # What else follows a schedule, such as BYOL's tau, takes that of the run.
     plan = dataclasses.replace(plan, total_steps=max(steps, plan.total_steps))
-    replicas = strategy.num_replicas_in_sync
-    check_divisible(config.batch_size, replicas, config.accumulate)
+    check_devices(config, strategy)
     logger.info(
         "A range test of %s on %s: %d steps of %d images, rates from %.3g to %.3g.",
         *(type(method).__name__, source.name, steps, config.batch_size),

@@ -16,6 +16,7 @@ from selfsup_tf.evaluation.chart_values import (
     relative_spectrum,
     training_panels,
 )
+from selfsup_tf.figures import save_figure
 
 
 def texts(figure):
@@ -158,7 +159,7 @@ def test_seventy_two_classes_differ_in_colour_or_marker():
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_a_figure_is_written_whole(tmp_path, suffix):
     figure = charts.draw_confusion([[1, 0], [0, 1]], ("$a", "b$"))
-    path = charts.save(figure, tmp_path / "eval" / f"a.{suffix}")
+    path = save_figure(figure, tmp_path / "eval" / f"a.{suffix}")
     assert path.stat().st_size > 500
     assert [p.name for p in path.parent.iterdir()] == [f"a.{suffix}"]
 
@@ -173,6 +174,6 @@ def test_a_figure_that_fails_leaves_what_was_there(tmp_path):
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        charts.save(Broken(), path)
+        save_figure(Broken(), path)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]

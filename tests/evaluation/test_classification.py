@@ -58,7 +58,9 @@ def test_confusion_counts_each_image_once():
 
 def test_top_5_by_a_literal_sort():
     scores, labels = answers()
-    hits = [label in np.argsort(-row)[:5] for label, row in zip(labels, scores)]
+    hits = [
+        label in np.argsort(-row)[:5] for label, row in zip(labels, scores, strict=True)
+    ]
     found = count_answers(scores, labels)
     assert found["top_5"] == pytest.approx(np.mean(hits))
     assert count_answers(scores[:, :5], labels % 5)["top_5"] is None
