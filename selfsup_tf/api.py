@@ -267,7 +267,7 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
 
     Args:
         run_dir: Directory of the run, or a .keras file.
-        which: "last", or "best" by the online k-NN.
+        which: "last", or "best" by the online k-NN, or by RankMe without labels.
 
     Raises:
         InputError: There is none.
@@ -275,6 +275,6 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
     check(which in NETWORKS, "which to be last or best", repr(which), "Choose one.")
     path = pathlib.Path(run_dir).expanduser()
     if which == "best" and (path / "encoder.keras").is_file():
-        advice = "Only a run with labels and held_out above 0 knows its best; use last."
+        advice = "This run has measured nothing to choose its best by; use last."
         return load_network(path, NETWORKS[which], advice=advice)
     return load_network(path, NETWORKS[which])

@@ -112,7 +112,7 @@ class Config:
     checkpoint_epochs: float = operational(1.0)
     """Epochs between two checkpoints."""
     knn_epochs: float = operational(1.0)
-    """Epochs between two online k-NN evaluations."""
+    """Epochs between two looks at the encoder: online k-NN and health."""
     wandb: str | None = operational(None)
     """Project of Weights & Biases that the log goes to, too; WANDB_MODE=offline keeps
     it in the run's directory."""
@@ -186,7 +186,7 @@ class Plan:
         warmup_steps: Length of the warm-up.
         learning_rate: The rate after the warm-up.
         checkpoint_steps: Steps between two checkpoints.
-        knn_steps: Steps between two online k-NN evaluations.
+        knn_steps: Steps between two looks at the encoder: online k-NN and health.
     """
 
     steps_per_epoch: int

@@ -25,7 +25,8 @@ class ExportFlags:
     data_dir: str | None = None
     """Where TFDS keeps its data, in place of the run's."""
     encoder: Literal["last", "best"] = "last"
-    """Which encoder of the run; best is by the online k-NN."""
+    """Which encoder of the run; best is by the online k-NN, or by RankMe where there
+    are no labels."""
     overwrite: bool = False
     """Whether an export that is there already is replaced, all its files at once."""
 

@@ -100,6 +100,14 @@ def open_evaluation(
         f"{_difference(train, test)}",
         "Give both parts the same class folders.",
     )
+    unseen = np.setdiff1d(test.labels, train.labels)
+    check(
+        len(unseen) == 0,
+        f"the same classes in {train.name} and {test.name}",
+        "only in the second: " + ", ".join(test.class_names[n] for n in unseen[:5]),
+        "What has no example to learn from can't be answered; leave it out, or add "
+        "some.",
+    )
     return train, test
 
 
@@ -234,7 +242,8 @@ def check_labelled(source: Source) -> None:
         source.labelled and bool((source.labels >= 0).all()),
         f"labels in {source.name}, since an evaluation compares with them",
         "images without labels" if not source.labelled else "labels below 0",
-        "Give (images, labels), or a folder with a sub-folder for each class.",
+        "Give (images, labels), or a folder with a sub-folder for each class. Without "
+        "labels there are health, neighbours and map.",
     )
 
 

@@ -49,7 +49,8 @@ def check_labels(
             f"a labelled {name} set",
             f"a {name} set without labels",
             "This protocol compares with labels; for a folder of images, make one "
-            "sub-folder for each class. Without labels: health, neighbours, map.",
+            "sub-folder for each class. Without labels there are health, neighbours "
+            "and map.",
         )
         check(
             len(labels) > 0,

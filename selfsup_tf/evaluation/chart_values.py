@@ -85,7 +85,7 @@ _PANELS = (
         "spread",
         "Spread of h",
         "About 0 where all images become one point.",
-        {"train/representation_std": "batches", "health/spread": "held-out images"},
+        {"train/representation_std": "batches", "health/spread": "training images"},
     ),
     (
         "cosine",

@@ -16,8 +16,12 @@ from selfsup_tf.evaluation.results import PROTOCOLS, evaluate, transfer
 
 def encoder_of_tints():
     images = keras.Input((8, 8, 3))
-    h = keras.layers.GlobalAveragePooling2D()(images)
-    return keras.Model(images, keras.layers.Dense(6)(h))
+    # About grey, so that the direction of a tint tells its class.
+    h = keras.layers.GlobalAveragePooling2D()(images - 0.5)
+    mix = keras.layers.Dense(
+        6, kernel_initializer=keras.initializers.Orthogonal(seed=1)
+    )
+    return keras.Model(images, mix(h))
 
 
 def tinted(count, seed, classes=6):

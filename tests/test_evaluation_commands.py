@@ -1,0 +1,187 @@
+"""`eval.py` from its command line: files left behind, and mistakes that exit with 2."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from selfsup_tf import cli
+from selfsup_tf.config import to_dict
+from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.json_files import write_json
+
+
+def save_encoder(path, size=16, bias=None):
+    """Strided random convolutions; a bias of NaN breaks it."""
+    keras.utils.set_random_seed(4)
+    encoder = keras.Sequential(
+        [
+            keras.Input((size, size, 3)),
+            keras.layers.Conv2D(12, 3, strides=2, activation="relu"),
+            keras.layers.Conv2D(24, 3, strides=2),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    if bias is not None:
+        kernel, zeros = encoder.layers[1].get_weights()
+        encoder.layers[1].set_weights([kernel, zeros + bias])
+    encoder.save(path / "encoder.keras")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, tiny_config):
+    """A run as training leaves it, on 120 train and 60 test images."""
+    folder = tmp_path_factory.mktemp("run")
+    train, test = make_shapes("train", size=120), make_shapes("test", size=60)
+    data = folder.parent / "images.npz"
+    np.savez(data, x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
+    write_json(folder / "config.json", to_dict(tiny_config("simclr", data=str(data))))
+    save_encoder(folder)
+    return folder
+
+
+@pytest.fixture
+def refused(capsys):
+    """What `eval.py` says when it must end with exit code 2."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as end:
+            cli.evaluate([str(word) for word in words])
+        assert end.value.code == 2
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        assert len(said.err.strip().splitlines()) == 1
+        return said.err
+
+    return run
+
+
+NUMBERS = {
+    "knn": ["--k=10", "--classes=True"],
+    "linear": [],
+    "retrieval": ["--gallery=test"],
+    "robustness": ["--classifier=linear", "--corruptions", "blur", "jpeg"],
+}
+
+
+def test_every_protocol_leaves_what_it_prints(run_dir, capsys):
+    where = f"--run_dir={run_dir}"
+    for name, options in NUMBERS.items():
+        cli.evaluate([name, where, *options])
+        said = capsys.readouterr().out
+        path = said.rpartition("Written to ")[2].strip()
+        written = json.loads(pathlib.Path(path).read_text())
+        assert written["protocol"] == name
+        assert written["test"]["size"] == 60
+        for kind in ("trained", "untrained"):
+            one = written[kind]
+            score = one.get("top_1", one.get("mean_average_precision"))
+            score = one["clean_top_1"] if name == "robustness" else score
+            assert f"{100 * score:.2f} %" in said
+        low, high = written["gain_interval_points"]
+        assert f"within {low:+.2f} and {high:+.2f}" in said
+    features = run_dir / "eval" / "features"
+    assert len(list(features.iterdir())) == 4  # two encoders, two sets, and no more
+
+
+def test_what_needs_no_labels(run_dir, capsys):
+    where = f"--run_dir={run_dir}"
+    cli.evaluate(["health", where])
+    said = capsys.readouterr().out
+    verdict = json.loads((run_dir / "eval" / "health.json").read_text())["verdict"]
+    assert said.startswith(verdict)
+    for name in ("views", "neighbours", "map"):
+        cli.evaluate([name, where, *(["--method=pca"] if name == "map" else [])])
+        picture = run_dir / "eval" / f"{name}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert str(picture) in capsys.readouterr().out
+    cli.evaluate(["embed", where, "--split=test"])
+    assert "60 vectors of 24 numbers" in capsys.readouterr().out
+    table = pyarrow.parquet.read_table(run_dir / "embeddings.parquet")
+    assert table.num_rows == 60
+    cli.evaluate(["projector", where, "--count=30"])
+    assert (run_dir / "eval" / "projector" / "projector_config.pbtxt").is_file()
+
+
+def test_the_report_measures_what_is_missing_once(run_dir, capsys):
+    where = f"--run_dir={run_dir}"
+    cli.evaluate(["report", where])
+    said = capsys.readouterr().out
+    assert str(run_dir / "report.html") in said
+    page = (run_dir / "report.html").read_text()
+    for name in ("knn", "linear", "retrieval"):
+        written = json.loads((run_dir / "eval" / f"{name}.json").read_text())
+        score = written["trained"].get("top_1")
+        score = written["trained"].get("mean_average_precision", score)
+        assert f"{100 * score:.1f}" in page
+    cli.evaluate(["report", where])
+    assert "knn" not in capsys.readouterr().out  # nothing is measured again
+    save_encoder(run_dir, bias=0.1)  # the run has gone on
+    cli.evaluate(["report", where])
+    said = capsys.readouterr().out
+    assert all(f"\n{name}:" in said for name in ("knn", "health", "map", "neighbours"))
+    save_encoder(run_dir)
+
+
+def test_other_data_have_files_of_their_own(run_dir, tmp_path, capsys):
+    images, labels = make_shapes("test", size=50)
+    other = tmp_path / "other.npz"
+    np.savez(other, images=images, labels=labels)
+    where = f"--run_dir={run_dir}"
+    cli.evaluate(["transfer", where, f"--data={other}"])
+    said = capsys.readouterr().out
+    written = json.loads((run_dir / "eval" / "transfer_other.json").read_text())
+    assert written["data"] == "other"
+    for name in ("knn", "linear"):
+        one = written[name]
+        assert one["train"]["size"] + one["test"]["size"] == 50
+        assert f"{100 * one['trained']['top_1']:.2f} %" in said
+
+
+def test_bad_images_are_one_message(run_dir, refused, tmp_path):
+    where = f"--run_dir={run_dir}"
+    images, labels = make_shapes("train", size=40)
+
+    def data(name, **arrays):
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        return f"--data={tmp_path / name}.npz"
+
+    unlabelled = data("unlabelled", images=images)
+    for protocol in ("knn", "linear", "retrieval", "robustness", "finetune"):
+        said = refused(protocol, where, unlabelled)
+        assert "labels" in said and "health" in said
+    one = data("one", images=images, labels=np.zeros(40, int))
+    for protocol in ("knn", "linear", "retrieval", "robustness", "finetune"):
+        assert "two or more classes" in refused(protocol, where, one)
+    differing = data(
+        "differing",
+        x_train=images[:20],
+        y_train=labels[:20] % 3,
+        x_test=images[20:],
+        y_test=labels[20:] % 5,
+    )
+    assert "the same classes" in refused("knn", where, differing)
+    assert "k of 1 to 120" in refused("knn", where, "--k=121")
+    few = data("few", images=images[:5], labels=labels[:5])
+    assert "16 images or more" in refused("health", where, few)
+
+
+def test_bad_encoders_are_one_message(run_dir, refused, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text((run_dir / "config.json").read_text())
+    said = refused("knn", f"--run_dir={broken}")
+    assert "an encoder at" in said
+    said = refused("report", f"--run_dir={broken}")
+    assert "encoder.keras" in said
+    save_encoder(broken, bias=np.nan)
+    for protocol in ("knn", "linear", "retrieval", "robustness", "health", "map"):
+        assert "finite" in refused(protocol, f"--run_dir={broken}")
+    save_encoder(broken, size=24)
+    assert "16 x 16" in refused("health", f"--run_dir={broken}")
+    (broken / "encoder.keras").write_bytes(b"no model")
+    assert "readable" in refused("health", f"--run_dir={broken}")
+    assert "two runs and more" in refused("report", "--compare", broken)
