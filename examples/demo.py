@@ -3,8 +3,9 @@
 python examples/demo.py --run_dir=runs/demo
 
 Pretrains SimCLR on the built-in shapes without their labels, judges the encoder beside
-the same network untrained, exports it, proves the exports and draws two pictures. Run
-again, it resumes or, when the run is finished, only repeats what follows the training.
+the same network untrained, exports it, proves the exports and puts all of it on a page.
+Run again, it resumes or, when the run is finished, only repeats what follows the
+training.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import logging
 import selfsup_tf as selfsup
 import simclr_tf
 from selfsup_tf.evaluation import results
+from selfsup_tf.evaluation.verdict import format_health
 from selfsup_tf.exporting import exporter
 
 
@@ -39,21 +41,23 @@ def main() -> None:
     minutes = (time.perf_counter() - started) / 60
 
     train, test = selfsup.open_evaluation("shapes")
+    judgement = run_dir / "eval"
     judged = [
         results.evaluate(
             protocol,
             run.encoder,
             train,
             test,
-            path=run_dir / "eval" / f"{protocol}.json",
+            path=judgement / f"{protocol}.json",
+            cache=judgement / "features",
             **options,
         )
         for protocol, options in PROTOCOLS.items()
     ]
-    selfsup.preview_views(images, config, run_dir / "views.png")
-    selfsup.neighbour_gallery(
-        run.encoder, train, test, run_dir / "eval" / "neighbours.png"
-    )
+    health = selfsup.run_health(run_dir, images, path=judgement / "health.json")
+    selfsup.preview_views(images, config, judgement / "views.png")
+    selfsup.neighbour_gallery(run.encoder, train, test, judgement / "neighbours.png")
+    selfsup.write_map(selfsup.embedding_map(run.encoder, test, count=800), judgement)
     exported = selfsup.export(
         run.encoder,
         run_dir / "export",
@@ -61,10 +65,12 @@ def main() -> None:
         calibration_images=train,
         overwrite=True,
     )
+    selfsup.write_report(run_dir)
 
     print(f"\nTrained for {minutes:.1f} minutes on {images.size} images, no labels.\n")
     for evaluation in judged:
         print(results.format_table(evaluation), end="\n\n")
+    print(format_health(health), end="\n\n")
     print(exporter.format_table(exported))
     print("\nWhere everything lies:")
     for name, what in WRITTEN.items():
@@ -80,10 +86,13 @@ WRITTEN = {
     "tensorboard": "the same as curves: tensorboard --logdir",
     "checkpoints": "to resume from",
     "encoder.keras": "the encoder",
-    "views.png": "what the encoder learned from",
+    "report.html": "all of it on one page: open it in a browser",
+    "eval/views.png": "what the encoder learned from",
     "eval/knn.json": "k-NN accuracy",
     "eval/linear.json": "linear-probe accuracy",
+    "eval/health.json": "whether it has collapsed, without labels",
     "eval/neighbours.png": "test images and their nearest neighbours",
+    "eval/map.png": "test images by what the encoder takes to be alike",
     "export": "SavedModel, three TFLite files, parity.json",
 }
 

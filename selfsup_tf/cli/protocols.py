@@ -92,7 +92,7 @@ class RobustnessFlags(LabelledFlags):
 class TransferFlags(ClassifierFlags):
     """k-NN and linear accuracy on other labelled images than the run learned from."""
 
-    data: str
+    data: str = dataclasses.field()  # required, unlike that of the other protocols
     """The other images: a folder, an .npz file, a TFDS name."""
 
 
