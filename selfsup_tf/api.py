@@ -237,8 +237,8 @@ def run_health(
     """Judges the encoder of a run without labels, with its own views; see `health`.
 
     Args:
-        run_dir: Directory of the run, or a .keras file, which is judged by the views
-            of SimCLR.
+        run_dir: Directory of the run, or a .keras file. Where no config.json lies
+            beside it, it is judged by the views of SimCLR.
         images: A Source, or arrays, as the run learned from.
         which: "last" or "best".
         count: Images that are looked at.
@@ -247,7 +247,8 @@ def run_health(
     """
     directory = run_directory(run_dir)
     # The projector of the run's end fits its last encoder alone.
-    has_projector = which == "last" and (directory / "projector.keras").is_file()
+    is_last = which == "last" and pathlib.Path(run_dir).stem != "encoder_best"
+    has_projector = is_last and (directory / "projector.keras").is_file()
     return health(
         load_encoder(run_dir, which),
         images,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.config import Config, make_plan
+from selfsup_tf.config import Config
 from selfsup_tf.data.pipeline import view_pairs
 from selfsup_tf.data.source import Source
 from selfsup_tf.evaluation.collapse import DIMENSIONAL, judge
@@ -25,9 +25,10 @@ Encode = Callable[[tf.Tensor], tf.Tensor]
 
 # A step costs an image three forward passes of each view, the backward one counted
 # twice; the panel costs it three, of two views and of the evaluation view: half of it.
-# So a hundredth of the images of an interval takes .5 % of the time. As much again goes
-# into the numbers, and once into tracing and into drawing the views.
+# So a hundredth of the images takes .5 % of an epoch. As much again goes into the
+# numbers, and once into tracing and into drawing the views.
 _SHARE = 1 / 100
+_FEWEST = 32  # images, which is more than that share of fewer than 3,200
 _MOST = 1024  # images
 _MOST_BYTES = 2**28  # of their views, which stay in memory
 _SURE = 64  # images from which on few directions are no accident
@@ -185,12 +186,14 @@ class HealthPanel:
 def _health_panel(source: Source, config: Config) -> HealthPanel | None:
     if isinstance(config, SingleViewConfig) or source.size < config.batch_size:
         return None  # one view, made for labels; or a run that is about to be refused
-    plan = make_plan(config, source.size)
-    steps = min(plan.knn_steps, plan.total_steps)
     fit = _MOST_BYTES // (3 * config.image_size**2 * 3)
-    share = math.floor(_SHARE * steps * config.batch_size)
+    # Of the data alone: RankMe of other numbers of images could not be compared.
+    share = max(_FEWEST, math.floor(_SHARE * source.size))
     count = min(_MOST, fit, source.size, share)
-    return HealthPanel(source, config, count) if count >= LEAST else None
+    if count < LEAST:
+        logger.info("No health numbers: fewer than %d images.", LEAST)
+        return None
+    return HealthPanel(source, config, count)
 
 
 def _encoded(encode: Encode, views: np.ndarray) -> np.ndarray:

@@ -83,6 +83,15 @@ def test_every_protocol_leaves_what_it_prints(run_dir, capsys):
             assert f"{100 * score:.2f} %" in said
         low, high = written["gain_interval_points"]
         assert f"within {low:+.2f} and {high:+.2f}" in said
+        if name != "retrieval":
+            drawn = pathlib.Path(path).with_suffix(".png")
+            assert drawn.read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in (run_dir / "eval").glob("*.json")) == [
+        "knn_k=10.json",
+        "linear.json",
+        "retrieval_gallery=test.json",
+        "robustness_classifier=linear_corruptions=blur-jpeg.json",
+    ]
     features = run_dir / "eval" / "features"
     assert len(list(features.iterdir())) == 4  # two encoders, two sets, and no more
 
@@ -93,9 +102,12 @@ def test_what_needs_no_labels(run_dir, capsys):
     said = capsys.readouterr().out
     verdict = json.loads((run_dir / "eval" / "health.json").read_text())["verdict"]
     assert said.startswith(verdict)
+    for name in ("health_spectrum", "health_cosines"):
+        assert (run_dir / "eval" / f"{name}.png").stat().st_size > 5000
     for name in ("views", "neighbours", "map"):
-        cli.evaluate([name, where, *(["--method=pca"] if name == "map" else [])])
-        picture = run_dir / "eval" / f"{name}.png"
+        cli.evaluate([name, where, *(["--count=40"] if name == "map" else [])])
+        stem = "map_count=40" if name == "map" else name
+        picture = run_dir / "eval" / f"{stem}.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert str(picture) in capsys.readouterr().out
     cli.evaluate(["embed", where, "--split=test"])
@@ -103,7 +115,9 @@ def test_what_needs_no_labels(run_dir, capsys):
     table = pyarrow.parquet.read_table(run_dir / "embeddings.parquet")
     assert table.num_rows == 60
     cli.evaluate(["projector", where, "--count=30"])
-    assert (run_dir / "eval" / "projector" / "projector_config.pbtxt").is_file()
+    assert (
+        run_dir / "eval" / "projector_count=30" / "projector_config.pbtxt"
+    ).is_file()
 
 
 def test_the_report_measures_what_is_missing_once(run_dir, capsys):

@@ -1,6 +1,7 @@
 """The fine-tuning protocol: labels counted, judged once, resumed, kept apart."""
 
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from selfsup_tf.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def encoder_path(tmp_path_factory):
+def encoder():
     keras.utils.set_random_seed(3)
     encoder = keras.Sequential(
         [
@@ -21,9 +22,7 @@ def encoder_path(tmp_path_factory):
             keras.layers.GlobalAveragePooling2D(),
         ]
     )
-    path = tmp_path_factory.mktemp("run") / "encoder.keras"
-    encoder.save(path)
-    return path
+    return encoder
 
 
 def tinted(count, seed):
@@ -37,10 +36,10 @@ def tinted(count, seed):
 
 
 @pytest.fixture(scope="module")
-def found(encoder_path, tmp_path_factory):
+def found(encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("eval")
     found = selfsup.fine_tune(
-        encoder_path,
+        encoder,
         tinted(90, 1),
         tinted(60, 2),
         directory=folder / "finetune",
@@ -74,9 +73,7 @@ def test_the_number_is_that_of_the_classifier_on_disk(found):
     assert result.trained.top_1 == (answers == test.labels).mean()
 
 
-def test_the_same_call_trains_nothing_and_other_labels_choose_nothing(
-    found, encoder_path
-):
+def test_the_same_call_trains_nothing_and_other_labels_choose_nothing(found, encoder):
     folder, result = found
     options = {
         "directory": folder / "finetune",
@@ -86,30 +83,45 @@ def test_the_same_call_trains_nothing_and_other_labels_choose_nothing(
         "learning_rate": 2.0,
         "from_scratch": False,
     }
-    log = (folder / "finetune").glob("finetune_*/log.jsonl")
+    log = (folder / "finetune").glob("trained_*/log.jsonl")
     (before,) = [file.read_text() for file in log]
     images = np.stack([e["image"] for e in tinted(60, 2).ordered().as_numpy_iterator()])
     shuffled = np.random.default_rng(0).permutation(tinted(60, 2).labels)
     again = selfsup.fine_tune(
-        encoder_path,
+        encoder,
         tinted(90, 1),
         selfsup.open_source((images, shuffled)),
         **options,
     )
-    log = (folder / "finetune").glob("finetune_*/log.jsonl")
+    log = (folder / "finetune").glob("trained_*/log.jsonl")
     assert [file.read_text() for file in log] == [before]
     assert again.run_dir == result.run_dir
     columns = [np.sum(r.trained.confusion, axis=0) for r in (result, again)]
     np.testing.assert_array_equal(*columns)
 
 
-def test_a_fraction_that_leaves_a_class_empty_is_refused(encoder_path, tmp_path):
+def test_a_fraction_that_leaves_a_class_empty_is_refused(encoder, tmp_path):
     with pytest.raises(InputError, match="--fraction"):
         selfsup.fine_tune(
-            encoder_path,
+            encoder,
             tinted(90, 1),
             tinted(60, 2),
             directory=tmp_path / "a",
             fraction=0.001,
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_images_are_another_run(found, encoder, tmp_path):
+    _, result = found
+    other = selfsup.fine_tune(
+        encoder,
+        tinted(90, 7),
+        tinted(60, 2),
+        directory=tmp_path,
+        fraction=0.5,
+        epochs=1,
+        from_scratch=False,
+    )
+    names = [pathlib.Path(one.run_dir).name for one in (result, other)]
+    assert names[0].rpartition("_")[2] != names[1].rpartition("_")[2]

@@ -72,7 +72,7 @@ def test_without_labels_the_health_is_logged_and_chooses_the_best(whole, few_ima
     assert best == {"step": step, "by": "health/rank_me", "score": ranks[step]}
     # The encoder that is kept is the one that had this rank: on evaluation views of the
     # same images, as bytes.
-    panel = HealthPanel(open_source(few_images[0]), whole.config, 32)
+    panel = HealthPanel(open_source(few_images[0]), whole.config, 64)
     x = panel._draw()["image"] / np.float32(255)
     kept = keras.saving.load_model(whole.run_dir / "encoder_best.keras")
     assert rank_me(kept(x).numpy()) == pytest.approx(ranks[step], rel=1e-4)
@@ -141,6 +141,7 @@ def test_the_panel_leaves_no_trace_in_the_run(
     whole, train, few_images, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(monitoring, "_SHARE", 0.0)
+    monkeypatch.setattr(monitoring, "_FEWEST", 0)
     without = train(few_images[0], tmp_path)
     assert not health_of(without.log)
     assert not (tmp_path / "best.json").exists()
@@ -188,19 +189,22 @@ def test_views_are_drawn_once_and_networks_traced_once(
 
 
 def test_the_panel_keeps_to_its_share(tiny_config, few_images, monkeypatch):
-    """A hundredth of the images between two panels, or nothing."""
+    """A hundredth of the images but 32, however often; RankMe depends on how many."""
     monkeypatch.setattr(monitoring, "_SHARE", 0.01)
-    images = np.repeat(few_images[0], 40, axis=0)  # 2,560
+    images = np.repeat(few_images[0], 100, axis=0)  # 6,400
 
-    def count(**overrides):
+    def count(part, **overrides):
         config = tiny_config("simclr", epochs=9.0, steps=None, **overrides)
-        _, monitor = hold_out(open_source(images), config)
+        _, monitor = hold_out(open_source(images[:part]), config)
         return monitor and monitor.panel.count
 
-    assert count(knn_epochs=1.0) == 25
-    assert count(knn_epochs=2.0) == 51
-    assert count(knn_epochs=0.5) is None  # 12 images would tell nothing
-    assert count(knn_epochs=100.0) == 230  # the run ends before
+    assert count(6400, knn_epochs=1.0) == 64
+    assert count(6400, knn_epochs=0.1) == 64
+    assert count(6400, knn_epochs=100.0) == 64
+    assert count(1000) == 32
+    assert count(20) == 20
+    monkeypatch.setattr(monitoring, "LEAST", 21)
+    assert count(20) is None  # so few images tell nothing
     config = tiny_config("finetune", epochs=9.0, steps=None, knn_epochs=2.0)
     assert hold_out(open_source(images), config)[1] is None
 

@@ -1,5 +1,6 @@
 """`eval.py`: how good an encoder is, by numbers, by pictures, on one page."""
 
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 from selfsup_tf import config as configs
 from selfsup_tf.cli import program, protocols
 from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.figures import save_figure
 from selfsup_tf.json_files import read_json
 
 
@@ -22,10 +24,15 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
             raise InputError("a protocol", repr(name), nearest(name, PROTOCOLS))
         kind, run = PROTOCOLS[name]
         flags = program.parse_flags(kind, f"eval.py {name}", words[1:])
-        if name == "report":
-            return run(flags)
+        if not isinstance(flags, protocols.RunFlags):
+            return run(flags)  # made of files alone
         program.import_tensorflow()
         return run(flags, Run(flags, name))
+
+
+_MOST_DRAWN = 100  # classes of a confusion
+# Flags that change no number, or stand in a file's name in a way of their own.
+_UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")
 
 
 def _list_protocols() -> str:
@@ -49,6 +56,12 @@ class Run:
     def __init__(self, flags: protocols.RunFlags, protocol: str):
         from selfsup_tf.models.saved import run_directory
 
+        check(
+            flags.encoder == "last" or not flags.run_dir.endswith(".keras"),
+            "--encoder beside the directory of a run",
+            f"--encoder={flags.encoder} beside a file",
+            "Name the directory, or leave --encoder out.",
+        )
         self.flags = flags
         self.directory = run_directory(flags.run_dir)
         self.folder = self.directory / "eval"
@@ -72,13 +85,24 @@ class Run:
             return path
         return path / f"{api.NETWORKS[self.flags.encoder]}.keras"
 
-    def file(self, suffix: str, *parts: str) -> pathlib.Path:
-        """Where a result goes: other options, encoders or data have their own file."""
-        names = [self._protocol, *parts]
-        if self.flags.encoder != "last":
-            names.append(self.flags.encoder)
-        if self._is_other_data:
+    def file(self, suffix: str) -> pathlib.Path:
+        """Where a result goes: in its name stands every flag that is not the default.
+
+        `knn.json`, `knn_k=5.json`, `health_encoder=best.json`, `map_data=photos.png`
+        """
+        names = [self._protocol]
+        path = pathlib.Path(self.flags.run_dir)
+        if path.suffix == ".keras" and path.stem != "encoder":
+            names.append(f"file={path.stem}")
+        if self._protocol == "transfer":
             names.append(pathlib.Path(self.flags.data).stem)
+        elif self._is_other_data:
+            names.append(f"data={pathlib.Path(self.flags.data).stem}")
+        for field in dataclasses.fields(self.flags):
+            value = getattr(self.flags, field.name)
+            if field.name not in _UNNAMED and value != field.default:
+                value = "-".join(map(str, value)) if isinstance(value, tuple) else value
+                names.append(f"{field.name.replace('_', '-')}={value}")
         return self.folder / f"{'_'.join(names)}{suffix}"
 
     @property
@@ -89,10 +113,12 @@ class Run:
         """
         if self.flags.data is None:
             return False
-        path = self.directory / "config.json"
-        own = read_json(path)["data"] if path.exists() else ""
-        same = pathlib.Path(own).stem == pathlib.Path(self.flags.data).stem
-        return not same and own != configs.FROM_PYTHON
+        file = self.directory / "config.json"
+        own = read_json(file)["data"] if file.exists() else configs.FROM_PYTHON
+        ours, theirs = (pathlib.Path(d).expanduser() for d in (own, self.flags.data))
+        moved = not ours.exists() and ours.stem == theirs.stem
+        same = own == self.flags.data or ours.resolve() == theirs.resolve()
+        return not (own == configs.FROM_PYTHON or moved or same)
 
     def _data(self) -> tuple[str, str | None]:
         flags = self.flags
@@ -100,8 +126,16 @@ class Run:
 
     @property
     def has_learned(self) -> bool:
-        """Whether it may have learned labels of the images that shall judge it."""
-        if not (self.directory / "classifier.keras").is_file():
+        """Whether labels of the images that shall judge it may have gone into it.
+
+        They are learned by a run that leaves a classifier, and choose the best encoder
+        by the online k-NN.
+        """
+        learned = (self.directory / "classifier.keras").is_file()
+        if self.encoder_path.stem == "encoder_best":
+            chosen = self.directory / "best.json"
+            learned |= not chosen.is_file() or "knn" in read_json(chosen)["by"]
+        if not learned:
             return False
         path = self.directory / "config.json"
         own = read_json(path)["data"] if path.exists() else configs.FROM_PYTHON
@@ -134,18 +168,27 @@ class Run:
         program.name_skipped(test)
         return test
 
-    def open_source(self, split: str = "train") -> Any:
-        """One part of the images."""
+    def open_source(self, split: str | None = None) -> Any:
+        """One part of the images; that which the run learned from by default."""
         from selfsup_tf import api
 
         data, data_dir = self._data()
+        file = self.directory / "config.json"
+        if split is None and file.exists() and not self._is_other_data:
+            split = read_json(file)["split"]
+        split = split or "train"
         source = api.open_source(data, data_dir=data_dir, split=split)
         program.name_skipped(source)
         return source
 
 
 def may_have_learned(own: str, data: str) -> bool:
-    """Whether a run on the data `own` may have learned from `data`: a part, or all."""
+    """Whether a run on the data `own` may have learned from `data`: a part, or all.
+
+    What was given in Python may have been anything.
+    """
+    if own == configs.FROM_PYTHON:
+        return True
     ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
     if data == own or ours.is_relative_to(theirs):
         return True
@@ -154,24 +197,20 @@ def may_have_learned(own: str, data: str) -> bool:
 
 
 def _knn(flags: protocols.KnnFlags, run: Run) -> None:
-    parts = [] if flags.preset == "lightly" else [flags.preset]
-    _judge("knn", flags, run, ("preset", "k", "temperature"), parts)
+    _judge("knn", flags, run, ("preset", "k", "temperature"))
 
 
 def _linear(flags: protocols.LinearFlags, run: Run) -> None:
     names = ("preset", "epochs", "learning_rate", "weight_decay", "batch_size", "seed")
-    parts = [] if flags.preset == "lbfgs" else [flags.preset]
-    _judge("linear", flags, run, names, parts)
+    _judge("linear", flags, run, names)
 
 
 def _retrieval(flags: protocols.RetrievalFlags, run: Run) -> None:
-    parts = [] if flags.gallery == "train" else [flags.gallery]
-    _judge("retrieval", flags, run, ("gallery", "ranks"), parts)
+    _judge("retrieval", flags, run, ("gallery", "ranks"))
 
 
 def _robustness(flags: protocols.RobustnessFlags, run: Run) -> None:
-    parts = [] if flags.classifier == "knn" else [flags.classifier]
-    _judge("robustness", flags, run, ("classifier", "corruptions", "seed"), parts)
+    _judge("robustness", flags, run, ("classifier", "corruptions", "seed"))
 
 
 def _judge(
@@ -179,14 +218,13 @@ def _judge(
     flags: protocols.LabelledFlags,
     run: Run,
     names: Sequence[str],
-    parts: Sequence[str],
 ) -> None:
     """Runs a protocol that compares with labels, keeps its numbers and prints them."""
-    from selfsup_tf.evaluation import results
+    from selfsup_tf.evaluation import charts, results
 
     encoder = run.encoder
     train, test = run.open_evaluation()
-    path = run.file(".json", *parts)
+    path = run.file(".json")
     evaluation = results.evaluate(
         protocol,
         encoder,
@@ -200,7 +238,20 @@ def _judge(
     print(results.format_table(evaluation))
     if isinstance(flags, protocols.ClassifierFlags):
         _print_classes(flags, evaluation.trained.per_class)
+        _draw_confusion(evaluation.trained, path)
+    elif protocol == "robustness":
+        figure = charts.draw_robustness(evaluation.trained.to_dict())
+        save_figure(figure, path.with_suffix(".png"))
     print(f"\nWritten to {path}")
+
+
+def _draw_confusion(result: Any, path: pathlib.Path) -> None:
+    """Beside the numbers; of more classes nothing could be seen."""
+    from selfsup_tf.evaluation import charts
+
+    if result.num_classes <= _MOST_DRAWN:
+        figure = charts.draw_confusion(result.confusion, result.class_names)
+        save_figure(figure, path.with_suffix(".png"))
 
 
 def _print_classes(flags: Any, per_class: Sequence[dict[str, Any]]) -> None:
@@ -235,10 +286,10 @@ def _finetune(flags: protocols.FinetuneFlags, run: Run) -> None:
     from selfsup_tf import api, fine_tuning
 
     train, test = run.open_evaluation()
-    path = run.file(".json", f"{100 * flags.fraction:g}pct")
+    path = run.file(".json")
     names = ("fraction", "epochs", "batch_size", "learning_rate", "from_scratch")
     found = api.fine_tune(
-        run.encoder_path,
+        run.encoder,
         train,
         test,
         directory=run.folder / "finetune",
@@ -248,6 +299,7 @@ def _finetune(flags: protocols.FinetuneFlags, run: Run) -> None:
     )
     print(fine_tuning.format_fine_tuning(found))
     _print_classes(flags, found.trained.per_class)
+    _draw_confusion(found.trained, path)
     print(f"\nWritten to {path}, the run to {found.run_dir}")
 
 
@@ -281,6 +333,7 @@ def _accuracy(flags: protocols.AccuracyFlags, run: Run) -> None:
 
 def _health(flags: protocols.HealthFlags, run: Run) -> None:
     from selfsup_tf import api
+    from selfsup_tf.evaluation import charts
     from selfsup_tf.evaluation.verdict import format_health
 
     path = run.file(".json")
@@ -293,6 +346,12 @@ def _health(flags: protocols.HealthFlags, run: Run) -> None:
         path=path,
     )
     print(format_health(found))
+    values = found.to_dict()
+    for name, draw in (
+        ("spectrum", charts.draw_spectrum),
+        ("cosines", charts.draw_histograms),
+    ):
+        save_figure(draw(values), path.with_name(f"{path.stem}_{name}.png"))
     print(f"\nWritten to {path}")
 
 
@@ -366,10 +425,16 @@ def _projector(flags: protocols.ProjectorFlags, run: Run) -> None:
     print(f"To look at it: tensorboard --logdir={directory}")
 
 
-def _report(flags: protocols.ReportFlags) -> None:
-    from selfsup_tf.cli.report import report
+def _curves(flags: protocols.CurvesFlags) -> None:
+    from selfsup_tf.cli import report
 
-    report(flags)
+    report.curves(flags)
+
+
+def _report(flags: protocols.ReportFlags) -> None:
+    from selfsup_tf.cli import report
+
+    report.report(flags)
 
 
 PROTOCOLS: dict[str, tuple[type, Callable]] = {
@@ -384,6 +449,7 @@ PROTOCOLS: dict[str, tuple[type, Callable]] = {
     "neighbours": (protocols.NeighboursFlags, _neighbours),
     "map": (protocols.MapFlags, _map),
     "views": (protocols.ViewsFlags, _views),
+    "curves": (protocols.CurvesFlags, _curves),
     "embed": (protocols.EmbedFlags, _embed),
     "projector": (protocols.ProjectorFlags, _projector),
     "report": (protocols.ReportFlags, _report),

@@ -195,6 +195,14 @@ class ProjectorFlags(RunFlags):
 
 
 @dataclasses.dataclass(frozen=True)
+class CurvesFlags:
+    """A picture: loss, rate with its warm-up, health and online k-NN over the run."""
+
+    run_dir: str
+    """Directory of the run."""
+
+
+@dataclasses.dataclass(frozen=True)
 class ReportFlags:
     """Everything about a run on one page, or several runs side by side.
 
@@ -209,7 +217,7 @@ class ReportFlags:
     output: str | None = None
     """The page; RUN_DIR/report.html, or comparison.html, if it is left out."""
     data: str | None = None
-    """Images, in place of the run's own."""
+    """Where the run's own images are, if they have moved or were given in Python."""
     data_dir: str | None = None
     """Where TFDS keeps its data, in place of the run's."""
     measure: bool = True

@@ -112,7 +112,11 @@ def train(arguments: Sequence[str] | None = None) -> None:
         run = api.train(method, run_dir=own.run_dir)
         if not run.is_chief:
             return
-        judge = "accuracy" if "classifier" in method.networks else "knn"
+        judge = "health"  # which needs no labels
+        if "classifier" in method.networks:
+            judge = "accuracy"
+        elif run.log[0].get("labelled"):
+            judge = "knn"
         judging, where = program.spelled("eval"), f"--run_dir={run.run_dir}"
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "

@@ -12,6 +12,7 @@ from selfsup_tf.data import random, views
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
 from selfsup_tf.figures import save_figure
+from selfsup_tf.single_view import SingleViewConfig
 
 _EPOCHS = 3  # draws of each view that are shown
 _INCHES = 1.15  # side of an image on paper
@@ -44,11 +45,12 @@ def preview_views(
         InputError: There is no image, or an image has another shape.
     """
     originals = _first(images, count)
-    pair = [
-        views.make_view(view, config.image_size)
-        for view in (config.view_1, config.view_2)
-    ]
-    titles = ["image", *["view 1", "view 2"] * _EPOCHS]
+    shown = [config.view_1, config.view_2]
+    names = ["view 1", "view 2"]
+    if isinstance(config, SingleViewConfig):
+        shown, names = shown[:1], ["view"]
+    pair = [views.make_view(view, config.image_size) for view in shown]
+    titles = ["image", *names * _EPOCHS]
     rows, columns = len(originals), len(titles)
     figure = matplotlib.figure.Figure(
         figsize=(columns * _INCHES, rows * _INCHES + 0.5), layout="constrained"

@@ -145,7 +145,7 @@ def open_test(
 def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> None:
     check(
         len(splits) == 2 or not learned,
-        f"a test split of {data}, since the run has learned the labels of the rest",
+        f"a test split of {data}, since labels of the rest have gone into the network",
         f"{splits[0].name} alone",
         "Part the images into train/ and test/, or name others: --data=FOLDER",
     )

@@ -76,12 +76,18 @@ def open_tfds(
         labelled=label_key is not None,
         class_names=class_names,
         image_shape=image_shape,
-        # A version of TFDS data never changes its elements.
-        identity=f"{builder.info.full_name}:{split}",
+        identity=_identity(builder, split),
     )
     if image_shape is not None and size * int(np.prod(image_shape)) <= _MEMORY_BYTES:
         return _in_memory(stream)
     return stream
+
+
+def _identity(builder: Any, split: str) -> str:
+    """Of a split; the same name and version may lie elsewhere, or be built anew."""
+    files = [(file.name, file.stat()) for file in sorted(builder.data_path.iterdir())]
+    found = [(name, stat.length, stat.mtime) for name, stat in files]
+    return repr((str(builder.data_path), split, found))
 
 
 def _prepared_builder(name: str, data_dir: str | None) -> Any:

@@ -36,8 +36,11 @@ def write_arrays(folder: pathlib.Path, key: str, arrays: dict[str, np.ndarray]) 
         return
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f".{key}.{os.getpid()}.npz"
-    np.savez(beside, **arrays)
-    os.replace(beside, folder / f"{key}.npz")
+    try:
+        np.savez(beside, **arrays)
+        os.replace(beside, folder / f"{key}.npz")
+    finally:
+        beside.unlink(missing_ok=True)
     _make_room(folder)
 
 

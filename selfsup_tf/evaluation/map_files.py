@@ -19,6 +19,7 @@ from selfsup_tf.json_files import write_json
 
 THUMBNAIL = 48
 """Largest side of a thumbnail, in pixels."""
+_TOLD_APART = 72  # classes, by colours and markers together
 _FRAMED = 34  # thumbnails that fit beside each other on the picture
 
 
@@ -113,8 +114,9 @@ def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
         x, y = places[n]
         extent = (x - half, x + half, y + half, y - half)
         axes.imshow(embedding.thumbnails[n], extent=extent, zorder=2)
-        colour = COLOURS[0] if labels is None else _look(present, labels[n])[0]
-        if labels is not None:
+        told = labels is not None and len(present) <= _TOLD_APART
+        if told:
+            colour, _ = _look(present, labels[n])
             edge = [x - half, x + half, x + half, x - half, x - half]
             axes.plot(edge, [y - half, y - half, y + half, y + half, y - half],
                       color=colour, linewidth=2, zorder=3)  # fmt: skip
@@ -134,7 +136,7 @@ def _draw_points(axes: matplotlib.axes.Axes, embedding: EmbeddingMap, present: l
                  chosen: np.ndarray, half: float) -> None:  # fmt: skip
     """Points for what is not drawn, markers at the corners of what is, the legend."""
     places, labels = embedding.positions, embedding.labels
-    if labels is None:
+    if labels is None or len(present) > _TOLD_APART:
         rest = places[~chosen]
         axes.scatter(*rest.T, s=10, color=COLOURS[0], alpha=0.6, linewidths=0)
         return

@@ -259,7 +259,7 @@ def format_table(evaluation: Evaluation) -> str:
     trained      50.48 %   94.11 %
     untrained    29.83 %   82.77 %
     gain          +20.65    +11.34  points
-    With other test images the gain would lie within +19.80 and +21.50 (95 %).
+    With other test images the gain in top-1 would be within +19.80 and +21.50 (95 %).
     ```
     """
     options = ", ".join(
@@ -287,8 +287,8 @@ def format_table(evaluation: Evaluation) -> str:
         lines.append(f"{'gain':9}{''.join(gains)}  points")
         low, high = evaluation.gain_interval
         lines.append(
-            f"With other test images the gain would lie within {low:+.2f} and "
-            f"{high:+.2f} (95 %)."
+            f"With other test images the gain in {next(iter(columns))} would be within "
+            f"{low:+.2f} and {high:+.2f} (95 %)."
         )
     return "\n".join(lines)
 

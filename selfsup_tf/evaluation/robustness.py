@@ -73,9 +73,9 @@ class RobustnessResult:
         return self.mean_top_1
 
     def columns(self) -> dict[str, float | None]:
-        """What a table shows: clean, and the mean of each corruption's strengths."""
+        """What a table shows: all in the mean, clean, each corruption in the mean."""
         means = {name: float(np.mean(shares)) for name, shares in self.top_1.items()}
-        return {"clean": self.clean_top_1, **means}
+        return {"mean": self.mean_top_1, "clean": self.clean_top_1, **means}
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, but for `per_image`."""

@@ -98,6 +98,7 @@ def describe_run(method: Method, source: Source) -> dict[str, Any]:
     return {
         "step": 0,
         "images": source.size,
+        "labelled": source.labelled,
         "skipped": list(source.skipped),
         "variables": {
             kind: [names[id(v)] for v in variables]

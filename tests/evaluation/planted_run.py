@@ -42,7 +42,7 @@ def plant_run(
         **{name: evaluation(name, trained) for name, trained in protocols.items()},
         "retrieval": evaluation("retrieval", retrieval()),
         "robustness": evaluation("robustness", robustness(top_1)),
-        "finetune_10pct": finetune(class_names, top_1 + 0.1),
+        "finetune_fraction=0.1": finetune(class_names, top_1 + 0.1),
         "transfer_shapes": {
             "protocol": "transfer",
             "data": "shapes",

@@ -187,17 +187,17 @@ def test_results_of_an_earlier_state_are_marked(run):
     # The best encoder is another one than the last, and its number is not old.
     values = json.loads((run / "eval" / "knn.json").read_text())
     planted_run.write(
-        run / "eval" / "knn_best.json", values | {"encoder_hash": "d" * 64}
+        run / "eval" / "knn_encoder=best.json", values | {"encoder_hash": "d" * 64}
     )
     found = {r.name for r in gather(run).results if r.stale}
     everything = {"linear", "retrieval", "robustness", "transfer_shapes"}
-    assert found == everything | {"finetune_10pct"}
+    assert found == everything | {"finetune_fraction=0.1"}
     text = Page(write_report(run).read_text()).text
     assert (
-        "finetune_10pct.json, linear.json, retrieval.json, robustness.json, "
+        "finetune_fraction=0.1.json, linear.json, retrieval.json, robustness.json, "
         "transfer_shapes.json were made from an earlier state of the encoder" in text
     )
-    assert "k-NN (best)" in text
+    assert "k-NN (encoder best)" in text
 
 
 def test_an_encoder_newer_than_its_results_is_noted(run):

@@ -174,8 +174,9 @@ def test_the_result_is_plain(encoder):
     kinds = ("jpeg", "blur")
     result = robustness(encoder, TRAIN, TEST, corruptions=kinds)
     columns = result.columns()
-    assert list(columns) == ["clean", "jpeg", "blur"]
+    assert list(columns) == ["mean", "clean", "jpeg", "blur"]
     assert result.score == pytest.approx((columns["jpeg"] + columns["blur"]) / 2)
+    assert columns["mean"] == result.score
     written = json.loads(json.dumps(result.to_dict()))
     assert "per_image" not in written
     assert [len(written["top_1"][kind]) for kind in kinds] == [5, 5]
@@ -186,7 +187,9 @@ def test_the_result_is_plain(encoder):
 
 def test_what_cannot_be_done_is_refused(encoder):
     images, labels = TEST
-    with pytest.raises(InputError, match=r"labelled test set.*health, neighbours, map"):
+    with pytest.raises(
+        InputError, match=r"labelled test set.*health, neighbours and map"
+    ):
         robustness(encoder, TRAIN, images)
     with pytest.raises(InputError, match="labelled train set"):
         robustness(encoder, TRAIN[0], TEST)

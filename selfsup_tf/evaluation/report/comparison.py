@@ -96,8 +96,8 @@ def _metrics_section(runs: Sequence[RunFiles], names: list[str]) -> Html:
         rows.append([_heading(title, name, differs=len(data) > 1), *_cells(row)])
     rows += _health_rows(runs)
     notes = [
-        "★ is the best of a row; ≈ marks those whose interval overlaps the best's: the "
-        "test images can't tell them apart. “–” was not measured.",
+        "★ is the best of a row; ≈ marks those whose interval overlaps the best's. "
+        "“–” was not measured.",
         "† These were judged on different images." if differ else None,
         "“earlier” was measured on an earlier state of the encoder." if stale else None,
     ]

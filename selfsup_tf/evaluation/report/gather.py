@@ -196,4 +196,4 @@ def encoder_hash(values: dict[str, Any]) -> str | None:
 
 
 def _which(result: Result) -> str:
-    return "best" if "best" in result.name.split("_") else "last"
+    return "best" if "encoder=best" in result.name.split("_") else "last"

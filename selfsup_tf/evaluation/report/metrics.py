@@ -71,13 +71,15 @@ def metrics_of(result: Result) -> list[Metric]:
 def title_of(result: Result) -> str:
     """What was done, in words, with what sets it apart from its like."""
     title = TITLES.get(result.protocol, result.protocol)
+    name = result.name.removeprefix(result.protocol).strip("_")
     if result.protocol == "transfer":
-        return f"{title} to {result.values['data']}"
-    parts = result.name.removeprefix(result.protocol).strip("_").split("_")
+        title += f" to {result.values['data']}"
+        name = name.removeprefix(result.values["data"]).strip("_")
+    parts = name.split("_")
     if result.protocol == "finetune":
         title += f", {100 * result.values['fraction']:g} % of labels"
-        parts = [part for part in parts if not part.endswith("pct")]
-    extra = ", ".join(part for part in parts if part)
+        parts = [part for part in parts if not part.startswith("fraction=")]
+    extra = ", ".join(part.replace("=", " ") for part in parts if part)
     return f"{title} ({extra})" if extra else title
 
 
