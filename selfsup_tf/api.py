@@ -39,9 +39,10 @@ from selfsup_tf.evaluation.robustness import robustness
 from selfsup_tf.evaluation.verdict import Health, health
 from selfsup_tf.exporting.exporter import export
 from selfsup_tf.fine_tuning import fine_tune
-from selfsup_tf.json_files import read_json
+from selfsup_tf.json_files import read_json, write_json
 from selfsup_tf.methods import Method, restore_config
 from selfsup_tf.models.saved import load_class_names, load_network, run_directory
+from selfsup_tf.models.untrained import untrained_copy
 from selfsup_tf.monitoring import hold_out
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
@@ -232,6 +233,7 @@ def run_health(
     which: str = "last",
     count: int = 4096,
     seed: int = 0,
+    compare_untrained: bool = True,
     path: str | pathlib.Path | None = None,
 ) -> Health:
     """Judges the encoder of a run without labels, with its own views; see `health`.
@@ -243,21 +245,30 @@ def run_health(
         which: "last" or "best".
         count: Images that are looked at.
         seed: Of their views.
+        compare_untrained: Whether the same network untrained is measured, too, for
+            the file.
         path: A JSON file for the numbers, such as RUN_DIR/eval/health.json.
     """
     directory = run_directory(run_dir)
     # The projector of the run's end fits its last encoder alone.
     is_last = which == "last" and pathlib.Path(run_dir).stem != "encoder_best"
     has_projector = is_last and (directory / "projector.keras").is_file()
-    return health(
-        load_encoder(run_dir, which),
+    encoder, images = load_encoder(run_dir, which), open_source(images)
+    options = {"config": load_config(run_dir), "count": count, "seed": seed}
+    found = health(
+        encoder,
         images,
-        config=load_config(run_dir),
         projector=load_network(directory, "projector") if has_projector else None,
-        count=count,
-        seed=seed,
-        path=path,
+        **options,
     )
+    if path is not None:
+        values = found.to_dict()
+        if compare_untrained:
+            fresh = health(untrained_copy(encoder), images, **options)
+            before = fresh.representation.scalars()
+            values["untrained"] = {"representation": before, "projection": None}
+        write_json(path, values)
+    return found
 
 
 NETWORKS = {"last": "encoder", "best": "encoder_best"}

@@ -100,8 +100,9 @@ def test_what_needs_no_labels(run_dir, capsys):
     where = f"--run_dir={run_dir}"
     cli.evaluate(["health", where])
     said = capsys.readouterr().out
-    verdict = json.loads((run_dir / "eval" / "health.json").read_text())["verdict"]
-    assert said.startswith(verdict)
+    written = json.loads((run_dir / "eval" / "health.json").read_text())
+    assert said.startswith(written["verdict"])
+    assert written["untrained"]["representation"]["rank_me"] > 1
     for name in ("health_spectrum", "health_cosines"):
         assert (run_dir / "eval" / f"{name}.png").stat().st_size > 5000
     for name in ("views", "neighbours", "map"):

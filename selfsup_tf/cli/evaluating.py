@@ -343,6 +343,7 @@ def _health(flags: protocols.HealthFlags, run: Run) -> None:
         which=flags.encoder,
         count=flags.count,
         seed=flags.seed,
+        compare_untrained=flags.untrained,
         path=path,
     )
     print(format_health(found))

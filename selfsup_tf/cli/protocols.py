@@ -139,6 +139,8 @@ class HealthFlags(RunFlags):
     """Images that are looked at."""
     seed: int = 0
     """Of their views."""
+    untrained: bool = True
+    """Whether the same network is measured untrained, beside it in health.json."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,12 +28,6 @@ def top_hits(scores: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray | Non
     return rank < n
 
 
-def top_accuracy(scores: np.ndarray, labels: np.ndarray, n: int) -> float | None:
-    """The share of `top_hits`, in [0, 1]; None where those are None."""
-    hits = top_hits(scores, labels, n)
-    return None if hits is None else float(hits.mean())
-
-
 def check_labels(
     train_labels: np.ndarray | None, test_labels: np.ndarray | None
 ) -> int:
