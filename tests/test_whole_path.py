@@ -56,10 +56,13 @@ def test_train_evaluate_export(method, archive, teacher, tmp_path, capsys):
 
     cli.evaluate(["knn", where, "--k=10"])
     shown = capsys.readouterr().out
-    for protocol, options in (("knn", ["--k=10"]), ("linear", [])):
+    for protocol, options, name in (
+        ("knn", ["--k=10"], "knn_k=10.json"),
+        ("linear", [], "linear.json"),
+    ):
         cli.evaluate([protocol, where, *options])
         shown = capsys.readouterr().out
-        numbers = json.loads((run_dir / "eval" / f"{protocol}.json").read_text())
+        numbers = json.loads((run_dir / "eval" / name).read_text())
         assert numbers["train"]["size"] == 120 and numbers["test"]["size"] == 60
         for name in ("trained", "untrained"):
             assert f"{100 * numbers[name]['top_1']:.2f} %" in shown

@@ -27,7 +27,8 @@ def make_encoder(precision="float32"):
     """Residual blocks with BatchNorm and dropout."""
     keras.utils.set_random_seed(0)
     x = images = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(8, 3, strides=2)(x)
+    # Without a bias, which some processors fuse with it under another name.
+    x = keras.layers.Conv2D(8, 3, strides=2, use_bias=False)(x)
     for _ in range(BLOCKS):
         y = x
         for _ in range(CONVOLUTIONS):

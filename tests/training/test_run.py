@@ -88,6 +88,8 @@ def test_files_and_log(train, tiny_config, few_images, tmp_path, caplog):
         "tensorboard",
         "checkpoints",
         "encoder.keras",
+        "encoder_best.keras",
+        "best.json",
         "projector.keras",
     }
     assert [r["step"] for r in run.log] == [0, 2, 4, 6]

@@ -62,7 +62,9 @@ def records(path):
 def segments(run_dir):
     """(id, project, name, config, {step: numbers}) of each time the run was open."""
     found = []
-    for path in sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb")):
+    paths = run_dir.glob("wandb/offline-run-*/run-*.wandb")
+    # Their names tell seconds apart, no more.
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         history = []
         for record in records(path):
             if record.WhichOneof("record_type") == "run":
