@@ -220,3 +220,21 @@ def test_own_encoders_are_checked():
         adopt_encoder(maps, 32)
     with pytest.raises(InputError, match=r"keras\.Model"):
         adopt_encoder(lambda x: x, 32)
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0"])
+def test_statistics_of_ready_made_networks_follow_a_short_run(name, tmp_path):
+    """In as few as 60 steps they are those of the images: as used as in training."""
+    encoder = build_encoder(EncoderConfig(name=name), 32)
+    encoder.save(tmp_path / "encoder.keras")
+    encoder = keras.saving.load_model(tmp_path / "encoder.keras")
+    layer = next(batchnorms(encoder))
+    before = layer.moving_variance.numpy()
+    maps = np.random.default_rng(0).random((16, 4, 4, len(before)), np.float32)
+    seen = []
+    for _ in range(60):
+        layer(maps, training=True)
+        seen.append(layer.moving_variance.numpy())
+    # What is left of the first value: .9 ** 60 is below .002; .99 ** 60 is .55.
+    left = np.abs(seen[-1] - seen[-2]).sum() / np.abs(seen[0] - before).sum()
+    assert left < 0.01
