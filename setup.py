@@ -8,6 +8,7 @@ import setuptools
 HUB = "keras-hub; python_version >= '3.11'"
 # The oldest that is tested: several runs of one process, each with a resumable id.
 WANDB = "wandb>=0.31"
+ONNX = ["onnx", "tf2onnx>=1.17", "onnxruntime"]
 HERE = pathlib.Path(__file__).parent
 
 setuptools.setup(
@@ -24,6 +25,7 @@ setuptools.setup(
     package_data={"": ["README.md", "*.html", "*.css", "*.js"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
+        "tensorflow-serving-api>=2.21,<2.22",  # the protos of warm-up requests
         "keras>=3.12",
         "tensorflow-datasets>=4.9.7",
         "importlib_resources",
@@ -37,15 +39,16 @@ setuptools.setup(
         "pillow",
         "pyarrow",
         "ai-edge-litert",
+        "flatbuffers",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "onnx": ["tf2onnx", "onnxruntime"],
+        "onnx": ONNX,
         "wandb": [WANDB],
         "hub": ["keras-hub"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
-            *(HUB, WANDB),
+            *(HUB, WANDB, *ONNX),
         ],
     },
     entry_points={

@@ -62,7 +62,7 @@ def main() -> None:
         run.encoder,
         run_dir / "export",
         images=test,
-        calibration_images=train,
+        training_images=train,
         overwrite=True,
     )
     selfsup.write_report(run_dir)
@@ -93,7 +93,7 @@ WRITTEN = {
     "eval/health.json": "whether it has collapsed, without labels",
     "eval/neighbours.png": "test images and their nearest neighbours",
     "eval/map.png": "test images by what the encoder takes to be alike",
-    "export": "SavedModel, three TFLite files, parity.json",
+    "export": "SavedModel, three TFLite files, MODEL_CARD.md, manifest",
 }
 
 

@@ -24,6 +24,7 @@ VERBS = (
     "fine_tune",
     "health",
     "knn",
+    "linear_classifier",
     "linear_probe",
     "load_class_names",
     "load_config",

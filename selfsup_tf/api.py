@@ -30,6 +30,7 @@ from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
 from selfsup_tf.evaluation.embeddings import embed
 from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.linear import linear_probe
+from selfsup_tf.evaluation.linear_classifier import linear_classifier
 from selfsup_tf.evaluation.neighbours import neighbour_gallery
 from selfsup_tf.evaluation.projector_files import write_projector
 from selfsup_tf.evaluation.report import write_comparison, write_report
@@ -64,6 +65,7 @@ __all__ = [
     "fine_tune",
     "health",
     "knn",
+    "linear_classifier",
     "linear_probe",
     "load_class_names",
     "load_config",

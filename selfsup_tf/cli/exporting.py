@@ -1,25 +1,31 @@
 """`export.py`: from the encoder of a run to files that need none of this package."""
 
 import dataclasses
+import json
+import pathlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from selfsup_tf.cli import program
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.json_files import read_json
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportFlags:
-    """Writes an encoder as SavedModel and TFLite and compares each with the original.
+    """Writes an encoder for servers and devices and proves each file on real images.
 
-    The files go to RUN_DIR/export unless a directory is named.
+    The files go to RUN_DIR/export unless a directory is named, with a manifest and a
+    model card.
     """
 
-    run_dir: str
+    run_dir: str | None = None
     """Directory of the run, or a .keras file."""
     directory: str | None = None
     """Where the files go."""
     formats: tuple[str, ...] = ("saved_model", "tflite")
-    """saved_model, tflite (all three), tflite_float32, tflite_float16, tflite_int8."""
+    """saved_model, onnx, tflite_float32, tflite_float16, tflite_dynamic, tflite_int8,
+    tflite_uint8, tflite_int16x8; tflite for float32, float16 and int8; all."""
     data: str | None = None
     """Images for calibration and comparison, in place of the run's own."""
     data_dir: str | None = None
@@ -27,29 +33,161 @@ class ExportFlags:
     encoder: Literal["last", "best"] = "last"
     """Which encoder of the run; best is by the online k-NN, or by RankMe where there
     are no labels."""
+    classifier: Literal["auto", "linear", "none"] = "auto"
+    """What gives probabilities beside the representation: auto takes the run's
+    fine-tuned classifier where it has one, linear fits a linear one to the labels of
+    the data."""
+    batch: int | None = None
+    """Images a call of a TFLite file takes; free unless it is given."""
+    uint8_input: bool = False
+    """Whether TFLite and ONNX files take uint8 images, 0 to 255, in place of floats in
+    [0, 1]."""
+    l2_normalize: bool = False
+    """Whether the representations of TFLite and ONNX files have length 1."""
+    keep_float: tuple[str, ...] = ()
+    """Layers that int8 leaves in float32; auto finds those that it takes."""
+    lossy_layers: bool = False
+    """Whether, in place of an export, the layers are listed that int8 loses most in."""
+    num_images: int = 1000
+    """Held-out images that prove the files."""
+    num_bank: int = 2000
+    """Labelled training images that k-NN and the linear classifier learn from."""
+    min_cosine: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Least mean cosine with the encoder, for some formats: tflite_int8 0.99 ..."""
+    max_knn_loss: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Points of k-NN accuracy that may be lost, for some formats: onnx 0.5 ..."""
     overwrite: bool = False
     """Whether an export that is there already is replaced, all its files at once."""
+    verify: str | None = None
+    """In place of an export: the directory of one, whose files are compared with its
+    manifest."""
 
 
 def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
     with program.friendly():
         flags = program.parse_flags(ExportFlags, "export.py", arguments)
-        program.import_tensorflow()
-        from selfsup_tf import api
-        from selfsup_tf.exporting import exporter
-        from selfsup_tf.models.saved import run_directory
-
-        encoder = api.load_encoder(flags.run_dir, flags.encoder)
-        data, data_dir = program.run_data(flags.run_dir, flags.data, flags.data_dir)
-        seen, unseen = api.open_pair(data, data_dir=data_dir)
-        program.name_skipped(seen, unseen)
-        result = api.export(
-            encoder,
-            flags.directory or run_directory(flags.run_dir) / "export",
-            formats=flags.formats,
-            images=unseen,
-            calibration_images=seen,
-            overwrite=flags.overwrite,
+        check(
+            (flags.run_dir is None) != (flags.verify is None),
+            "--run_dir=DIRECTORY, or --verify=DIRECTORY of an export",
+            "neither" if flags.run_dir is None else "both",
+            "Name the run to export.",
         )
-        print(exporter.format_table(result))
+        program.import_tensorflow()
+        if flags.verify is not None:
+            _verify(flags.verify)
+        elif flags.lossy_layers:
+            _list_lossy_layers(flags)
+        else:
+            _export(flags)
+
+
+def _verify(directory: str) -> None:
+    from selfsup_tf.exporting.manifest import check_manifest
+
+    manifest = check_manifest(directory)
+    print(
+        f"{directory}: all {len(manifest['files'])} files are as they were exported, "
+        f"of the encoder {manifest['encoder']['weights_sha256'][:16]}."
+    )
+
+
+def _list_lossy_layers(flags: ExportFlags) -> None:
+    from selfsup_tf import api
+    from selfsup_tf.exporting import exporter, quantization
+
+    encoder = api.load_encoder(flags.run_dir, flags.encoder)
+    seen, unseen = _open(flags)
+    print(quantization.format_layers(exporter.lossy_layers(encoder, unseen, seen)))
+
+
+def _export(flags: ExportFlags) -> None:
+    from selfsup_tf import api
+    from selfsup_tf.evaluation.features import weights_hash
+    from selfsup_tf.exporting import exporter
+    from selfsup_tf.exporting.artefact import Options
+    from selfsup_tf.exporting.thresholds import override_thresholds
+    from selfsup_tf.models.saved import run_directory
+
+    run_dir = run_directory(flags.run_dir)
+    thresholds = override_thresholds(flags.min_cosine, flags.max_knn_loss)
+    encoder = api.load_encoder(flags.run_dir, flags.encoder)
+    seen, unseen = _open(flags)
+    classifier, class_names = _classifier(flags, run_dir, encoder, seen)
+    result = api.export(
+        encoder,
+        flags.directory or run_dir / "export",
+        formats=flags.formats,
+        images=unseen,
+        training_images=seen,
+        classifier=classifier,
+        class_names=class_names,
+        options=Options(
+            batch=flags.batch,
+            uint8_input=flags.uint8_input,
+            l2_normalize=flags.l2_normalize,
+            keep_float=flags.keep_float,
+        ),
+        thresholds=thresholds,
+        num_images=flags.num_images,
+        num_bank=flags.num_bank,
+        training=_training(run_dir),
+        metrics=_metrics(run_dir, weights_hash(encoder)),
+        overwrite=flags.overwrite,
+    )
+    print(exporter.format_table(result))
+    print(f"\nMODEL_CARD.md in {result.directory} says how to call each.")
+
+
+def _open(flags: ExportFlags) -> tuple[Any, Any]:
+    from selfsup_tf import api
+
+    data, data_dir = program.run_data(flags.run_dir, flags.data, flags.data_dir)
+    seen, unseen = api.open_pair(data, data_dir=data_dir)
+    program.name_skipped(seen, unseen)
+    return seen, unseen
+
+
+def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:
+    from selfsup_tf import api
+
+    if flags.classifier == "linear":
+        return api.linear_classifier(encoder, seen, cache=run_dir / "eval" / "features")
+    if flags.classifier == "none" or not (run_dir / "classifier.keras").is_file():
+        return None, None
+    if flags.encoder == "best":
+        raise InputError(
+            "--classifier=none or linear beside --encoder=best",
+            "auto, whose classifier belongs to the last encoder",
+            "Name one of them.",
+        )
+    classifier = api.load_network(run_dir, "classifier")
+    names = api.load_class_names(run_dir)
+    return classifier, names or tuple(map(str, range(classifier.output_shape[-1])))
+
+
+def _training(run_dir: pathlib.Path) -> dict[str, Any]:
+    """How the run came about: what tells most first, then its config."""
+    path = run_dir / "config.json"
+    if not path.is_file():
+        return {}
+    config = read_json(path)
+    told = ("method", "data", "image_size", "epochs", "steps", "batch_size", "seed")
+    return {
+        **{name: config[name] for name in told if config.get(name) is not None},
+        "config": config,
+    }
+
+
+def _metrics(run_dir: pathlib.Path, encoder_hash: str) -> dict[str, Any]:
+    """The accuracies that eval.py has found of these very weights."""
+    found = {}
+    for path in sorted((run_dir / "eval").glob("*.json")):
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict) or values.get("encoder_hash") != encoder_hash:
+            continue
+        for name, words in (("trained", ""), ("untrained", ", untrained network")):
+            accuracy = (values.get(name) or {}).get("top_1")
+            if accuracy is not None:
+                found[f"{path.stem}{words}, top-1"] = f"{100 * accuracy:.2f} %"
+    return found

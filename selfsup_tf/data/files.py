@@ -1,9 +1,18 @@
-"""Decoding of image files by their contents."""
+"""Decoding of image files by their contents, after a look at what they claim."""
+
+import functools
+import re
 
 import tensorflow as tf
 
+from selfsup_tf.data import gif_files
 
-def decode_image(contents: tf.Tensor) -> tf.Tensor:
+MAX_PIXELS = 2**26
+# How lines begin that say where in a graph an error is.
+_TRACE = ("Graph execution error", "Detected at node", "  ")
+
+
+def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """The image in a file's contents, in graph and eagerly.
 
     The format is told by the contents: JPEG, PNG, BMP, GIF (its first frame) or WebP.
@@ -11,56 +20,167 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
     dropped: a transparent pixel shows the colour that is stored beneath. An orientation
     that a camera notes in EXIF is not applied.
 
+    The header's height and width are read first. A file of a few bytes can claim any
+    size, and one of 50 kB can truly be 20,000 x 20,000; what claims more than
+    `max_pixels` never reaches a decoder.
+
     Args:
         contents: string ().
+        max_pixels: The most pixels, H x W, that are decoded.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
         tf.errors.InvalidArgumentError: The contents are no image of these formats, are
-            incomplete, or are an animated WebP.
+            incomplete, claim more than `max_pixels` pixels, or are an animated WebP.
     """
-    # 64 bytes reach past every field read below, of a shorter file too.
+    # 64 bytes reach past every field of a header, of a shorter file too.
     start = tf.strings.substr(contents, 0, 64) + tf.constant(b"\0" * 64)
-    header = tf.cast(tf.io.decode_raw(start, tf.uint8)[:64], tf.int32)
-
-    def starts(magic: bytes, offset: int = 0) -> tf.Tensor:
-        part = header[offset : offset + len(magic)]
-        return tf.reduce_all(part == list(magic))
-
-    is_webp = starts(b"RIFF") & starts(b"WEBP", 8)
-    is_palette_bmp = starts(b"BM") & (header[28] == 8) & (header[29] == 0)
-    # TensorFlow 2.21 corrupts its memory on an animated WebP, so none reaches it.
-    is_animated = is_webp & starts(b"VP8X", 12) & (header[20] // 2 % 2 == 1)
-    with tf.control_dependencies(
-        [tf.debugging.Assert(~is_animated, ["an animated WebP can't be decoded"])]
-    ):
-        kind = tf.cast(is_webp, tf.int32) + 2 * tf.cast(is_palette_bmp, tf.int32)
+    is_jpeg = tf.strings.substr(start, 0, 3) == b"\xff\xd8\xff"
+    is_png = tf.strings.substr(start, 0, 4) == b"\x89PNG"
     image = tf.switch_case(
-        kind,
+        tf.where(is_jpeg, 0, tf.where(is_png, 1, 2)),
         [
-            lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
-            lambda: tf.io.decode_webp(contents)[0, :, :, :3],
-            lambda: _decode_palette_bmp(contents, header),
+            lambda: _decode_jpeg(contents, max_pixels),
+            lambda: _decode_png(contents, start, max_pixels),
+            lambda: _decode_rare(contents, start, tf.constant(max_pixels, tf.int64)),
         ],
     )
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def _decode_palette_bmp(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
-    """A BMP of 8 bits a pixel, whose palette `tf.io.decode_bmp` overlooks."""
+def describe_error(error: tf.errors.OpError) -> str:
+    """What an op complains of, without where it stands in a graph: one line."""
+    message = re.sub(r"\{\{.*?\}\}|\s\[\[.*|\[Op:\w+\].*", "", error.message)
+    lines = [line for line in message.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(_TRACE)] or [str(error)]
+    assertion = re.fullmatch(r"assertion failed: \[(.*)\]", said[0].strip())
+    return assertion.group(1) if assertion else said[0].strip()
 
-    def number(offset: int) -> tf.Tensor:
-        return tf.reduce_sum(header[offset : offset + 4] * [1, 2**8, 2**16, 2**24])
 
-    with tf.control_dependencies(
-        [tf.debugging.Assert(number(30) == 0, ["a compressed BMP can't be decoded"])]
-    ):
-        pixels = tf.io.decode_bmp(contents)[..., 0]
-    first, last = 14 + number(14), number(10)
-    colours = tf.io.decode_raw(
-        tf.strings.substr(contents, first, last - first), tf.uint8
+def _decode_jpeg(contents, max_pixels):
+    shape = tf.io.extract_jpeg_shape(contents)[:2]
+    contents = _require_size(contents, shape, max_pixels)
+    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+
+
+def _decode_png(contents, start, max_pixels):
+    sides = tf.io.decode_raw(
+        tf.strings.substr(start, 16, 8), tf.int32, little_endian=False
     )
-    colours = tf.reshape(colours, (-1, 4))[:, 2::-1]  # stored as blue, green, red, 0
-    return tf.gather(colours, tf.cast(pixels, tf.int32))
+    contents = _require_size(contents, sides[::-1], max_pixels)
+    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+
+
+# A call: within the graph of every image it would cost time for each JPEG and PNG.
+@tf.function(
+    input_signature=[
+        tf.TensorSpec((), tf.string),
+        tf.TensorSpec((), tf.string),
+        tf.TensorSpec((), tf.int64),
+    ],
+    experimental_attributes={"_noinline": True},
+)
+def _decode_rare(contents, start, max_pixels):
+    header = tf.io.decode_raw(start, tf.uint8)[:64]
+    is_bmp = tf.strings.substr(start, 0, 2) == b"BM"
+    is_riff = tf.strings.substr(start, 0, 4) == b"RIFF"
+    decoders = [
+        (is_riff & (tf.strings.substr(start, 8, 4) == b"WEBP"), _decode_webp),
+        (tf.strings.substr(start, 0, 4) == b"GIF8", _decode_gif),
+        (is_bmp & (_number(header, 28, 2) == 8), _decode_palette_bmp),
+        (is_bmp, _decode_bmp),
+        (True, _refuse),
+    ]
+    kind = tf.argmax(tf.cast([fits for fits, _ in decoders], tf.int32), 0, tf.int32)
+    return tf.switch_case(
+        kind,
+        [
+            functools.partial(decode, contents, header, max_pixels)
+            for _, decode in decoders
+        ],
+    )
+
+
+def _decode_gif(contents, header, max_pixels):
+    # TensorFlow holds every frame to give the first, which is all it gets here.
+    contents, shape = gif_files.keep_first_frame(contents)
+    contents = _require_size(contents, shape, max_pixels)
+    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+
+
+def _decode_bmp(contents, header, max_pixels):
+    contents = _require_size(contents, _bmp_shape(header), max_pixels)
+    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+
+
+def _decode_palette_bmp(contents, header, max_pixels):
+    """A BMP of 8 bits a pixel, whose palette `tf.io.decode_bmp` overlooks."""
+    contents = _require(
+        _number(header, 30, 4) == 0, "a compressed BMP cannot be decoded", contents
+    )
+    contents = _require_size(contents, _bmp_shape(header), max_pixels)
+    pixels = tf.io.decode_bmp(contents)[..., 0]
+    first, last = 14 + _number(header, 14, 4), _number(header, 10, 4)
+    colours = tf.strings.substr(contents, first, last - first)
+    colours = tf.reshape(tf.io.decode_raw(colours, tf.uint8), (-1, 4))
+    # Stored as blue, green, red, 0.
+    return tf.gather(colours[:, 2::-1], tf.cast(pixels, tf.int32))
+
+
+def _bmp_shape(header):
+    """Height and width, (2,) int64; the height of an upright BMP is negative."""
+    sides = tf.bitcast(tf.reshape(header[18:26], (2, 4)), tf.int32)
+    return tf.abs(tf.cast(sides[::-1], tf.int64))
+
+
+def _decode_webp(contents, header, max_pixels):
+    def is_chunk(name):
+        return tf.reduce_all(header[12:16] == list(name))
+
+    # Three layouts: of a canvas, lossless and lossy.
+    is_extended = is_chunk(b"VP8X")
+    # TensorFlow 2.21 corrupts its memory on an animated WebP, so none reaches it.
+    is_animated = is_extended & (header[20] // 2 % 2 == 1)
+    contents = _require(~is_animated, "an animated WebP cannot be decoded", contents)
+    canvas = [_number(header, offset, 3) + 1 for offset in (27, 24)]
+    sides = _number(header, 21, 4)
+    lossless = [sides // 2**14 % 2**14 + 1, sides % 2**14 + 1]
+    lossy = [_number(header, offset, 2) % 2**14 for offset in (28, 26)]
+    shape = tf.where(is_extended, canvas, tf.where(is_chunk(b"VP8L"), lossless, lossy))
+    contents = _require_size(contents, shape, max_pixels)
+    return tf.io.decode_webp(contents)[0, :, :, :3]
+
+
+def _refuse(contents, header, max_pixels):
+    message = "Unknown image file format: not JPEG, PNG, GIF, BMP or WebP"
+    _require(False, message, contents)
+    return tf.zeros((0, 0, 3), tf.uint8)
+
+
+def _number(header: tf.Tensor, offset: int, size: int) -> tf.Tensor:
+    """The number that stands in `size` bytes, the least first, int64 ()."""
+    digits = tf.cast(header[offset : offset + size], tf.int64)
+    return tf.reduce_sum(digits * [256**n for n in range(size)])
+
+
+def _require_size(contents: tf.Tensor, shape: tf.Tensor, max_pixels) -> tf.Tensor:
+    """`contents`, whose header claims `shape`, (2,) of height and width."""
+    shape = tf.cast(shape, tf.int64)
+    height, width = tf.strings.as_string(shape[0]), tf.strings.as_string(shape[1])
+    limit = tf.strings.as_string(max_pixels)
+    message = ["expected an image of at most ", limit, " pixels; its header claims "]
+    return _require(
+        tf.reduce_prod(shape) <= max_pixels,
+        tf.strings.join([*message, height, " x ", width, " (height x width)"]),
+        contents,
+    )
+
+
+def _require(condition, message, contents: tf.Tensor) -> tf.Tensor:
+    """`contents` that can be had only where the condition holds."""
+    # One op, where tf.debugging.Assert is a branch.
+    required = tf.raw_ops.Assert(condition=condition, data=[message], summarize=1)
+    with tf.control_dependencies([required] if required is not None else []):
+        return tf.identity(contents)

@@ -3,12 +3,11 @@
 import collections
 import os
 import pathlib
-import re
 
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.files import decode_image, describe_error
 from selfsup_tf.data.source import (
     Count,
     Share,
@@ -253,8 +252,7 @@ def _reason(path: str) -> str:
             return "empty file"
         decode_image(tf.constant(contents))
     except tf.errors.OpError as error:
-        message = re.sub(r"\{\{.*?\}\}|\[Op:\w+\].*", "", error.message).strip()
-        return message.splitlines()[0]
+        return describe_error(error)
     except OSError as error:
         return error.strerror
     return "it could not be read the first time"

@@ -6,7 +6,7 @@ import tensorflow as tf
 from selfsup_tf import config as config_lib
 from selfsup_tf.data import augment, geometry
 
-_EVALUATION_CROP = 0.875
+EVALUATION_CROP = 0.875
 
 
 class View:
@@ -112,14 +112,15 @@ def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
     Reference: google-research/simclr, tf2/data_util.py preprocess_for_eval, which
     doesn't low-pass filter what it shrinks; we do.
     """
-    images = geometry.as_float(images)
     if size > 32:
         shape = tf.shape(images)
         height, width = shape[-3], shape[-2]
         shorter = tf.cast(tf.minimum(height, width), tf.float32)
-        side = tf.maximum(tf.cast(tf.round(_EVALUATION_CROP * shorter), tf.int32), 1)
+        side = tf.maximum(tf.cast(tf.round(EVALUATION_CROP * shorter), tf.int32), 1)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
         images = images[..., top : top + side, left : left + side, :]
+    # After the crop: a float image takes four times the memory.
+    images = geometry.as_float(images)
     images = tf.image.resize(images, (size, size), "bicubic", antialias=True)
     images = tf.clip_by_value(images, 0.0, 1.0)
     return tf.ensure_shape(images, [*images.shape[:-3], size, size, 3])

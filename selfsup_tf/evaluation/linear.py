@@ -230,15 +230,7 @@ def fit_lbfgs(
     Returns:
         A function of representations (N, D) to log-odds (N, C), and how it was found.
     """
-    mean = features.features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    std = features.features.std(axis=0, dtype=np.float64).astype(np.float32)
-    # A dimension that never moves says nothing and must not be blown up.
-    std = np.where(std > 1e-6, std, 1.0).astype(np.float32)
-    standardised = (features.features - mean) / std
-    best, fit = choose_inverse_penalty(standardised, features.labels, candidates, seed)
-    model = _logistic_regression(standardised, features.labels, best)
-    iterations = int(model.n_iter_.max())
-    fit |= {"iterations": iterations, "converged": iterations < MAX_ITERATIONS}
+    mean, std, model, fit = fit_regression(features, candidates, seed)
 
     def classify(test_features):
         # A class that the train set lacks can't be predicted: its score is the least.
@@ -251,6 +243,26 @@ def fit_lbfgs(
         return scores
 
     return classify, fit
+
+
+def fit_regression(
+    features: Features,
+    candidates: tuple[float, ...] = INVERSE_PENALTIES,
+    seed: int = 0,
+) -> tuple[
+    np.ndarray, np.ndarray, sklearn.linear_model.LogisticRegression, dict[str, Any]
+]:
+    """The mean and deviation, (D,) float32, that standardise; the model; its making."""
+    mean = features.features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    std = features.features.std(axis=0, dtype=np.float64).astype(np.float32)
+    # A dimension that never moves says nothing and must not be blown up.
+    std = np.where(std > 1e-6, std, 1.0).astype(np.float32)
+    standardised = (features.features - mean) / std
+    best, fit = choose_inverse_penalty(standardised, features.labels, candidates, seed)
+    model = _logistic_regression(standardised, features.labels, best)
+    iterations = int(model.n_iter_.max())
+    fit |= {"iterations": iterations, "converged": iterations < MAX_ITERATIONS}
+    return mean, std, model, fit
 
 
 def _logistic_regression(features, labels, inverse_penalty, tolerance=1e-4):

@@ -1,88 +1,246 @@
-"""Which images an export is proven on, and which int8 is calibrated on."""
+"""Which images an export is proven on, and which integers are calibrated on.
+
+Legend: N held-out images, B images of the bank, M images of the calibration, S height
+and width of the encoder's input.
+"""
 
 import dataclasses
+import itertools
+import logging
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.source import Source
+from selfsup_tf.data.source import Source, fingerprint
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import check
-from selfsup_tf.exporting.parity import batches
 
-PARITY_IMAGES = 256
-CALIBRATION_IMAGES = 200
+NUM_IMAGES = 1000
+NUM_BANK = 2000
+NUM_CALIBRATION = 200
+LARGE_BYTES = 2 * 2**30
+
+logger = logging.getLogger("selfsup_tf")
 
 
 @dataclasses.dataclass(frozen=True)
-class ChosenImages:
-    """Images for the proof and others for the calibration.
+class Proof:
+    """Held-out images for the proof, and others from the training source.
+
+    Labels and bank are there only where both sources are labelled with the same
+    classes.
 
     Attributes:
         images: uint8, each (H, W, 3) of its own size.
         views: Their evaluation views, (N, S, S, 3) float32 in [0, 1].
         source: Where they come from.
-        calibration: Views to calibrate on, (M, S, S, 3) float32; None without int8.
-        calibration_source: Where those come from; None without int8.
+        labels: Theirs, (N,) int64; None without.
+        bank_views: Views of labelled training images, the neighbours and the linear
+            classifier's examples, (B, S, S, 3) float32; None without labels.
+        bank_labels: Theirs, (B,) int64.
+        bank_source: Where they come from.
+        class_names: Of the labels.
+        calibration: Views to calibrate on, (M, S, S, 3) float32; None where nothing is
+            calibrated.
+        calibration_source: Where those come from.
+        choice: How all were chosen: the seed, and for each part its number and the
+            hash of its indices.
     """
 
     images: list[np.ndarray]
     views: np.ndarray
     source: str
-    calibration: np.ndarray | None
-    calibration_source: str | None
+    labels: np.ndarray | None = None
+    bank_views: np.ndarray | None = None
+    bank_labels: np.ndarray | None = None
+    bank_source: str | None = None
+    class_names: tuple[str, ...] | None = None
+    calibration: np.ndarray | None = None
+    calibration_source: str | None = None
+    choice: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was chosen, as plain values, without the images."""
+        return {
+            "images": {"source": self.source, "count": len(self.images)},
+            "bank": None
+            if self.bank_views is None
+            else {"source": self.bank_source, "count": len(self.bank_views)},
+            "calibration": None
+            if self.calibration is None
+            else {"source": self.calibration_source, "count": len(self.calibration)},
+            "choice": self.choice,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Some elements of a source: views, labels (or None), and indices."""
+
+    views: np.ndarray
+    labels: np.ndarray | None
+    indices: np.ndarray
+    images: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    def __getitem__(self, rows: slice) -> "_Part":
+        labels = None if self.labels is None else self.labels[rows]
+        return _Part(self.views[rows], labels, self.indices[rows], self.images[rows])
 
 
 def choose_images(
-    images: Any, calibration_images: Any, *, size: int, calibrates: bool
-) -> ChosenImages:
+    images: Any,
+    training_images: Any = None,
+    *,
+    size: int,
+    calibrates: bool,
+    num_images: int = NUM_IMAGES,
+    num_bank: int = NUM_BANK,
+    num_calibration: int = NUM_CALIBRATION,
+    seed: int = 0,
+) -> Proof:
     """Draws images from all over their sources, the same ones each time.
 
+    No image of the proof is among those of the bank or the calibration. The bank and
+    the calibration share images only where the training source has too few for both.
+    Held-out images much larger than the encoder's input are shrunk first, to a shorter
+    side of 2 S, so that a thousand photographs fit into memory.
+
     Args:
-        images: A Source, or uint8 images (N, H, W, 3); None is the built-in shapes.
-        calibration_images: Likewise; None takes others of `images`.
-        size: S, height and width of the encoder's input.
+        images: Held-out images: a Source, or what `open_source` takes. None: `shapes`,
+            drawn by this package, which says less about your images.
+        training_images: Images of the kind the encoder learned from, likewise. None,
+            or the same source again: others of `images`, a half where they are few.
+        size: S.
         calibrates: Whether calibration images are needed.
+        num_images: N, fewer where there are fewer.
+        num_bank: B, likewise; 0 for a proof without labels.
+        num_calibration: M, likewise.
+        seed: Chooses.
 
     Raises:
-        InputError: Too few images.
+        InputError: Fewer than two images.
     """
-    source = open_source("shapes" if images is None else images)
-    shared = calibrates and calibration_images is None
-    wanted = PARITY_IMAGES + (CALIBRATION_IMAGES if shared else 0)
-    proof = _take(source, wanted)
+    if images is None:
+        images = open_source("shapes", split="test")
+        training_images = "shapes" if training_images is None else training_images
+    held_out = open_source(images)
+    training = held_out if training_images is None else open_source(training_images)
+    shared = training is held_out or (
+        training.fingerprint is not None
+        and training.fingerprint == held_out.fingerprint
+    )
+    labelled = num_bank > 0 and _same_classes(held_out, training)
+    wanted = (num_bank if labelled else 0) + (num_calibration if calibrates else 0)
+    if shared:
+        num_images = min(num_images, held_out.size // 2 if wanted else held_out.size)
+    _tell_memory(min(num_images, held_out.size) + min(wanted, training.size), size)
+    if shared:
+        drawn = _draw(held_out, num_images + wanted, size, seed, keep=num_images)
+        proof, rest = drawn[:num_images], drawn[num_images:]
+    else:
+        proof = _draw(held_out, num_images, size, seed, keep=num_images)
+        rest = _draw(training, wanted, size, seed) if wanted else None
     check(
-        len(proof) >= 2,
+        len(proof.views) >= 2,
         "two or more images",
-        f"{len(proof)} from {source.name}",
+        f"{len(proof.views)} from {held_out.name}",
         "An export is proven on real images; give some.",
     )
-    spare, spare_source = None, None
-    if shared:
-        # Never the same images for both, however few there are.
-        count = len(proof) * PARITY_IMAGES // wanted
-        proof, spare, spare_source = proof[:count], proof[count:], source
-    elif calibrates:
-        spare_source = open_source(calibration_images)
-        spare = _take(spare_source, CALIBRATION_IMAGES)
-    return ChosenImages(
-        images=proof,
-        views=evaluation_views(proof, size),
-        source=source.name,
-        calibration=evaluation_views(spare, size) if calibrates else None,
-        calibration_source=spare_source.name if calibrates else None,
+    bank = rest[:num_bank] if labelled else None
+    calibration = rest[-num_calibration:] if calibrates else None
+    if bank is not None and not _answerable(bank.labels, proof.labels):
+        bank = None
+    parts = {"images": proof, "bank": bank, "calibration": calibration}
+    return Proof(
+        images=proof.images,
+        views=proof.views,
+        source=held_out.name,
+        labels=proof.labels if bank else None,
+        bank_views=bank.views if bank else None,
+        bank_labels=bank.labels if bank else None,
+        bank_source=training.name if bank else None,
+        class_names=held_out.class_names if bank else None,
+        calibration=calibration.views if calibration else None,
+        calibration_source=training.name if calibration else None,
+        choice={
+            "seed": seed,
+            **{
+                name: {
+                    "count": len(part.indices),
+                    "indices_sha256": fingerprint(np.sort(part.indices)),
+                }
+                for name, part in parts.items()
+                if part is not None
+            },
+        },
     )
 
 
-def evaluation_views(images: list[np.ndarray], size: int) -> np.ndarray:
-    """The images, uint8 (H, W, 3), as the encoder is judged: (N, S, S, 3) float32."""
-    return np.concatenate(
-        [evaluation_view(tf.constant(batch), size).numpy() for batch in batches(images)]
+def _same_classes(held_out: Source, training: Source) -> bool:
+    return (
+        held_out.labelled
+        and training.labelled
+        and held_out.class_names == training.class_names
     )
 
 
-def _take(source: Source, count: int) -> list[np.ndarray]:
-    shuffled = source.shuffled(seed=0, epoch=0, labels=False)
-    return [element["image"].numpy() for element in shuffled.take(count)]
+def _answerable(bank_labels: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether accuracies mean something: real labels, and two classes to tell apart.
+
+    Test splits of some data sets have a label of -1 on every image.
+    """
+    known = bank_labels.min() >= 0 and labels.min() >= 0
+    return bool(known) and len(np.unique(bank_labels)) > 1
+
+
+def _tell_memory(count: int, size: int) -> None:
+    needed = count * size * size * 3 * 4
+    if needed > LARGE_BYTES:
+        logger.warning(
+            "The proof holds %d views of %d x %d pixels in memory: %.1f GB.",
+            count, size, size, needed / 1e9,
+        )  # fmt: skip
+
+
+def _draw(source: Source, count: int, size: int, seed: int, keep: int = 0) -> _Part:
+    """The first `count` of a shuffled source, and of the first `keep` the images."""
+    labelled = source.labelled
+    limit = max(2 * size, 64)
+
+    def view(example):
+        image = _shrink(example["image"], limit)
+        return {**example, "image": image, "view": evaluation_view(image, size)}
+
+    dataset = source.shuffled(seed=seed, epoch=0, labels=labelled).take(count)
+    dataset = dataset.map(view, num_parallel_calls=2).prefetch(8)
+    # Written into one array, since a list of views would hold them twice at the end.
+    views = np.empty((min(count, source.size), size, size, 3), np.float32)
+    images, labels, indices = [], [], []
+    for row, example in enumerate(itertools.islice(dataset, len(views))):
+        views[row] = example["view"]
+        indices.append(int(example["index"]))
+        if labelled:
+            labels.append(int(example["label"]))
+        if row < keep:
+            images.append(example["image"].numpy())
+    return _Part(
+        views[: len(indices)],
+        np.array(labels, np.int64) if labelled else None,
+        np.array(indices, np.int64),
+        images,
+    )
+
+
+def _shrink(image: tf.Tensor, limit: int) -> tf.Tensor:
+    """A uint8 image, its shorter side brought down to `limit` where it is longer."""
+    shape = tf.shape(image)[:2]
+    shorter = tf.reduce_min(shape)
+
+    def smaller():
+        factor = limit / tf.cast(shorter, tf.float64)
+        to = tf.cast(tf.round(tf.cast(shape, tf.float64) * factor), tf.int32)
+        return tf.cast(tf.round(tf.image.resize(image, to, "area")), tf.uint8)
+
+    return tf.cond(shorter > limit, smaller, lambda: image)

@@ -1,51 +1,73 @@
 """How close an artefact is to its encoder, measured in the artefact's own runtime.
 
 Legend: N images, S height and width of the encoder's input, D length of the
-representation h.
+representation h, C classes.
 """
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
-THRESHOLDS = {
-    "saved_model": 0.9999,
-    "float32": 0.9999,
-    "float16": 0.999,
-    "int8": 0.98,
-}
-BATCH_SIZE = 32
+from selfsup_tf.exporting.artefact import Artefact
+from selfsup_tf.exporting.images import Proof
+from selfsup_tf.exporting.jobs import make_jobs
+from selfsup_tf.exporting.reference import (
+    Accuracy,
+    Reference,
+    classifier_accuracy,
+    fit_judge,
+)
+from selfsup_tf.exporting.runtimes import Measurement, ParityError, run
+from selfsup_tf.exporting.thresholds import THRESHOLDS, Threshold
+
+__all__ = ["Parity", "ParityError", "compare", "measure", "require_parity"]
 
 
-class ParityError(RuntimeError):
-    """An artefact does not give the representations of its encoder."""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How close one way of calling an artefact comes to the encoder.
+    """How close one output of one signature of an artefact comes to the encoder.
+
+    Accuracies are None where the proof has no labels, or of outputs that have none.
 
     Attributes:
         artefact: Name of the file or directory.
+        format: Of `FORMATS`.
         signature: What was called.
-        precision: float32, float16 or int8.
-        cosine_mean: Mean cosine of its representations with the encoder's.
+        output: representation, or probabilities of a classifier.
+        precision: What it computes in.
+        cosine_mean: Mean cosine of its outputs with the encoder's.
         cosine_min: The least.
         max_difference: Largest absolute difference of two components.
         threshold: Least mean cosine that is accepted.
         num_images: Images compared.
-        batch: any, or 1 where the file takes one image at a time.
+        batch: any, or how many images a call takes where that is fixed.
         size_bytes: The artefact's size.
+        knn_top_1: k-NN accuracy with its own representations of bank and images, in
+            [0, 1].
+        linear_top_1: The same of a linear classifier.
+        knn_loss: Points of k-NN accuracy that it loses to the encoder.
+        knn_loss_error: Standard error of that, of the differences image by image.
+        knn_loss_limit: Points it may lose, see `Threshold`.
+        classifier_top_1: Accuracy of its probabilities.
+        agreement: Share of images that get the encoder's class from them.
+        latency_ms_one_core: Median of a call with one image and one thread.
+        latency_ms_all_cores: The same with a thread for each core.
+        num_cores: How many those are.
+        peak_memory_mb: What the process held at most, image by image, in 10**6 bytes.
+        model_memory_mb: By how much that is more than the runtime alone.
+        runtime: What ran it, with its version.
+        inputs: {name: {"dtype", "shape", "scale", "zero_point"}} of the signature.
+        outputs: The same of all its outputs.
     """
 
     artefact: str
+    format: str
     signature: str
+    output: str
     precision: str
     cosine_mean: float
     cosine_min: float
@@ -54,15 +76,107 @@ class Parity:
     num_images: int
     batch: str
     size_bytes: int
+    knn_top_1: float | None = None
+    linear_top_1: float | None = None
+    knn_loss: float | None = None
+    knn_loss_error: float | None = None
+    knn_loss_limit: float | None = None
+    classifier_top_1: float | None = None
+    agreement: float | None = None
+    latency_ms_one_core: float
+    latency_ms_all_cores: float
+    num_cores: int
+    peak_memory_mb: float | None
+    model_memory_mb: float | None
+    runtime: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
         return dataclasses.asdict(self)
 
 
-def encode(encoder: keras.Model, views: np.ndarray) -> np.ndarray:
-    """The encoder's own representations of `views`: h, (N, D) float32."""
-    return _call(lambda batch: encoder(tf.constant(batch), training=False), views)
+def measure(
+    artefact: Artefact,
+    reference: Reference,
+    proof: Proof,
+    threshold: Threshold | None = None,
+    *,
+    work: pathlib.Path | None = None,
+) -> list[Parity]:
+    """Runs an artefact in its own runtime, on the CPU, and compares it.
+
+    Args:
+        artefact: What is measured.
+        reference: The encoder's answers to the same images.
+        proof: The images.
+        threshold: None for that of the format.
+        work: A directory for the inputs, which are written there once for all
+            artefacts of one proof. None: a temporary one.
+
+    Returns:
+        One for each output of each signature.
+
+    Raises:
+        ParityError: It can't be run, or lacks a signature.
+    """
+    threshold = threshold or THRESHOLDS[artefact.format]
+    with tempfile.TemporaryDirectory(dir=work) as scratch:
+        inputs = pathlib.Path(scratch) if work is None else work
+        jobs = make_jobs(artefact, proof, inputs)
+        outputs, measurements = run(artefact, jobs, pathlib.Path(scratch))
+    found = {}
+    for job, of_job in zip(jobs, outputs, strict=True):
+        found.setdefault(job.signature, []).append(of_job)
+    judge = None
+    for _, of_bank in (values for values in found.values() if len(values) == 2):
+        judge = _judge(_output(artefact, of_bank, "representation"), reference, proof)
+    rows = []
+    for signature, (outputs, *_) in found.items():
+        fields = {
+            "artefact": artefact.path.name,
+            "format": artefact.format,
+            "signature": signature,
+            "precision": artefact.precision,
+            "threshold": threshold.cosine,
+            "num_images": len(proof.views),
+            "size_bytes": artefact.size_bytes,
+            **_runtime_fields(measurements[signature]),
+        }
+        for output in _expected_outputs(artefact, signature):
+            received = _output(artefact, outputs, output)
+            if output == "probabilities":
+                expected = reference.probabilities
+                values = _classifier_fields(artefact, received, expected, proof)
+            else:
+                expected = _expected_representations(artefact, reference)
+                values = _accuracy_fields(received, judge, reference, threshold)
+            values |= compare(expected, received)
+            rows.append(Parity(output=output, **fields, **values))
+    return rows
+
+
+def require_parity(parity: Parity) -> None:
+    """Raises ParityError where a threshold is not met."""
+    what = f"{parity.artefact} ({parity.signature})"
+    if not parity.cosine_mean >= parity.threshold:
+        raise ParityError(
+            f"expected {what} to give the encoder's {parity.output}, mean cosine "
+            f"{parity.threshold} or more; received mean {parity.cosine_mean:.6f}, "
+            f"least {parity.cosine_min:.6f}, largest difference "
+            f"{parity.max_difference:.4g} on {parity.num_images} images. "
+            f"{_advice(parity)} Nothing was exported."
+        )
+    if parity.knn_loss is None or parity.knn_loss_limit is None:
+        return
+    if parity.knn_loss > max(parity.knn_loss_limit, 2 * parity.knn_loss_error):
+        raise ParityError(
+            f"expected {what} to lose {parity.knn_loss_limit:g} points of k-NN "
+            f"accuracy or fewer; received {parity.knn_loss:.2f} (standard error "
+            f"{parity.knn_loss_error:.2f}), {100 * parity.knn_top_1:.2f} % on "
+            f"{parity.num_images} images. {_advice(parity)} Nothing was exported."
+        )
 
 
 def compare(expected: np.ndarray, received: np.ndarray) -> dict[str, float]:
@@ -85,130 +199,78 @@ def compare(expected: np.ndarray, received: np.ndarray) -> dict[str, float]:
     }
 
 
-def measure_saved_model(
-    directory: str | pathlib.Path,
-    images: Sequence[np.ndarray],
-    views: np.ndarray,
-    expected: np.ndarray,
-) -> list[Parity]:
-    """Loads a SavedModel and calls each of its signatures.
-
-    Args:
-        directory: The SavedModel.
-        images: uint8, each (H, W, 3) of its own size. serve_bytes gets them as PNG
-            files, which lose nothing.
-        views: Their evaluation views, (N, S, S, 3) float32, for serve_float.
-        expected: The encoder's representations of the views, (N, D) float32.
-    """
-    directory = pathlib.Path(directory)
-    signatures = tf.saved_model.load(str(directory)).signatures
-    files = [tf.io.encode_png(image).numpy() for image in images]
-    received = {
-        "serving_default": _call(
-            lambda batch: signatures["serving_default"](images=tf.constant(batch)),
-            images,
-        ),
-        "serve_float": _call(
-            lambda batch: signatures["serve_float"](images=tf.constant(batch)), views
-        ),
-        "serve_bytes": np.concatenate(
-            [
-                signatures["serve_bytes"](
-                    image_bytes=tf.constant(files[n : n + BATCH_SIZE])
-                )["representation"].numpy()
-                for n in range(0, len(files), BATCH_SIZE)
-            ]
-        ),
-    }
-    size = sum(f.stat().st_size for f in directory.rglob("*") if f.is_file())
-    return [
-        Parity(
-            artefact=directory.name,
-            signature=signature,
-            precision="float32",
-            **compare(expected, h),
-            threshold=THRESHOLDS["saved_model"],
-            num_images=len(images),
-            batch="any",
-            size_bytes=size,
-        )
-        for signature, h in received.items()
-    ]
+def _expected_outputs(artefact: Artefact, signature: str) -> tuple[str, ...]:
+    if signature.startswith("classify"):
+        return ("probabilities",)
+    if artefact.format == "saved_model" or artefact.class_names is None:
+        return ("representation",)
+    return ("representation", "probabilities")
 
 
-def measure_tflite(
-    path: str | pathlib.Path, precision: str, views: np.ndarray, expected: np.ndarray
-) -> Parity:
-    """Runs a TFLite file in LiteRT, as a device does.
-
-    Args:
-        path: The file.
-        precision: Chooses the threshold: float32, float16 or int8.
-        views: (N, S, S, 3) float32 in [0, 1].
-        expected: The encoder's representations of the views, (N, D) float32.
-    """
-    path = pathlib.Path(path)
-    interpreter = Interpreter(model_path=str(path))
-    batch = int(interpreter.get_input_details()[0]["shape_signature"][0])
-    runner = interpreter.get_signature_runner()
-    received = _call(
-        lambda images: runner(images=images), views, BATCH_SIZE if batch < 0 else batch
-    )
-    return Parity(
-        artefact=path.name,
-        signature="serving_default",
-        precision=precision,
-        **compare(expected, received),
-        threshold=THRESHOLDS[precision],
-        num_images=len(views),
-        batch="any" if batch < 0 else str(batch),
-        size_bytes=path.stat().st_size,
-    )
-
-
-def require_parity(measured: Parity) -> None:
-    """Raises ParityError where a mean cosine is below its threshold."""
-    if measured.cosine_mean >= measured.threshold:
-        return
-    advice = (
-        "Calibrate on more images, and on such as the encoder was trained on, or "
-        "export float16."
-        if measured.precision == "int8"
-        else "The conversion does not compute what the encoder does; please report it "
-        "with the encoder's layers."
-    )
-    raise ParityError(
-        f"expected {measured.artefact} ({measured.signature}) to give the encoder's "
-        f"representations, mean cosine {measured.threshold} or more; received mean "
-        f"{measured.cosine_mean:.6f}, least {measured.cosine_min:.6f}, largest "
-        f"difference {measured.max_difference:.4g} on {measured.num_images} images. "
-        f"{advice} Nothing was exported."
-    )
-
-
-def batches(
-    images: Sequence[np.ndarray], batch_size: int = BATCH_SIZE
-) -> Iterator[np.ndarray]:
-    """Consecutive images of one shape, stacked, in their order."""
-    batch = []
-    for image in images:
-        if batch and (len(batch) == batch_size or image.shape != batch[0].shape):
-            yield np.stack(batch)
-            batch = []
-        batch.append(image)
-    if batch:
-        yield np.stack(batch)
-
-
-def _call(
-    function: Callable[[np.ndarray], Any],
-    images: Sequence[np.ndarray],
-    batch_size: int = BATCH_SIZE,
+def _output(
+    artefact: Artefact, outputs: dict[str, np.ndarray], name: str
 ) -> np.ndarray:
-    """h, (N, D), of a function of batches that gives h or {"representation": h}."""
-    found = []
-    for batch in batches(images, batch_size):
-        h = function(batch)
-        h = h["representation"] if isinstance(h, dict) else h
-        found.append(np.array(h))
-    return np.concatenate(found)
+    if name not in outputs:
+        raise ParityError(
+            f"expected {artefact.path.name} to give an output {name}; received "
+            f"{', '.join(outputs)}. Nothing was exported."
+        )
+    return outputs[name]
+
+
+def _expected_representations(artefact: Artefact, reference: Reference) -> np.ndarray:
+    h = reference.representations
+    if not artefact.options.l2_normalize or artefact.format == "saved_model":
+        return h
+    return h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+
+
+def _runtime_fields(measured: Measurement) -> dict[str, Any]:
+    fields = dataclasses.asdict(measured)
+    batch = fields.pop("batch")
+    return {**fields, "batch": "any" if batch is None else str(batch)}
+
+
+def _judge(bank, reference, proof) -> Callable[[np.ndarray], Accuracy] | None:
+    """What reads labels by an artefact's own bank; None of a broken one."""
+    if not np.isfinite(bank).all():
+        return None
+    # The encoder's penalty, so that its choice makes no difference between them.
+    return fit_judge(bank, proof, reference.accuracy.inverse_penalty)
+
+
+def _accuracy_fields(received, judge, reference, threshold) -> dict[str, Any]:
+    if judge is None or not np.isfinite(received).all():
+        return {}
+    accuracy = judge(received)
+    lost = reference.accuracy.knn_hits.astype(np.float64) - accuracy.knn_hits
+    return {
+        "knn_top_1": accuracy.knn_top_1,
+        "linear_top_1": accuracy.linear_top_1,
+        "knn_loss": float(100 * lost.mean()),
+        "knn_loss_error": float(100 * lost.std(ddof=1) / np.sqrt(len(lost))),
+        "knn_loss_limit": threshold.knn_loss,
+    }
+
+
+def _classifier_fields(artefact, received, expected, proof) -> dict[str, Any]:
+    if received.shape != expected.shape:
+        return {}
+    return {
+        "classifier_top_1": classifier_accuracy(received, proof, artefact.class_names),
+        "agreement": float((received.argmax(1) == expected.argmax(1)).mean()),
+    }
+
+
+def _advice(parity: Parity) -> str:
+    if parity.precision in ("int8", "uint8", "int16x8"):
+        return (
+            "Calibrate on more images, and on such as the encoder was trained on; "
+            "leave the layers that lose most in float (--keep_float); or take float16."
+        )
+    if parity.precision == "dynamic":
+        return "Export float16, or int8 with calibration images."
+    return (
+        "The conversion does not compute what the encoder does; please report it with "
+        "the encoder's layers."
+    )

@@ -5,6 +5,7 @@ import pathlib
 import keras
 
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.features import weights_hash
 
 # The import registers the layers that encoder.keras may hold.
 from selfsup_tf.models import encoders
@@ -48,6 +49,28 @@ def portable_encoder(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
         return encoders.copy_network(encoder, synchronized=False)
     except ValueError:
         return encoder
+
+
+def portable_pair(
+    encoder: keras.Model, classifier: keras.Model | None
+) -> tuple[keras.Model, keras.Model | None]:
+    """An encoder and the classifier above it, so that they share what they can.
+
+    A classifier that holds this very encoder brings a copy of it along, which then
+    stands for both: the files hold its weights once, and the network runs once.
+
+    Args:
+        encoder: A portable one.
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C), or None.
+    """
+    if classifier is None:
+        return encoder, None
+    classifier = portable_encoder(classifier)
+    wanted = weights_hash(encoder)
+    for layer in classifier.layers:
+        if isinstance(layer, keras.Model) and weights_hash(layer) == wanted:
+            return layer, classifier
+    return encoder, classifier
 
 
 def _is_portable(layer: keras.layers.Layer) -> bool:

@@ -1,18 +1,30 @@
 """The encoder as a SavedModel that needs TensorFlow and nothing of this package.
 
-Legend: N images, S height and width of the encoder's input, D length of the
-representation h.
+Legend: N images, H and W of any size, S height and width of the encoder's input, D
+length of the representation h, C classes.
 """
 
 import pathlib
+import tempfile
 
 import keras
 import tensorflow as tf
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.files import MAX_PIXELS, decode_image
 from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.errors import check
 
-SIGNATURES = ("serving_default", "serve_float", "serve_bytes")
+SIGNATURES = ("serving_default", "serve_float", "serve_bytes", "raw")
+CLASSIFIER_SIGNATURES = ("classify", "classify_bytes")
+LABELS_FILE = "labels.txt"
+# Of one request. The largest image takes 1 GB while it is cropped and resized.
+_DECODED_AT_ONCE = 4
+# Of [0, 1]: what rounding on the way here may add.
+_SLACK = 1e-3
+
+_PIXELS = tf.TensorSpec((None, None, None, 3), tf.uint8, "images")
+_FLOATS = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
+_BYTES = tf.TensorSpec((None,), tf.string, "image_bytes")
 
 
 class ServedEncoder(tf.Module):
@@ -24,13 +36,17 @@ class ServedEncoder(tf.Module):
 
     Args:
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        max_pixels: The most pixels of an image file that are decoded.
     """
 
-    def __init__(self, encoder: keras.Model):
+    def __init__(self, encoder: keras.Model, max_pixels: int = MAX_PIXELS):
         super().__init__(name="encoder")
         self._size = encoder.input_shape[1]
+        self._max_pixels = max_pixels
         self._call = encoder
         self.weights = [weight.value for weight in encoder.weights]
+        # The states of random layers too, which a call in training mode needs.
+        self.states = [variable.value for variable in encoder.variables]
         self.trainable_weights = [w.value for w in encoder.trainable_weights]
 
     @tf.function
@@ -38,69 +54,229 @@ class ServedEncoder(tf.Module):
         """h, (N, D) float32, of images (N, S, S, 3) float32 in [0, 1]."""
         return tf.cast(self._call(images, training=training), tf.float32)
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "images")]
-    )
+    @tf.function(input_signature=[_PIXELS])
     def serve_uint8(self, images):
         """Images of any size as they come from a file, 0 to 255."""
-        return self._represent(evaluation_view(images, self._size))
+        return self._represent(_view_pixels(images, self._size))
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, "images")]
-    )
+    @tf.function(input_signature=[_FLOATS])
     def serve_float(self, images):
         """Images in [0, 1]; those of the encoder's own size are taken as they are."""
+        images = _require_unit_range(_require_images(images))
         shape = tf.shape(images)
         native = tf.logical_and(shape[1] == self._size, shape[2] == self._size)
         return self._represent(
             tf.cond(native, lambda: images, lambda: evaluation_view(images, self._size))
         )
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
+    @tf.function(input_signature=[_BYTES])
     def serve_bytes(self, image_bytes):
-        """Encoded images (JPEG, PNG, GIF, BMP), each of its own size."""
-        spec = tf.TensorSpec((self._size, self._size, 3), tf.float32)
-        views = tf.map_fn(
-            lambda contents: evaluation_view(decode_image(contents), self._size),
-            image_bytes,
-            fn_output_signature=spec,
+        """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
+        return self._represent(_view_files(image_bytes, self._size, self._max_pixels))
+
+    @tf.function
+    def raw(self, images):
+        """Images in [0, 1], (N, S, S, 3)."""
+        return self._represent(_require_unit_range(_require_images(images)))
+
+    def signatures(self) -> dict:
+        """What a server finds, by name; traces what is called after loading too."""
+        native = tf.TensorSpec((None, self._size, self._size, 3), tf.float32, "images")
+        for training in (False, True):
+            self.__call__.get_concrete_function(native, training=training)
+        functions = (
+            self.serve_uint8.get_concrete_function(),
+            self.serve_float.get_concrete_function(),
+            self.serve_bytes.get_concrete_function(),
+            self.raw.get_concrete_function(native),
         )
-        return self._represent(views)
+        return dict(zip(SIGNATURES, functions, strict=True))
 
     def _represent(self, views):
         views = tf.ensure_shape(views, (None, self._size, self._size, 3))
         return {"representation": self(views, training=False)}
 
 
-def export_saved_model(
-    encoder: keras.Model, directory: str | pathlib.Path
-) -> pathlib.Path:
-    """Writes the encoder with its three signatures.
+class ServedClassifier(tf.Module):
+    """The `classifier` of a ServedEncoder; it can be fine-tuned likewise.
 
-    Each gives {"representation": h (N, D) float32}; the crop and size of the
-    evaluation view and the normalisation are inside.
+    Args:
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
+        labels_file: The names of the C classes, one a line.
+        max_pixels: The most pixels of an image file that are decoded.
+    """
+
+    def __init__(
+        self, classifier: keras.Model, labels_file: str, max_pixels: int = MAX_PIXELS
+    ):
+        super().__init__(name="classifier")
+        self._size = classifier.input_shape[1]
+        self._max_pixels = max_pixels
+        self._call = classifier
+        self.weights = [weight.value for weight in classifier.weights]
+        # The states of random layers too, which a call in training mode needs.
+        self.states = [variable.value for variable in classifier.variables]
+        self.trainable_weights = [w.value for w in classifier.trainable_weights]
+        self.labels_file = tf.saved_model.Asset(labels_file)
+        self._labels = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                self.labels_file.asset_path,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+            ),
+            default_value="",
+        )
+
+    @tf.function
+    def __call__(self, images, training=False):
+        """Logits, (N, C) float32, of images (N, S, S, 3) float32 in [0, 1]."""
+        return tf.cast(self._call(images, training=training), tf.float32)
+
+    @tf.function(input_signature=[_PIXELS])
+    def classify(self, images):
+        """Images of any size as they come from a file, 0 to 255."""
+        return self._answer(_view_pixels(images, self._size))
+
+    @tf.function(input_signature=[_BYTES])
+    def classify_bytes(self, image_bytes):
+        """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
+        return self._answer(_view_files(image_bytes, self._size, self._max_pixels))
+
+    def signatures(self) -> dict:
+        """What a server finds, by name; traces what is called after loading too."""
+        native = tf.TensorSpec((None, self._size, self._size, 3), tf.float32, "images")
+        for training in (False, True):
+            self.__call__.get_concrete_function(native, training=training)
+        functions = (
+            self.classify.get_concrete_function(),
+            self.classify_bytes.get_concrete_function(),
+        )
+        return dict(zip(CLASSIFIER_SIGNATURES, functions, strict=True))
+
+    def _answer(self, views):
+        views = tf.ensure_shape(views, (None, self._size, self._size, 3))
+        probabilities = tf.nn.softmax(self(views, training=False))
+        label = self._labels.lookup(tf.argmax(probabilities, axis=-1))
+        return {"probabilities": probabilities, "label": label}
+
+
+def export_saved_model(
+    encoder: keras.Model,
+    directory: str | pathlib.Path,
+    *,
+    classifier: keras.Model | None = None,
+    class_names: tuple[str, ...] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> pathlib.Path:
+    """Writes the encoder with its signatures.
+
+    These give {"representation": h (N, D) float32}; the crop and size of the evaluation
+    view and the normalisation are inside.
 
     - serving_default: images (N, H, W, 3) uint8, 0 to 255, of any H and W.
     - serve_float: images (N, H, W, 3) float32 in [0, 1], of any H and W; those of
       S x S are taken as they are.
-    - serve_bytes: image_bytes (N,) string, files, each of its own size.
+    - serve_bytes: image_bytes (N,) string, files (JPEG, PNG, GIF, BMP, WebP), each of
+      its own size.
+    - raw: images (N, S, S, 3) float32 in [0, 1], taken as they are.
+
+    With a classifier, which the loaded object has as `classifier`, these give
+    {"probabilities": (N, C) float32, "label": (N,) string}; the names lie in
+    assets/labels.txt too.
+
+    - classify: images as for serving_default.
+    - classify_bytes: image_bytes as for serve_bytes.
+
+    A request is answered whole or by an error (INVALID_ARGUMENT): an empty batch,
+    floats beyond [0, 1] or NaN, a file that can't be decoded or claims more than
+    `max_pixels`. One bad file fails its request; the next request is served.
 
     Args:
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
         directory: Where to; made, and written into if it is there.
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C); may share the
+            encoder's layers.
+        class_names: C names, with a classifier.
+        max_pixels: The most pixels, H x W, of an image file. The largest takes about 16
+            bytes a pixel while it is served, and up to four are at once.
 
     Returns:
         The directory.
+
+    Raises:
+        InputError: The classifier and the names don't fit each other or the encoder.
     """
-    served = ServedEncoder(encoder)
-    spec = tf.TensorSpec(encoder.input_shape, tf.float32, "images")
-    # What is traced before saving can be called after loading: both modes are.
-    for training in (False, True):
-        served.__call__.get_concrete_function(spec, training=training)
-    functions = (served.serve_uint8, served.serve_float, served.serve_bytes)
-    signatures = {
-        name: function.get_concrete_function()
-        for name, function in zip(SIGNATURES, functions, strict=True)
-    }
-    tf.saved_model.save(served, str(directory), signatures=signatures)
-    return pathlib.Path(directory)
+    directory = pathlib.Path(directory)
+    served = ServedEncoder(encoder, max_pixels)
+    signatures = served.signatures()
+    with tempfile.TemporaryDirectory() as folder:
+        if classifier is not None:
+            _check_classifier(encoder, classifier, class_names)
+            labels_file = pathlib.Path(folder) / LABELS_FILE
+            labels_file.write_bytes("".join(f"{n}\n" for n in class_names).encode())
+            served.classifier = ServedClassifier(
+                classifier, str(labels_file), max_pixels
+            )
+            signatures |= served.classifier.signatures()
+        tf.saved_model.save(served, str(directory), signatures=signatures)
+    return directory
+
+
+def _check_classifier(encoder, classifier, class_names) -> None:
+    check(
+        classifier.input_shape[1:] == encoder.input_shape[1:],
+        f"a classifier of images {encoder.input_shape[1:]}, as the encoder takes",
+        classifier.input_shape[1:],
+        "Give the classifier that was trained on this encoder.",
+    )
+    count = classifier.output_shape[-1]
+    check(
+        class_names is not None and len(class_names) == count,
+        f"class_names for the classifier's {count} classes",
+        "none" if class_names is None else f"{len(class_names)} names",
+        "Name each class, in the order of the logits.",
+    )
+    for name in class_names:
+        check(
+            name.splitlines() == [name],
+            "class names of one line each",
+            repr(name),
+            "Rename the class; the names are lines of a file.",
+        )
+
+
+def _view_pixels(images: tf.Tensor, size: int) -> tf.Tensor:
+    """(N, H, W, 3) uint8 -> (N, size, size, 3) float32 in [0, 1]."""
+    return evaluation_view(_require_images(images), size)
+
+
+def _view_files(image_bytes: tf.Tensor, size: int, max_pixels: int) -> tf.Tensor:
+    """(N,) string -> (N, size, size, 3) float32 in [0, 1]."""
+    return tf.map_fn(
+        lambda contents: evaluation_view(decode_image(contents, max_pixels), size),
+        _require_images(image_bytes),
+        fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
+        parallel_iterations=_DECODED_AT_ONCE,
+    )
+
+
+def _require_images(images: tf.Tensor) -> tf.Tensor:
+    """The images or files, of which there is one at least, with a pixel at least."""
+    message = "expected one image or more; received an empty batch, of shape"
+    required = tf.debugging.Assert(tf.size(images) > 0, [message, tf.shape(images)], 4)
+    with tf.control_dependencies([required]):
+        return tf.identity(images)
+
+
+def _require_unit_range(images: tf.Tensor) -> tf.Tensor:
+    """The float images, which are in [0, 1]."""
+    # Written so that NaN is beyond.
+    beyond = ~((images >= -_SLACK) & (images <= 1 + _SLACK))
+    count = tf.math.count_nonzero(beyond)
+    message = "expected float images in [0, 1] without NaN; of the received values, "
+    message += "this many are not:"
+    required = tf.debugging.Assert(count == 0, [message, count])
+    with tf.control_dependencies([required]):
+        return tf.identity(images)

@@ -119,7 +119,8 @@ def test_nothing_of_a_file_becomes_markup(tmp_path):
     change(run / "eval" / "health.json", verdict=evil, reasons=[evil])
     change(run / "eval" / "map.json", source=evil)
     change(run / "eval" / "transfer_shapes.json", data=evil)
-    change(run / "export" / "parity.json", image_source=evil)
+    proof = {"images": {"source": evil, "count": 10}}
+    change(run / "export" / "manifest.json", proof=proof)
     lines = (run / "log.jsonl").read_text().splitlines()
     lines[0] = json.dumps({"step": 0, "hardware": {evil: evil}, "versions": evil})
     lines.append(json.dumps({"step": 600, "epoch": 4, f"train/{evil}": 1.0}))
@@ -239,7 +240,7 @@ def test_results_of_before_there_were_intervals_are_shown(tmp_path):
         ("eval/health.json", '{"protocol": "health"}'),
         ("eval/map.json", '{"positions": []}'),
         ("eval/views.png", "no picture"),
-        ("export/parity.json", '{"artefacts": [{}]}'),
+        ("export/manifest.json", '{"proof": {}}'),
         ("log.jsonl", "[1]"),
     ],
 )

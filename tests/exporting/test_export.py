@@ -1,7 +1,6 @@
 """Exports of a small encoder: every format, its proof, and what is refused."""
 
 import io
-import json
 import subprocess
 import sys
 import textwrap
@@ -17,10 +16,14 @@ from selfsup_tf.data.augment import Normalize
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.linear_classifier import linear_classifier
 from selfsup_tf.exporting import exporter, parity, tflite
+from selfsup_tf.exporting.artefact import Options
 from selfsup_tf.exporting.exporter import export, format_table
 from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.manifest import check_manifest
 from selfsup_tf.exporting.portable import portable_encoder
+from selfsup_tf.exporting.thresholds import override_thresholds
 
 SIZE = 16
 
@@ -48,6 +51,23 @@ def trained_looking(size=SIZE):
                     random.uniform(0.5, 2, width),
                 ]
             )
+    return encoder
+
+
+def lossy_encoder():
+    """The same numbers, by way of channels that are 1,000 times larger than others."""
+    encoder = trained_looking()
+    norm = next(
+        layer
+        for layer in encoder.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    convolutions = [v for v in encoder.layers if isinstance(v, keras.layers.Conv2D)]
+    scale = np.where(np.arange(8) % 2, 32, 1 / 32).astype(np.float32)
+    norm.gamma.assign(norm.gamma * scale)
+    norm.beta.assign(norm.beta * scale)
+    kernel = convolutions[1].kernel
+    kernel.assign(kernel / scale[:, None])
     return encoder
 
 
@@ -84,22 +104,24 @@ def random_views(count, size=SIZE):
 def test_everything_is_there_and_nothing_else(exported):
     directory = exported.directory
     assert sorted(p.name for p in directory.iterdir()) == [
+        "MODEL_CARD.md",
         "encoder_float16.tflite",
         "encoder_float32.tflite",
         "encoder_int8.tflite",
-        "parity.json",
+        "manifest.json",
         "saved_model",
+        "serving",
     ]
     assert [p.name for p in directory.parent.iterdir()] == ["exported"]
-    written = json.loads((directory / "parity.json").read_text())
-    assert written == json.loads(json.dumps(exported.to_dict()))
-    assert written["image_source"] == "shapes:few"
-    assert written["num_calibration_images"] == 300 - 300 * 256 // 456
-    assert len(written["artefacts"]) == 6
-    for artefact in written["artefacts"]:
-        assert artefact["num_images"] == 300 * 256 // 456
-        assert artefact["cosine_mean"] >= artefact["threshold"]
-        assert artefact["batch"] == "any"
+    written = check_manifest(directory)
+    assert written["proof"]["images"] == {"source": "shapes:few", "count": 150}
+    assert written["proof"]["calibration"]["count"] == 150
+    assert len(written["parity"]) == len(exported.parities) == 7
+    for row in exported.parities:
+        assert row.num_images == 150
+        assert row.cosine_mean >= row.threshold
+        assert row.batch == "any"
+        assert row.knn_top_1 is not None and abs(row.knn_loss) < 5
     table = format_table(exported)
     for name in ("saved_model", "serve_bytes", "encoder_int8.tflite", "shapes:few"):
         assert name in table
@@ -115,24 +137,13 @@ def test_the_parity_of_tflite_is_what_it_says(exported, encoder, images, precisi
         [runner(images=view[None])["representation"] for view in chosen.views]
     )
     expected = represent(encoder, chosen.views)
-    (measured,) = [a for a in exported.artefacts if a.artefact == path.name]
+    (measured,) = [a for a in exported.parities if a.artefact == path.name]
     cosine = cosines(expected, received)
     assert measured.cosine_mean == pytest.approx(cosine.mean(), abs=1e-5)
     assert measured.cosine_min == pytest.approx(cosine.min(), abs=1e-5)
     difference = np.abs(expected - received).max()
     assert measured.max_difference == pytest.approx(difference, rel=0.01, abs=1e-5)
     assert measured.size_bytes == path.stat().st_size
-
-
-def test_int8_has_integer_weights_and_kernels(exported):
-    interpreter = Interpreter(
-        model_path=str(exported.directory / "encoder_int8.tflite")
-    )
-    tensors = interpreter.get_tensor_details()
-    floats = [t["name"] for t in tensors if t["dtype"] == np.float32]
-    # The input before and the output after quantisation, and nothing between.
-    assert len(floats) == 2
-    assert sum(t["dtype"] == np.int8 for t in tensors) > 10
 
 
 def test_batchnorm_is_folded(exported):
@@ -157,9 +168,11 @@ def test_the_saved_model_takes_any_size_and_dtype(exported, encoder):
 def test_floats_of_the_native_size_are_taken_as_they_are(tmp_path):
     """Above 32 pixels an evaluation view is a crop, which a view must not suffer."""
     encoder = trained_looking(40)
-    result = export(encoder, tmp_path / "e", formats=("saved_model",))
-    assert result.image_source == "shapes:train"
-    assert result.calibration_source is None
+    result = export(encoder, tmp_path / "e", formats=("saved_model",), num_images=20)
+    proof = result.manifest["proof"]
+    assert proof["images"] == {"source": "shapes:test", "count": 20}
+    assert proof["bank"]["source"] == "shapes:train"
+    assert proof["calibration"] is None
     signatures = tf.saved_model.load(str(tmp_path / "e" / "saved_model")).signatures
     views = random_views(4, 40)
     served = signatures["serve_float"](images=tf.constant(views))["representation"]
@@ -240,9 +253,9 @@ def test_an_encoder_file_is_exported(encoder, images, tmp_path):
         formats="tflite_float32",
         images=images,
     )
-    assert [a.artefact for a in result.artefacts] == ["encoder_float32.tflite"]
-    assert result.artefacts[0].cosine_mean > 0.99999
-    assert result.artefacts[0].num_images == 256
+    assert [a.artefact for a in result.parities] == ["encoder_float32.tflite"]
+    assert result.parities[0].cosine_mean > 0.99999
+    assert result.parities[0].num_images == 150
     with pytest.raises(InputError, match=r"readable encoder\.keras"):
         export(tmp_path / "none.keras", tmp_path / "f")
 
@@ -308,7 +321,7 @@ def test_an_artefact_that_strays_is_an_error_and_leaves_nothing(
 def test_a_failure_leaves_the_earlier_export(encoder, images, tmp_path, monkeypatch):
     options = dict(formats=("tflite_float32",), images=images)
     export(encoder, tmp_path / "e", **options)
-    before = (tmp_path / "e" / "parity.json").read_bytes()
+    before = (tmp_path / "e" / "manifest.json").read_bytes()
 
     def fail(*args, **kwargs):
         raise tflite.ConversionError("no such operation")
@@ -316,7 +329,7 @@ def test_a_failure_leaves_the_earlier_export(encoder, images, tmp_path, monkeypa
     monkeypatch.setattr(exporter, "export_tflite", fail)
     with pytest.raises(tflite.ConversionError):
         export(encoder, tmp_path / "e", overwrite=True, **options)
-    assert (tmp_path / "e" / "parity.json").read_bytes() == before
+    assert (tmp_path / "e" / "manifest.json").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["e"]
 
 
@@ -328,8 +341,9 @@ def test_an_earlier_export_is_kept_or_replaced_whole(encoder, images, tmp_path):
     assert (place / "encoder_float16.tflite").is_file()
     export(encoder, place, formats=("tflite_float32",), images=images, overwrite=True)
     assert sorted(p.name for p in place.iterdir()) == [
+        "MODEL_CARD.md",
         "encoder_float32.tflite",
-        "parity.json",
+        "manifest.json",
     ]
     assert [p.name for p in tmp_path.iterdir()] == ["e"]
 
@@ -355,17 +369,88 @@ def test_an_encoder_of_nan_is_refused(images, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_proof_and_calibration_share_no_image(images):
-    chosen = choose_images(images, None, size=32, calibrates=True)
-    rows = [{v.tobytes() for v in a} for a in (chosen.views, chosen.calibration)]
-    assert len(rows[0]) + len(rows[1]) == 300
-    assert not rows[0] & rows[1]
+def test_a_classifier_comes_with_every_artefact(encoder, images, tmp_path):
+    """Above the very encoder: its weights are in the files once, not twice."""
+    names = tuple(images.class_names)
+    classifier, found = linear_classifier(encoder, images)
+    assert found == names
+    options = dict(formats=("saved_model", "tflite_float32"), images=images)
+    alone = export(encoder, tmp_path / "a", **options)
+    both = export(
+        encoder, tmp_path / "b", classifier=classifier, class_names=names, **options
+    )
+    views = random_views(5)
+    logits = classifier(tf.constant(views), training=False)
+    expected = tf.nn.softmax(logits).numpy()
+    path = tmp_path / "b" / "encoder_float32.tflite"
+    found = Interpreter(model_path=str(path)).get_signature_runner()(images=views)
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(
+        found["representation"], represent(encoder, views), atol=1e-5
+    )
+    head = 4 * (32 * 10 + 10)
+    kernels = sum(4 * w.size for w in encoder.get_weights())
+    sizes = [r.parities[-1].size_bytes for r in (alone, both)]
+    assert head <= sizes[1] - sizes[0] < head + kernels / 2
+    sizes = [
+        (r.directory / "saved_model/variables/variables.data-00000-of-00001").stat()
+        for r in (alone, both)
+    ]
+    assert head <= sizes[1].st_size - sizes[0].st_size < head + kernels / 2
+    signatures = tf.saved_model.load(str(tmp_path / "b" / "saved_model")).signatures
+    answer = signatures["classify"](images=tf.constant((views * 255).astype(np.uint8)))
+    assert answer["label"].numpy()[0].decode() in names
+    rows = [row for row in both.parities if row.output == "probabilities"]
+    assert {row.signature for row in rows} == {
+        "classify",
+        "classify_bytes",
+        "serving_default",
+    }
+    assert all(row.classifier_top_1 is not None for row in rows)
 
 
-def test_calibration_images_of_their_own(images):
-    other = np.random.default_rng(0).integers(0, 256, (30, 20, 24, 3), np.uint8)
-    chosen = choose_images(images, other, size=SIZE, calibrates=True)
-    assert chosen.calibration.shape == (30, SIZE, SIZE, 3)
-    assert len(chosen.images) == 256
-    with pytest.raises(InputError, match="two or more images"):
-        choose_images(other[:1], None, size=SIZE, calibrates=False)
+def test_thresholds_and_options_reach_the_files(encoder, images, tmp_path):
+    options = Options(batch=4, uint8_input=True, l2_normalize=True)
+    result = export(
+        encoder,
+        tmp_path / "e",
+        formats=("tflite_float32",),
+        images=images,
+        options=options,
+        thresholds=override_thresholds({"tflite_float32": 0.5}, {}),
+    )
+    (row,) = result.parities
+    assert (row.batch, row.threshold) == ("4", 0.5)
+    assert row.cosine_mean > 0.999
+    path = tmp_path / "e" / "encoder_float32.tflite"
+    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
+    h = runner(images=pixels)["representation"]
+    np.testing.assert_allclose(np.linalg.norm(h, axis=1), 1, atol=1e-5)
+    strict = override_thresholds({"tflite_float16": 1.0}, {})
+    with pytest.raises(parity.ParityError, match="Nothing was exported"):
+        export(
+            encoder,
+            tmp_path / "f",
+            formats=("tflite_float16",),
+            images=images,
+            thresholds=strict,
+        )
+
+
+def test_int8_that_strays_names_its_layers_and_auto_mends_it(images, tmp_path):
+    """A channel a thousand times the others takes all of a tensor's 8 bits."""
+    encoder = lossy_encoder()
+    options = dict(formats=("tflite_int8",), images=images)
+    with pytest.raises(
+        parity.ParityError, match=r"(?s)conv2d.*keep_float=auto"
+    ) as error:
+        export(encoder, tmp_path / "e", **options)
+    assert "cosine when kept" in str(error.value)
+    assert not (tmp_path / "e").exists()
+    result = export(
+        encoder, tmp_path / "e", options=Options(keep_float=("auto",)), **options
+    )
+    assert result.options.keep_float
+    assert result.parities[0].cosine_mean >= result.parities[0].threshold
+    assert "left in float32" in format_table(result)

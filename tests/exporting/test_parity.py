@@ -1,18 +1,119 @@
-"""The measure itself, and the converter's refusals."""
+"""What artefacts are held to: the images, the encoder's answers, the thresholds."""
+
+import dataclasses
+import logging
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
-from selfsup_tf.exporting import parity, tflite
+from selfsup_tf.evaluation.features import Features
+from selfsup_tf.evaluation.knn import knn_from_features
+from selfsup_tf.exporting import images as images_module
+from selfsup_tf.exporting.artefact import Artefact, Options
+from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.parity import (
+    Parity,
+    ParityError,
+    compare,
+    measure,
+    require_parity,
+)
+from selfsup_tf.exporting.parity_table import format_table
+from selfsup_tf.exporting.reference import make_reference
+from selfsup_tf.exporting.saved_model import export_saved_model
+from selfsup_tf.exporting.tflite import export_tflite
+from selfsup_tf.exporting.thresholds import THRESHOLDS, Threshold, override_thresholds
+
+SIZE = 16
+
+
+def make_network(size=SIZE, *, classes=None, seed=0):
+    """An encoder of colours and edges; with classes, a classifier upon it."""
+    keras.utils.set_random_seed(seed)
+    images = keras.Input((size, size, 3), name="image")
+    h = keras.layers.Conv2D(16, 3, strides=2, use_bias=False)(images)
+    h = keras.layers.ReLU()(keras.layers.BatchNormalization()(h))
+    h = keras.layers.Conv2D(24, 3, strides=2)(h)
+    h = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(h))
+    encoder = keras.Model(images, h, name="colours")
+    if classes is None:
+        return encoder
+    kernel = keras.initializers.RandomNormal(0, 20.0, seed=1)
+    logits = keras.layers.Dense(classes, kernel_initializer=kernel)(h)
+    return encoder, keras.Model(images, logits)
+
+
+def coloured(count, *, seed):
+    """Noise of ten colours that overlap: (N, 20, 24, 3) uint8, and the colours."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 10, count)
+    colours = np.random.default_rng(0).uniform(60, 190, (10, 3))
+    tint = colours[labels] + random.normal(0, 25, (count, 3))
+    pixels = tint[:, None, None] + random.normal(0, 30, (count, 20, 24, 3))
+    return np.clip(pixels, 0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def proof():
+    return choose_images(
+        coloured(150, seed=1),
+        coloured(400, seed=2),
+        size=SIZE,
+        calibrates=True,
+        num_bank=300,
+        num_calibration=50,
+    )
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return make_network(classes=10)
+
+
+@pytest.fixture(scope="module")
+def reference(networks, proof):
+    encoder, classifier = networks
+    return make_reference(encoder, proof, classifier, proof.class_names)
+
+
+def a_parity(**values):
+    fields = {
+        "artefact": "encoder_int8.tflite",
+        "format": "tflite_int8",
+        "signature": "serving_default",
+        "output": "representation",
+        "precision": "int8",
+        "cosine_mean": 0.99,
+        "cosine_min": 0.5,
+        "max_difference": 2.5,
+        "threshold": 0.98,
+        "num_images": 1000,
+        "batch": "any",
+        "size_bytes": 1000,
+        "latency_ms_one_core": 1.25,
+        "latency_ms_all_cores": 0.75,
+        "num_cores": 4,
+        "peak_memory_mb": 45.4,
+        "model_memory_mb": 4.0,
+        "runtime": "ai-edge-litert 2.3.0",
+        "inputs": {},
+        "outputs": {},
+    }
+    return Parity(**fields | values)
+
+
+# The measure itself
 
 
 def test_compare():
     a = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
     b = np.array([[6.0, 8.0], [0.0, 2.0]], np.float32)
-    assert parity.compare(a, b) == {
+    assert compare(a, b) == {
         "cosine_mean": pytest.approx(0.5),
         "cosine_min": pytest.approx(0.0),
         "max_difference": pytest.approx(4.0),
@@ -21,82 +122,358 @@ def test_compare():
 
 def test_compare_zeros_nan_and_shapes():
     zero, one = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
-    assert parity.compare(zero, zero)["cosine_mean"] == 1
-    assert parity.compare(zero, one)["cosine_mean"] == 0
-    assert parity.compare(one, one * np.nan)["cosine_mean"] == -1
-    assert parity.compare(one, np.ones((2, 2)))["cosine_mean"] == -1
+    assert compare(zero, zero)["cosine_mean"] == 1
+    assert compare(zero, one)["cosine_mean"] == 0
+    assert compare(one, one * np.nan)["cosine_mean"] == -1
+    assert compare(one, np.ones((2, 2)))["cosine_mean"] == -1
 
 
-def test_batches_keep_the_order_and_never_mix_shapes():
-    shapes = [(2, 2), (2, 2), (2, 2), (3, 2), (2, 2)]
-    images = [np.full((*s, 3), n, np.uint8) for n, s in enumerate(shapes)]
-    found = list(parity.batches(images, 2))
-    assert [b.shape[:2] for b in found] == [(2, 2), (1, 2), (1, 3), (1, 2)]
-    assert [int(i[0, 0, 0]) for b in found for i in b] == [0, 1, 2, 3, 4]
+# Thresholds
 
 
-def test_below_the_threshold_is_an_error_with_numbers():
-    measured = parity.Parity(
-        artefact="encoder_int8.tflite",
-        signature="serving_default",
-        precision="int8",
-        cosine_mean=0.97,
-        cosine_min=0.5,
-        max_difference=2.5,
-        threshold=0.98,
-        num_images=256,
-        batch="any",
-        size_bytes=1000,
+def test_a_cosine_below_the_threshold_is_an_error_with_numbers():
+    require_parity(a_parity())
+    with pytest.raises(ParityError, match=r"0\.970000.*0\.5.*2\.5.*1000 im.*Calibrate"):
+        require_parity(a_parity(cosine_mean=0.97))
+    with pytest.raises(ParityError, match="please report it"):
+        require_parity(a_parity(cosine_mean=0.97, precision="float32"))
+    with pytest.raises(ParityError, match="mean nan"):
+        require_parity(a_parity(cosine_mean=np.nan))
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "limit", "fails"),
+    [
+        (0.9, 0.1, 1.0, False),  # below the limit
+        (1.5, 0.9, 1.0, False),  # within two standard errors: chance does that
+        (1.5, 0.7, 1.0, True),
+        (1.5, 0.7, 2.0, False),
+        (1.5, 0.7, None, False),
+        (-3.0, 0.1, 1.0, False),  # better than the encoder
+    ],
+)
+def test_a_loss_of_accuracy_must_be_large_and_no_chance(loss, error, limit, fails):
+    parity = a_parity(
+        knn_top_1=0.6, knn_loss=loss, knn_loss_error=error, knn_loss_limit=limit
     )
-    with pytest.raises(parity.ParityError, match=r"0\.970000.*0\.5.*2\.5.*Calibrate"):
-        parity.require_parity(measured)
+    if fails:
+        with pytest.raises(ParityError, match=r"1 points of k-NN.*1\.50.*0\.70.*60\.0"):
+            require_parity(parity)
+    else:
+        require_parity(parity)
 
 
-def flat_encoder(*layers):
-    images = keras.Input((8, 8, 3))
-    h = images
-    for layer in layers:
-        h = layer(h)
-    return keras.Model(images, keras.layers.Flatten()(h))
+def test_thresholds_are_overridden_one_by_one():
+    found = override_thresholds({"tflite_int8": 0.9}, {"onnx": 3, "tflite_int8": 2.5})
+    assert found["tflite_int8"] == Threshold(0.9, 2.5)
+    assert found["onnx"] == Threshold(THRESHOLDS["onnx"].cosine, 3)
+    assert found["saved_model"] == THRESHOLDS["saved_model"]
+    assert override_thresholds() == THRESHOLDS
+    with pytest.raises(InputError, match="Perhaps you meant: tflite_int8"):
+        override_thresholds({"tflite_in8": 0.9})
+    with pytest.raises(InputError, match=r"cosine from -1 to 1 .* received 98"):
+        override_thresholds({"onnx": 98})
+    with pytest.raises(InputError, match=r"knn_loss from 0 to 100"):
+        override_thresholds(knn_loss={"onnx": -1})
 
 
-def test_a_batch_that_can_not_change_is_fixed_to_one(tmp_path, monkeypatch):
-    def refuse(contents, size):
-        raise RuntimeError("resize")
-
-    monkeypatch.setattr(tflite, "_invoke_on_two", refuse)
-    encoder = flat_encoder(keras.layers.Conv2D(2, 3))
-    path = tflite.export_tflite(encoder, tmp_path / "a.tflite")
-    views = np.random.default_rng(0).random((5, 8, 8, 3), np.float32)
-    expected = parity.encode(encoder, views)
-    measured = parity.measure_tflite(path, "float32", views, expected)
-    assert measured.batch == "1"
-    assert measured.cosine_min > 0.9999
+# Artefacts
 
 
-class Inverse(keras.layers.Layer):
-    """Uses an operation that TFLite lacks."""
+def test_a_file_is_measured_with_its_own_representations(
+    networks, proof, reference, tmp_path
+):
+    """Of another encoder: nothing in its row comes from the one it is compared with."""
+    other = make_network(seed=5)
+    path = export_tflite(other, tmp_path / "encoder_float32.tflite")
+    (found,) = measure(Artefact(path, "tflite_float32"), reference, proof)
+    own = make_reference(other, proof)
+    expected = compare(reference.representations, own.representations)
+    assert found.cosine_mean == pytest.approx(expected["cosine_mean"], abs=1e-5)
+    assert found.max_difference == pytest.approx(expected["max_difference"], rel=1e-4)
+    assert expected["cosine_mean"] < 0.9
+    bank = Features(own.bank, proof.bank_labels, np.arange(300))
+    queries = Features(own.representations, proof.labels, np.arange(150))
+    knn = knn_from_features(bank, queries, k=20, temperature=0.07)
+    assert found.knn_top_1 == pytest.approx(knn.top_1, abs=0.01)
+    assert 0.3 < reference.accuracy.knn_top_1 < 0.9
+    lost = reference.accuracy.knn_hits.astype(float) - own.accuracy.knn_hits
+    assert found.knn_loss == pytest.approx(100 * lost.mean(), abs=1.4)
+    error = 100 * lost.std(ddof=1) / np.sqrt(150)
+    assert found.knn_loss_error == pytest.approx(error, abs=0.2)
+    assert found.knn_loss_limit == 1.0
+    assert found.linear_top_1 == pytest.approx(own.accuracy.linear_top_1, abs=0.1)
+    assert found.num_images == 150
+    assert found.size_bytes == path.stat().st_size
+    assert (found.batch, found.precision) == ("any", "float32")
+    assert found.inputs["images"]["shape"] == [None, SIZE, SIZE, 3]
+    with pytest.raises(ParityError, match="Nothing was exported"):
+        require_parity(found)
+
+
+@pytest.mark.parametrize(
+    ("precision", "options"),
+    [
+        ("float32", Options(batch=4)),
+        ("float16", Options(l2_normalize=True)),
+        ("float32", Options(uint8_input=True)),
+        ("int8", Options()),
+        ("uint8", Options(batch=1)),
+    ],
+)
+def test_the_same_encoder_passes(
+    networks, proof, reference, tmp_path, precision, options
+):
+    encoder, _ = networks
+    path = export_tflite(
+        encoder,
+        tmp_path / f"encoder_{precision}.tflite",
+        precision=precision,
+        calibration_images=proof.calibration,
+        batch=options.batch,
+        uint8_input=options.uint8_input,
+        l2_normalize=options.l2_normalize,
+    )
+    artefact = Artefact(path, f"tflite_{precision}", options)
+    (found,) = measure(artefact, reference, proof)
+    require_parity(found)
+    assert found.batch == str(options.batch or "any")
+    # Rounding alone: a vector of another length would be off by far more.
+    scale = 1.0 if options.l2_normalize else np.abs(reference.representations).max()
+    assert found.max_difference < 0.2 * scale
+    assert abs(found.knn_loss) < 5
+    assert (found.inputs["images"]["dtype"] == "uint8") == artefact.takes_uint8
+
+
+def test_a_classifier_gets_a_row_of_its_own(networks, proof, reference, tmp_path):
+    encoder, classifier = networks
+    names = proof.class_names
+    path = export_tflite(
+        encoder,
+        tmp_path / "encoder_float32.tflite",
+        classifier=classifier,
+        class_names=names,
+    )
+    artefact = Artefact(path, "tflite_float32", class_names=names)
+    rows = measure(artefact, reference, proof)
+    assert [row.output for row in rows] == ["representation", "probabilities"]
+    representation, probabilities = rows
+    assert representation.classifier_top_1 is None
+    assert representation.knn_top_1 is not None
+    assert probabilities.knn_top_1 is None
+    assert probabilities.agreement == 1
+    assert probabilities.classifier_top_1 == reference.classifier_top_1
+    answers = classifier(tf.constant(proof.views)).numpy().argmax(1)
+    assert reference.classifier_top_1 == np.mean(answers == proof.labels)
+    assert probabilities.cosine_mean > 0.99999
+    for row in rows:
+        require_parity(row)
+    without = export_tflite(encoder, tmp_path / "without.tflite")
+    with pytest.raises(ParityError, match=r"without\.tflite to give an output prob"):
+        measure(
+            Artefact(without, "tflite_float32", class_names=names), reference, proof
+        )
+
+
+def test_labels_of_other_classes_give_a_classifier_no_accuracy(networks, proof):
+    encoder, classifier = networks
+    found = make_reference(encoder, proof, classifier, tuple("abcdefghij"))
+    assert found.classifier_top_1 is None
+    assert found.probabilities.shape == (150, 10)
+
+
+def test_a_file_of_nan_fails_and_has_no_accuracy(networks, proof, reference, tmp_path):
+    broken = make_network()
+    broken.set_weights([w * np.nan for w in broken.get_weights()])
+    path = export_tflite(broken, tmp_path / "encoder_float32.tflite")
+    (found,) = measure(Artefact(path, "tflite_float32"), reference, proof)
+    assert found.knn_top_1 is None and found.cosine_mean == -1
+    with pytest.raises(ParityError, match="mean -1"):
+        require_parity(found)
+    with pytest.raises(InputError, match="finite representations"):
+        make_reference(broken, proof)
+
+
+class Balanced(keras.layers.Layer):
+    """Divides by the brightest pixel, which of a black image is 0."""
 
     def call(self, inputs):
-        return tf.linalg.inv(inputs[..., 0])
+        return inputs / tf.reduce_max(inputs, axis=(1, 2, 3), keepdims=True)
 
 
-def test_an_operation_that_tflite_lacks_is_named(tmp_path):
-    with pytest.raises(tflite.ConversionError, match="MatrixInverse"):
-        tflite.export_tflite(flat_encoder(Inverse()), tmp_path / "a.tflite")
-    assert list(tmp_path.iterdir()) == []
+def test_one_image_of_nan_is_enough_to_fail(networks, proof, tmp_path):
+    encoder, _ = networks
+    balanced = keras.Model(encoder.input, encoder(Balanced()(encoder.input)))
+    views = proof.views.copy()
+    views[7] = 0
+    proof = dataclasses.replace(proof, views=views)
+    path = export_tflite(balanced, tmp_path / "encoder_float32.tflite")
+    reference = make_reference(encoder, proof)
+    (found,) = measure(Artefact(path, "tflite_float32"), reference, proof)
+    assert found.knn_top_1 is None and found.cosine_min == -1
+    with pytest.raises(ParityError):
+        require_parity(found)
 
 
-def test_int8_without_calibration_is_refused(tmp_path):
-    encoder = flat_encoder(keras.layers.Conv2D(2, 3))
-    with pytest.raises(InputError, match="calibration_images for int8"):
-        tflite.export_tflite(encoder, tmp_path / "a.tflite", precision="int8")
-    with pytest.raises(InputError, match=r"shape \(9, 8, 3\)"):
-        tflite.export_tflite(
-            encoder,
-            tmp_path / "a.tflite",
-            precision="int8",
-            calibration_images=np.zeros((1, 9, 8, 3)),
-        )
-    with pytest.raises(InputError, match="Perhaps you meant: int8"):
-        tflite.export_tflite(encoder, tmp_path / "a.tflite", precision="int4")
+def test_every_signature_of_a_saved_model_is_compared(
+    networks, proof, reference, tmp_path
+):
+    encoder, classifier = networks
+    names = proof.class_names
+    path = export_saved_model(
+        encoder, tmp_path / "saved_model", classifier=classifier, class_names=names
+    )
+    artefact = Artefact(path, "saved_model", class_names=names)
+    work = tmp_path / "work"
+    work.mkdir()
+    rows = measure(artefact, reference, proof, work=work)
+    assert {row.signature: row.output for row in rows} == {
+        "serving_default": "representation",
+        "serve_float": "representation",
+        "serve_bytes": "representation",
+        "raw": "representation",
+        "classify": "probabilities",
+        "classify_bytes": "probabilities",
+    }
+    for row in rows:
+        require_parity(row)
+        assert row.cosine_min > 0.9999
+        if row.output == "probabilities":
+            assert row.classifier_top_1 == reference.classifier_top_1
+        else:
+            assert row.knn_top_1 == reference.accuracy.knn_top_1
+    # The inputs stay for the next artefact, the outputs do not.
+    assert sorted(p.name for p in work.iterdir()) == [
+        "bank.npy", "files.npz", "floats.npz", "images.npz", "views.npy",
+    ]  # fmt: skip
+    table = format_table(rows, reference)
+    assert "saved_model classify_bytes" in table and "class. %" in table
+
+
+def test_images_of_the_encoder_s_own_size_are_cropped_for_every_signature(tmp_path):
+    """Above 32 pixels a view is a crop, which floats of that size must not suffer."""
+    encoder = make_network(48)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 48, 48, 3), np.uint8)
+    proof = choose_images(pixels, size=48, calibrates=False)
+    reference = make_reference(encoder, proof)
+    path = export_saved_model(encoder, tmp_path / "saved_model")
+    rows = measure(Artefact(path, "saved_model"), reference, proof)
+    assert len(rows) == 4
+    for row in rows:
+        require_parity(row)
+        assert row.max_difference < 1e-5
+        assert row.knn_top_1 is None
+
+
+def test_the_table_has_the_encoder_first_and_no_empty_columns(reference):
+    bare = dataclasses.replace(reference, accuracy=None, classifier_top_1=None)
+    table = format_table([a_parity(peak_memory_mb=None)], bare)
+    cells = [[c.strip() for c in line.split("|")] for line in table.splitlines()]
+    assert cells[0][1:-1] == [
+        *("artefact", "cosine", "least", "max diff", "ms, 1 core", "ms, 4 cores", "MB")
+    ]
+    assert cells[2][1] == "the encoder"
+    assert cells[3][1:-1] == [
+        *("encoder_int8.tflite", "0.99000", "0.50000", "2.5", "1.25", "0.75", "0.00")
+    ]
+    assert len({len(line) for line in table.splitlines()}) == 1
+    table = format_table([a_parity(knn_top_1=0.125)], reference)
+    assert "k-NN %" in table and "12.50" in table and "45" in table
+    assert f"{100 * reference.accuracy.knn_top_1:.2f}" in table.splitlines()[2]
+
+
+# The images
+
+
+def rows_of(views):
+    return {view.tobytes() for view in views}
+
+
+def test_the_proof_shares_no_image_with_bank_and_calibration():
+    few = open_source("shapes").select(np.arange(100, 400), "shapes:few")
+    options = dict(size=32, calibrates=True, num_images=1000, num_bank=100)
+    proof = choose_images(few, **options, num_calibration=30)
+    assert len(proof.views) == 150  # a half
+    assert (len(proof.bank_views), len(proof.calibration)) == (100, 30)
+    assert not rows_of(proof.views) & rows_of(proof.bank_views)
+    assert not rows_of(proof.views) & rows_of(proof.calibration)
+    assert not rows_of(proof.bank_views) & rows_of(proof.calibration)
+    # Of the same source given twice, too.
+    twin = open_source("shapes").select(np.arange(100, 400), "shapes:few")
+    again = choose_images(few, twin, **options, num_calibration=30)
+    np.testing.assert_array_equal(again.views, proof.views)
+    assert again.choice == proof.choice
+    # The images are spread over the source, and their labels are theirs.
+    source_views = evaluation_view(
+        tf.stack([e["image"] for e in few.ordered()]), 32
+    ).numpy()
+    where = {view.tobytes(): n for n, view in enumerate(source_views)}
+    found = [where[view.tobytes()] for view in proof.views]
+    assert min(found) < 20 and max(found) > 280
+    np.testing.assert_array_equal(few.labels[found], proof.labels)
+
+
+def test_every_held_out_image_is_used_where_training_images_are_given():
+    held_out = open_source("shapes", split="test").select(np.arange(40), "few")
+    proof = choose_images(held_out, "shapes", size=16, calibrates=True, num_bank=60)
+    assert len(proof.images) == len(proof.views) == len(proof.labels) == 40
+    assert (len(proof.bank_views), len(proof.calibration)) == (60, 200)
+    assert (proof.source, proof.bank_source) == ("few", "shapes:train")
+    assert proof.to_dict()["calibration"] == {"source": "shapes:train", "count": 200}
+    other = choose_images(
+        held_out, "shapes", size=16, calibrates=True, num_bank=60, seed=1
+    )
+    assert other.choice["bank"] != proof.choice["bank"]
+    assert other.choice["images"] == proof.choice["images"]  # all of them, again
+    fewer = choose_images(held_out, "shapes", size=16, calibrates=False, num_images=9)
+    assert len(fewer.views) == 9 and fewer.calibration is None
+
+
+def test_without_labels_there_is_no_bank():
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (30, 20, 24, 3), np.uint8)
+    proof = choose_images(pixels[:10], pixels[10:], size=16, calibrates=True)
+    assert proof.labels is None and proof.bank_views is None
+    assert proof.calibration.shape == (20, 16, 16, 3)
+    assert proof.to_dict()["bank"] is None
+    alone = choose_images(pixels, size=16, calibrates=False)
+    assert len(alone.views) == 30
+    labels = np.zeros(10, int)
+    one_class = choose_images(
+        (pixels[:10], labels), (pixels[10:20], labels), size=16, calibrates=False
+    )
+    assert one_class.labels is None and one_class.bank_views is None
+    two = choose_images(
+        (pixels[:10], labels), (pixels[10:20], labels + np.arange(10) % 3),
+        size=16, calibrates=False,
+    )  # fmt: skip
+    assert two.labels is None  # the classes differ
+    none = choose_images(
+        coloured(20, seed=1), size=16, calibrates=True, num_bank=0, num_calibration=6
+    )
+    assert none.labels is None and none.calibration.shape == (6, 16, 16, 3)
+    with pytest.raises(InputError, match="two or more images"):
+        choose_images(pixels[:1], size=16, calibrates=False)
+
+
+def test_large_photographs_are_shrunk_and_small_images_left_alone():
+    big = np.zeros((2, 300, 400, 3), np.uint8)
+    big[:, 100:200, 150:250] = 255
+    proof = choose_images(big, size=16, calibrates=False)
+    assert proof.images[0].shape == (64, 85, 3)
+    expected = evaluation_view(tf.constant(big[0]), 16)
+    assert np.abs(proof.views[0] - expected).max() < 0.05
+    again = evaluation_view(tf.constant(proof.images[0]), 16)
+    np.testing.assert_array_equal(proof.views[0], again)
+    small = np.random.default_rng(0).integers(0, 256, (2, 64, 90, 3), np.uint8)
+    proof = choose_images(small, size=16, calibrates=False)
+    assert rows_of(proof.images) == rows_of(small)
+
+
+def test_a_proof_that_needs_much_memory_says_so(caplog, monkeypatch):
+    with caplog.at_level(logging.WARNING, "selfsup_tf"):
+        choose_images(None, size=16, calibrates=False, num_images=10, num_bank=10)
+        assert not caplog.records
+        monkeypatch.setattr(images_module, "LARGE_BYTES", 60_000)
+        choose_images(None, size=16, calibrates=False, num_images=10, num_bank=10)
+    assert "20 views of 16 x 16 pixels in memory: 0.0 GB" in caplog.text

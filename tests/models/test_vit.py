@@ -162,8 +162,8 @@ def test_exports_are_proved(small_encoder, tmp_path, few_images):
     formats = ("saved_model", "tflite_float32")
     images = np.concatenate([few_images[0]] * 4)
     result = export(small_encoder, tmp_path / "to", formats=formats, images=images)
-    assert {a.artefact for a in result.artefacts} == {
+    assert {a.artefact for a in result.parities} == {
         "saved_model",
         "encoder_float32.tflite",
     }
-    assert all(a.cosine_min > a.threshold for a in result.artefacts)
+    assert all(a.cosine_min > a.threshold for a in result.parities)

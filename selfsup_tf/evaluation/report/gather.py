@@ -43,7 +43,7 @@ class RunFiles:
         results: eval/*.json that a protocol has written, by name.
         unread: Names of the eval/*.json that the page does not show.
         map: eval/map.json and its sprite, or None.
-        parity: export/parity.json, or None.
+        manifest: export/manifest.json, or None.
         written: When log.jsonl was last written, seconds since 1970, or None.
         outrun: Whether the encoder was written after every result.
     """
@@ -55,7 +55,7 @@ class RunFiles:
     results: tuple[Result, ...]
     unread: tuple[str, ...]
     map: Result | None
-    parity: dict[str, Any] | None
+    manifest: dict[str, Any] | None
     written: float | None
     outrun: bool
 
@@ -104,7 +104,7 @@ def gather(run_dir: str | pathlib.Path) -> RunFiles:
         else:
             unread.append(file.name)
     *results, place = mark_stale([*results, place])
-    parity = path / "export" / "parity.json"
+    manifest = path / "export" / "manifest.json"
     newest = max((r.path.stat().st_mtime for r in results), default=None)
     with reading(log):
         records = read_log(log)
@@ -118,7 +118,7 @@ def gather(run_dir: str | pathlib.Path) -> RunFiles:
         results=tuple(results),
         unread=tuple(unread),
         map=place,
-        parity=read_object(parity) if parity.is_file() else None,
+        manifest=read_object(manifest) if manifest.is_file() else None,
         written=log.stat().st_mtime if log.is_file() else None,
         outrun=newest is not None
         and encoder.is_file()

@@ -2,7 +2,7 @@
 
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.report.markup import Html, join
-from selfsup_tf.evaluation.report.numbers import compact, megabytes
+from selfsup_tf.evaluation.report.numbers import megabytes, percent
 from selfsup_tf.evaluation.report.parts import absent, picture, section, table, tag
 from selfsup_tf.evaluation.report.pictures import Pictures
 
@@ -29,43 +29,46 @@ def neighbours_section(run: RunFiles, pictures: Pictures) -> Html:
 def export_section(run: RunFiles) -> Html:
     """The files that were exported, and how close each comes to the encoder."""
     lead = "The files for servers and devices, each run and compared with the encoder."
-    if run.parity is None:
+    if run.manifest is None:
         line = absent("Not exported yet.", "export.py", run.path)
         return section("exports", "Exports", line, lead=lead)
-    path = run.path / "export" / "parity.json"
+    path = run.path / "export" / "manifest.json"
     with reading(path):
-        artefacts = run.parity["artefacts"]
-        rows = [
-            [
-                a["artefact"],
-                a["signature"],
-                a["precision"],
-                a["batch"],
-                _parity(a),
-                f"{a['cosine_min']:.5f}",
-                compact(a["max_difference"]),
-                megabytes(a["size_bytes"]),
-            ]
-            for a in artefacts
-        ]
-        words = "Cosines with the encoder's representations"
-        if artefacts:
-            words += f" of {artefacts[0]['num_images']} images"
-        words += (
-            f" of {run.parity['image_source']}" if "image_source" in run.parity else ""
+        proof = run.manifest["proof"]["images"]
+        words = (
+            f"Cosines with the encoder's own outputs for {proof['count']:,} images of "
+            f"{proof['source']}; k-NN with each file's own representations"
         )
+        accuracy = run.manifest["encoder_accuracy"]["knn_top_1"]
+        if accuracy is not None:
+            words += f" (the encoder's: {percent(accuracy)})"
         return section(
             "exports",
             "Exports",
             table(
                 ["File", "Called by", "Precision", "Batch", "Cosine, mean", "Least",
-                 "Largest difference", "Size"],
-                rows,
+                 "k-NN", "ms, 1 core", "Size"],
+                [_export_row(row) for row in run.manifest["parity"]],
                 caption=words,
-                numbers=(4, 5, 6, 7),
+                numbers=(4, 5, 6, 7, 8),
             ),
             lead=lead,
         )  # fmt: skip
+
+
+def _export_row(row: dict) -> list:
+    accuracy = row["knn_top_1"]
+    return [
+        row["artefact"],
+        row["signature"],
+        row["precision"],
+        row["batch"],
+        _parity(row),
+        f"{row['cosine_min']:.5f}",
+        "" if accuracy is None else percent(accuracy),
+        f"{row['latency_ms_one_core']:.2f}",
+        megabytes(row["size_bytes"]),
+    ]
 
 
 def _parity(artefact: dict) -> Html:

@@ -1,0 +1,253 @@
+"""Embeds images, keeps an index of a folder and finds neighbours, on a small computer.
+
+    pip install ai-edge-litert numpy pillow
+
+    python embed.py index encoder_int8.tflite photos --index=photos.npz
+    python embed.py search encoder_int8.tflite query.jpg --index=photos.npz --k=5
+    python embed.py embed encoder_int8.tflite a.jpg b.png --output=embeddings.npz
+
+Needs no TensorFlow and nothing of the package: copy this folder beside a TFLite file
+that export.py has written. `index` run again embeds only what is new or has changed,
+and forgets what is gone. What is no image is skipped and named.
+
+Legend: N images, D length of the representation h.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import numpy as np
+from encoder import Encoder, Problem, evaluation_view, read_image
+
+
+def embed_files(encoder: Encoder, paths: list[pathlib.Path], batch: int):
+    """Embeds files and names those that can't be.
+
+    Yields:
+        (paths, h): of one batch after the other those that could be read, and their
+        representations, (N, D) float32.
+    """
+    for start in range(0, len(paths), batch):
+        readable, views = [], []
+        for path in paths[start : start + batch]:
+            try:
+                views.append(evaluation_view(read_image(path), encoder.size))
+                readable.append(path)
+            except Problem as problem:
+                print(f"skipped {path}: {problem}", file=sys.stderr)
+        if readable:
+            yield readable, encoder(np.stack(views))
+
+
+def write_npz(path: str | os.PathLike, arrays: dict) -> None:
+    """Writes arrays beside `path` and renames the file when it is whole."""
+    path = pathlib.Path(path).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def load_index(path: str, encoder: Encoder) -> dict:
+    """The arrays of an index, which must be this encoder's.
+
+    Returns:
+        "folder" (), "names" (N,) relative to it, "stamps" (N, 2) int64: size in bytes
+        and time of change in ns, "representation" (N, D) float32, "model" (): sha256.
+
+    Raises:
+        Problem: No index, or another encoder's.
+    """
+    try:
+        with np.load(path) as file:
+            keys = ("folder", "names", "stamps", "representation", "model")
+            index = {key: file[key] for key in keys}
+    except Exception as error:
+        # np.load raises as many types as there are ways to damage a zip file.
+        raise Problem(
+            f"expected an index; received {path} ({error}). Make one with: embed.py "
+            "index MODEL FOLDER --index=FILE"
+        ) from error
+    if str(index["model"]) != encoder.sha256:
+        raise Problem(
+            f"expected an index of this model, sha256 {encoder.sha256[:12]}; received "
+            f"{path} of the model {str(index['model'])[:12]}. Representations of two "
+            "models can't be compared: name another --index, or delete this one."
+        )
+    return index
+
+
+def find_files(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
+    """Name below `folder` -> (bytes, time of change in ns) of all that isn't hidden."""
+    stamps = {}
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = pathlib.Path(parent, name)
+            if path.is_file() and not name.startswith("."):
+                stat = path.stat()
+                stamp = (stat.st_size, stat.st_mtime_ns)
+                stamps[str(path.relative_to(folder))] = stamp
+    return stamps
+
+
+def load_kept(
+    path: pathlib.Path, encoder: Encoder, folder: pathlib.Path, found: dict
+) -> tuple[list[str], list[np.ndarray]]:
+    """Names and representations of an index whose files are as they were.
+
+    Args:
+        path: The index; none is there at first.
+        encoder: Whose index it must be.
+        folder: Whose index it must be.
+        found: What is in the folder now, of `find_files`.
+
+    Raises:
+        Problem: It is the index of something else.
+    """
+    if not path.exists():
+        return [], []
+    index = load_index(path, encoder)
+    if str(index["folder"]) != str(folder):
+        raise Problem(
+            f"expected the index of {folder}; received {path} of {index['folder']}. "
+            "Name another --index."
+        )
+    names, stamps = index["names"].tolist(), map(tuple, index["stamps"].tolist())
+    same = [found.get(n) == stamp for n, stamp in zip(names, stamps, strict=True)]
+    return index["names"][same].tolist(), list(index["representation"][same])
+
+
+def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
+    """Makes the index of a folder, or brings it up to date."""
+    folder, path = pathlib.Path(flags.folder).resolve(), pathlib.Path(flags.index)
+    if not folder.is_dir():
+        raise Problem(f"expected a folder of images; received {flags.folder}.")
+    found = find_files(folder)
+    if path.resolve().is_relative_to(folder):
+        found.pop(str(path.resolve().relative_to(folder)), None)
+    names, representation = load_kept(path, encoder, folder, found)
+    kept = len(names)
+    new = [folder / name for name in sorted(found.keys() - set(names))]
+    started = time.perf_counter()
+    try:
+        for paths, h in embed_files(encoder, new, flags.batch):
+            names += [str(path.relative_to(folder)) for path in paths]
+            representation += list(h)
+            if sys.stderr.isatty():
+                print(f"\r{len(names) - kept} of {len(new)}", end="", file=sys.stderr)
+    finally:
+        # An interrupted run keeps what it has done.
+        if names:
+            arrays = {
+                "folder": str(folder),
+                "names": np.array(names),
+                "stamps": np.array([found[name] for name in names]),
+                "representation": np.stack(representation),
+                "model": encoder.sha256,
+            }
+            write_npz(path, arrays)
+    if not names:
+        raise Problem(f"expected images in {folder}; received none that is readable.")
+    added, seconds = len(names) - kept, time.perf_counter() - started
+    print(
+        f"{path}: {len(names)} images; {added} embedded in {seconds:.1f} s, "
+        f"{len(new) - added} skipped"
+    )
+
+
+def run_search(encoder: Encoder, flags: argparse.Namespace) -> None:
+    """Prints the images of an index that are most like one."""
+    index = load_index(flags.index, encoder)
+    try:
+        view = evaluation_view(read_image(flags.image), encoder.size)
+    except Problem as problem:
+        raise Problem(f"{flags.image}: {problem}") from problem
+    folder, names = pathlib.Path(str(index["folder"])), index["names"].tolist()
+    cosines = unit(index["representation"]) @ unit(encoder(view[None]))[0]
+    for row in np.argsort(-cosines, kind="stable")[: flags.k]:
+        print(f"{cosines[row]:.4f}  {folder / names[row]}")
+
+
+def unit(h: np.ndarray) -> np.ndarray:
+    """h, (N, D), with rows of length 1."""
+    return h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+
+
+def run_embed(encoder: Encoder, flags: argparse.Namespace) -> None:
+    """Writes the representations of single files."""
+    files = [pathlib.Path(name) for name in flags.images]
+    parts = list(embed_files(encoder, files, flags.batch))
+    if not parts:
+        raise Problem("expected images; received none that is readable.")
+    names = [str(path) for paths, _ in parts for path in paths]
+    representation = np.concatenate([h for _, h in parts])
+    arrays = {"names": np.array(names), "representation": representation}
+    write_npz(flags.output, arrays)
+    print(f"{flags.output}: representation {representation.shape}")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0 of the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected 1 or more; received {text}")
+    return int(text)
+
+
+def parse() -> argparse.Namespace:
+    """The command line; `run` is the command's function."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="index | search | embed")
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("model", metavar="MODEL", help="a TFLite file")
+    every.add_argument("--num_threads", type=positive, help="cores to use")
+    every.add_argument("--batch", type=positive, default=16, help="images read at once")
+
+    def command(run, name):
+        part = commands.add_parser(name, parents=[every], help=run.__doc__)
+        part.set_defaults(run=run)
+        return part
+
+    index = command(run_index, "index")
+    index.add_argument("folder", metavar="FOLDER")
+    search = command(run_search, "search")
+    search.add_argument("image", metavar="IMAGE")
+    search.add_argument("--k", type=positive, default=5, help="how many neighbours")
+    for part in (index, search):
+        part.add_argument("--index", required=True, help="the index, an .npz file")
+    embed = command(run_embed, "embed")
+    embed.add_argument("images", metavar="IMAGE", nargs="+")
+    embed.add_argument("--output", required=True, help="an .npz file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs one command."""
+    flags = parse()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names may hold any bytes
+    try:
+        flags.run(Encoder(flags.model, flags.num_threads), flags)
+    except Problem as problem:
+        sys.exit(f"embed.py: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("embed.py: interrupted")
+
+
+if __name__ == "__main__":
+    main()

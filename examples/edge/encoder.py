@@ -1,0 +1,180 @@
+"""A TFLite encoder and what it is fed with: image files as views.
+
+    from encoder import Encoder, evaluation_view, read_image
+
+    encoder = Encoder("encoder_int8.tflite")
+    view = evaluation_view(read_image("photo.jpg"), encoder.size)
+    h = encoder(view[None])[0]
+
+Needs ai-edge-litert, numpy and pillow. Legend: N images, S height and width of the
+encoder's input, D length of the representation h.
+"""
+
+import hashlib
+import os
+import pathlib
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MAX_PIXELS = 2**26  # of one image: 67 million, about 550 MB while it is resized
+MAX_SIDE = 2**16 - 1  # of one image, in pixels: JPEG's own limit
+
+
+class Problem(Exception):
+    """Something given can't be used; the message is all that is shown."""
+
+
+class Encoder:
+    """A TFLite file that turns images into representations.
+
+    Attributes:
+        sha256: Of the file, by which an index knows its encoder.
+        size: S.
+        batch: How many images a call takes; None where that is free.
+
+    Args:
+        path: The file; its inputs may be float32 or quantised, and so may its outputs.
+        num_threads: How many cores to use; None leaves it to the runtime.
+
+    Raises:
+        Problem: No TFLite file of an encoder.
+    """
+
+    def __init__(self, path: str, num_threads: int | None = None):
+        try:
+            contents = pathlib.Path(path).read_bytes()
+            interpreter = Interpreter(model_content=contents, num_threads=num_threads)
+            self._runner = interpreter.get_signature_runner()
+            ((self._input_name, self._input),) = (
+                self._runner.get_input_details().items()
+            )
+            self._output = self._runner.get_output_details()["representation"]
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise Problem(
+                f"expected the TFLite file of an encoder; received {path} ({error}). "
+                "Take one that export.py has written."
+            ) from error
+        self.sha256 = hashlib.sha256(contents).hexdigest()
+        batch, self.size = (int(n) for n in self._input["shape_signature"][:2])
+        self.batch = batch if batch > 0 else None
+
+    def __call__(self, views: np.ndarray) -> np.ndarray:
+        """h, (N, D) float32, of views (N, S, S, 3) float32 in [0, 1]."""
+        count = self.batch or len(views)
+        parts = [
+            self._call(views[start : start + count])
+            for start in range(0, len(views), count)
+        ]
+        return np.concatenate(parts)
+
+    def _call(self, views: np.ndarray) -> np.ndarray:
+        missing = (self.batch or len(views)) - len(views)
+        padded = np.concatenate([views, np.zeros((missing, *views.shape[1:]), "f4")])
+        images = quantise(padded, self._input)
+        h = self._runner(**{self._input_name: images})["representation"]
+        return dequantise(h, self._output)[: len(views)]
+
+
+def quantise(views: np.ndarray, details: dict) -> np.ndarray:
+    """Views in [0, 1] as the numbers that an input expects.
+
+    Args:
+        views: float32, of any shape.
+        details: The runtime's description of the input. Integers without a scale
+            are pixels, 0 to 255.
+    """
+    if not np.issubdtype(details["dtype"], np.integer):
+        return views.astype(details["dtype"])
+    scale, zero_point = details["quantization"]
+    limits = np.iinfo(details["dtype"])
+    numbers = np.round(views / (scale or 1 / 255)) + zero_point
+    return np.clip(numbers, limits.min, limits.max).astype(details["dtype"])
+
+
+def dequantise(numbers: np.ndarray, details: dict) -> np.ndarray:
+    """The numbers of an output as float32; the inverse of `quantise`."""
+    scale, zero_point = details["quantization"]
+    if not scale:
+        return numbers.astype(np.float32)
+    return (numbers.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def read_image(path: str | os.PathLike) -> Image.Image:
+    """The image of a file, told by its contents, as RGB of 8 bits a channel.
+
+    Of a GIF the first frame without the screen around it, black where transparent; of
+    another animation the first frame; of transparent pixels the colours stored beneath.
+    An orientation noted in EXIF is not applied. All this is as the encoder's SavedModel
+    reads files (which refuses an animated WebP).
+
+    Raises:
+        Problem: No readable image, or one whose header claims too many pixels; those
+            are not decoded.
+    """
+    if not os.path.isfile(path):
+        raise Problem("no such file")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+                raise Problem(
+                    f"{width} x {height} pixels; expected at most {MAX_PIXELS:,} and "
+                    f"{MAX_SIDE:,} a side"
+                )
+            image.load()
+            return _as_rgb(image)
+    except Problem:
+        raise
+    except Image.DecompressionBombError as error:
+        # Pillow's own limit, which lies higher.
+        raise Problem(f"expected at most {MAX_PIXELS:,} pixels ({error})") from error
+    except UnidentifiedImageError as error:
+        raise Problem(f"no {', '.join(FORMATS)}, or broken at its start") from error
+    except Exception as error:
+        # Pillow's parsers raise a dozen types on broken files; each means the same.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise Problem(f"no readable image ({reason})") from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Grey of 16 bits: Pillow's own conversion clips what is above 255.
+        return Image.fromarray((np.asarray(image) >> 8).astype("u1")).convert("RGB")
+    if image.format == "GIF":
+        layer = image.crop(image.dispose_extent).convert("RGBA")
+        black = Image.new("RGB", layer.size)
+        black.paste(layer, mask=layer.getchannel("A"))
+        return black
+    image.info.pop("transparency", None)  # which would only make Pillow warn
+    return image.convert("RGB")
+
+
+def evaluation_view(image: Image.Image, size: int) -> np.ndarray:
+    """What an encoder sees of an image: the view that it was evaluated with.
+
+    Above 32 pixels: the central square of 87.5 % of the shorter side, resized; up to 32
+    pixels: the whole image, resized.
+
+    Args:
+        image: RGB.
+        size: S.
+
+    Returns:
+        (S, S, 3) float32 in [0, 1].
+    """
+    if size > 32:
+        width, height = image.size
+        side = max(round(0.875 * min(width, height)), 1)
+        left, top = (width - side + 1) // 2, (height - side + 1) // 2
+        image = image.crop((left, top, left + side, top + side))
+    # Channels as floats, one after the other: Pillow would round each pass to 8 bits.
+    planes = [
+        image.getchannel(name)
+        .convert("F")
+        .resize((size, size), Image.Resampling.BICUBIC)
+        for name in "RGB"
+    ]
+    return np.clip(np.stack(planes, axis=-1) / np.float32(255), 0, 1)

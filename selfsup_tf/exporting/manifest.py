@@ -1,0 +1,228 @@
+"""The manifest of an export directory: what lies there, from what, and how good it is.
+
+Legend: N images, S height and width of the encoder's input, D length of the
+representation h.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from selfsup_tf.data.views import EVALUATION_CROP
+from selfsup_tf.distribution.environment import hardware, versions
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.features import weights_hash
+from selfsup_tf.exporting.artefact import Artefact
+from selfsup_tf.exporting.images import Proof
+from selfsup_tf.exporting.parity import Parity
+from selfsup_tf.exporting.parity_table import format_table
+from selfsup_tf.exporting.reference import Reference
+from selfsup_tf.json_files import read_json, write_json
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+PACKAGES = ("selfsup-tf", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx")
+_BLOCK = 2**20
+
+
+def describe(
+    directory: str | pathlib.Path,
+    *,
+    encoder: keras.Model,
+    artefacts: Sequence[Artefact],
+    parities: Sequence[Parity],
+    reference: Reference,
+    proof: Proof,
+    training: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is known of an export, as plain values.
+
+    Args:
+        directory: Where the artefacts lie.
+        encoder: What was exported, float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        artefacts: What was written, each within the directory.
+        parities: Their measurements.
+        reference: The encoder's own answers.
+        proof: What it was proven on.
+        training: How the encoder came about: method, recipe, data, config, whatever
+            is known, as plain values.
+        metrics: What evaluations of it found, likewise.
+
+    Returns:
+        The manifest, with the files that lie in the directory now.
+    """
+    directory = pathlib.Path(directory)
+    return {
+        "format_version": FORMAT_VERSION,
+        "encoder": {
+            "name": encoder.name,
+            "weights_sha256": weights_hash(encoder),
+            "num_parameters": int(encoder.count_params()),
+            "input_size": int(encoder.input_shape[1]),
+            "representation_size": int(encoder.output_shape[-1]),
+        },
+        "preprocessing": _preprocessing(int(encoder.input_shape[1])),
+        "artefacts": [
+            _describe_artefact(artefact, parities, directory) for artefact in artefacts
+        ],
+        "training": dict(training or {}),
+        "metrics": dict(metrics or {}),
+        "proof": proof.to_dict(),
+        "encoder_accuracy": _accuracy(reference),
+        "parity": [_measurements(parity) for parity in parities],
+        "parity_table": format_table(parities, reference),
+        "versions": {**versions(), **_package_versions()},
+        "hardware": hardware(),
+        "files": list_files(directory),
+    }
+
+
+def write_manifest(directory: str | pathlib.Path, manifest: dict) -> pathlib.Path:
+    """Writes the manifest, with the size and hash of every file of the directory.
+
+    Call it last: a file that comes later is unknown to it.
+
+    Args:
+        directory: What it describes.
+        manifest: See `describe`.
+    """
+    directory = pathlib.Path(directory)
+    write_json(directory / MANIFEST, {**manifest, "files": list_files(directory)})
+    return directory / MANIFEST
+
+
+def read_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
+    """The manifest of an export directory.
+
+    Raises:
+        InputError: There is none, or it is not of a version that is known here.
+    """
+    path = pathlib.Path(directory).expanduser() / MANIFEST
+    check(
+        path.is_file(),
+        f"an export directory with a {MANIFEST}",
+        directory,
+        "Name a directory that export.py has written.",
+    )
+    manifest = read_json(path)
+    known = isinstance(manifest, dict) and manifest.get("format_version")
+    check(
+        known == FORMAT_VERSION,
+        f"a {MANIFEST} of format_version {FORMAT_VERSION}",
+        known or "none",
+        "Use the version of this package that wrote it.",
+    )
+    return manifest
+
+
+def check_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
+    """Compares every file of an export directory with its manifest.
+
+    Args:
+        directory: The export.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: There is no manifest; files were changed, are missing, or are not
+            of the export.
+    """
+    directory = pathlib.Path(directory).expanduser()
+    manifest = read_manifest(directory)
+    expected, received = manifest["files"], list_files(directory)
+    wrong = {
+        "changed": [
+            n for n in expected if n in received and expected[n] != received[n]
+        ],
+        "missing": [name for name in expected if name not in received],
+        "not of this export": [name for name in received if name not in expected],
+    }
+    named = [f"{what}: {', '.join(names)}" for what, names in wrong.items() if names]
+    if named:
+        raise InputError(
+            f"{directory} as it was exported ({len(expected)} files)",
+            "; ".join(named),
+            "Copy it again from where it was written, or export again.",
+        )
+    return manifest
+
+
+def list_files(directory: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """{path within the directory: {"bytes", "sha256"}}, without the manifest itself."""
+    return {
+        path.relative_to(directory).as_posix(): {
+            "bytes": path.stat().st_size,
+            "sha256": _sha256(path),
+        }
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path != directory / MANIFEST
+    }
+
+
+def _sha256(path: pathlib.Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _preprocessing(size: int) -> dict[str, Any]:
+    """What comes between an image of any size and the encoder's input."""
+    return {
+        "channels": "RGB",
+        "range": [0.0, 1.0],
+        "size": [size, size],
+        "central_crop": EVALUATION_CROP if size > 32 else None,
+        "resize": "bicubic, antialiased, clipped to the range",
+        "normalisation": "inside the encoder",
+        "exif_orientation": "not applied",
+    }
+
+
+def _describe_artefact(artefact, parities, directory) -> dict[str, Any]:
+    own = [p for p in parities if p.artefact == artefact.path.name]
+    return {
+        "path": artefact.path.relative_to(directory).as_posix(),
+        "format": artefact.format,
+        "precision": artefact.precision,
+        "bytes": artefact.size_bytes,
+        "options": dataclasses.asdict(artefact.options),
+        "class_names": artefact.class_names,
+        "signatures": {
+            p.signature: {"inputs": p.inputs, "outputs": p.outputs} for p in own
+        },
+    }
+
+
+def _measurements(parity: Parity) -> dict[str, Any]:
+    values = parity.to_dict()
+    # They stand with the artefact's signatures.
+    del values["inputs"], values["outputs"]
+    return values
+
+
+def _accuracy(reference: Reference) -> dict[str, float | None]:
+    accuracy = reference.accuracy
+    return {
+        "knn_top_1": accuracy and accuracy.knn_top_1,
+        "linear_top_1": accuracy and accuracy.linear_top_1,
+        "classifier_top_1": reference.classifier_top_1,
+    }
+
+
+def _package_versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,207 @@
+"""The encoder as an ONNX file, for runtimes that know neither TensorFlow nor LiteRT.
+
+Legend: N images, S height and width of the encoder's input, D length of the
+representation h, C classes.
+"""
+
+import contextlib
+import importlib
+import json
+import logging
+import pathlib
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.exporting.artefact import Options
+from selfsup_tf.exporting.program import (
+    ConversionError,
+    Program,
+    build_program,
+    check_classifier,
+)
+
+OPSET = 17
+# The newest that tf2onnx writes, and the first with LayerNormalization.
+OPSETS = (17, 18)
+NEEDED = ("onnx", "onnxruntime", "tf2onnx")
+
+
+def export_onnx(
+    encoder: keras.Model,
+    path: str | pathlib.Path,
+    *,
+    opset: int = OPSET,
+    uint8_input: bool = False,
+    l2_normalize: bool = False,
+    classifier: keras.Model | None = None,
+    class_names: Sequence[str] | None = None,
+) -> pathlib.Path:
+    """Writes the encoder as an ONNX file, checked by onnx and run by onnxruntime.
+
+    Its input is images, (N, S, S, 3) float32 in [0, 1] and any N; its output is
+    representation, (N, D) float32; the normalisation is inside. Its metadata (in
+    onnxruntime `session.get_modelmeta().custom_metadata_map`) say how an image becomes
+    one of images: input_size, input_range, preprocessing and, as JSON lists,
+    class_names.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        path: The file to write.
+        opset: Version of ONNX's operations, 17 or 18.
+        uint8_input: Whether images are uint8, 0 to 255, as files hold them.
+        l2_normalize: Whether representations have length 1 (0 stays 0).
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C). With it there is a
+            second output, probabilities, (N, C) float32.
+        class_names: What the C probabilities mean.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: The extra `onnx` is not installed, or the options do not fit.
+        ConversionError: The encoder has an operation that ONNX lacks.
+    """
+    onnx, onnxruntime, tf2onnx = import_onnx()
+    check(opset in OPSETS, f"opset to be one of {OPSETS}", opset, "Use the default.")
+    class_names = tuple(class_names or ())
+    check_classifier(encoder, classifier, class_names)
+    options = Options(uint8_input=uint8_input, l2_normalize=l2_normalize)
+    with _inlined_functions():
+        program = build_program(encoder, options, classifier=classifier)
+    represent = program.module.represent
+    with _quiet():
+        model, _ = tf2onnx.convert.from_function(
+            represent,
+            input_signature=represent.input_signature,
+            opset=opset,
+            custom_op_handlers={"Erfc": (_write_erfc, [])},
+        )
+    _check_operations(onnx, model, program)
+    _store_constants(onnx, model, program)
+    model.graph.output.sort(key=lambda output: output.name != "representation")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.helper.set_model_props(model, _metadata(program, l2_normalize, class_names))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        _run_on_two(onnxruntime, model.SerializeToString(), program)
+    except Exception as error:
+        # onnx and onnxruntime have no exception in common but this.
+        raise ConversionError(
+            "expected an encoder that ONNX can express for any number of images; "
+            f"received from the check of the file: {str(error).splitlines()[0]}. "
+            "Export saved_model or TFLite."
+        ) from error
+    path = pathlib.Path(path)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def import_onnx() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """The packages onnx, onnxruntime and tf2onnx.
+
+    Raises:
+        InputError: One of them is not installed.
+    """
+    try:
+        return tuple(importlib.import_module(name) for name in NEEDED)
+    except ImportError as error:
+        raise InputError(
+            f"the packages {', '.join(NEEDED)} for format onnx",
+            f"an error from their import: {error}",
+            "Install them: pip install 'selfsup-tf[onnx]'",
+        ) from error
+
+
+def _metadata(
+    program: Program, l2_normalize: bool, class_names: tuple[str, ...]
+) -> dict[str, str]:
+    size = program.size
+    crop = "the central 87.5 % of height and width, then " if size > 32 else ""
+    values = {
+        "input_size": str(size),
+        "input_range": "0 to 255" if program.uint8_input else "0 to 1",
+        "preprocessing": f"RGB; {crop}bicubic with antialiasing to {size} x {size}; "
+        "the normalisation is inside",
+        "l2_normalized": json.dumps(l2_normalize),
+    }
+    return values | ({"class_names": json.dumps(class_names)} if class_names else {})
+
+
+def _write_erfc(context, node, name, args) -> None:
+    """1 - erf: Keras writes GELU with erfc, which ONNX lacks."""
+    node.type = "Erf"
+    one = context.make_const(f"{name}_one", np.float32(1)).output[0]
+    output = node.output[0]
+    context.insert_new_node_on_output("Sub", output, inputs=[one, output])
+
+
+def _store_constants(onnx: ModuleType, model, program: Program) -> None:
+    """Gives the file the values of tensors that layers hold beside their weights.
+
+    Keras's Normalization has such a mean; tf2onnx makes an input of it.
+    """
+    held = {inner.name: outer for outer, inner in program.function.graph.captures}
+    for value in list(model.graph.input):
+        if value.name in held:
+            array = held[value.name].numpy()
+            model.graph.initializer.append(
+                onnx.numpy_helper.from_array(array, value.name)
+            )
+            model.graph.input.remove(value)
+
+
+def _check_operations(onnx: ModuleType, model, program: Program) -> None:
+    """Raises ConversionError for operations that were copied for want of others."""
+    missing = [
+        node.op_type
+        for node in model.graph.node
+        if not onnx.defs.has(node.op_type, node.domain)
+    ]
+    if missing:
+        raise ConversionError(
+            f"expected an encoder that ONNX can express; received "
+            f"{program.describe_operations(missing)}, which ONNX lacks. Replace that "
+            "layer by one of ONNX's operations (https://onnx.ai/onnx/operators), or "
+            "export saved_model."
+        )
+
+
+def _run_on_two(onnxruntime: ModuleType, contents: bytes, program: Program) -> None:
+    """Raises where a batch of 2 can't be run, or isn't answered by 2."""
+    session = onnxruntime.InferenceSession(contents, providers=["CPUExecutionProvider"])
+    dtype = np.uint8 if program.uint8_input else np.float32
+    images = np.zeros((2, program.size, program.size, 3), dtype)
+    (h,) = session.run(["representation"], {"images": images})
+    if h.shape[0] != 2:
+        raise RuntimeError(f"2 images gave representations of shape {h.shape}")
+
+
+@contextlib.contextmanager
+def _inlined_functions() -> Iterator[None]:
+    """Functions that layers compile for XLA, as Keras's grouped convolutions do, are
+    traced as part of the program: ONNX knows no calls of compiled functions.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the log of tf2onnx, which tells of what is an error here anyway."""
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

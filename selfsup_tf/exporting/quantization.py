@@ -1,0 +1,189 @@
+"""Which layers lose what int8 loses, and int8 files that leave those in float32.
+
+Legend: N images, S height and width of the encoder's input, D length of the
+representation h.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from selfsup_tf.exporting import parity
+from selfsup_tf.exporting.artefact import Options
+from selfsup_tf.exporting.mixed_quantizer import MixedQuantizer
+from selfsup_tf.exporting.program import build_program
+from selfsup_tf.exporting.tflite_converter import check_calibration
+
+# All activations of a batch are in memory.
+BATCH_SIZE = 8
+# A layer in float32 that gains less than this has not mended anything.
+LEAST_GAIN = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerLoss:
+    """What int8 does to one layer.
+
+    Attributes:
+        layer: Its name, which `keep_float` takes.
+        operation: Its operation in the file, such as CONV_2D; of several, the one that
+            loses most.
+        noise: Share of its output, or of its weights if that is more, that rounding
+            to int8 makes error: mean square of the error over that of the values, each
+            channel for itself (at most 1), the mean over channels. 8 bits well used
+            make it 1e-5 to 1e-3.
+        cosine_int8: Mean cosine of the representations with the encoder's when every
+            layer is int8.
+        cosine_kept: The same with this layer alone in float32.
+    """
+
+    layer: str
+    operation: str
+    noise: float
+    cosine_int8: float
+    cosine_kept: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Suggestion:
+    """Layers to leave in float32.
+
+    Attributes:
+        keep_float: Their names; none where int8 is good enough as it is.
+        cosine: Mean cosine of the representations with them in float32.
+        enough: Whether that meets the threshold.
+    """
+
+    keep_float: tuple[str, ...]
+    cosine: float
+    enough: bool
+
+
+def find_lossy_layers(
+    encoder: keras.Model,
+    calibration_images: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
+    *,
+    count: int = 10,
+) -> list[LayerLoss]:
+    """The layers through which int8 loses most, the worst first.
+
+    The `count` noisiest are left in float32 one at a time, by TFLite's quantisation
+    debugger, and ordered by what that gains at the representation. Operations
+    written between layers (x + y) have no name and are not among them.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        calibration_images: What int8 is calibrated on, (M, S, S, 3) float32 in [0, 1].
+        images: Others to measure on, likewise; 64 will do.
+        count: How many layers are tried; each is a quantisation and a run.
+
+    Raises:
+        InputError: No images, or of another shape.
+    """
+    return _Search(encoder, calibration_images, images).lossy_layers(count)
+
+
+def suggest_keep_float(
+    encoder: keras.Model,
+    calibration_images: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
+    *,
+    threshold: float = 0.98,
+    count: int = 10,
+) -> Suggestion:
+    """The layers of `find_lossy_layers` that int8 must leave to be close enough.
+
+    They are left in float32 one after the other, the worst first, until the mean
+    cosine reaches the threshold; those that gain nothing are left out.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        calibration_images: What int8 is calibrated on, (M, S, S, 3) float32 in [0, 1].
+        images: Others to measure on, likewise.
+        threshold: Least mean cosine with the encoder's representations.
+        count: How many layers are tried.
+    """
+    search = _Search(encoder, calibration_images, images)
+    kept, cosine = (), search.cosine(())
+    if cosine < threshold:
+        for loss in search.lossy_layers(count):
+            tried = search.cosine((*kept, loss.layer))
+            if tried > cosine + LEAST_GAIN:
+                kept, cosine = (*kept, loss.layer), tried
+            if cosine >= threshold:
+                break
+    return Suggestion(keep_float=kept, cosine=cosine, enough=cosine >= threshold)
+
+
+def format_layers(losses: Sequence[LayerLoss]) -> str:
+    """The layers as lines of text for a terminal."""
+    if not losses:
+        return "No layer loses anything to int8."
+    width = max(len("layer"), *(len(loss.layer) for loss in losses)) + 2
+    lines = [
+        f"mean cosine in int8: {losses[0].cosine_int8:.5f}",
+        f"{'layer':{width}}{'operation':20}{'noise':>9}{'cosine when kept':>18}",
+    ]
+    for loss in losses:
+        lines.append(
+            f"{loss.layer:{width}}{loss.operation:20}{loss.noise:9.2%}"
+            f"{loss.cosine_kept:18.5f}"
+        )
+    return "\n".join(lines)
+
+
+class _Search:
+    """Int8 variants of one encoder, each measured on the same images."""
+
+    def __init__(self, encoder, calibration_images, images):
+        size = encoder.input_shape[1]
+        for given in (calibration_images, images):
+            check_calibration("int8", given, size)
+        # A batch of a fixed size, which every operation can take.
+        batch = min(BATCH_SIZE, len(images))
+        self._quantizer = MixedQuantizer(
+            build_program(encoder, Options(batch=batch)), calibration_images
+        )
+        self._images = np.asarray(images[: len(images) // batch * batch], np.float32)
+        self._batch = batch
+        self._expected = self._represent(
+            lambda taken: encoder(tf.constant(taken), training=False).numpy()
+        )
+
+    def cosine(self, keep_float: Collection[str]) -> float:
+        contents = self._quantizer.quantize(keep_float)
+        try:
+            received = self._run(contents)
+        except RuntimeError:
+            # Scales that lie far apart are too much for XNNPACK: a loss to be found.
+            received = self._run(
+                contents,
+                experimental_op_resolver_type=(
+                    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+                ),
+            )
+        return parity.compare(self._expected, received)["cosine_mean"]
+
+    def lossy_layers(self, count: int) -> list[LayerLoss]:
+        plain = self.cosine(())
+        noises = list(self._quantizer.noises(self._images).items())[:count]
+        found = [
+            LayerLoss(layer, operation, noise, plain, self.cosine((layer,)))
+            for layer, (operation, noise) in noises
+        ]
+        return sorted(found, key=lambda loss: -loss.cosine_kept)
+
+    def _run(self, contents: bytes, **options) -> np.ndarray:
+        runner = Interpreter(model_content=contents, **options).get_signature_runner()
+        return self._represent(lambda taken: runner(images=taken)["representation"])
+
+    def _represent(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        starts = range(0, len(self._images), self._batch)
+        return np.concatenate(
+            [np.array(function(self._images[n : n + self._batch])) for n in starts]
+        )

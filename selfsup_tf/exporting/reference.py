@@ -1,0 +1,166 @@
+"""What an encoder itself makes of the images of a proof, for artefacts to be held to.
+
+Legend: N held-out images, B images of the bank, S height and width of the encoder's
+input, D length of the representation h, C classes.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.accuracy import check_labels, top_hits
+from selfsup_tf.evaluation.features import Features
+from selfsup_tf.evaluation.knn import PRESETS, knn_predict
+from selfsup_tf.evaluation.linear import INVERSE_PENALTIES, fit_lbfgs
+from selfsup_tf.exporting.images import Proof
+
+BATCH_SIZE = 32
+# Of a bank of 2,000, the 200 neighbours of the other preset would be a tenth.
+KNN = PRESETS["solo-learn"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """How well labels are read from representations.
+
+    Attributes:
+        knn_hits: (N,) bool, whether weighted k-NN in the bank answers rightly.
+        linear_hits: The same of a logistic regression fitted to the bank.
+        inverse_penalty: C of scikit-learn that it was fitted with.
+    """
+
+    knn_hits: np.ndarray
+    linear_hits: np.ndarray
+    inverse_penalty: float
+
+    @property
+    def knn_top_1(self) -> float:
+        """In [0, 1]."""
+        return float(self.knn_hits.mean())
+
+    @property
+    def linear_top_1(self) -> float:
+        """In [0, 1]."""
+        return float(self.linear_hits.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """The encoder's own answers, in Keras.
+
+    Attributes:
+        representations: Of the proof's views, (N, D) float32.
+        bank: Of its bank, (B, D) float32; None without labels.
+        accuracy: None without labels.
+        probabilities: The classifier's, (N, C) float32; None without one.
+        classifier_top_1: Its share of right answers, in [0, 1]; None where the labels
+            are not of its classes.
+    """
+
+    representations: np.ndarray
+    bank: np.ndarray | None = None
+    accuracy: Accuracy | None = None
+    probabilities: np.ndarray | None = None
+    classifier_top_1: float | None = None
+
+
+def make_reference(
+    encoder: keras.Model,
+    proof: Proof,
+    classifier: keras.Model | None = None,
+    class_names: tuple[str, ...] | None = None,
+) -> Reference:
+    """Calls the encoder with the images of a proof.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        proof: The images.
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
+        class_names: What the logits mean.
+
+    Raises:
+        InputError: A representation or logit is NaN or infinite.
+    """
+    representations = _call(encoder, proof.views)
+    bank, accuracy = None, None
+    if proof.bank_views is not None:
+        bank = _call(encoder, proof.bank_views)
+        accuracy = fit_judge(bank, proof)(representations)
+    probabilities, top_1 = None, None
+    if classifier is not None:
+        probabilities = tf.nn.softmax(_call(classifier, proof.views)).numpy()
+        top_1 = classifier_accuracy(probabilities, proof, class_names)
+    return Reference(
+        representations=representations,
+        bank=bank,
+        accuracy=accuracy,
+        probabilities=probabilities,
+        classifier_top_1=top_1,
+    )
+
+
+def fit_judge(
+    bank: np.ndarray, proof: Proof, inverse_penalty: float | None = None
+) -> Callable[[np.ndarray], Accuracy]:
+    """Fits what reads labels from representations, to those of a proof's bank.
+
+    Args:
+        bank: (B, D) float32, finite.
+        proof: The labels.
+        inverse_penalty: Of the logistic regression; None chooses it on the bank.
+
+    Returns:
+        From representations of the proof's views, (N, D) float32, finite, to how well
+        their labels are read.
+    """
+    num_classes = check_labels(proof.bank_labels, proof.labels)
+    examples = Features(bank, proof.bank_labels, np.arange(len(bank)))
+    candidates = INVERSE_PENALTIES if inverse_penalty is None else (inverse_penalty,)
+    classify, fit = fit_lbfgs(examples, num_classes, candidates)
+
+    def judge(representations):
+        votes = knn_predict(
+            bank,
+            proof.bank_labels,
+            representations,
+            k=min(KNN["k"], len(bank)),
+            temperature=KNN["temperature"],
+            num_classes=num_classes,
+        )
+        return Accuracy(
+            knn_hits=top_hits(votes, proof.labels, 1),
+            linear_hits=top_hits(classify(representations), proof.labels, 1),
+            inverse_penalty=fit["inverse_penalty"],
+        )
+
+    return judge
+
+
+def classifier_accuracy(
+    probabilities: np.ndarray, proof: Proof, class_names: tuple[str, ...] | None
+) -> float | None:
+    """Share of right answers; None where the proof's labels are of other classes."""
+    if proof.labels is None or class_names is None or proof.class_names is None:
+        return None
+    if tuple(proof.class_names) != tuple(class_names):
+        return None
+    return float(top_hits(probabilities, proof.labels, 1).mean())
+
+
+def _call(model: keras.Model, views: np.ndarray) -> np.ndarray:
+    found = [
+        model(tf.constant(views[start : start + BATCH_SIZE]), training=False)
+        for start in range(0, len(views), BATCH_SIZE)
+    ]
+    found = np.concatenate([tf.cast(h, tf.float32).numpy() for h in found])
+    check(
+        bool(np.isfinite(found).all()),
+        "an encoder with finite representations",
+        "NaN or infinity",
+        "The encoder is broken (a diverged run?); take an earlier checkpoint.",
+    )
+    return found

@@ -1,0 +1,208 @@
+"""Each format where its runtime alone is installed, on the same JPEG files.
+
+An environment is built for each runtime, with the version that is installed here. That
+takes a package index, some 2 GB for TensorFlow, and a minute.
+"""
+
+import importlib.metadata
+import io
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.exporting.jobs import write_inputs
+from selfsup_tf.exporting.parity import compare
+from selfsup_tf.exporting.runtimes import PROBES
+from selfsup_tf.exporting.saved_model import export_saved_model
+from selfsup_tf.exporting.tflite import export_tflite
+from selfsup_tf.exporting.thresholds import THRESHOLDS
+from selfsup_tf.exporting.usage import usage
+
+SIZE = 40  # above 32 pixels an evaluation view is a crop
+OURS = ("selfsup_tf", "simclr_tf", "byol_tf")
+PREPROCESSING = {"size": [SIZE, SIZE], "central_crop": 0.875}
+NO_INDEX = ("No matching distribution", "Could not find a version", "connection")
+
+
+class Environment:
+    """A virtual environment with some packages and what they need."""
+
+    def __init__(self, place: pathlib.Path, packages: tuple[str, ...]):
+        self.place, self.python = place, place / "bin" / "python"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place])
+        pins = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
+        # Compiled modules would cost half of the time.
+        installed = subprocess.run(
+            [sys.executable, "-m", "pip", f"--python={self.python}", "install",
+             "--quiet", "--no-compile", *pins],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        if installed.returncode and any(s in installed.stderr for s in NO_INDEX):
+            pytest.skip(f"no package index: {installed.stderr.splitlines()[-1]}")
+        assert installed.returncode == 0, installed.stderr
+
+    def run(self, *arguments, cwd=None) -> str:
+        """What Python prints there, with nothing of this environment in its way."""
+        # Not the working directory: Python would find what lies there.
+        cwd = cwd or self.place
+        clean = {n: v for n, v in os.environ.items() if not n.startswith("PYTHON")}
+        done = subprocess.run(
+            [self.python, "-s", *map(str, arguments)],
+            capture_output=True, text=True, cwd=cwd, env=clean,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def lacks(self, *modules) -> bool:
+        """Whether none of these modules can be imported there."""
+        program = (
+            "import importlib.util, sys\n"
+            "print([m for m in sys.argv[1:] if importlib.util.find_spec(m)])"
+        )
+        return self.run("-c", program, *modules).strip() == "[]"
+
+    def probe(self, program, model, signature, inputs, work):
+        """The outputs of a probe, and its report."""
+        # A copy, as on a device: nothing else of this package lies beside it.
+        shutil.copytree(PROBES, work / "probes", dirs_exist_ok=True)
+        answer = self.run(
+            work / "probes" / program, model, "--embed", signature, inputs,
+            work / "h.npz", "--runs=10",
+        )  # fmt: skip
+        with np.load(work / "h.npz") as arrays:
+            return arrays["representation"], json.loads(answer.splitlines()[-1])
+
+
+@pytest.fixture
+def build():
+    """Builds an environment that is removed after the test: it is large."""
+    with tempfile.TemporaryDirectory() as place:
+        yield lambda *packages: Environment(pathlib.Path(place) / "env", packages)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((SIZE, SIZE, 3), name="image")
+    h = keras.layers.ReLU()(keras.layers.Conv2D(16, 5, strides=2)(images))
+    h = keras.layers.ReLU()(keras.layers.Conv2D(24, 3, strides=2)(h))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(h))
+
+
+def photograph(seed):
+    """Smooth colours with some grain, of a size of its own: a JPEG file's contents."""
+    random = np.random.default_rng(seed)
+    height, width = random.integers(41, 120, 2)
+    y, x = np.mgrid[:height, :width] / 60
+    a, b, c = random.uniform(1, 5, 3)
+    waves = np.stack([np.sin(a * x + c), np.cos(b * y), np.sin(c * (x - y))], -1)
+    pixels = 127 + 100 * waves + random.normal(0, 8, waves.shape)
+    file = io.BytesIO()
+    image = PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    image.save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    return [photograph(seed) for seed in range(24)]
+
+
+@pytest.fixture(scope="module")
+def views(photographs):
+    """Their evaluation views, (24, S, S, 3) float32."""
+    return np.stack(
+        [evaluation_view(decode_image(tf.constant(f)), SIZE) for f in photographs]
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(encoder, views):
+    """What the encoder makes of the files."""
+    return encoder(tf.constant(views), training=False).numpy()
+
+
+def assert_close(expected, received, name):
+    cosine = compare(expected, received)["cosine_mean"]
+    assert cosine >= THRESHOLDS[name].cosine
+    # The measure can tell: of other files it says no.
+    assert compare(expected[::-1], received)["cosine_mean"] < THRESHOLDS[name].cosine
+
+
+def card_answers(environment, path, format, report, photographs, work):
+    """H of each file by the model card's own program, run there."""
+    artefact = {
+        "path": path.name,
+        "format": format,
+        "class_names": None,
+        "signatures": report["signatures"],
+    }
+    text = usage({"artefacts": [artefact], "preprocessing": PREPROCESSING})
+    program = text.split("```python\n")[1].split("```")[0]
+    found = []
+    for contents in photographs:
+        (work / "image.jpg").write_bytes(contents)
+        end = "np.save('h.npy', representation)"
+        environment.run("-c", f"{program}\n{end}", cwd=work)
+        found.append(np.load(work / "h.npy")[0])
+    return np.stack(found)
+
+
+def test_tensorflow_alone(build, encoder, photographs, expected, tmp_path):
+    model = export_saved_model(encoder, tmp_path / "saved_model")
+    files = [np.frombuffer(contents, np.uint8) for contents in photographs]
+    inputs = write_inputs(tmp_path / "files.npz", files)
+    environment = build("tensorflow")
+    assert environment.lacks(*OURS, "tensorflow_datasets", "ai_edge_litert")
+    received, report = environment.probe(
+        "saved_model_probe.py", model, "serve_bytes", inputs, tmp_path
+    )
+    assert_close(expected, received, "saved_model")
+    assert report["runtime"] == f"tensorflow {tf.__version__}"
+
+
+def test_litert_alone(build, encoder, photographs, views, expected, tmp_path):
+    environment = build("ai-edge-litert", "pillow")
+    assert environment.lacks(*OURS, "tensorflow", "keras")
+    inputs = write_inputs(tmp_path / "views.npy", views)
+    for precision in ("float32", "float16", "int8"):
+        path = tmp_path / f"encoder_{precision}.tflite"
+        export_tflite(encoder, path, precision=precision, calibration_images=views)
+        received, report = environment.probe(
+            "litert_probe.py", path, "serving_default", inputs, tmp_path
+        )
+        assert_close(expected, received, f"tflite_{precision}")
+    received = card_answers(
+        environment, path, "tflite_int8", report, photographs[:6], tmp_path
+    )
+    assert_close(expected[:6], received, "tflite_int8")
+
+
+def test_onnxruntime_alone(build, encoder, photographs, views, expected, tmp_path):
+    onnx_file = pytest.importorskip("selfsup_tf.exporting.onnx_file")
+    pytest.importorskip("onnxruntime", reason="pip install '.[onnx]'")
+    pytest.importorskip("tf2onnx", reason="pip install '.[onnx]'")
+    path = onnx_file.export_onnx(encoder, tmp_path / "encoder.onnx")
+    environment = build("onnxruntime", "pillow")
+    assert environment.lacks(*OURS, "tensorflow", "keras", "onnx", "tf2onnx")
+    inputs = write_inputs(tmp_path / "views.npy", views)
+    received, report = environment.probe(
+        "onnx_probe.py", path, "serving_default", inputs, tmp_path
+    )
+    assert_close(expected, received, "onnx")
+    received = card_answers(
+        environment, path, "onnx", report, photographs[:6], tmp_path
+    )
+    assert_close(expected[:6], received, "onnx")

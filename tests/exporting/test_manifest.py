@@ -1,0 +1,257 @@
+"""The manifest and the model card: complete, checkable, and with programs that run."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.features import weights_hash
+from selfsup_tf.exporting.artefact import Artefact, Options
+from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.manifest import (
+    check_manifest,
+    describe,
+    read_manifest,
+    write_manifest,
+)
+from selfsup_tf.exporting.model_card import format_model_card, write_model_card
+from selfsup_tf.exporting.parity import measure
+from selfsup_tf.exporting.reference import make_reference
+from selfsup_tf.exporting.saved_model import export_saved_model
+from selfsup_tf.exporting.tflite import export_tflite
+
+SIZE = 40  # above 32 pixels an evaluation view is a crop
+TRAINING = {"method": "simclr", "recipe": "cifar10", "config": {"batch_size": 512}}
+METRICS = {"knn_top_1": 0.9125}
+NAMES = ("cat", "dog", "bird")
+
+
+def make_network():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((SIZE, SIZE, 3), name="image")
+    h = keras.layers.ReLU()(keras.layers.Conv2D(12, 5, strides=4)(images))
+    h = keras.layers.GlobalAveragePooling2D()(h)
+    logits = keras.layers.Dense(3)(h)
+    return keras.Model(images, h, name="small"), keras.Model(images, logits)
+
+
+def photograph(seed, height=60, width=83):
+    """A smooth picture, which JPEG hardly changes: uint8 (H, W, 3)."""
+    y, x = np.mgrid[:height, :width] / 60
+    a, b, c = np.random.default_rng(seed).uniform(1, 4, 3)
+    waves = np.stack([np.sin(a * x), np.cos(b * y), np.sin(c * (x - y))], -1)
+    return (127 + 120 * waves).astype(np.uint8)
+
+
+def write_artefacts(encoder, classifier, directory, calibration):
+    """One for each way of being called that the card must explain."""
+    shared = {"classifier": classifier, "class_names": NAMES}
+
+    def tflite(name, precision, **options):
+        path = export_tflite(
+            encoder,
+            directory / name,
+            precision=precision,
+            calibration_images=calibration,
+            **options,
+            **shared,
+        )
+        return Artefact(path, f"tflite_{precision}", Options(**options), NAMES)
+
+    return [
+        Artefact(
+            export_saved_model(encoder, directory / "saved_model", **shared),
+            "saved_model",
+            class_names=NAMES,
+        ),
+        tflite("encoder_float32.tflite", "float32"),
+        tflite("encoder_float16.tflite", "float16"),
+        tflite("encoder_uint8.tflite", "uint8"),
+        tflite("four.tflite", "float32", batch=4, uint8_input=True),
+    ]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """(directory, encoder, manifest), the directory complete."""
+    directory = tmp_path_factory.mktemp("export")
+    encoder, classifier = make_network()
+    images = np.stack([photograph(seed) for seed in range(60)])
+    labels = np.arange(60) % 3
+    proof = choose_images(
+        (images[:20], labels[:20]),
+        (images[20:], labels[20:]),
+        size=SIZE,
+        calibrates=True,
+    )
+    reference = make_reference(encoder, proof, classifier, NAMES)
+    artefacts = write_artefacts(encoder, classifier, directory, proof.calibration)
+    parities = [p for a in artefacts for p in measure(a, reference, proof)]
+    manifest = describe(
+        directory,
+        encoder=encoder,
+        artefacts=artefacts,
+        parities=parities,
+        reference=reference,
+        proof=proof,
+        training=TRAINING,
+        metrics=METRICS,
+    )
+    write_model_card(directory, manifest)
+    write_manifest(directory, manifest)
+    return directory, encoder, manifest
+
+
+def test_the_manifest_says_what_there_is(exported):
+    directory, encoder, _ = exported
+    manifest = read_manifest(directory)
+    assert manifest["encoder"] == {
+        "name": "small",
+        "weights_sha256": weights_hash(encoder),
+        "num_parameters": 12 * 75 + 12,
+        "input_size": SIZE,
+        "representation_size": 12,
+    }
+    assert manifest["preprocessing"]["central_crop"] == 0.875
+    assert manifest["training"] == TRAINING and manifest["metrics"] == METRICS
+    artefacts = {a["path"]: a for a in manifest["artefacts"]}
+    assert set(artefacts) == {
+        *("saved_model", "encoder_float32.tflite", "encoder_float16.tflite"),
+        *("encoder_uint8.tflite", "four.tflite"),
+    }
+    images = artefacts["four.tflite"]["signatures"]["serving_default"]["inputs"]
+    assert images == {"images": {"dtype": "uint8", "shape": [4, SIZE, SIZE, 3]}}
+    assert artefacts["four.tflite"]["options"]["batch"] == 4
+    assert artefacts["saved_model"]["class_names"] == list(NAMES)
+    assert "serve_bytes" in artefacts["saved_model"]["signatures"]
+    quantised = artefacts["encoder_uint8.tflite"]["signatures"]["serving_default"]
+    assert quantised["outputs"]["representation"]["scale"] > 0
+    assert {"zero_point", "scale"} <= set(quantised["inputs"]["images"])
+    assert manifest["proof"]["images"]["count"] == 20
+    assert len(manifest["parity"]) == 14
+    assert manifest["parity"][0]["runtime"].startswith("tensorflow")
+    assert manifest["encoder_accuracy"]["knn_top_1"] is not None
+    for name in ("tensorflow", "keras", "ai-edge-litert", "selfsup-tf", "python"):
+        assert manifest["versions"][name]
+    assert manifest["hardware"]["cpus"] >= 1
+
+
+def test_every_file_is_listed_with_its_size_and_hash(exported):
+    directory, _, _ = exported
+    files = check_manifest(directory)["files"]
+    there = {p for p in directory.rglob("*") if p.is_file()}
+    there -= {directory / "manifest.json"}
+    assert {directory / name for name in files} == there
+    assert "MODEL_CARD.md" in files and "saved_model/saved_model.pb" in files
+    contents = (directory / "four.tflite").read_bytes()
+    assert files["four.tflite"] == {
+        "bytes": len(contents),
+        "sha256": hashlib.sha256(contents).hexdigest(),
+    }
+
+
+def test_a_changed_missing_or_foreign_file_is_named(exported, tmp_path):
+    directory = tmp_path / "copy"
+    shutil.copytree(exported[0], directory)
+    check_manifest(directory)
+    path = directory / "four.tflite"
+    contents = bytearray(path.read_bytes())
+    contents[-1] ^= 1
+    path.write_bytes(contents)
+    (directory / "saved_model" / "saved_model.pb").unlink()
+    (directory / "saved_model" / "more.txt").write_text("?")
+    with pytest.raises(
+        InputError,
+        match=r"changed: four\.tflite; missing: saved_model/saved_model\.pb; not of "
+        r"this export: saved_model/more\.txt",
+    ):
+        check_manifest(directory)
+
+
+def test_a_directory_without_a_manifest_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a manifest\.json"):
+        check_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({"format_version": 99}))
+    with pytest.raises(InputError, match="format_version 1; received 99"):
+        check_manifest(tmp_path)
+
+
+def programs(card):
+    """{first file named above it: program} of a model card."""
+    found = re.findall(r"^`([^`]+)`[^\n]*:\n\n```python\n(.*?)```", card, re.M | re.S)
+    return dict(found)
+
+
+def test_the_card_s_programs_give_the_encoder_s_representation(exported, tmp_path):
+    directory, encoder, manifest = exported
+    work = tmp_path / "copy"
+    shutil.copytree(directory, work)
+    PIL.Image.fromarray(photograph(30)).save(work / "image.jpg", quality=95)
+    pixels = decode_image(tf.constant((work / "image.jpg").read_bytes()))
+    expected = encoder(evaluation_view(pixels, SIZE)[None]).numpy()[0]
+    card = (work / "MODEL_CARD.md").read_text()
+    assert card == format_model_card(manifest)
+    found = programs(card)
+    assert list(found) == [
+        *("saved_model", "encoder_float32.tflite", "encoder_uint8.tflite"),
+        "four.tflite",
+    ]
+    assert "and likewise `encoder_float16.tflite`" in card
+    # LiteRT would resize this file; an encoder of fixed shapes it would not.
+    assert "np.repeat(images, 4, axis=0)" in found["four.tflite"]
+    for name, program in found.items():
+        end = "\nimport numpy\nnumpy.save('h.npy', representation)\n"
+        if name == "saved_model":
+            end += f"assert label in {NAMES}\n"
+        else:
+            end += "assert probabilities.shape[-1] == 3\n"
+            end += "assert abs(probabilities[0].sum() - 1) < 0.02\n"
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", program + end],
+            cwd=work,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        received = np.load(work / "h.npy")
+        # Pillow's and TensorFlow's JPEG decoders differ by a level here and there;
+        # in uint8 a step of the representation is as large.
+        tolerance = 0.01 if name != "encoder_uint8.tflite" else 0.05
+        np.testing.assert_allclose(
+            received[0], expected, atol=tolerance * np.abs(expected).max()
+        )
+
+
+def test_the_card_is_honest_and_complete(exported):
+    directory, encoder, manifest = exported
+    card = (directory / "MODEL_CARD.md").read_text()
+    for words in (
+        "# Image encoder small",
+        "40 x 40 pixels",
+        "12 numbers",
+        weights_hash(encoder),
+        "not been evaluated for fairness",
+        "cat, dog, bird",
+        "- method: simclr",
+        '"batch_size": 512',
+        "- knn_top_1: 0.9125",
+        "20 images of",
+        manifest["parity_table"],
+        manifest["files"]["four.tflite"]["sha256"],
+        "tensorflow 2",
+    ):
+        assert words in card, words
+    bare = format_model_card({**manifest, "training": {}, "metrics": {}})
+    assert "No evaluation was recorded" in bare
+    assert "Nothing was recorded" in bare

@@ -1,0 +1,234 @@
+"""Which layers lose what int8 loses, found where one is planted, and kept float."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from selfsup_tf.errors import InputError
+from selfsup_tf.exporting import parity, quantization
+from selfsup_tf.exporting.artefact import Options
+from selfsup_tf.exporting.program import ConversionError, build_program
+from selfsup_tf.exporting.quantization import (
+    LayerLoss,
+    find_lossy_layers,
+    format_layers,
+    suggest_keep_float,
+)
+from selfsup_tf.exporting.tflite import export_tflite
+
+SIZE = 16
+
+
+def build_encoder(planted=32):
+    """Four convolutions. With `planted`, a scale, the second gives channels of that
+    and of its reciprocal, which the third undoes: the encoder computes the same, and
+    int8 can't.
+    """
+    keras.utils.set_random_seed(5)
+    stem = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            keras.layers.Conv2D(16, 3, 2, "same", activation="relu", name="conv2d"),
+            # Of one name but for a number, as Keras gives them.
+            keras.layers.Conv2D(16, 3, padding="same", name="conv2d_1"),
+        ],
+        name="stem",
+    )
+    images = keras.Input((SIZE, SIZE, 3), name="image")
+    h = keras.layers.ZeroPadding2D(1, name="pad")(stem(images))
+    h = keras.layers.Conv2D(32, 3, 2, activation="relu", name="conv2d_2")(h)
+    h = keras.layers.Conv2D(32, 3, activation="relu", name="conv2d_3")(h)
+    h = keras.layers.GlobalAveragePooling2D(name="pool")(h)
+    encoder = keras.Model(images, keras.layers.Dropout(0.5, name="dropout")(h))
+    if planted:
+        scale = np.where(np.arange(16) % 2, planted, 1 / planted).astype(np.float32)
+        first, second = stem.get_layer("conv2d_1"), encoder.get_layer("conv2d_2")
+        first.kernel.assign(first.kernel * scale)
+        second.kernel.assign(second.kernel / scale[:, None])
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return build_encoder()
+
+
+@pytest.fixture(scope="module")
+def views():
+    return np.random.default_rng(0).random((48, SIZE, SIZE, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def losses(encoder, views):
+    return find_lossy_layers(encoder, views[:24], views[24:])
+
+
+def cosine(encoder, path, views):
+    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    if runner.get_input_details()["images"]["dtype"] == np.uint8:
+        received = runner(images=np.round(views * 255).astype(np.uint8))
+    else:
+        received = runner(images=views)
+    a, b = received["representation"], encoder(views, training=False).numpy()
+    return parity.compare(b, a)["cosine_mean"]
+
+
+def float_kernels(path):
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    tensors = model.subgraphs[0].tensors
+    found = [t for t in tensors if len(t.shape) == 4 and model.buffers[t.buffer].data
+             is not None and t.type == schema.TensorType.FLOAT32]  # fmt: skip
+    return sorted(tuple(t.shape) for t in found)
+
+
+def test_the_planted_layer_is_named_first(losses):
+    assert losses[0].layer == "conv2d_1"
+    assert losses[0].operation == "CONV_2D"
+    # Half its channels drown in the other half's step.
+    assert losses[0].noise == pytest.approx(0.5, abs=0.01)
+    assert losses[0].cosine_int8 < 0.9
+    assert losses[0].cosine_kept > 0.999
+    assert {loss.layer for loss in losses} >= {"conv2d", "conv2d_2", "conv2d_3", "pool"}
+    for loss in losses[1:]:
+        assert loss.cosine_kept < 0.95
+    good = next(loss for loss in losses if loss.layer == "conv2d")
+    assert good.noise < 1e-3
+
+
+def test_the_order_is_that_of_the_gain(encoder, views, monkeypatch):
+    noises = {"conv2d": ("CONV_2D", 0.9), "conv2d_1": ("CONV_2D", 0.1)}
+    monkeypatch.setattr(quantization.MixedQuantizer, "noises", lambda *_: noises)
+    first, second = find_lossy_layers(encoder, views[:24], views[24:])
+    assert (first.layer, second.layer) == ("conv2d_1", "conv2d")
+    assert (first.noise, second.noise) == (0.1, 0.9)
+
+
+def test_scales_too_far_apart_for_a_fast_kernel_are_found(views, tmp_path):
+    encoder = build_encoder(planted=1000)
+    first = find_lossy_layers(encoder, views[:24], views[24:], count=1)[0]
+    assert first.layer == "conv2d_1"
+    assert first.cosine_int8 < 0.9
+    assert first.cosine_kept > 0.999
+    options = dict(precision="int8", calibration_images=views[:24])
+    with pytest.raises(ConversionError, match=r"XNNPACK.*keep_float leaves layers"):
+        export_tflite(encoder, tmp_path / "a", **options)
+    path = export_tflite(encoder, tmp_path / "a", keep_float=(first.layer,), **options)
+    assert cosine(encoder, path, views[24:]) > 0.999
+
+
+def test_only_so_many_layers_are_tried(encoder, views):
+    few = find_lossy_layers(encoder, views[:24], views[24:], count=2)
+    assert {loss.layer for loss in few} == {"conv2d_1", "conv2d_2"}
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_keeping_it_in_float_restores_the_cosine(encoder, views, tmp_path, precision):
+    options = dict(precision="int8", calibration_images=views[:24])
+    plain = export_tflite(encoder, tmp_path / "a", **options)
+    assert cosine(encoder, plain, views[24:]) < 0.9
+    options |= dict(precision=precision, keep_float=("conv2d_1",))
+    path = export_tflite(encoder, tmp_path / "b", **options)
+    assert cosine(encoder, path, views[24:]) > 0.999
+    # That layer's and the next one's, behind the padding; not conv2d's and conv2d_3's.
+    assert float_kernels(path) == [(16, 3, 3, 16), (32, 3, 3, 16)]
+    taken = Interpreter(model_path=str(path)).get_signature_runner()
+    expected = np.uint8 if precision == "uint8" else np.float32
+    assert taken.get_input_details()["images"]["dtype"] == expected
+    assert taken.get_output_details()["representation"]["dtype"] == np.float32
+
+
+def test_the_suggestion_is_what_it_takes(encoder, views):
+    found = suggest_keep_float(encoder, views[:24], views[24:], threshold=0.99)
+    assert found.keep_float == ("conv2d_1",)
+    assert found.cosine > 0.999
+    assert found.enough
+
+
+def test_a_threshold_out_of_reach_is_not_called_met(encoder, views):
+    found = suggest_keep_float(encoder, views[:24], views[24:], threshold=1.1, count=2)
+    assert found.keep_float == ("conv2d_1",)
+    assert not found.enough
+
+
+def test_nothing_is_suggested_where_nothing_is_lost(views, monkeypatch):
+    plain = build_encoder(planted=None)
+    monkeypatch.setattr(quantization._Search, "lossy_layers", None)
+    found = suggest_keep_float(plain, views[:24], views[24:])
+    assert found.keep_float == ()
+    assert found.enough
+    assert found.cosine > 0.999
+
+
+def test_layers_are_known_by_their_tensors(encoder):
+    """Numbers that Keras and TensorFlow append are told from those of the names."""
+    program = build_program(encoder, Options())
+    operations = program.function.graph.get_operations()
+    found = {
+        program.layers_of(operation.name)[0]
+        for operation in operations
+        if operation.type in ("Conv2D", "Pad", "Mean")
+    }
+    assert found == {"conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "pad", "pool"}
+    kernels = [
+        (program.layers_of(operation.name), operation.outputs[0].shape[-1])
+        for operation in operations
+        if operation.type == "Conv2D"
+    ]
+    assert kernels == [
+        (("conv2d",), 16), (("conv2d_1",), 16), (("conv2d_2",), 32), (("conv2d_3",), 32)
+    ]  # fmt: skip
+    assert program.layers_of("StatefulPartitionedCall:0") == ("pool",)
+    assert program.layers_of("StatefulPartitionedCall:01") == ("pool",)
+    assert program.layers_of("arith.constant") == ()
+
+
+def test_layers_that_end_the_encoder_are_known(views):
+    """Their tensor is named after the output, and their operations are one."""
+    images = keras.Input((SIZE, SIZE, 3))
+    h = keras.layers.Conv2D(8, 3, 2, activation="relu", name="conv")(images)
+    h = keras.layers.Dense(8, name="last")(keras.layers.Flatten()(h))
+    h = keras.layers.BatchNormalization(name="norm")(h)
+    encoder = keras.Model(images, keras.layers.ReLU(name="relu")(h))
+    losses = find_lossy_layers(encoder, views[:24], views[24:])
+    assert {loss.layer for loss in losses} == {"conv", "last"}
+
+
+def test_layers_made_of_layers_are_known_by_the_outer_name(views):
+    images = keras.Input((SIZE, SIZE, 3))
+    h = keras.layers.Conv2D(8, 4, 4, name="patches")(images)
+    h = keras.layers.Reshape((16, 8))(h)
+    h = keras.layers.LayerNormalization(name="norm")(h)
+    h = keras.layers.MultiHeadAttention(2, 4, name="attention")(h, h)
+    h = keras.layers.GlobalAveragePooling1D(name="pool")(h)
+    encoder = keras.Model(images, h)
+    losses = find_lossy_layers(encoder, views[:24], views[24:])
+    assert {loss.layer for loss in losses} == {"patches", "norm", "attention", "pool"}
+    assert losses[0].cosine_int8 > 0.99
+
+
+def test_the_table():
+    losses = [
+        LayerLoss("a_layer_of_a_long_name", "CONV_2D", 0.5, 0.83, 0.9991),
+        LayerLoss("b", "DEPTHWISE_CONV_2D", 0.0004, 0.83, 0.8301),
+    ]
+    first, head, *rows = format_layers(losses).splitlines()
+    assert first == "mean cosine in int8: 0.83000"
+    assert len({len(line) for line in (head, *rows)}) == 1
+    assert rows[0].split() == ["a_layer_of_a_long_name", "CONV_2D", "50.00%", "0.99910"]
+    assert rows[1].split() == ["b", "DEPTHWISE_CONV_2D", "0.04%", "0.83010"]
+    assert "No layer" in format_layers([])
+
+
+def test_layers_that_can_not_be_kept_are_refused(encoder, views, tmp_path):
+    options = dict(precision="int8", calibration_images=views[:24])
+    with pytest.raises(InputError, match=r"that compute something; received 'dropout'"):
+        export_tflite(encoder, tmp_path / "a", keep_float=("dropout",), **options)
+    every = ("conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "pool", "pad")
+    with pytest.raises(InputError, match=r"some layer in int8.*float16"):
+        export_tflite(encoder, tmp_path / "a", keep_float=every, **options)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match=r"shape \(M, 16, 16, 3\)"):
+        find_lossy_layers(encoder, views[:24], tf.zeros((2, 8, 8, 3)))

@@ -1,0 +1,271 @@
+"""The signatures of a SavedModel, and what they refuse."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import keras
+import mutations
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.errors import InputError
+from selfsup_tf.exporting import saved_model
+from selfsup_tf.exporting.saved_model import export_saved_model
+
+HERE = pathlib.Path(__file__).parent
+
+SIZE = 16
+NAMES = ("cat", "a dog", "Bär")
+
+
+def make_models():
+    """An encoder with BatchNorm and Dropout, and a classifier on it."""
+    keras.utils.set_random_seed(1)
+    images = keras.Input((SIZE, SIZE, 3))
+    h = keras.layers.Conv2D(8, 3, 2)(keras.layers.Rescaling(2.0, -1.0)(images))
+    h = keras.layers.ReLU()(keras.layers.BatchNormalization()(h))
+    h = keras.layers.Dropout(0.5)(keras.layers.GlobalAveragePooling2D()(h))
+    encoder = keras.Model(images, h)
+    head = keras.layers.Dense(3, kernel_initializer=keras.initializers.Orthogonal(9.0))
+    classifier = keras.Model(images, head(h))
+    # Answers that differ between images.
+    logits = classifier(evaluation_view(tf.constant(pixels()), SIZE), training=False)
+    head.bias.assign(-tf.reduce_mean(logits, axis=0))
+    return encoder, classifier
+
+
+@pytest.fixture(scope="module")
+def models():
+    return make_models()
+
+
+@pytest.fixture(scope="module")
+def directory(models, tmp_path_factory):
+    encoder, classifier = models
+    place = tmp_path_factory.mktemp("saved") / "saved_model"
+    return export_saved_model(
+        encoder, place, classifier=classifier, class_names=NAMES, max_pixels=10_000
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded(directory):
+    return tf.saved_model.load(str(directory))
+
+
+def pixels(count=3, height=40, width=24):
+    """Noise, brighter from image to image."""
+    random = np.random.default_rng(5)
+    noise = random.uniform(0, 255, (count, height, width, 3))
+    return (noise * np.linspace(0, 1, count)[:, None, None, None]).astype(np.uint8)
+
+
+def refused(function, match, **inputs):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=match):
+        function(**{name: tf.constant(value) for name, value in inputs.items()})
+
+
+def test_an_encoder_alone_has_its_four_signatures(models, tmp_path):
+    export_saved_model(models[0], tmp_path / "a")
+    loaded = tf.saved_model.load(str(tmp_path / "a"))
+    assert sorted(loaded.signatures) == sorted(saved_model.SIGNATURES)
+    assert not hasattr(loaded, "classifier")
+    assert not list(tmp_path.glob("a/assets/*"))
+
+
+def test_all_signatures_agree(loaded, models):
+    encoder, classifier = models
+    images = tf.constant(pixels())
+    views = evaluation_view(images, SIZE)
+    expected = encoder(views, training=False)
+    files = tf.constant([tf.io.encode_png(image).numpy() for image in images])
+    call = loaded.signatures
+    for outputs in (
+        call["serving_default"](images=images),
+        call["serve_float"](images=tf.cast(images, tf.float32) / 255),
+        call["serve_float"](images=views),
+        call["serve_bytes"](image_bytes=files),
+        call["raw"](images=views),
+    ):
+        assert list(outputs) == ["representation"]
+        np.testing.assert_allclose(outputs["representation"], expected, atol=1e-5)
+    logits = classifier(views, training=False)
+    probabilities = tf.nn.softmax(logits).numpy()
+    assert len(set(probabilities.argmax(1))) > 1
+    for outputs in (
+        call["classify"](images=images),
+        call["classify_bytes"](image_bytes=files),
+    ):
+        np.testing.assert_allclose(outputs["probabilities"], probabilities, atol=1e-5)
+        labels = [label.decode() for label in outputs["label"].numpy()]
+        assert labels == [NAMES[n] for n in probabilities.argmax(1)]
+
+
+def test_the_names_lie_in_the_assets(directory):
+    text = (directory / "assets" / "labels.txt").read_text(encoding="utf-8")
+    assert text.splitlines() == list(NAMES)
+
+
+def test_both_parts_can_be_fine_tuned_where_this_package_is_not(directory, tmp_path):
+    np.save(tmp_path / "images.npy", np.float32(pixels(8, SIZE, SIZE) / 255))
+    program = """
+        import shutil, sys
+        import numpy as np
+        import tensorflow as tf
+        # Moved: nothing refers to where it was written.
+        shutil.copytree(sys.argv[1], "moved")
+        loaded = tf.saved_model.load("moved")
+        images = tf.constant(np.load("images.npy"))
+        for part, count in ((loaded, 4), (loaded.classifier, 6)):
+            weights = list(part.trainable_weights)
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(part(images, training=True) ** 2)
+            gradients = tape.gradient(loss, weights)
+            assert len(weights) == count, len(weights)
+            assert all(float(tf.norm(g)) > 0 for g in gradients)
+        # Dropout differs from call to call, as it must in training.
+        first, second = (loaded(images, training=True) for _ in range(2))
+        assert float(tf.reduce_max(abs(first - second))) > 0
+        # One step moves what the signatures give, of the classifier too.
+        before = loaded.signatures["classify"](images=tf.zeros((1, 9, 9, 3), tf.uint8))
+        for weight, gradient in zip(weights, gradients):
+            weight.assign_sub(0.01 * gradient)
+        after = loaded.signatures["classify"](images=tf.zeros((1, 9, 9, 3), tf.uint8))
+        change = abs(before["probabilities"] - after["probabilities"])
+        assert float(tf.reduce_max(change)) > 0
+        assert not [m for m in sys.modules if m.startswith("selfsup")]
+    """
+    subprocess.run(
+        [sys.executable, "-I", "-c", textwrap.dedent(program), str(directory)],
+        check=True,
+        cwd=tmp_path,
+    )
+
+
+@pytest.mark.parametrize("name", ["serve_float", "raw"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.1, 1.1, 255.0])
+def test_floats_beyond_0_and_1_are_refused(loaded, name, value):
+    images = np.full((2, SIZE, SIZE, 3), 0.5, np.float32)
+    images[1, 3, 4, 2] = value
+    refused(loaded.signatures[name], r"in \[0, 1\] without NaN.*\[1\]", images=images)
+
+
+def test_rounding_is_no_reason_to_refuse(loaded):
+    images = np.full((1, SIZE, SIZE, 3), 1.0005, np.float32)
+    assert np.isfinite(loaded.signatures["raw"](images=images)["representation"]).all()
+
+
+def test_empty_and_wrong_shapes_are_refused_and_the_model_goes_on(loaded, models):
+    call = loaded.signatures
+    images = pixels()
+    expected = models[0](evaluation_view(tf.constant(images), SIZE), training=False)
+    for name, empty in {
+        "serving_default": np.zeros((0, 9, 9, 3), np.uint8),
+        "serve_float": np.zeros((2, 0, 9, 3), np.float32),
+        "raw": np.zeros((0, SIZE, SIZE, 3), np.float32),
+        "classify": np.zeros((2, 9, 0, 3), np.uint8),
+    }.items():
+        refused(call[name], "expected one image or more", images=empty)
+    for name in ("serve_bytes", "classify_bytes"):
+        refused(call[name], "expected one image or more", image_bytes=np.array([], "S"))
+    refused(call["serving_default"], "4-dimensional", images=images[0])
+    floats = np.float32(images / 255)
+    refused(call["raw"], "not compatible with expected shape", images=floats)
+    found = call["serving_default"](images=tf.constant(images))["representation"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_file_beyond_the_limit_is_refused_by_its_header(loaded):
+    # 101 x 100, where this model was exported with at most 10,000 pixels.
+    for name in ("serve_bytes", "classify_bytes"):
+        contents = [mutations.png(100, 101, 1, 0, bytes(101 * 14))]
+        message = r"at most 10000 pixels; its header claims 101 x 100 \(height x width"
+        refused(loaded.signatures[name], message, image_bytes=contents)
+        contents = [mutations.png(100, 100, 1, 0, bytes(100 * 14))]
+        assert loaded.signatures[name](image_bytes=tf.constant(contents))
+
+
+def test_200_mutated_files_are_embedded_or_refused(models, tmp_path):
+    """In a process of its own: a crash, a hang or a waste of memory is a red test."""
+    encoder = models[0]
+    export_saved_model(encoder, tmp_path / "saved_model")
+    program = f"""
+        import json, resource, sys
+        sys.path.insert(0, {str(HERE)!r})
+        import mutations
+        import numpy as np
+        import tensorflow as tf
+        serve = tf.saved_model.load("saved_model").signatures["serve_bytes"]
+        def peak_mb():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        files = mutations.mutated_files()
+        good = [c for n, c in files if "_fine_" in n]
+        expected = serve(image_bytes=tf.constant(good))["representation"].numpy()
+        before = peak_mb()
+        answers = {{}}
+        for name, contents in files:
+            try:
+                h = serve(image_bytes=tf.constant([contents]))["representation"]
+                assert h.shape == (1, 8) and np.isfinite(h).all(), name
+                answers[name] = ""
+            except tf.errors.InvalidArgumentError as error:
+                answers[name] = error.message
+        # After all that, alone and in one batch, the good ones are as they were.
+        found = serve(image_bytes=tf.constant(good))["representation"].numpy()
+        np.testing.assert_array_equal(found, expected)
+        json.dump([answers, peak_mb() - before], open("answers.json", "w"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", textwrap.dedent(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers, added_mb = json.loads((tmp_path / "answers.json").read_text())
+    assert len(answers) == 200
+    for name, message in answers.items():
+        kind = name.split("_")[1]
+        assert not (kind == "fine" and message), (name, message)
+        assert not (kind == "huge" and "its header claims" not in message), name
+    refusals = [message for message in answers.values() if message]
+    assert len(refusals) > 80
+    # What an operator reads last, before the place in the graph, is the reason.
+    reasons = (
+        "nvalid",
+        "claims",
+        "decode",
+        "format",
+        "ncomplete",
+        "nsupported",
+        "must",
+    )
+    unclear = [m for m in refusals if not any(reason in m for reason in reasons)]
+    assert unclear == []
+    assert added_mb < 300
+
+
+def test_a_classifier_that_does_not_fit_is_refused(models, tmp_path):
+    encoder, classifier = models
+    for names, message in (
+        (None, "3 classes; received none"),
+        (("a", "b"), "3 classes; received 2 names"),
+        (("a", "b\nc", "d"), "one line each"),
+        (("a", "", "d"), "one line each"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export_saved_model(
+                encoder, tmp_path / "a", classifier=classifier, class_names=names
+            )
+    other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    with pytest.raises(InputError, match=r"\(8, 8, 3\)"):
+        export_saved_model(
+            encoder, tmp_path / "a", classifier=other, class_names=("a",) * 192
+        )
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,396 @@
+"""The example server and its two clients, in front of an export."""
+
+import base64
+import contextlib
+import http.client
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import unittest.mock
+import urllib.error
+import urllib.request
+
+import grpc
+import keras
+import mutations
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.exporting import serving_files
+from selfsup_tf.exporting.saved_model import (
+    CLASSIFIER_SIGNATURES,
+    SIGNATURES,
+    export_saved_model,
+)
+
+HERE = pathlib.Path(__file__).parent
+EXAMPLE = HERE.parents[1] / "examples" / "serving"
+SIZE = 16
+NAMES = ("cat", "a dog", "Bär")
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+client_rest = load(EXAMPLE / "client_rest.py")
+client_grpc = load(EXAMPLE / "client_grpc.py")
+
+
+@pytest.fixture(scope="module")
+def models():
+    keras.utils.set_random_seed(2)
+    images = keras.Input((SIZE, SIZE, 3))
+    h = keras.layers.ReLU()(keras.layers.Conv2D(8, 3, 2)(images))
+    h = keras.layers.GlobalAveragePooling2D()(h)
+    return keras.Model(images, h), keras.Model(images, keras.layers.Dense(3)(h))
+
+
+@pytest.fixture(scope="module")
+def export(models, tmp_path_factory):
+    """A directory with models/encoder/1, an export of an encoder and a classifier."""
+    place = tmp_path_factory.mktemp("serving")
+    encoder, classifier = models
+    path = export_saved_model(
+        encoder, place / "encoder" / "1", classifier=classifier, class_names=NAMES
+    )
+    serving_files.write_serving_files(place, path, size=SIZE, classifier=True)
+    return place
+
+
+@pytest.fixture(scope="module")
+def server(export):
+    """The addresses of a running server: (REST, gRPC)."""
+    log = export / "server.log"
+    command = [sys.executable, str(EXAMPLE / "server.py"), str(export / "encoder")]
+    command += ["--rest_port=0", "--grpc_port=0", "--max_request_mb=8"]
+    with open(log, "w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=export)
+    try:
+        for _ in range(600):
+            found = re.search(
+                r"by (\d+) .*REST on (\S+), gRPC on (\S+)", log.read_text()
+            )
+            if found or process.poll() is not None:
+                break
+            time.sleep(0.2)
+        assert found, log.read_text()
+        batches = len(serving_files.WARMUP_BATCHES)
+        assert int(found[1]) == batches * len(SIGNATURES + CLASSIFIER_SIGNATURES)
+        yield f"http://{found[2]}", found[3]
+        assert process.poll() is None, "the server ended by itself: " + log.read_text()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Good image files, and their paths."""
+    folder = tmp_path_factory.mktemp("files")
+    paths = []
+    for name, contents in mutations.base_files().items():
+        paths.append(folder / name)
+        paths[-1].write_bytes(contents)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def expected(models, files):
+    """What the encoder itself says of them, (N, D)."""
+    images = [decode_image(tf.io.read_file(str(path))) for path in files]
+    views = tf.stack([evaluation_view(image, SIZE) for image in images])
+    return models[0](views, training=False).numpy()
+
+
+def run(program, *arguments):
+    """A program's exit code and what it printed."""
+    return subprocess.run(
+        [sys.executable, str(EXAMPLE / program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+def run_client(program, *arguments):
+    """As `run`, without the seconds that importing TensorFlow takes."""
+    if program == "client_rest.py":
+        return run(program, *arguments)
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        unittest.mock.patch("sys.argv", [program, *map(str, arguments)]),
+    ):
+        try:
+            code = client_grpc.main()
+        except SystemExit as error:
+            print(error.code, file=err)
+            code = 1
+    return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
+
+
+def post(url, body, action=":predict"):
+    """The status and the answer to a body (bytes, or what becomes JSON)."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}/v1/models/encoder{action}", data)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+# --- clients ---
+
+
+def test_the_rest_client_gets_embeddings(server, files, expected, tmp_path):
+    out = tmp_path / "a.json"
+    done = run("client_rest.py", *files, f"--server={server[0]}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(out.read_text())
+    found = np.array([answers[str(path)] for path in files])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert done.stdout.count("of 8") == len(files)
+
+
+def test_the_grpc_client_gets_embeddings(server, files, expected, tmp_path):
+    out = tmp_path / "a.npz"
+    # A batch of 3 makes several requests.
+    arguments = (f"--server={server[1]}", f"--out={out}", "--batch=3", "--version=1")
+    done = run("client_grpc.py", *files, *arguments)
+    assert done.returncode == 0, done.stderr
+    answers = np.load(out)
+    assert answers["files"].tolist() == [str(path) for path in files]
+    np.testing.assert_allclose(answers["representation"], expected, atol=1e-5)
+
+
+def test_both_clients_classify(server, files, models, tmp_path):
+    signature = "--signature=classify_bytes"
+    paths = tmp_path / "a.json", tmp_path / "a.npz"
+    for program, address, path in zip(
+        ("client_rest.py", "client_grpc.py"), server, paths, strict=True
+    ):
+        options = signature, f"--server={address}", f"--out={path}"
+        done = run_client(program, files[2], *options)
+        assert done.returncode == 0, done.stderr
+    (rest,) = json.loads(paths[0].read_text()).values()
+    rpc = np.load(paths[1])
+    image = decode_image(tf.io.read_file(str(files[2])))
+    logits = models[1](evaluation_view(image, SIZE)[None], training=False)
+    probabilities = tf.nn.softmax(logits)[0].numpy()
+    np.testing.assert_allclose(rest["probabilities"], probabilities, atol=1e-5)
+    np.testing.assert_allclose(rpc["probabilities"][0], probabilities, atol=1e-5)
+    assert rest["label"] == rpc["label"][0] == NAMES[probabilities.argmax()]
+
+
+@pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
+def test_a_bad_file_is_named_and_the_others_are_answered(
+    server, files, tmp_path, program
+):
+    bad, huge = tmp_path / "bad.jpg", tmp_path / "huge.png"
+    bad.write_bytes(b"no image")
+    huge.write_bytes(mutations.png(20_000, 20_000, 8, 2, b""))
+    address = server[program == "client_grpc.py"]
+    paths = [files[0], bad, files[2], huge, files[3]]
+    done = run_client(program, *paths, f"--server={address}")
+    assert done.returncode == 1
+    assert re.search(r"bad\.jpg: .*Unknown image file format", done.stderr)
+    assert re.search(r"huge\.png: .*claims 20000 x 20000", done.stderr)
+    assert done.stdout.count("of 8") == 3
+
+
+@pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
+def test_without_a_server_a_client_says_so(program, files):
+    address = "127.0.0.1:9" if program == "client_grpc.py" else "http://127.0.0.1:9"
+    done = run_client(program, files[0], f"--server={address}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "refused" in done.stderr.lower()
+
+
+def test_the_rest_client_needs_the_standard_library_alone(server, files):
+    program = str(EXAMPLE / "client_rest.py")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", program, str(files[0]), f"--server={server[0]}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- the server ---
+
+
+def test_rows_columns_status_and_metadata(server, models):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 7, 3), np.uint8)
+    views = evaluation_view(tf.constant(pixels), SIZE)
+    h = models[0](views, training=False).numpy()
+    for body, key in (
+        ({"instances": pixels.tolist()}, "predictions"),
+        ({"instances": [{"images": p.tolist()} for p in pixels]}, "predictions"),
+        ({"inputs": pixels.tolist()}, "outputs"),
+        ({"inputs": {"images": pixels.tolist()}}, "outputs"),
+    ):
+        status, answer = post(server[0], body)
+        assert status == 200, answer
+        np.testing.assert_allclose(answer[key], h, atol=1e-5)
+    body = {"signature_name": "classify", "instances": pixels.tolist()}
+    rows = post(server[0], body, "/versions/1:predict")[1]["predictions"]
+    assert all(NAMES[np.argmax(row["probabilities"])] == row["label"] for row in rows)
+    with urllib.request.urlopen(f"{server[0]}/v1/models/encoder") as response:
+        (version,) = json.load(response)["model_version_status"]
+    assert (version["version"], version["state"]) == ("1", "AVAILABLE")
+    with urllib.request.urlopen(f"{server[0]}/v1/models/encoder/metadata") as response:
+        found = json.load(response)["metadata"]["signature_def"]["signature_def"]
+    assert set(found) == set(SIGNATURES + CLASSIFIER_SIGNATURES)
+    assert found["serve_bytes"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
+    assert found["raw"]["outputs"]["representation"]["dtype"] == "DT_FLOAT"
+
+
+GREY = [[[[128, 128, 128]] * 5] * 5]
+HOSTILE = {
+    "no JSON": (b"{", 400, "JSONDecodeError"),
+    "no object": ([1], 400, "expected a JSON object"),
+    "neither": ({}, 400, "expected a JSON object"),
+    "both": ({"instances": [1], "inputs": [1]}, 400, "expected a JSON object"),
+    "no list": ({"instances": 7}, 400, "expected a list"),
+    "nested": (b'{"instances":' + b"[" * 10**5, 400, "Error"),
+    "ragged": ({"instances": [[1, 2], [3]]}, 400, "inhomogeneous"),
+    "rank": ({"instances": GREY[0]}, 400, "4-dimensional"),
+    "channels": ({"instances": [[[[1, 2]]]]}, 400, "(?i)shape"),
+    "empty": ({"instances": []}, 400, "one image or more"),
+    "too bright": ({"instances": [[[[1, 2, 300]]]]}, 400, "images of uint8"),
+    "fraction": ({"instances": [[[[1, 2, 0.5]]]]}, 400, "images of uint8"),
+    "text": ({"instances": [[[["a", "b", "c"]]]]}, 400, "images of uint8"),
+    "input": ({"inputs": {"pictures": GREY}}, 400, r"expects the inputs \['images'\]"),
+    "signature": ({"signature_name": "x", "instances": GREY}, 400, "no signature x"),
+    "NaN": (
+        {"signature_name": "raw", "instances": [[[[np.nan] * 3] * SIZE] * SIZE]},
+        400,
+        "without NaN",
+    ),
+    "base64": (
+        {"signature_name": "serve_bytes", "instances": [{"b64": "%"}]},
+        400,
+        "base64",
+    ),
+    "numbers for bytes": ({"signature_name": "serve_bytes", "instances": [1]}, 400, ""),
+    "too large": (b" " * (9 * 2**20), 413, "at most 8388608 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_request_is_an_error_and_the_next_is_served(server, name):
+    body, status, message = HOSTILE[name]
+    try:
+        found, answer = post(server[0], body)
+    except (urllib.error.URLError, ConnectionError):
+        # The server hangs up on a body that it does not read.
+        assert status == 413
+    else:
+        assert found == status, answer
+        assert re.search(message, answer["error"])
+        assert "Traceback" not in answer["error"] and "{{" not in answer["error"]
+    assert post(server[0], {"instances": GREY})[0] == 200
+
+
+def test_a_body_that_is_not_read_is_no_next_request(server):
+    connection = http.client.HTTPConnection(server[0].removeprefix("http://"))
+    body = json.dumps({"instances": GREY})
+    for _ in range(2):  # on one connection
+        connection.request("POST", "/v1/models/encoder:predict", body)
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200 and not response.will_close
+    smuggled = b"GET /v1/models/encoder HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection.request("POST", "/v1/models/encoder:regress", smuggled)
+    response = connection.getresponse()
+    response.read()
+    assert response.status == 404 and response.will_close
+
+
+def test_what_is_not_there_is_not_found(server):
+    assert post(server[0], {"instances": GREY}, "/versions/7:predict")[0] == 404
+    assert post(server[0], {"instances": GREY}, ":regress")[0] == 404
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{server[0]}/v1/models/other")
+
+
+def test_grpc_errors_have_their_codes(server):
+    def code(client, signature, **inputs):
+        with pytest.raises(grpc.RpcError) as caught:
+            client.predict(signature, **inputs)
+        return caught.value.code().name, caught.value.details()
+
+    client = client_grpc.Client(server[1])
+    grey = np.array(GREY, np.uint8)
+    for signature, inputs, message in (
+        ("serve_bytes", {"image_bytes": [b"no image"]}, "Unknown image file format"),
+        ("serving_default", {"images": np.float32(grey)}, "images of uint8"),
+        ("serving_default", {"images": grey[0]}, "4-dimensional"),
+        ("serve_float", {"images": np.full((1, 9, 9, 3), np.nan, "f")}, "without NaN"),
+        ("nothing", {"images": grey}, "no signature nothing"),
+        ("serving_default", {"pictures": grey}, "expects the inputs"),
+    ):
+        found = code(client, signature, **inputs)
+        assert found[0] == "INVALID_ARGUMENT" and message in found[1]
+    other = client_grpc.Client(server[1], "other")
+    assert code(other, "serving_default", images=grey)[0] == "NOT_FOUND"
+    large = np.zeros((1, 2000, 2000, 3), np.uint8)  # 12 MB, of 8 that the server takes
+    assert code(client, "serving_default", images=large)[0] == "RESOURCE_EXHAUSTED"
+    assert client.predict("serving_default", images=grey)["representation"].shape == (
+        1,
+        8,
+    )
+
+
+def test_200_mutated_files_and_the_server_goes_on(server, files, expected):
+    url = f"{server[0]}/v1/models/encoder"
+    mutated = dict(mutations.mutated_files())
+    answers = {}
+    names = list(mutated)
+    for first in range(0, 200, 20):
+        batch = names[first : first + 20]
+        found = client_rest.predict_each(
+            url, [mutated[n] for n in batch], "serve_bytes", timeout=60
+        )
+        answers |= dict(zip(batch, found, strict=True))
+    for name, answer in answers.items():
+        refused = isinstance(answer, client_rest.RefusedError)
+        assert refused or (len(answer) == 8 and np.isfinite(answer).all())
+        assert not ("_fine_" in name and refused), (name, answer)
+        is_huge = name.split("_")[1] == "huge"
+        assert not (is_huge and "its header claims" not in str(answer)), (name, answer)
+        assert not refused or str(answer).startswith("HTTP 400"), answer
+    contents = [path.read_bytes() for path in files]
+    found = client_rest.predict(url, contents, "serve_bytes", timeout=60)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_base64_by_columns_works_with_plain_json(server, files, expected):
+    """What curl would send."""
+    data = base64.b64encode(files[2].read_bytes()).decode()
+    body = {"signature_name": "serve_bytes", "inputs": {"image_bytes": [{"b64": data}]}}
+    status, answer = post(server[0], body)
+    assert status == 200
+    np.testing.assert_allclose(answer["outputs"], expected[2:3], atol=1e-5)
+
+
+def test_a_folder_without_a_model_is_an_error(tmp_path):
+    model = load(EXAMPLE / "model.py")
+    with pytest.raises(SystemExit, match="expected a SavedModel in"):
+        model.Model(tmp_path, "encoder")

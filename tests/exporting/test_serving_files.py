@@ -1,0 +1,99 @@
+"""The warm-up requests and the configs for TensorFlow Serving."""
+
+import keras
+import pytest
+import tensorflow as tf
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from selfsup_tf.exporting import serving_files
+from selfsup_tf.exporting.saved_model import (
+    CLASSIFIER_SIGNATURES,
+    SIGNATURES,
+    export_saved_model,
+)
+
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    """A directory with a SavedModel of an encoder and a classifier."""
+    images = keras.Input((SIZE, SIZE, 3))
+    h = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, 2)(images))
+    encoder = keras.Model(images, h)
+    classifier = keras.Model(images, keras.layers.Dense(2)(h))
+    place = tmp_path_factory.mktemp("serving")
+    path = export_saved_model(
+        encoder, place / "saved_model", classifier=classifier, class_names=("a", "b")
+    )
+    written = serving_files.write_serving_files(place, path, size=SIZE, classifier=True)
+    assert all(file.is_file() for file in written)
+    return place
+
+
+def test_the_warm_up_asks_every_signature(export):
+    path = export / "saved_model" / "assets.extra" / "tf_serving_warmup_requests"
+    loaded = tf.saved_model.load(str(export / "saved_model"))
+    asked = []
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        assert request.model_spec.name == "encoder"
+        inputs = {n: tf.constant(tf.make_ndarray(t)) for n, t in request.inputs.items()}
+        outputs = loaded.signatures[request.model_spec.signature_name](**inputs)
+        rows = {len(tensor) for tensor in (*inputs.values(), *outputs.values())}
+        assert len(rows) == 1
+        asked.append((request.model_spec.signature_name, *rows))
+    names = SIGNATURES + CLASSIFIER_SIGNATURES
+    assert set(asked) == {(n, b) for n in names for b in serving_files.WARMUP_BATCHES}
+    assert path.stat().st_size < 20_000
+
+
+def test_the_configs_are_what_the_server_parses(export):
+    text = (export / "serving" / "models.config").read_text()
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path) == ("encoder", "/models/encoder")
+    assert model.model_platform == "tensorflow"
+    assert list(model.model_version_policy.specific.versions) == [1]
+    # What stands there as a comment is right too.
+    labelled = text.replace("# version_labels", "version_labels")
+    config = text_format.Parse(labelled, model_server_config_pb2.ModelServerConfig())
+    assert config.model_config_list.config[0].version_labels == {"stable": 1}
+    text = (export / "serving" / "batching.config").read_text()
+    batching = text_format.Parse(text, batching_parameters())
+    assert batching.max_batch_size.value >= max(serving_files.WARMUP_BATCHES)
+    assert batching.num_batch_threads.value > 0
+
+
+def batching_parameters():
+    """tensorflow_serving's BatchingParameters, which its Python package lacks."""
+    fields = ("max_batch_size", "batch_timeout_micros")
+    fields += ("max_enqueued_batches", "num_batch_threads")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="batching.proto",
+        syntax="proto3",
+        dependency=[wrappers_pb2.DESCRIPTOR.name],
+    )
+    message = file.message_type.add(name="BatchingParameters")
+    for number, name in enumerate(fields, 1):
+        message.field.add(
+            name=name,
+            number=number,
+            type=descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE,
+            label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL,
+            type_name=".google.protobuf.Int64Value",
+        )
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    found = pool.FindMessageTypeByName("BatchingParameters")
+    return message_factory.GetMessageClass(found)()

@@ -1,0 +1,392 @@
+"""TFLite files: every precision with every option, run in LiteRT; and refusals."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from selfsup_tf.data.augment import Normalize
+from selfsup_tf.errors import InputError
+from selfsup_tf.exporting import tflite
+from selfsup_tf.exporting.compact import compact
+from selfsup_tf.exporting.tflite import ConversionError, export_tflite, read_class_names
+
+SIZE = 16
+CLASSES = ("ship", "chat noir", "Größe")
+# Least mean cosine of representations of 8 images, each format as exact as its numbers.
+COSINES = {
+    "float32": 0.9999999,
+    "float16": 0.999999,
+    "dynamic": 0.9995,
+    "int8": 0.999,
+    "uint8": 0.999,
+    "int16x8": 0.9999,
+}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    images = keras.Input((SIZE, SIZE, 3), name="image")
+    h = Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))(images)
+    for width in (8, 16, 64):
+        h = keras.layers.Conv2D(width, 3, 2, "same", use_bias=False)(h)
+        norm = keras.layers.BatchNormalization()
+        h = keras.layers.ReLU()(norm(h))
+        ends = ((0.5, 1.5), (-0.3, 0.3), (-0.3, 0.3), (0.5, 2))
+        norm.set_weights([random.uniform(*limits, width) for limits in ends])
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(h))
+
+
+@pytest.fixture(scope="module")
+def classifier(encoder):
+    """Shares the encoder's layers, as one does that was fine-tuned from it."""
+    dense = keras.layers.Dense(3, kernel_initializer=keras.initializers.Orthogonal(2))
+    return keras.Model(encoder.input, dense(encoder.output))
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(3).integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    """Images without black and without white, which others may have."""
+    random = np.random.default_rng(4)
+    return random.uniform(0.2, 0.7, (24, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def signature(path):
+    interpreter = Interpreter(model_path=str(path))
+    assert list(interpreter.get_signature_list()) == ["serving_default"]
+    return interpreter.get_signature_runner()
+
+
+def run(path, pixels, batch=4):
+    """Float outputs of a file, called as its details say: the type and the scales."""
+    runner = signature(path)
+    uint8 = runner.get_input_details()["images"]["dtype"] == np.uint8
+    images = pixels if uint8 else pixels / np.float32(255)
+    parts = [runner(images=images[n : n + batch]) for n in range(0, len(pixels), batch)]
+    outputs = {}
+    for name, details in runner.get_output_details().items():
+        values = np.concatenate([part[name] for part in parts])
+        if details["dtype"] == np.uint8:
+            scale, zero_point = details["quantization"]
+            values = scale * (values.astype(np.float32) - zero_point)
+        outputs[name] = values
+    return outputs
+
+
+def represent(model, pixels):
+    return model(tf.constant(pixels / np.float32(255)), training=False).numpy()
+
+
+def cosine(a, b):
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return ((a * b).sum(1) / lengths).mean()
+
+
+def tensor_types(path):
+    details = Interpreter(model_path=str(path)).get_tensor_details()
+    return [tensor["dtype"] for tensor in details]
+
+
+def operations(path):
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items()}
+    codes = [code.builtinCode for code in model.operatorCodes]
+    return [names[codes[o.opcodeIndex]] for o in model.subgraphs[0].operators]
+
+
+@pytest.mark.parametrize("precision", tflite.PRECISIONS)
+def test_a_precision_as_it_is(encoder, pixels, calibration, tmp_path, precision):
+    path = export_tflite(
+        encoder, tmp_path / "a", precision=precision, calibration_images=calibration
+    )
+    (h,) = run(path, pixels).values()
+    # Bright and dark images lie outside the calibrated ranges of activations.
+    exact = represent(encoder, (calibration * 255).astype(np.uint8))
+    received = run(path, (calibration * 255).astype(np.uint8))["representation"]
+    assert cosine(received, exact) > COSINES[precision]
+    assert h.shape == (8, 64)
+    details = signature(path).get_input_details()["images"]
+    assert list(details["shape_signature"]) == [-1, SIZE, SIZE, 3]
+    expected = np.uint8 if precision == "uint8" else np.float32
+    assert details["dtype"] == expected
+    output = signature(path).get_output_details()["representation"]
+    assert output["dtype"] == expected
+    assert read_class_names(path) is None
+
+
+def test_sizes_and_types_are_those_of_the_precision(encoder, calibration, tmp_path):
+    paths = {
+        precision: export_tflite(
+            encoder,
+            tmp_path / precision,
+            precision=precision,
+            calibration_images=calibration,
+        )
+        for precision in tflite.PRECISIONS
+    }
+    # 10,600 weights, beside what a file of any precision holds.
+    size = {name: path.stat().st_size for name, path in paths.items()}
+    assert size["float16"] < size["float32"] - 15_000
+    for name in ("dynamic", "int8", "uint8", "int16x8"):
+        assert size[name] < size["float32"] - 25_000
+    types = {name: tensor_types(path) for name, path in paths.items()}
+    assert np.float16 in types["float16"]
+    assert types["dynamic"].count(np.float32) > 5
+    assert types["int8"].count(np.float32) == 2
+    assert types["uint8"].count(np.float32) == 0
+    assert types["int16x8"].count(np.float32) == 2
+    assert types["int16x8"].count(np.int16) > 5
+
+
+def test_integers_take_pixels_as_they_are(encoder, pixels, calibration, tmp_path):
+    options = dict(calibration_images=calibration)
+    path = export_tflite(encoder, tmp_path / "a", precision="uint8", **options)
+    scale, zero_point = signature(path).get_input_details()["images"]["quantization"]
+    assert scale == pytest.approx(1 / 255)
+    assert zero_point == 0
+    options |= dict(precision="int8", uint8_input=True)
+    both = export_tflite(encoder, tmp_path / "b", **options)
+    assert signature(both).get_input_details()["images"]["dtype"] == np.uint8
+    a, b = (run(p, pixels)["representation"] for p in (path, both))
+    np.testing.assert_allclose(a, b, atol=1e-6)
+    assert signature(both).get_output_details()["representation"]["dtype"] == np.float32
+
+
+@pytest.mark.parametrize("precision", tflite.PRECISIONS)
+def test_all_options_at_once(
+    encoder, classifier, pixels, calibration, tmp_path, precision
+):
+    path = export_tflite(
+        encoder,
+        tmp_path / "a.tflite",
+        precision=precision,
+        calibration_images=pixels / np.float32(255),
+        batch=4,
+        uint8_input=True,
+        l2_normalize=True,
+        classifier=classifier,
+        class_names=CLASSES,
+    )
+    details = signature(path).get_input_details()["images"]
+    assert details["dtype"] == np.uint8
+    assert list(details["shape_signature"]) == [4, SIZE, SIZE, 3]
+    outputs = run(path, pixels)
+    assert sorted(outputs) == ["probabilities", "representation"]
+    h = outputs["representation"]
+    assert cosine(h, represent(encoder, pixels)) > COSINES[precision]
+    # Integers put out have a step of 1/128.
+    slack = 0.05 if precision == "uint8" else 1e-5
+    np.testing.assert_allclose(np.linalg.norm(h, axis=1), 1, atol=slack)
+    expected = tf.nn.softmax(represent(classifier, pixels)).numpy()
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=0.03)
+    assert read_class_names(path) == CLASSES
+
+
+def test_options_one_by_one(encoder, classifier, pixels, tmp_path):
+    h = represent(encoder, pixels)
+    path = export_tflite(encoder, tmp_path / "a", uint8_input=True)
+    np.testing.assert_allclose(run(path, pixels)["representation"], h, atol=1e-5)
+    path = export_tflite(encoder, tmp_path / "b", l2_normalize=True)
+    unit = h / np.linalg.norm(h, axis=1, keepdims=True)
+    np.testing.assert_allclose(run(path, pixels)["representation"], unit, atol=1e-6)
+    path = export_tflite(encoder, tmp_path / "c", batch=2)
+    received = run(path, pixels, batch=2)["representation"]
+    np.testing.assert_allclose(received, h, atol=1e-5)
+    assert signature(path).get_input_details()["images"]["shape_signature"][0] == 2
+    path = export_tflite(encoder, tmp_path / "d", classifier=classifier)
+    outputs = run(path, pixels)
+    np.testing.assert_allclose(outputs["representation"], h, atol=1e-5)
+    expected = tf.nn.softmax(represent(classifier, pixels))
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    assert read_class_names(path) is None
+
+
+def test_a_vector_of_zeros_stays_zero(tmp_path):
+    images = keras.Input((8, 8, 3))
+    black = keras.layers.GlobalAveragePooling2D()(images)
+    path = export_tflite(keras.Model(images, black), tmp_path / "a", l2_normalize=True)
+    h = run(path, np.zeros((2, 8, 8, 3), np.uint8))["representation"]
+    np.testing.assert_array_equal(h, 0)
+
+
+def test_weights_in_common_are_stored_once(encoder, classifier, tmp_path):
+    alone = export_tflite(encoder, tmp_path / "a").stat().st_size
+    both = export_tflite(encoder, tmp_path / "b", classifier=classifier).stat().st_size
+    # The head has 195 weights, the encoder 10,600.
+    assert both < alone + 195 * 4 + 3000
+    copy = keras.models.clone_model(classifier)
+    copy.set_weights(classifier.get_weights())
+    path = export_tflite(encoder, tmp_path / "c", classifier=copy)
+    assert path.stat().st_size < alone + 195 * 4 + 3000
+
+
+def test_labels_lie_in_a_zip_archive_behind_the_model(encoder, classifier, tmp_path):
+    options = dict(classifier=classifier, class_names=CLASSES)
+    path = export_tflite(encoder, tmp_path / "a.tflite", **options)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["labels.txt"]
+        assert archive.read("labels.txt").decode() == "ship\nchat noir\nGröße"
+    again = export_tflite(encoder, tmp_path / "b.tflite", **options)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_the_length_is_made_1_in_float_where_floats_come_out(
+    encoder, calibration, tmp_path
+):
+    for precision, kinds in (("int8", [np.float32] * 3), ("uint8", [])):
+        path = export_tflite(
+            encoder,
+            tmp_path / precision,
+            precision=precision,
+            calibration_images=calibration,
+            l2_normalize=True,
+        )
+        assert "L2_NORMALIZATION" in operations(path)
+        assert [t for t in tensor_types(path) if t == np.float32] == kinds
+
+
+def test_a_batch_that_can_not_change_is_fixed_to_1(
+    encoder, pixels, tmp_path, monkeypatch
+):
+    real = tflite._invoke
+
+    def refuse(contents, size, batch):
+        if batch == 2:
+            raise RuntimeError("resize")
+        real(contents, size, batch)
+
+    monkeypatch.setattr(tflite, "_invoke", refuse)
+    path = export_tflite(encoder, tmp_path / "a.tflite")
+    assert signature(path).get_input_details()["images"]["shape_signature"][0] == 1
+    h = run(path, pixels, batch=1)["representation"]
+    np.testing.assert_allclose(h, represent(encoder, pixels), atol=1e-5)
+
+
+def test_compact_files_compute_the_same_and_keep_weights_aligned():
+    images = keras.Input((SIZE, SIZE, 3))
+    h = images
+    for _ in range(4):
+        h = keras.layers.Conv2D(64, 3, bias_initializer="normal")(h)
+    encoder = keras.Model(images, keras.layers.GlobalAveragePooling2D()(h))
+    converter = tf.lite.TFLiteConverter.from_keras_model(encoder)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    views = np.random.default_rng(0).random((9, 1, SIZE, SIZE, 3), np.float32)
+    converter.representative_dataset = lambda: ([view] for view in views)
+    contents = converter.convert()
+    smaller = compact(contents)
+    # Kernels and biases have 64 zero points of 8 bytes each, in each of four layers.
+    assert len(smaller) < len(contents) - 7 * 64 * 8 + 500
+    a, b = (
+        Interpreter(model_content=c).get_signature_runner() for c in (contents, smaller)
+    )
+    for view in views:
+        for x, y in zip(
+            a(**{next(iter(a.get_input_details())): view}).values(),
+            b(**{next(iter(b.get_input_details())): view}).values(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(x, y)
+    model = schema.Model.GetRootAsModel(smaller, 0)
+    buffers = [model.Buffers(n).DataAsNumpy() for n in range(model.BuffersLength())]
+    starts = [
+        b.__array_interface__["data"][0] for b in buffers if isinstance(b, np.ndarray)
+    ]
+    assert len(starts) > 8
+    base = np.frombuffer(smaller, np.uint8).__array_interface__["data"][0]
+    assert all((start - base) % 16 == 0 for start in starts)
+
+
+class Inverse(keras.layers.Layer):
+    """Uses an operation that TFLite lacks."""
+
+    def call(self, inputs):
+        return tf.linalg.inv(inputs[..., 0])
+
+
+class Spectrum(keras.layers.Layer):
+    """Uses another."""
+
+    def call(self, inputs):
+        return tf.math.abs(tf.signal.fft3d(tf.cast(inputs, tf.complex64)))
+
+
+def flat_encoder(*layers):
+    images = keras.Input((8, 8, 3))
+    h = images
+    for layer in layers:
+        h = layer(h)
+    return keras.Model(images, keras.layers.Flatten()(h))
+
+
+@pytest.mark.parametrize(
+    ("layer", "operation"),
+    [(Inverse(name="whiten"), "MatrixInverse"), (Spectrum(name="whiten"), "FFT3D")],
+)
+def test_an_operation_that_tflite_lacks_is_named(tmp_path, layer, operation):
+    encoder = flat_encoder(keras.layers.Conv2D(3, 1), layer)
+    message = rf"{operation} \(of layer whiten\), which TFLite lacks\. Replace"
+    with pytest.raises(ConversionError, match=message):
+        export_tflite(encoder, tmp_path / "a.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Square(keras.layers.Layer):
+    """Converts to 16 bits, but no kernel runs it."""
+
+    def call(self, inputs):
+        return tf.math.squared_difference(inputs, 0.3)
+
+
+def test_what_converts_and_does_not_run_is_refused(tmp_path):
+    encoder = flat_encoder(keras.layers.Conv2D(3, 1), Square())
+    images = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
+    options = dict(calibration_images=images)
+    with pytest.raises(ConversionError, match=r"int16x8.*SquaredDifference.*another"):
+        export_tflite(encoder, tmp_path / "a", precision="int16x8", **options)
+    assert list(tmp_path.iterdir()) == []
+    export_tflite(encoder, tmp_path / "a", precision="int8", **options)
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "int16x8"])
+def test_integers_without_calibration_are_refused(encoder, tmp_path, precision):
+    options = dict(precision=precision)
+    with pytest.raises(InputError, match=f"calibration_images for {precision}"):
+        export_tflite(encoder, tmp_path / "a.tflite", **options)
+    with pytest.raises(InputError, match=r"shape \(9, 16, 3\)"):
+        images = np.zeros((1, 9, 16, 3))
+        export_tflite(encoder, tmp_path / "a", calibration_images=images, **options)
+
+
+def test_options_that_do_not_fit_are_refused(
+    encoder, classifier, calibration, tmp_path
+):
+    def refused(match, **options):
+        with pytest.raises(InputError, match=match):
+            export_tflite(
+                encoder, tmp_path / "a", calibration_images=calibration, **options
+            )
+
+    refused("Perhaps you meant: int8", precision="int4")
+    refused("batch to be 1 or more", batch=0)
+    refused("keep_float with int8 or uint8; received float16", precision="float16",
+            keep_float=("conv2d",))  # fmt: skip
+    refused("layers of the encoder; received conv3d. Perhaps you meant: conv2d",
+            precision="int8", keep_float=("conv3d",))  # fmt: skip
+    refused("class_names beside a classifier", class_names=CLASSES)
+    refused("3 class_names.*received 2", classifier=classifier, class_names=CLASSES[:2])
+    refused("of one line", classifier=classifier, class_names=("a", "b", "c\nd"))
+    other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    refused("a classifier of images", classifier=other)
+    assert list(tmp_path.iterdir()) == []
