@@ -23,7 +23,6 @@ export function fixBatch(bytes) {
       for (const tensor of tables(data, field(data, graph, SUBGRAPH_TENSORS))) {
         const shape = elements(data, field(data, tensor, TENSOR_SHAPE));
         const signature = elements(data, field(data, tensor, TENSOR_SIGNATURE));
-        if (signature.length > shape.length) throw new RangeError();
         signature.forEach((at, axis) => {
           if (data.getInt32(at, true) === -1) {
             data.setInt32(at, data.getInt32(shape[axis], true), true);

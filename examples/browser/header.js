@@ -6,6 +6,8 @@
  * @property {number} width that the file claims, in pixels
  * @property {number} height that the file claims, in pixels
  * @property {{start: number, end: number}[]} exif where its EXIF data lie
+ * @property {{left: number, top: number, width: number, height: number}} [frame] where
+ *   the first frame of a GIF lies
  */
 
 /**
@@ -99,10 +101,13 @@ function readGif(data) {
     at += 1;
   }
   if (data.getUint8(at) !== 0x2c) throw new Error("a GIF without an image");
+  const [left, top, frameWidth, frameHeight] = [1, 3, 5, 7].map((field) =>
+    data.getUint16(at + field, true)
+  );
   // The first frame may reach beyond the screen, which grows to hold it.
-  width = Math.max(width, data.getUint16(at + 1, true) + data.getUint16(at + 5, true));
-  height = Math.max(height, data.getUint16(at + 3, true) + data.getUint16(at + 7, true));
-  return { width, height };
+  width = Math.max(width, left + frameWidth);
+  height = Math.max(height, top + frameHeight);
+  return { width, height, frame: { left, top, width: frameWidth, height: frameHeight } };
 }
 
 function readBmp(data) {

@@ -1,8 +1,8 @@
 // Image files as pixels: told by their contents, refused by their header.
 //
-// JPEG, PNG, GIF, BMP and WebP are read as the encoder's SavedModel reads them: of an
-// animation the first frame, colour profiles and the camera's orientation not applied,
-// alpha dropped.
+// JPEG, PNG, GIF, BMP and WebP are read as the encoder's SavedModel reads them: of a GIF
+// the first frame without the screen around it, of another animation the first frame;
+// colour profiles and the camera's orientation are not applied, alpha is dropped.
 
 import { readHeader, withoutExif } from "./header.js";
 
@@ -25,11 +25,13 @@ export async function openImage(file) {
     const most = MAX_PIXELS.toLocaleString("en");
     throw new Error(`${width} x ${height} pixels; expected at most ${most}`);
   }
+  const part = header.frame ?? { left: 0, top: 0, width, height };
   try {
-    return await createImageBitmap(new Blob(withoutExif(bytes, header)), {
-      colorSpaceConversion: "none",
-      premultiplyAlpha: "none",
-    });
+    return await createImageBitmap(
+      new Blob(withoutExif(bytes, header)),
+      part.left, part.top, part.width, part.height,
+      { colorSpaceConversion: "none", premultiplyAlpha: "none" }
+    );
   } catch {
     throw new Error(`a ${header.format} that can't be decoded`);
   }

@@ -13,6 +13,7 @@ import tensorflow as tf
 from selfsup_tf.data.files import MAX_PIXELS, decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import check
+from selfsup_tf.exporting.program import check_classifier
 
 SIGNATURES = ("serving_default", "serve_float", "serve_bytes", "raw")
 CLASSIFIER_SIGNATURES = ("classify", "classify_bytes")
@@ -213,7 +214,13 @@ def export_saved_model(
     signatures = served.signatures()
     with tempfile.TemporaryDirectory() as folder:
         if classifier is not None:
-            _check_classifier(encoder, classifier, class_names)
+            check(
+                bool(class_names),
+                "class_names beside a classifier",
+                "none",
+                "The answers of classify are names; give them in the order of labels.",
+            )
+            check_classifier(encoder, classifier, class_names)
             labels_file = pathlib.Path(folder) / LABELS_FILE
             labels_file.write_bytes("".join(f"{n}\n" for n in class_names).encode())
             served.classifier = ServedClassifier(
@@ -222,29 +229,6 @@ def export_saved_model(
             signatures |= served.classifier.signatures()
         tf.saved_model.save(served, str(directory), signatures=signatures)
     return directory
-
-
-def _check_classifier(encoder, classifier, class_names) -> None:
-    check(
-        classifier.input_shape[1:] == encoder.input_shape[1:],
-        f"a classifier of images {encoder.input_shape[1:]}, as the encoder takes",
-        classifier.input_shape[1:],
-        "Give the classifier that was trained on this encoder.",
-    )
-    count = classifier.output_shape[-1]
-    check(
-        class_names is not None and len(class_names) == count,
-        f"class_names for the classifier's {count} classes",
-        "none" if class_names is None else f"{len(class_names)} names",
-        "Name each class, in the order of the logits.",
-    )
-    for name in class_names:
-        check(
-            name.splitlines() == [name],
-            "class names of one line each",
-            repr(name),
-            "Rename the class; the names are lines of a file.",
-        )
 
 
 def _view_pixels(images: tf.Tensor, size: int) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """examples/browser, driven in Chromium: what it computes, refuses and shows."""
 
+import io
 import re
 import struct
 
@@ -18,7 +19,7 @@ from browser_site import (
     screen,
     text,
 )
-from mutations import mutated_files, png
+from mutations import encode, mutated_files, picture, png
 
 from selfsup_tf.data.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
@@ -84,6 +85,9 @@ def files(tmp_path_factory):
     turned.save(folder / "turned.webp", exif=exif, lossless=True)
     large = PIL.Image.fromarray(make_shapes("test", size=1)[0][0])
     large.resize((1210, 907), PIL.Image.BICUBIC).save(folder / "photo.jpg")
+    gif = bytearray(encode(picture(), "GIF"))
+    gif[6:10] = struct.pack("<HH", 90, 80)  # a screen larger than the frame
+    (folder / "screen.gif").write_bytes(gif)
     # A gamma that would change what is seen, were it applied.
     rows = b"".join(b"\0" + row.tobytes() for row in pixels[..., :3])
     linear = (b"gAMA", struct.pack(">I", 100_000))
@@ -135,6 +139,27 @@ def test_the_embeddings_are_those_of_litert_in_python(browser, models, files, na
     h = np.stack(list(correct.values()))
     assert np.abs(h - h[0]).max(1)[1:].mean() > 0.05
     assert errors(browser) == []
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_the_orientation_of_a_camera_is_cut_out(browser, form):
+    """In every browser, whichever of these formats it would turn."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    contents = encode(picture(), form, exif=exif)
+    received = browser.execute_async_script(
+        """const [contents, done] = arguments;
+        import("./header.js").then(async ({ readHeader, withoutExif }) => {
+          const bytes = Uint8Array.from(contents);
+          const rest = new Blob(withoutExif(bytes, readHeader(bytes)));
+          done([...new Uint8Array(await rest.arrayBuffer())]);
+        });""",
+        list(contents),
+    )
+    turned, plain = (PIL.Image.open(io.BytesIO(c)) for c in (contents, bytes(received)))
+    assert turned.getexif().get(0x0112) == 6
+    assert plain.getexif().get(0x0112) is None
+    np.testing.assert_array_equal(np.asarray(plain), np.asarray(turned))
 
 
 @pytest.mark.parametrize("size", [16, 32, 33, 96, 224])

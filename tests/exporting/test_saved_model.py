@@ -254,8 +254,8 @@ def test_200_mutated_files_are_embedded_or_refused(models, tmp_path):
 def test_a_classifier_that_does_not_fit_is_refused(models, tmp_path):
     encoder, classifier = models
     for names, message in (
-        (None, "3 classes; received none"),
-        (("a", "b"), "3 classes; received 2 names"),
+        (None, "class_names beside a classifier; received none"),
+        (("a", "b"), "3 class_names, one for each logit; received 2"),
         (("a", "b\nc", "d"), "one line each"),
         (("a", "", "d"), "one line each"),
     ):

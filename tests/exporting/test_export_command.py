@@ -1,0 +1,107 @@
+"""`export.py` as it is typed: classifier, thresholds, layers, verification, errors."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from selfsup_tf import cli
+from selfsup_tf.data.shapes import make_shapes
+
+SIZE = 16
+
+
+@pytest.fixture
+def where(tmp_path):
+    """A run of an encoder and the data that it learned from."""
+    images = keras.Input((SIZE, SIZE, 3))
+    initial = keras.initializers.HeNormal(seed=0)
+    h = keras.layers.Conv2D(8, 3, 2, activation="relu", kernel_initializer=initial)(
+        images
+    )
+    encoder = keras.Model(images, keras.layers.GlobalAveragePooling2D()(h))
+    run = tmp_path / "run"
+    run.mkdir()
+    encoder.save(run / "encoder.keras")
+    train, test = make_shapes("train", size=90), make_shapes("test", size=50)
+    data = tmp_path / "data.npz"
+    np.savez(data, x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
+    config = {"method": "simclr", "data": str(data), "data_dir": None, "epochs": 3}
+    (run / "config.json").write_text(json.dumps(config))
+    return run
+
+
+def export(run, *flags):
+    cli.export([f"--run_dir={run}", *flags])
+
+
+def refused(capsys, *flags):
+    with pytest.raises(SystemExit) as end:
+        cli.export(list(flags))
+    return end.value.code, capsys.readouterr().err
+
+
+def test_a_linear_classifier_is_exported_and_verified(where, capsys):
+    formats = ["--formats", "tflite_float32", "tflite_int8"]
+    export(where, *formats, "--classifier=linear", "--num_images=40")
+    shown = capsys.readouterr().out
+    assert "encoder_int8.tflite probabilities" in shown
+    assert "compared on 40 images of data:test" in shown
+    directory = where / "export"
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["training"]["method"] == "simclr"
+    assert manifest["training"]["config"]["epochs"] == 3
+    path = directory / "encoder_float32.tflite"
+    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    views = np.random.default_rng(0).random((3, SIZE, SIZE, 3), np.float32)
+    probabilities = runner(images=views)["probabilities"]
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+    cli.export([f"--verify={directory}"])
+    assert "files are as they were exported" in capsys.readouterr().out
+    contents = bytearray(path.read_bytes())
+    contents[-1] ^= 1
+    path.write_bytes(contents)
+    code, said = refused(capsys, f"--verify={directory}")
+    assert code == 2 and "encoder_float32.tflite" in said
+
+
+def test_a_threshold_that_is_missed_leaves_nothing(where, capsys):
+    code, said = refused(
+        capsys,
+        f"--run_dir={where}",
+        "--formats",
+        "tflite_float16",
+        "--min_cosine",
+        "tflite_float16",
+        "1.0",
+    )
+    assert code == 1 and "mean cosine 1.0 or more" in said
+    assert not (where / "export").exists()
+
+
+def test_layers_are_listed_in_place_of_an_export(where, capsys):
+    export(where, "--lossy_layers=True")
+    shown = capsys.readouterr().out
+    assert "cosine when kept" in shown and "conv2d" in shown
+    assert not (where / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--run_dir=DIRECTORY, or --verify=DIRECTORY"),
+        (["--verify=nowhere"], "nowhere"),
+        (["--min_cosine", "tflite_int9", "0.5"], "tflite_int8"),
+        (["--formats", "tflite_int4"], "tflite_int8"),
+        (["--formats", "tflite_int8", "--keep_float", "conv3d"], "conv3d"),
+        (["--formats", "tflite_float32", "--batch=0"], "batch"),
+    ],
+)
+def test_mistakes_are_named(where, capsys, flags, message):
+    run = [] if not flags or flags[0].startswith("--verify") else [f"--run_dir={where}"]
+    code, said = refused(capsys, *run, *flags)
+    assert code == 2
+    assert message in said
