@@ -1,6 +1,6 @@
-// LiteRT.js runs no model whose number of images is left open (-1, as exports leave it),
-// although the file also says what it is at first (1). This writes the latter over the
-// former. What is read here is FlatBuffers: tables that know where their fields lie.
+// LiteRT.js runs no model whose number of images is left open (-1, as exports leave
+// it), although the file also says what it is at first (1). This writes the latter over
+// the former. What is read here is FlatBuffers: tables that know where their fields lie.
 //
 // Reference: tensorflow/compiler/mlir/lite/schema/schema.fbs for the fields' numbers.
 

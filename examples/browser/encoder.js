@@ -17,8 +17,8 @@ function loadRuntime() {
     } catch {
       throw new Error("LiteRT.js is not here; run `npm ci` in this folder");
     }
-    // Where WebGPU lacks an operation of a model, JSPI lets the CPU step in; the runtime
-    // relies on it in every browser that has it.
+    // Where WebGPU lacks an operation of a model, JSPI lets the CPU step in; the
+    // runtime relies on it in every browser that has it.
     await litert.loadLiteRt(WASM, { jspi: await litert.supportsFeature("jspi") });
     return litert;
   })();
@@ -108,7 +108,7 @@ export class Encoder {
     }
   }
 
-  /** What it runs on: wasm, where WebGPU was asked for and lacks one of its operations. */
+  /** What it runs on: wasm too where WebGPU was asked for and can't. */
   get accelerator() {
     return this.#model.options.accelerator;
   }

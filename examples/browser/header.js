@@ -57,11 +57,13 @@ export function withoutExif(bytes, header) {
   return parts;
 }
 
+const NO_FRAMES = [0xc4, 0xc8, 0xcc]; // markers of JPEG among those of frames
+
 function readJpeg(data) {
   const exif = [];
   let size;
   for (let at = 2; ; ) {
-    if (data.getUint8(at) !== 0xff) throw new Error("a JPEG that is broken at its start");
+    if (data.getUint8(at) !== 0xff) throw new RangeError();
     const marker = data.getUint8(at + 1);
     if (marker === 0xff) {
       at += 1; // filled up
@@ -69,7 +71,7 @@ function readJpeg(data) {
     }
     if (marker === 0xda) break; // the pixels begin
     const end = at + 2 + data.getUint16(at + 2);
-    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    const isFrame = marker >= 0xc0 && marker <= 0xcf && !NO_FRAMES.includes(marker);
     if (isFrame && !size) {
       size = { height: data.getUint16(at + 5), width: data.getUint16(at + 7) };
     }
@@ -101,13 +103,16 @@ function readGif(data) {
     at += 1;
   }
   if (data.getUint8(at) !== 0x2c) throw new Error("a GIF without an image");
-  const [left, top, frameWidth, frameHeight] = [1, 3, 5, 7].map((field) =>
-    data.getUint16(at + field, true)
-  );
+  const frame = {
+    left: data.getUint16(at + 1, true),
+    top: data.getUint16(at + 3, true),
+    width: data.getUint16(at + 5, true),
+    height: data.getUint16(at + 7, true),
+  };
   // The first frame may reach beyond the screen, which grows to hold it.
-  width = Math.max(width, left + frameWidth);
-  height = Math.max(height, top + frameHeight);
-  return { width, height, frame: { left, top, width: frameWidth, height: frameHeight } };
+  width = Math.max(width, frame.left + frame.width);
+  height = Math.max(height, frame.top + frame.height);
+  return { width, height, frame };
 }
 
 function readBmp(data) {

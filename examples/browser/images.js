@@ -1,8 +1,8 @@
 // Image files as pixels: told by their contents, refused by their header.
 //
-// JPEG, PNG, GIF, BMP and WebP are read as the encoder's SavedModel reads them: of a GIF
-// the first frame without the screen around it, of another animation the first frame;
-// colour profiles and the camera's orientation are not applied, alpha is dropped.
+// JPEG, PNG, GIF, BMP and WebP are read as the encoder's SavedModel reads them: of a
+// GIF the first frame without the screen around it, of another animation the first
+// frame; colour profiles and the camera's orientation are not applied, alpha is dropped.
 
 import { readHeader, withoutExif } from "./header.js";
 

@@ -114,7 +114,8 @@ function showGallery() {
 }
 
 function imageButton(image) {
-  const label = { type: "button", "aria-label": image.file.name, title: image.file.name };
+  const { name } = image.file;
+  const label = { type: "button", "aria-label": name, title: name };
   const button = element("button", label, image.thumbnail());
   button.addEventListener("click", () => select(image));
   return button;
@@ -238,5 +239,5 @@ if (!navigator.gpu) part("accelerator").querySelector("[value=webgpu]").disabled
 enqueue(async () => {
   const answer = await fetch(MODEL).catch(() => null);
   if (answer?.ok) await useModel(MODEL, new Uint8Array(await answer.arrayBuffer()));
-  else say("model-status", "Choose an encoder, a .tflite file that export.py has written.");
+  else say("model-status", "Choose an encoder, a .tflite file of export.py.");
 });

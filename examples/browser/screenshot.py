@@ -4,6 +4,8 @@
     python screenshot.py encoder_float32.tflite photos browser.png --select=7
 
 Chromium and chromedriver must be on the path. The tests of the page use the functions.
+docs/images/browser.png shows the encoder of `train.py simclr shapes` and the first
+1,000 test images of the shapes as PNG files: --select=36 --count=1000 --height=1060.
 """
 
 import argparse
