@@ -13,7 +13,8 @@
 /**
  * @param {Uint8Array} bytes a whole file
  * @returns {Header}
- * @throws {Error} none of the five formats, or broken before its size
+ * @throws {Error} none of the five formats, broken before its size, or a JPEG of more
+ *   scans than an encoder writes
  */
 export function readHeader(bytes) {
   const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -26,7 +27,7 @@ export function readHeader(bytes) {
   else if (/^RIFF....WEBP/s.test(text(0, 12))) [format, read] = ["WebP", readWebp];
   else throw new Error("no JPEG, PNG, GIF, BMP or WebP");
   try {
-    return { format, exif: [], ...read(data, text) };
+    return { format, exif: [], ...read(data, text, bytes) };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new Error(`a ${format} that is broken at its start`);
@@ -57,9 +58,10 @@ export function withoutExif(bytes, header) {
   return parts;
 }
 
+const MAX_SCANS = 100; // of a JPEG; encoders write 10. Each is a pass over the image
 const NO_FRAMES = [0xc4, 0xc8, 0xcc]; // markers of JPEG among those of frames
 
-function readJpeg(data) {
+function readJpeg(data, text, bytes) {
   const exif = [];
   let size;
   for (let at = 2; ; ) {
@@ -79,7 +81,18 @@ function readJpeg(data) {
     at = end;
   }
   if (!size) throw new Error("a JPEG without a size");
+  if (hasTooManyScans(bytes)) throw new Error(`a JPEG of more than ${MAX_SCANS} scans`);
   return { ...size, exif };
+}
+
+function hasTooManyScans(bytes) {
+  let count = 0;
+  for (let at = bytes.indexOf(0xff); at >= 0; at = bytes.indexOf(0xff, at + 1)) {
+    // The marker, and the high byte of a length that is below 256.
+    if (bytes[at + 1] === 0xda && bytes[at + 2] === 0) count += 1;
+    if (count > MAX_SCANS) return true;
+  }
+  return false;
 }
 
 function readPng(data, text) {

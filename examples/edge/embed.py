@@ -150,8 +150,10 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
             if sys.stderr.isatty():
                 print(f"\r{len(names) - kept} of {len(new)}", end="", file=sys.stderr)
     finally:
-        # An interrupted run keeps what it has done.
-        if names:
+        # An interrupted run keeps what it has done; an index of nothing is removed.
+        if not names:
+            path.unlink(missing_ok=True)
+        else:
             arrays = {
                 "folder": str(folder),
                 "names": np.array(names),

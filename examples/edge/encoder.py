@@ -21,6 +21,8 @@ from PIL import Image, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MAX_PIXELS = 2**26  # of one image: 67 million, about 550 MB while it is resized
 MAX_SIDE = 2**16 - 1  # of one image, in pixels: JPEG's own limit
+MAX_SCANS = 100  # of a JPEG; encoders write 10. Each is a pass over the whole image
+_SCAN = b"\xff\xda\0"  # the marker, and the high byte of a length that is below 256
 
 
 class Problem(Exception):
@@ -111,8 +113,8 @@ def read_image(path: str | os.PathLike) -> Image.Image:
     reads files (which refuses an animated WebP).
 
     Raises:
-        Problem: No readable image, or one whose header claims too many pixels; those
-            are not decoded.
+        Problem: No readable image, or one whose header claims too many pixels or that
+            has too many scans; those are not decoded.
     """
     if not os.path.isfile(path):
         raise Problem("no such file")
@@ -124,6 +126,9 @@ def read_image(path: str | os.PathLike) -> Image.Image:
                     f"{width} x {height} pixels; expected at most {MAX_PIXELS:,} and "
                     f"{MAX_SIDE:,} a side"
                 )
+            # MPO is what Pillow calls a JPEG with more images behind it.
+            if image.format in ("JPEG", "MPO") and _count_scans(path) > MAX_SCANS:
+                raise Problem(f"a JPEG of more than {MAX_SCANS} scans")
             image.load()
             return _as_rgb(image)
     except Problem:
@@ -137,6 +142,15 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         # Pillow's parsers raise a dozen types on broken files; each means the same.
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise Problem(f"no readable image ({reason})") from error
+
+
+def _count_scans(path: str | os.PathLike) -> int:
+    count, end = 0, b""
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            count += (end + block).count(_SCAN)
+            end = block[1 - len(_SCAN) :]
+    return count
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -12,15 +12,28 @@ same, and the exit code is 1.
 import argparse
 import base64
 import contextlib
+import http.client
 import json
 import pathlib
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+
+# Servers, and proxies before them, have a limit; 64 MB is that of server.py.
+MAX_BYTES = 32 * 2**20
 
 
 class RefusedError(Exception):
-    """What the server says about a request that it does not answer."""
+    """What the server says about a request that it does not answer.
+
+    Attributes:
+        by_files: Whether the files are the reason, or their number.
+    """
+
+    def __init__(self, message: str, by_files: bool):
+        super().__init__(message)
+        self.by_files = by_files
 
 
 def predict(url: str, files: list[bytes], signature: str, timeout: float) -> list:
@@ -33,7 +46,7 @@ def predict(url: str, files: list[bytes], signature: str, timeout: float) -> lis
         timeout: Seconds to wait.
 
     Raises:
-        RefusedError: HTTP 4xx or 5xx; one bad file suffices.
+        RefusedError: HTTP 4xx or 5xx, or a server that hangs up; one bad file suffices.
         OSError: The server can't be reached.
     """
     instances = [{"b64": base64.b64encode(data).decode()} for data in files]
@@ -48,14 +61,41 @@ def predict(url: str, files: list[bytes], signature: str, timeout: float) -> lis
         text = error.read().decode(errors="replace")
         with contextlib.suppress(ValueError, KeyError, TypeError):
             text = json.loads(text)["error"]  # not so in a proxy's page
-        raise RefusedError(f"HTTP {error.code}: {text}") from error
+        message = f"HTTP {error.code}: {text}"
+        raise RefusedError(message, error.code in (400, 413)) from error
+    except (OSError, http.client.HTTPException) as error:
+        # How a server refuses what is too long for it before it has come.
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, BrokenPipeError | ConnectionResetError):
+            raise RefusedError(f"the server hung up ({reason})", True) from error
+        raise
+
+
+def batches(paths: list[pathlib.Path], count: int) -> Iterator[list[pathlib.Path]]:
+    """The files of one request after the other: `count` and MAX_BYTES at most."""
+    batch, size = [], 0
+    for path in paths:
+        length = path.stat().st_size * 4 / 3  # as base64
+        if batch and (len(batch) == count or size + length > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += length
+    yield batch
 
 
 def predict_each(url: str, files: list[bytes], signature: str, timeout: float) -> list:
-    """As `predict`, with the RefusedError itself in place of a bad file's answer."""
+    """As `predict`, with the RefusedError itself in place of a bad file's answer.
+
+    Raises:
+        RefusedError: The files are not the reason: no such model, say.
+        OSError: The server can't be reached.
+    """
     try:
         return predict(url, files, signature, timeout)
     except RefusedError as error:
+        if not error.by_files:
+            raise
         if len(files) == 1:
             return [error]
     half = len(files) // 2
@@ -78,20 +118,20 @@ def main() -> int:
     if flags.version is not None:
         url += f"/versions/{flags.version}"
     answers = {}
-    for first in range(0, len(flags.images), flags.batch):
-        paths = flags.images[first : first + flags.batch]
-        try:
+    try:
+        for paths in batches(flags.images, flags.batch):
             files = [path.read_bytes() for path in paths]
             found = predict_each(url, files, flags.signature, flags.timeout)
-        except OSError as error:
-            sys.exit(f"{error}")
-        for path, answer in zip(paths, found, strict=True):
-            if isinstance(answer, RefusedError):
-                print(f"{path}: {answer}", file=sys.stderr)
-                continue
-            answers[str(path)] = answer
-            print(f"{path}: {summary(answer)}")
-    if flags.out:
+            for path, answer in zip(paths, found, strict=True):
+                if isinstance(answer, RefusedError):
+                    print(f"{path}: {answer}", file=sys.stderr)
+                    continue
+                answers[str(path)] = answer
+                print(f"{path}: {summary(answer)}")
+    except (OSError, http.client.HTTPException, RefusedError) as error:
+        # What has been answered is written all the same.
+        print(error, file=sys.stderr)
+    if flags.out and answers:
         flags.out.write_text(json.dumps(answers))
     return 0 if len(answers) == len(set(flags.images)) else 1
 

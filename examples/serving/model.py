@@ -1,5 +1,6 @@
 """A SavedModel as the server of this folder holds it: loaded, warmed up, called."""
 
+import math
 import pathlib
 import re
 import sys
@@ -64,6 +65,8 @@ class Model:
             return {name: t.numpy() for name, t in function(**tensors).items()}
         except (tf.errors.OpError, TypeError, ValueError, OverflowError) as error:
             raise RequestError(first_cause(error)) from error
+        except MemoryError as error:
+            raise RequestError("more than there is memory for") from error
 
     def signature(self, name: str):
         """The signature's function; that of serving_default for an empty name."""
@@ -94,6 +97,26 @@ class Model:
             self.predict(request.model_spec.signature_name, inputs)
             count += 1
         return count
+
+
+def to_array(name: str, tensor, max_bytes: int) -> np.ndarray:
+    """The array of a TensorProto, refused before it takes more than `max_bytes`.
+
+    A tensor of one value repeated takes a few bytes, whatever its shape.
+    """
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    count = math.prod(shape)
+    # A string, of no size itself, is at least a reference in the array.
+    size = count * (tf.as_dtype(tensor.dtype).size or 8)
+    if tensor.string_val:
+        lengths = [len(value) for value in tensor.string_val]
+        size += sum(lengths) + (count - len(lengths)) * lengths[-1]
+    if min(shape, default=0) < 0 or size > max_bytes:
+        raise RequestError(
+            f"expected {name} of at most {max_bytes} bytes; received the shape {shape} "
+            f"of {tf.as_dtype(tensor.dtype).name}"
+        )
+    return tf.make_ndarray(tensor)
 
 
 def to_tensor(name: str, value, dtype: tf.DType) -> tf.Tensor:

@@ -13,6 +13,8 @@ import numpy as np
 from model import Model, RequestError
 from tensorflow.core.framework import types_pb2
 
+# Of a body that is refused so much is read, as a multiple of the longest that isn't.
+_DRAINED = 4
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(:predict|/metadata)?")
 
 
@@ -56,6 +58,8 @@ def predict_rest(model: Model, body: bytes) -> dict:
         inputs = values if isinstance(values, dict) else {names[0]: values}
     except RequestError:
         raise
+    except MemoryError as error:
+        raise RequestError("more than there is memory for") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(f"{type(error).__name__}: {error}") from error
     outputs = model.predict(signature, inputs)
@@ -108,9 +112,12 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
         timeout = 60  # seconds that a silent client is waited for
 
         def do_GET(self):
+            self.unread = 0
             self.answer(lambda action: self.get(action), (None, "/metadata"))
 
         def do_POST(self):
+            length = self.headers.get("Content-Length", "")
+            self.unread = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
             self.answer(lambda action: self.post(), (":predict",))
 
         def get(self, action):
@@ -122,14 +129,20 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
             return {"model_version_status": [one]}
 
         def post(self):
-            try:
-                length = int(self.headers.get("Content-Length", ""))
-            except ValueError as error:
-                raise RequestError("expected a Content-Length", 411) from error
-            if not 0 <= length <= max_bytes:
+            length = self.unread
+            if length is None:
+                raise RequestError("expected a Content-Length", 411)
+            if length > max_bytes:
                 message = f"expected a body of at most {max_bytes} bytes; got {length}"
                 raise RequestError(message, 413)
+            self.unread = 0
             return predict_rest(model, self.rfile.read(length))
+
+        def drain(self):
+            # A client that still sends when the connection ends sees no answer.
+            left = min(self.unread or 0, _DRAINED * max_bytes)
+            while left > 0 and (block := self.rfile.read(min(left, 2**16))):
+                left -= len(block)
 
         def answer(self, respond, actions):
             try:
@@ -143,6 +156,7 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
             except Exception as error:
                 status, content = 500, {"error": type(error).__name__}
                 print(f"{self.path}: {error!r}", file=sys.stderr)
+            self.drain()
             # An error may leave a body unread, which is no next request.
             self.close_connection |= status != 200
             data = json.dumps(content).encode()

@@ -21,7 +21,7 @@ import threading
 
 import grpc
 import tensorflow as tf
-from model import Model, RequestError
+from model import Model, RequestError, to_array
 from rest import make_rest_server
 from tensorflow_serving.apis import (
     get_model_status_pb2,
@@ -37,16 +37,19 @@ class GrpcService(
 ):
     """Predict and GetModelStatus."""
 
-    def __init__(self, model: Model):
-        self._model = model
+    def __init__(self, model: Model, max_bytes: int):
+        self._model, self._max_bytes = model, max_bytes
 
     def Predict(self, request, context):
         spec = request.model_spec
         try:
             self._require(spec)
-            inputs = {name: tf.make_ndarray(t) for name, t in request.inputs.items()}
+            inputs = {
+                name: to_array(name, tensor, self._max_bytes)
+                for name, tensor in request.inputs.items()
+            }
             outputs = self._model.predict(spec.signature_name, inputs)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, MemoryError) as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except RequestError as error:
             self._refuse(context, error)
@@ -89,7 +92,7 @@ def make_grpc_server(model: Model, host: str, port: int, max_bytes: int):
     ]
     executor = concurrent.futures.ThreadPoolExecutor(max_workers=8)
     server = grpc.server(executor, options=limits)
-    service = GrpcService(model)
+    service = GrpcService(model, max_bytes)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
     return server, server.add_insecure_port(f"{host}:{port}")

@@ -52,10 +52,15 @@ class ExportFlags:
     """Held-out images that prove the files."""
     num_bank: int = 2000
     """Labelled training images that k-NN and the linear classifier learn from."""
+    num_calibration: int = 200
+    """Training images that integer formats are calibrated on."""
     min_cosine: dict[str, float] = dataclasses.field(default_factory=dict)
     """Least mean cosine with the encoder, for some formats: tflite_int8 0.99 ..."""
     max_knn_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     """Points of k-NN accuracy that may be lost, for some formats: onnx 0.5 ..."""
+    min_agreement: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Least share of images that get the encoder's class from a classifier, for some
+    formats: tflite_int8 0.95 ..."""
     overwrite: bool = False
     """Whether an export that is there already is replaced, all its files at once."""
     verify: str | None = None
@@ -73,6 +78,11 @@ def export(arguments: Sequence[str] | None = None) -> None:
             "neither" if flags.run_dir is None else "both",
             "Name the run to export.",
         )
+        if flags.verify is not None:
+            _check_alone(flags, "verify", ("verify",))
+        if flags.lossy_layers:
+            of_images = ("run_dir", "data", "data_dir", "encoder")
+            _check_alone(flags, "lossy_layers", ("lossy_layers", *of_images))
         program.import_tensorflow()
         if flags.verify is not None:
             _verify(flags.verify)
@@ -80,6 +90,22 @@ def export(arguments: Sequence[str] | None = None) -> None:
             _list_lossy_layers(flags)
         else:
             _export(flags)
+
+
+def _check_alone(flags: ExportFlags, name: str, allowed: tuple[str, ...]) -> None:
+    """Refuses flags that would be ignored."""
+    given = [
+        field.name
+        for field in dataclasses.fields(flags)
+        if field.name not in allowed
+        and getattr(flags, field.name) != getattr(ExportFlags(), field.name)
+    ]
+    check(
+        not given,
+        f"--{name} without flags of an export",
+        ", ".join(f"--{flag}" for flag in given),
+        "Leave them out: nothing is exported.",
+    )
 
 
 def _verify(directory: str) -> None:
@@ -106,33 +132,56 @@ def _export(flags: ExportFlags) -> None:
     from selfsup_tf.evaluation.features import weights_hash
     from selfsup_tf.exporting import exporter
     from selfsup_tf.exporting.artefact import Options
+    from selfsup_tf.exporting.request import check_request
     from selfsup_tf.exporting.thresholds import override_thresholds
     from selfsup_tf.models.saved import run_directory
 
     run_dir = run_directory(flags.run_dir)
-    thresholds = override_thresholds(flags.min_cosine, flags.max_knn_loss)
+    directory = flags.directory or run_dir / "export"
+    thresholds = override_thresholds(
+        flags.min_cosine, flags.max_knn_loss, flags.min_agreement
+    )
+    options = Options(
+        batch=flags.batch,
+        uint8_input=flags.uint8_input,
+        l2_normalize=flags.l2_normalize,
+        keep_float=flags.keep_float,
+    )
+    counts = {
+        "num_images": flags.num_images,
+        "num_bank": flags.num_bank,
+        "num_calibration": flags.num_calibration,
+    }
+    # Before the encoder is loaded and a classifier fitted, which takes minutes.
+    check_request(
+        flags.formats, directory, options=options, overwrite=flags.overwrite, **counts
+    )
     encoder = api.load_encoder(flags.run_dir, flags.encoder)
     seen, unseen = _open(flags)
     classifier, class_names = _classifier(flags, run_dir, encoder, seen)
+    training = _training(run_dir)
+    if classifier is not None:
+        training["classifier"] = (
+            f"linear, fitted to {seen.size:,} labelled images of {seen.name}"
+            if flags.classifier == "linear"
+            else "fine-tuned with the encoder"
+        )
     result = api.export(
         encoder,
-        flags.directory or run_dir / "export",
+        directory,
         formats=flags.formats,
         images=unseen,
         training_images=seen,
         classifier=classifier,
         class_names=class_names,
-        options=Options(
-            batch=flags.batch,
-            uint8_input=flags.uint8_input,
-            l2_normalize=flags.l2_normalize,
-            keep_float=flags.keep_float,
-        ),
+        options=options,
         thresholds=thresholds,
-        num_images=flags.num_images,
-        num_bank=flags.num_bank,
-        training=_training(run_dir),
-        metrics=_metrics(run_dir, weights_hash(encoder)),
+        **counts,
+        training=training,
+        metrics=_metrics(
+            run_dir,
+            {weights_hash(net) for net in (encoder, classifier) if net is not None},
+        ),
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
@@ -179,12 +228,14 @@ def _training(run_dir: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _metrics(run_dir: pathlib.Path, encoder_hash: str) -> dict[str, Any]:
+def _metrics(run_dir: pathlib.Path, hashes: set[str]) -> dict[str, Any]:
     """The accuracies that eval.py has found of these very weights."""
     found = {}
     for path in sorted((run_dir / "eval").glob("*.json")):
         values = json.loads(path.read_text())
-        if not isinstance(values, dict) or values.get("encoder_hash") != encoder_hash:
+        if not isinstance(values, dict):
+            continue
+        if values.get("encoder_hash", values.get("classifier_hash")) not in hashes:
             continue
         for name, words in (("trained", ""), ("untrained", ", untrained network")):
             accuracy = (values.get(name) or {}).get("top_1")

@@ -110,8 +110,12 @@ def first_line(documented: Any) -> str:
 
 
 @contextlib.contextmanager
-def friendly() -> Iterator[None]:
-    """Turns what a user can mend into one line on stderr and an exit code."""
+def friendly(interrupted: str = "interrupted") -> Iterator[None]:
+    """Turns what a user can mend into one line on stderr and an exit code.
+
+    Args:
+        interrupted: What to say after Ctrl-C.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("selfsup_tf").setLevel(logging.INFO)
     try:
@@ -119,7 +123,7 @@ def friendly() -> Iterator[None]:
     except (InputError, OSError) as error:
         sys.exit(complain(error, 2))
     except KeyboardInterrupt:
-        sys.exit(complain("interrupted; the same command again resumes", 130))
+        sys.exit(complain(interrupted, 130))
     except RuntimeError as error:
         # Divergence and failed parity: the message says all there is to say.
         if type(error).__module__.partition(".")[0] != "selfsup_tf":

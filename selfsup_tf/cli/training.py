@@ -91,7 +91,7 @@ def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
 
 def train(arguments: Sequence[str] | None = None) -> None:
     """`train.py`: METHOD RECIPE --flags."""
-    with program.friendly():
+    with program.friendly("interrupted; the same command again resumes"):
         words = list(sys.argv[1:] if arguments is None else arguments)
         if not words or words[0] in ("-h", "--help"):
             return print(_list_methods())

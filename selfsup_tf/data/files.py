@@ -8,6 +8,12 @@ import tensorflow as tf
 from selfsup_tf.data import gif_files
 
 MAX_PIXELS = 2**26
+# Of a JPEG; encoders write 10 of a colour image. Each is a pass over the whole image
+# for as little as 20 bytes.
+MAX_SCANS = 100
+# The marker and the length's high byte, which is 0: two bytes stand in what follows an
+# image (a telephone's film, say) by chance.
+_SCAN = b"\xff\xda\0"
 # How lines begin that say where in a graph an error is.
 _TRACE = ("Graph execution error", "Detected at node", "  ")
 
@@ -22,7 +28,8 @@ def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor
 
     The header's height and width are read first. A file of a few bytes can claim any
     size, and one of 50 kB can truly be 20,000 x 20,000; what claims more than
-    `max_pixels` never reaches a decoder.
+    `max_pixels` never reaches a decoder. Neither does a JPEG of more than `MAX_SCANS`
+    scans, by which a few bytes could cost minutes.
 
     Args:
         contents: string ().
@@ -33,7 +40,8 @@ def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor
 
     Raises:
         tf.errors.InvalidArgumentError: The contents are no image of these formats, are
-            incomplete, claim more than `max_pixels` pixels, or are an animated WebP.
+            incomplete, claim more than `max_pixels` pixels, have too many scans, or are
+            an animated WebP.
     """
     # 64 bytes reach past every field of a header, of a shorter file too.
     start = tf.strings.substr(contents, 0, 64) + tf.constant(b"\0" * 64)
@@ -62,6 +70,12 @@ def describe_error(error: tf.errors.OpError) -> str:
 def _decode_jpeg(contents, max_pixels):
     shape = tf.io.extract_jpeg_shape(contents)[:2]
     contents = _require_size(contents, shape, max_pixels)
+    # One op, where comparing bytes would be several, as long as the file.
+    parts = tf.raw_ops.StringSplitV2(
+        input=[contents], sep=_SCAN, maxsplit=MAX_SCANS + 1
+    )
+    message = f"a JPEG of more than {MAX_SCANS} scans cannot be decoded"
+    contents = _require(tf.size(parts.values) <= MAX_SCANS + 1, message, contents)
     return tf.io.decode_image(contents, channels=3, expand_animations=False)
 
 

@@ -7,6 +7,7 @@ from selfsup_tf import config as config_lib
 from selfsup_tf.data import augment, geometry
 
 EVALUATION_CROP = 0.875
+_WHOLE = 32  # pixels; up to this size an evaluation view is no crop
 
 
 class View:
@@ -95,6 +96,14 @@ def make_view(config: config_lib.ViewConfig, size: int) -> View:
     return View(crop, [layer for layer in layers if layer.probability > 0])
 
 
+def evaluation_crop(size: int) -> float | None:
+    """Which share of the shorter side an evaluation view of `size` pixels shows.
+
+    None: the whole image, height and width.
+    """
+    return EVALUATION_CROP if size > _WHOLE else None
+
+
 def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
     """The view that an encoder is evaluated and served with; nothing is random.
 
@@ -112,11 +121,12 @@ def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
     Reference: google-research/simclr, tf2/data_util.py preprocess_for_eval, which
     doesn't low-pass filter what it shrinks; we do.
     """
-    if size > 32:
+    share = evaluation_crop(size)
+    if share is not None:
         shape = tf.shape(images)
         height, width = shape[-3], shape[-2]
         shorter = tf.cast(tf.minimum(height, width), tf.float32)
-        side = tf.maximum(tf.cast(tf.round(EVALUATION_CROP * shorter), tf.int32), 1)
+        side = tf.maximum(tf.cast(tf.round(share * shorter), tf.int32), 1)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
         images = images[..., top : top + side, left : left + side, :]
     # After the crop: a float image takes four times the memory.

@@ -16,8 +16,9 @@ from selfsup_tf.evaluation.accuracy import check_labels
 from selfsup_tf.evaluation.features import extract_features
 from selfsup_tf.evaluation.linear import fit_regression
 
-# Of a class that no image taught; far below any other, and within float16.
-UNSEEN = -1e4
+# How far the logit of a class that no image taught lies below all others: its
+# probability is e**-30 at most, and int8 need not stretch its range for it.
+UNSEEN = 30.0
 
 
 def linear_classifier(
@@ -59,9 +60,12 @@ def linear_classifier(
         weights = np.concatenate([np.zeros_like(weights), weights])
         bias = np.array([0.0, bias[0]])
     kernel = np.zeros((features.features.shape[1], len(names)))
-    offset = np.full(len(names), UNSEEN)
+    offset = np.zeros(len(names))
     kernel[:, model.classes_] = (weights / std).T
     offset[model.classes_] = bias - weights @ (mean / std)
+    logits = features.features @ kernel + offset
+    unseen = np.setdiff1d(np.arange(len(names)), model.classes_)
+    offset[unseen] = logits[:, model.classes_].min() - UNSEEN
     images = keras.Input(encoder.input_shape[1:], name="image")
     dense = keras.layers.Dense(len(names), dtype="float32", name="logits")
     classifier = keras.Model(images, dense(encoder(images)), name="classifier")

@@ -5,7 +5,7 @@ what stands there is whole and proven.
 """
 
 import dataclasses
-import os
+import logging
 import pathlib
 import shutil
 import tempfile
@@ -14,29 +14,30 @@ from typing import Any
 
 import keras
 
-from selfsup_tf.errors import check, nearest
 from selfsup_tf.exporting import manifest as manifests
 from selfsup_tf.exporting import quantization
-from selfsup_tf.exporting.artefact import FORMATS, TFLITE, Artefact, Options
-from selfsup_tf.exporting.images import NUM_BANK, NUM_IMAGES, Proof, choose_images
+from selfsup_tf.exporting.artefact import TFLITE, Artefact, Options
+from selfsup_tf.exporting.calibration import without_outliers
+from selfsup_tf.exporting.images import (
+    NUM_BANK,
+    NUM_CALIBRATION,
+    NUM_IMAGES,
+    Proof,
+    choose_images,
+)
 from selfsup_tf.exporting.model_card import write_model_card
-from selfsup_tf.exporting.onnx_file import export_onnx, import_onnx
+from selfsup_tf.exporting.onnx_file import export_onnx
 from selfsup_tf.exporting.parity import Parity, ParityError, measure, require_parity
+from selfsup_tf.exporting.place import put_in_place
 from selfsup_tf.exporting.portable import portable_encoder, portable_pair
 from selfsup_tf.exporting.reference import make_reference
+from selfsup_tf.exporting.request import AUTO, CALIBRATED, MIXED, check_request
 from selfsup_tf.exporting.saved_model import export_saved_model
 from selfsup_tf.exporting.serving_files import write_serving_files
 from selfsup_tf.exporting.tflite import export_tflite
 from selfsup_tf.exporting.thresholds import THRESHOLDS, Threshold
 
-GROUPS = {
-    "tflite": ("tflite_float32", "tflite_float16", "tflite_int8"),
-    "all": FORMATS,
-}
-CALIBRATED = ("tflite_int8", "tflite_uint8", "tflite_int16x8")
-AUTO = "auto"
-# What an export before the manifest wrote; such a directory may be replaced, too.
-FORMER_REPORT = "parity.json"
+logger = logging.getLogger("selfsup_tf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,7 @@ def export(
     thresholds: Mapping[str, Threshold] = THRESHOLDS,
     num_images: int = NUM_IMAGES,
     num_bank: int = NUM_BANK,
+    num_calibration: int = NUM_CALIBRATION,
     training: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -84,8 +86,8 @@ def export(
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32, or the path of an
             encoder.keras. One of a mixed precision is exported in float32.
         directory: Where to; made with its parents.
-        formats: Of `FORMATS`; tflite (float32, float16 and int8) and all stand for
-            several.
+        formats: Of `artefact.FORMATS`; tflite (float32, float16 and int8) and all
+            stand for several.
         images: Held-out images of the kind the encoder is for: a Source, or uint8
             images (N, H, W, 3), or (images, labels). They prove the artefacts. None:
             `shapes`, drawn by this package, which says less about your images.
@@ -100,6 +102,7 @@ def export(
         thresholds: Of each format, see `override_thresholds`.
         num_images: How many images prove the artefacts, at most.
         num_bank: From how many k-NN and the linear classifier learn, at most.
+        num_calibration: On how many integer formats are calibrated, at most.
         training: How the encoder came about, as plain values, for the manifest.
         metrics: What evaluations of it found, likewise.
         overwrite: Whether an earlier export in `directory` is replaced, whole.
@@ -110,9 +113,15 @@ def export(
         ParityError: An artefact strays from the encoder. Nothing was exported.
         ConversionError: The encoder has an operation that a format lacks.
     """
-    wanted = _resolve_formats(formats)
-    directory = pathlib.Path(directory).expanduser().absolute()
-    _check_place(directory, overwrite)
+    wanted, directory = check_request(
+        formats,
+        directory,
+        options=options,
+        overwrite=overwrite,
+        num_images=num_images,
+        num_bank=num_bank,
+        num_calibration=num_calibration,
+    )
     encoder, classifier = portable_pair(portable_encoder(encoder), classifier)
     proof = choose_images(
         images,
@@ -121,7 +130,9 @@ def export(
         calibrates=any(name in CALIBRATED for name in wanted),
         num_images=num_images,
         num_bank=num_bank,
+        num_calibration=num_calibration,
     )
+    proof = without_outliers(encoder, proof)
     reference = make_reference(encoder, proof, classifier, class_names)
     options = _resolve_options(options, wanted, encoder, proof, thresholds)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -142,8 +153,8 @@ def export(
                     work=pathlib.Path(scratch),
                 )
                 for row in rows:
-                    _require(row, encoder, proof)
-                artefacts.append(artefact)
+                    _require(row, encoder, proof, options)
+                artefacts.append(_with_batch(artefact, rows[0]))
                 parities += rows
         found = manifests.describe(
             work,
@@ -159,7 +170,7 @@ def export(
         manifests.write_manifest(work, found)
         # Made private by mkdtemp; a server may run as another user.
         work.chmod(0o755)
-        _put_in_place(work, directory)
+        put_in_place(work, directory, overwrite)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return ExportResult(directory, tuple(parities), found, options)
@@ -186,7 +197,10 @@ def lossy_layers(
         images, training_images, size=size, calibrates=True, num_images=64, num_bank=0
     )
     return quantization.find_lossy_layers(
-        encoder, proof.calibration, proof.views, count=count
+        encoder,
+        without_outliers(encoder, proof).calibration,
+        proof.views,
+        count=count,
     )
 
 
@@ -208,42 +222,6 @@ def format_table(result: ExportResult) -> str:
     return "\n".join(lines)
 
 
-def _resolve_formats(formats: tuple[str, ...]) -> list[str]:
-    formats = (formats,) if isinstance(formats, str) else tuple(formats)
-    known = (*FORMATS, *GROUPS)
-    check(len(formats) > 0, "formats to export", "none", nearest("", known))
-    names = set()
-    for name in formats:
-        check(name in known, "a format", repr(name), nearest(str(name), known))
-        names.update(GROUPS.get(name, (name,)))
-    if "onnx" in names:
-        import_onnx()  # before the minutes that the others take
-    return [name for name in FORMATS if name in names]
-
-
-def _check_place(directory: pathlib.Path, overwrite: bool) -> None:
-    if not directory.exists():
-        return
-    check(
-        overwrite,
-        "an export directory that is not there yet",
-        directory,
-        "Choose another, or replace it with overwrite (--overwrite=True).",
-    )
-    # Replacing deletes: only what an export has written, or nothing, may go.
-    names = (manifests.MANIFEST, FORMER_REPORT)
-    check(
-        directory.is_dir()
-        and (
-            any((directory / name).is_file() for name in names)
-            or not any(directory.iterdir())
-        ),
-        "an earlier export to overwrite",
-        f"{directory}, which holds no {manifests.MANIFEST}",
-        "It was not written by an export and is left alone; choose another place.",
-    )
-
-
 def _resolve_options(
     options: Options,
     wanted: list[str],
@@ -260,7 +238,11 @@ def _resolve_options(
     if not least:
         return dataclasses.replace(options, keep_float=())
     suggestion = quantization.suggest_keep_float(
-        encoder, proof.calibration, proof.views[:64], threshold=max(least)
+        encoder,
+        proof.calibration,
+        proof.views[:64],
+        threshold=max(least),
+        count=20,
     )
     return dataclasses.replace(options, keep_float=suggestion.keep_float)
 
@@ -276,6 +258,7 @@ def _write(
 ) -> Artefact:
     """Writes one artefact."""
     head = {"classifier": classifier, "class_names": class_names}
+    used = Options()
     if name == "saved_model":
         path = export_saved_model(encoder, work / name, **head)
         write_serving_files(
@@ -285,55 +268,58 @@ def _write(
             classifier=classifier is not None,
         )
     elif name == "onnx":
+        used = dataclasses.replace(options, batch=None, keep_float=())
         path = export_onnx(
             encoder,
             work / "encoder.onnx",
-            uint8_input=options.uint8_input,
-            l2_normalize=options.l2_normalize,
+            uint8_input=used.uint8_input,
+            l2_normalize=used.l2_normalize,
             **head,
         )
     else:
-        precision = TFLITE[name]
-        values = dataclasses.asdict(options)
-        if precision not in ("int8", "uint8"):
-            values["keep_float"] = ()
+        used = options
+        if name not in MIXED:
+            used = dataclasses.replace(options, keep_float=())
         path = export_tflite(
             encoder,
-            work / f"encoder_{precision}.tflite",
-            precision=precision,
+            work / f"encoder_{TFLITE[name]}.tflite",
+            precision=TFLITE[name],
             calibration_images=proof.calibration,
-            **values,
+            **dataclasses.asdict(used),
             **head,
         )
-    return Artefact(path, name, options, class_names if classifier else None)
+    return Artefact(path, name, used, class_names if classifier else None)
 
 
-def _require(parity: Parity, encoder: keras.Model, proof: Proof) -> None:
+def _with_batch(artefact: Artefact, parity: Parity) -> Artefact:
+    """The artefact with the batch that its file turned out to take."""
+    if parity.batch == "any" or artefact.options.batch is not None:
+        return artefact
+    logger.info(
+        "%s takes %s image a call: its operations do not convert for any number.",
+        artefact.path.name,
+        parity.batch,
+    )
+    options = dataclasses.replace(artefact.options, batch=int(parity.batch))
+    return dataclasses.replace(artefact, options=options)
+
+
+def _require(
+    parity: Parity, encoder: keras.Model, proof: Proof, options: Options
+) -> None:
     """Raises ParityError; where int8 strays, with the layers that it loses in."""
     try:
         require_parity(parity)
     except ParityError as error:
-        if parity.format not in ("tflite_int8", "tflite_uint8"):
+        strays = parity.cosine_mean < parity.threshold
+        if parity.format not in MIXED or parity.output != "representation":
+            raise
+        if not strays or options.keep_float:
             raise
         losses = quantization.find_lossy_layers(
             encoder, proof.calibration, proof.views[:64]
         )
         raise ParityError(
             f"{error}\n{quantization.format_layers(losses)}\n"
-            "--keep_float=auto leaves in float32 what it takes."
+            "--keep_float=auto leaves in float32 what it takes, as far as that helps."
         ) from error
-
-
-def _put_in_place(work: pathlib.Path, directory: pathlib.Path) -> None:
-    """Renames `work` to `directory`; an earlier export goes when it is replaced."""
-    if not directory.exists():
-        os.rename(work, directory)
-        return
-    old = directory.with_name(f".{directory.name}.old.{os.getpid()}")
-    os.rename(directory, old)
-    try:
-        os.rename(work, directory)
-    except OSError:
-        os.rename(old, directory)
-        raise
-    shutil.rmtree(old)

@@ -21,6 +21,7 @@ NUM_IMAGES = 1000
 NUM_BANK = 2000
 NUM_CALIBRATION = 200
 LARGE_BYTES = 2 * 2**30
+IMAGE_BYTES = 512 * 2**20  # of the held-out images that are kept as they are
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -33,8 +34,10 @@ class Proof:
     classes.
 
     Attributes:
-        images: uint8, each (H, W, 3) of its own size.
-        views: Their evaluation views, (N, S, S, 3) float32 in [0, 1].
+        images: uint8, each (H, W, 3) of its own size; some shrunk, see
+            `choose_images`.
+        views: The evaluation views of the held-out images as their source has them,
+            (N, S, S, 3) float32 in [0, 1].
         source: Where they come from.
         labels: Theirs, (N,) int64; None without.
         bank_views: Views of labelled training images, the neighbours and the linear
@@ -47,6 +50,9 @@ class Proof:
         calibration_source: Where those come from.
         choice: How all were chosen: the seed, and for each part its number and the
             hash of its indices.
+        image_views: The views of `images`, where some of those are shrunk and theirs
+            are other ones; else None.
+        num_shrunk: How many are.
     """
 
     images: list[np.ndarray]
@@ -60,11 +66,14 @@ class Proof:
     calibration: np.ndarray | None = None
     calibration_source: str | None = None
     choice: dict[str, Any] = dataclasses.field(default_factory=dict)
+    image_views: np.ndarray | None = None
+    num_shrunk: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """What was chosen, as plain values, without the images."""
         return {
             "images": {"source": self.source, "count": len(self.images)},
+            "num_shrunk": self.num_shrunk,
             "bank": None
             if self.bank_views is None
             else {"source": self.bank_source, "count": len(self.bank_views)},
@@ -83,10 +92,15 @@ class _Part:
     labels: np.ndarray | None
     indices: np.ndarray
     images: list[np.ndarray] = dataclasses.field(default_factory=list)
+    # {row: the view of an image that was shrunk}
+    shrunk: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, rows: slice) -> "_Part":
+        """Some rows; a slice that does not begin at 0 has no images any more."""
         labels = None if self.labels is None else self.labels[rows]
-        return _Part(self.views[rows], labels, self.indices[rows], self.images[rows])
+        shrunk = {} if rows.start else self.shrunk
+        images = self.images[rows]
+        return _Part(self.views[rows], labels, self.indices[rows], images, shrunk)
 
 
 def choose_images(
@@ -104,8 +118,11 @@ def choose_images(
 
     No image of the proof is among those of the bank or the calibration. The bank and
     the calibration share images only where the training source has too few for both.
-    Held-out images much larger than the encoder's input are shrunk first, to a shorter
-    side of 2 S, so that a thousand photographs fit into memory.
+    All views, those of the bank included, are of the images as their source has them,
+    as an evaluation or a server sees them. The held-out images themselves, which a
+    SavedModel is called with, are kept as they are up to 512 MB in all; a larger one
+    beyond that is shrunk to a shorter side of 2 S, and then stands beside the encoder's
+    answer to the shrunk image.
 
     Args:
         images: Held-out images: a Source, or what `open_source` takes. None: `shapes`,
@@ -175,6 +192,8 @@ def choose_images(
                 if part is not None
             },
         },
+        image_views=_image_views(proof),
+        num_shrunk=len(proof.shrunk),
     )
 
 
@@ -207,40 +226,50 @@ def _tell_memory(count: int, size: int) -> None:
 def _draw(source: Source, count: int, size: int, seed: int, keep: int = 0) -> _Part:
     """The first `count` of a shuffled source, and of the first `keep` the images."""
     labelled = source.labelled
-    limit = max(2 * size, 64)
+    limit, kept = max(2 * size, 64), 0
 
     def view(example):
-        image = _shrink(example["image"], limit)
-        return {**example, "image": image, "view": evaluation_view(image, size)}
+        return {**example, "view": evaluation_view(example["image"], size)}
 
     dataset = source.shuffled(seed=seed, epoch=0, labels=labelled).take(count)
-    dataset = dataset.map(view, num_parallel_calls=2).prefetch(8)
+    # Few ahead, since an image of a camera takes 36 MB.
+    dataset = dataset.map(view, num_parallel_calls=2).prefetch(2)
     # Written into one array, since a list of views would hold them twice at the end.
     views = np.empty((min(count, source.size), size, size, 3), np.float32)
-    images, labels, indices = [], [], []
+    images, labels, indices, shrunk = [], [], [], {}
     for row, example in enumerate(itertools.islice(dataset, len(views))):
         views[row] = example["view"]
         indices.append(int(example["index"]))
         if labelled:
             labels.append(int(example["label"]))
         if row < keep:
-            images.append(example["image"].numpy())
+            image = example["image"].numpy()
+            if kept + image.nbytes > IMAGE_BYTES and min(image.shape[:2]) > limit:
+                image = _shrink(image, limit)
+                shrunk[row] = evaluation_view(tf.constant(image), size).numpy()
+            kept += image.nbytes
+            images.append(image)
     return _Part(
         views[: len(indices)],
         np.array(labels, np.int64) if labelled else None,
         np.array(indices, np.int64),
         images,
+        shrunk,
     )
 
 
-def _shrink(image: tf.Tensor, limit: int) -> tf.Tensor:
-    """A uint8 image, its shorter side brought down to `limit` where it is longer."""
-    shape = tf.shape(image)[:2]
-    shorter = tf.reduce_min(shape)
+def _shrink(image: np.ndarray, limit: int) -> np.ndarray:
+    """A uint8 image whose shorter side is longer than `limit`, brought down to it."""
+    height, width = image.shape[:2]
+    factor = limit / min(height, width)
+    to = round(height * factor), round(width * factor)
+    resized = tf.image.resize(image, to, "area")
+    return tf.cast(tf.round(resized), tf.uint8).numpy()
 
-    def smaller():
-        factor = limit / tf.cast(shorter, tf.float64)
-        to = tf.cast(tf.round(tf.cast(shape, tf.float64) * factor), tf.int32)
-        return tf.cast(tf.round(tf.image.resize(image, to, "area")), tf.uint8)
 
-    return tf.cond(shorter > limit, smaller, lambda: image)
+def _image_views(part: _Part) -> np.ndarray | None:
+    if not part.shrunk:
+        return None
+    views = part.views.copy()
+    views[list(part.shrunk)] = list(part.shrunk.values())
+    return views

@@ -4,30 +4,37 @@ Legend: N images, S height and width of the encoder's input, D length of the
 representation h.
 """
 
-import dataclasses
 import hashlib
 import importlib.metadata
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from selfsup_tf.data.views import EVALUATION_CROP
+from selfsup_tf.data.views import evaluation_crop
 from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.exporting.artefact import Artefact
+from selfsup_tf.exporting.artefact import TFLITE, Artefact
 from selfsup_tf.exporting.images import Proof
 from selfsup_tf.exporting.parity import Parity
 from selfsup_tf.exporting.parity_table import format_table
-from selfsup_tf.exporting.reference import Reference
-from selfsup_tf.json_files import read_json, write_json
+from selfsup_tf.exporting.reference import Reference, describe_judges
+from selfsup_tf.json_files import write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 PACKAGES = ("selfsup-tf", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx")
 _BLOCK = 2**20
+# Where things lie on the machine that trained tells strangers of it and helps nobody.
+_LOCAL = ("data_dir", "run_dir")
+_PARTS = {
+    **dict.fromkeys(("encoder", "preprocessing", "proof", "encoder_accuracy"), dict),
+    **dict.fromkeys(("training", "metrics", "versions", "hardware", "files"), dict),
+    **dict.fromkeys(("artefacts", "parity"), list),
+}
 
 
 def describe(
@@ -51,7 +58,8 @@ def describe(
         reference: The encoder's own answers.
         proof: What it was proven on.
         training: How the encoder came about: method, recipe, data, config, whatever
-            is known, as plain values.
+            is known, as plain values; `classifier` says of which kind that is.
+            Directories of the machine are left out, see `without_places`.
         metrics: What evaluations of it found, likewise.
 
     Returns:
@@ -71,10 +79,12 @@ def describe(
         "artefacts": [
             _describe_artefact(artefact, parities, directory) for artefact in artefacts
         ],
-        "training": dict(training or {}),
-        "metrics": dict(metrics or {}),
+        "classifier": _describe_classifier(artefacts, training or {}),
+        "training": without_places(dict(training or {})),
+        "metrics": without_places(dict(metrics or {})),
         "proof": proof.to_dict(),
         "encoder_accuracy": _accuracy(reference),
+        "accuracy_protocols": describe_judges(reference, proof),
         "parity": [_measurements(parity) for parity in parities],
         "parity_table": format_table(parities, reference),
         "versions": {**versions(), **_package_versions()},
@@ -101,7 +111,8 @@ def read_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
     """The manifest of an export directory.
 
     Raises:
-        InputError: There is none, or it is not of a version that is known here.
+        InputError: There is none, it is damaged, or not of a version that is known
+            here.
     """
     path = pathlib.Path(directory).expanduser() / MANIFEST
     check(
@@ -110,15 +121,34 @@ def read_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
         directory,
         "Name a directory that export.py has written.",
     )
-    manifest = read_json(path)
-    known = isinstance(manifest, dict) and manifest.get("format_version")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(manifest, dict):
+        raise _damaged(path, f"a {type(manifest).__name__} in place of an object")
+    known = manifest.get("format_version")
     check(
         known == FORMAT_VERSION,
         f"a {MANIFEST} of format_version {FORMAT_VERSION}",
         known or "none",
         "Use the version of this package that wrote it.",
     )
+    wrong = [n for n, kind in _PARTS.items() if not isinstance(manifest.get(n), kind)]
+    if wrong:
+        raise _damaged(path, f"no {', no '.join(wrong)}")
+    if not isinstance(manifest["encoder"].get("weights_sha256"), str):
+        raise _damaged(path, "no weights_sha256 of its encoder")
     return manifest
+
+
+def _damaged(path: pathlib.Path, received: str) -> InputError:
+    return InputError(
+        f"{path} as an export writes it",
+        received,
+        "It is damaged: copy the directory again from where it was written, or export "
+        "again.",
+    )
 
 
 def check_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
@@ -154,6 +184,34 @@ def check_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
     return manifest
 
 
+def without_places(values: Any) -> Any:
+    """Plain values without the directories of the machine that they come from.
+
+    `data_dir` and `run_dir` are left out; of another path, such as that of a folder of
+    images, the last part stays.
+    """
+    if isinstance(values, Mapping):
+        return {
+            name: without_places(value)
+            for name, value in values.items()
+            if name not in _LOCAL
+        }
+    if isinstance(values, list | tuple):
+        return [without_places(value) for value in values]
+    if isinstance(values, pathlib.PurePath) or _is_path(values):
+        return pathlib.PurePath(str(values).replace("\\", "/")).name
+    return values
+
+
+def _is_path(value: Any) -> bool:
+    if not isinstance(value, str) or not set("/\\") & set(value):
+        return False
+    if pathlib.PureWindowsPath(value).anchor or value.startswith(("~", ".")):
+        return True
+    # TFDS has names with a slash, such as imagenet_v2/topimages; they exist nowhere.
+    return pathlib.Path(value).exists()
+
+
 def list_files(directory: pathlib.Path) -> dict[str, dict[str, Any]]:
     """{path within the directory: {"bytes", "sha256"}}, without the manifest itself."""
     return {
@@ -180,7 +238,7 @@ def _preprocessing(size: int) -> dict[str, Any]:
         "channels": "RGB",
         "range": [0.0, 1.0],
         "size": [size, size],
-        "central_crop": EVALUATION_CROP if size > 32 else None,
+        "central_crop": evaluation_crop(size),
         "resize": "bicubic, antialiased, clipped to the range",
         "normalisation": "inside the encoder",
         "exif_orientation": "not applied",
@@ -194,12 +252,36 @@ def _describe_artefact(artefact, parities, directory) -> dict[str, Any]:
         "format": artefact.format,
         "precision": artefact.precision,
         "bytes": artefact.size_bytes,
-        "options": dataclasses.asdict(artefact.options),
+        "options": _options(artefact),
         "class_names": artefact.class_names,
         "signatures": {
             p.signature: {"inputs": p.inputs, "outputs": p.outputs} for p in own
         },
     }
+
+
+def _options(artefact: Artefact) -> dict[str, Any]:
+    """Those that the format has; a SavedModel is called in one way, with any images."""
+    if artefact.format == "saved_model":
+        return {}
+    options = artefact.options
+    found = {
+        "uint8_input": artefact.takes_uint8,
+        "l2_normalize": options.l2_normalize,
+    }
+    if artefact.format in TFLITE:
+        found["batch"] = options.batch
+    if artefact.precision in ("int8", "uint8"):
+        found["keep_float"] = list(options.keep_float)
+    return found
+
+
+def _describe_classifier(artefacts, training) -> dict[str, Any] | None:
+    """What the artefacts answer with beside representations; None of those alone."""
+    names = next((a.class_names for a in artefacts if a.class_names is not None), None)
+    if names is None:
+        return None
+    return {"class_names": list(names), "kind": training.get("classifier")}
 
 
 def _measurements(parity: Parity) -> dict[str, Any]:

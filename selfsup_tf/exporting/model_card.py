@@ -49,11 +49,15 @@ def _purpose(manifest: dict) -> str:
     encoder = manifest["encoder"]
     size, length = encoder["input_size"], encoder["representation_size"]
     names = _class_names(manifest)
-    classes = (
-        ""
-        if names is None
-        else f" Its classifier tells {len(names)} classes: {', '.join(names)}."
-    )
+    if names is None:
+        classes = " It was exported without a classifier."
+    else:
+        kind = manifest["classifier"]["kind"]
+        kind = f" ({kind})" if kind else ""
+        classes = (
+            f" The classifier that was exported with it{kind} tells {len(names)} "
+            f"classes: {', '.join(names)}."
+        )
     return (
         f"A neural network with {encoder['num_parameters']:,} parameters that turns an "
         f"image of {size} x {size} pixels into a representation: a vector of {length} "
@@ -91,13 +95,20 @@ def _parity(manifest: dict) -> str:
         f"Measured on {proof['images']['count']} images of "
         f"{proof['images']['source']}, each file in its own runtime: cosine of its "
         "representations with the encoder's, largest difference of two numbers, "
-        "latency of one image (median), size, peak memory."
+        "milliseconds for each image (median; of a whole batch, shared out, where the "
+        "file fixes one), size, peak memory."
     ]
     if proof["bank"]:
         text.append(
             f"k-NN and linear accuracy read the labels from {proof['bank']['count']} "
             f"images of {proof['bank']['source']}, with each file's own "
-            "representations."
+            f"representations: {_protocols(manifest['accuracy_protocols'])}."
+        )
+    if proof["num_shrunk"]:
+        text.append(
+            f"The SavedModel's signatures for whole images got "
+            f"{proof['num_shrunk']} of the images shrunk, to save memory, and "
+            "are compared with the encoder's answers to those."
         )
     if proof["calibration"]:
         text.append(
@@ -107,6 +118,15 @@ def _parity(manifest: dict) -> str:
     runtimes = sorted({row["runtime"] for row in rows})
     text.append(f"Runtimes: {', '.join(runtimes)}.")
     return f"{' '.join(text)}\n\n{manifest['parity_table']}"
+
+
+def _protocols(judges: dict[str, Any]) -> str:
+    knn, linear = judges["knn"], judges["linear"]
+    return (
+        f"{knn['k']} neighbours by cosine, whose votes weigh exp(cosine / "
+        f"{knn['temperature']:g}); {linear['classifier']}, C = "
+        f"{linear['inverse_penalty']:g}"
+    )
 
 
 def _values(values: Mapping[str, Any], otherwise: str) -> str:
@@ -143,7 +163,5 @@ def _environment(manifest: dict) -> str:
 
 
 def _class_names(manifest: dict) -> list[str] | None:
-    for artefact in manifest["artefacts"]:
-        if artefact["class_names"] is not None:
-            return list(artefact["class_names"])
-    return None
+    classifier = manifest["classifier"]
+    return None if classifier is None else classifier["class_names"]

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.data.views import evaluation_crop
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.exporting.artefact import Options
 from selfsup_tf.exporting.program import (
@@ -122,7 +123,10 @@ def _metadata(
     program: Program, l2_normalize: bool, class_names: tuple[str, ...]
 ) -> dict[str, str]:
     size = program.size
-    crop = "the central 87.5 % of height and width, then " if size > 32 else ""
+    share = evaluation_crop(size)
+    crop = ""
+    if share is not None:
+        crop = f"the central square of {100 * share:g} % of the shorter side; "
     values = {
         "input_size": str(size),
         "input_range": "0 to 255" if program.uint8_input else "0 to 1",

@@ -54,10 +54,13 @@ class Parity:
         knn_loss_limit: Points it may lose, see `Threshold`.
         classifier_top_1: Accuracy of its probabilities.
         agreement: Share of images that get the encoder's class from them.
-        latency_ms_one_core: Median of a call with one image and one thread.
+        agreement_threshold: Least share that is accepted, see `Threshold`.
+        latency_ms_one_core: For one image with one thread: the median of a call with
+            one, or of a call with `batch` of them, divided by that.
         latency_ms_all_cores: The same with a thread for each core.
         num_cores: How many those are.
-        peak_memory_mb: What the process held at most, image by image, in 10**6 bytes.
+        peak_memory_mb: What the process held at most, image by image or, where that is
+            fixed, batch by batch, in 10**6 bytes.
         model_memory_mb: By how much that is more than the runtime alone.
         runtime: What ran it, with its version.
         inputs: {name: {"dtype", "shape", "scale", "zero_point"}} of the signature.
@@ -83,6 +86,7 @@ class Parity:
     knn_loss_limit: float | None = None
     classifier_top_1: float | None = None
     agreement: float | None = None
+    agreement_threshold: float | None = None
     latency_ms_one_core: float
     latency_ms_all_cores: float
     num_cores: int
@@ -120,6 +124,7 @@ def measure(
 
     Raises:
         ParityError: It can't be run, or lacks a signature.
+        InputError: Its runtime is not installed.
     """
     threshold = threshold or THRESHOLDS[artefact.format]
     with tempfile.TemporaryDirectory(dir=work) as scratch:
@@ -144,14 +149,17 @@ def measure(
             "size_bytes": artefact.size_bytes,
             **_runtime_fields(measurements[signature]),
         }
+        own = _reference_of(artefact, signature, reference)
         for output in _expected_outputs(artefact, signature):
             received = _output(artefact, outputs, output)
             if output == "probabilities":
-                expected = reference.probabilities
-                values = _classifier_fields(artefact, received, expected, proof)
+                expected = own.probabilities
+                values = _classifier_fields(
+                    artefact, received, expected, proof, threshold
+                )
             else:
-                expected = _expected_representations(artefact, reference)
-                values = _accuracy_fields(received, judge, reference, threshold)
+                expected = _expected_representations(artefact, own)
+                values = _accuracy_fields(received, judge, own, threshold)
             values |= compare(expected, received)
             rows.append(Parity(output=output, **fields, **values))
     return rows
@@ -168,6 +176,7 @@ def require_parity(parity: Parity) -> None:
             f"{parity.max_difference:.4g} on {parity.num_images} images. "
             f"{_advice(parity)} Nothing was exported."
         )
+    _require_agreement(parity, what)
     if parity.knn_loss is None or parity.knn_loss_limit is None:
         return
     if parity.knn_loss > max(parity.knn_loss_limit, 2 * parity.knn_loss_error):
@@ -175,6 +184,20 @@ def require_parity(parity: Parity) -> None:
             f"expected {what} to lose {parity.knn_loss_limit:g} points of k-NN "
             f"accuracy or fewer; received {parity.knn_loss:.2f} (standard error "
             f"{parity.knn_loss_error:.2f}), {100 * parity.knn_top_1:.2f} % on "
+            f"{parity.num_images} images. {_advice(parity)} Nothing was exported."
+        )
+
+
+def _require_agreement(parity: Parity, what: str) -> None:
+    if parity.agreement is None or parity.agreement_threshold is None:
+        return
+    others = round((1 - parity.agreement) * parity.num_images)
+    # Of a few images, one whose two best classes are all but equal decides nothing.
+    if parity.agreement < parity.agreement_threshold and others > 1:
+        raise ParityError(
+            f"expected {what} to give {100 * parity.agreement_threshold:g} % of the "
+            f"images or more the class that the encoder's classifier gives them; "
+            f"received {100 * parity.agreement:.2f} %: another class for {others} of "
             f"{parity.num_images} images. {_advice(parity)} Nothing was exported."
         )
 
@@ -218,6 +241,14 @@ def _output(
     return outputs[name]
 
 
+def _reference_of(
+    artefact: Artefact, signature: str, reference: Reference
+) -> Reference:
+    """The encoder's answers to what the signature gets: views, or whole images."""
+    takes_images = artefact.format == "saved_model" and signature != "raw"
+    return (takes_images and reference.of_images) or reference
+
+
 def _expected_representations(artefact: Artefact, reference: Reference) -> np.ndarray:
     h = reference.representations
     if not artefact.options.l2_normalize or artefact.format == "saved_model":
@@ -253,12 +284,15 @@ def _accuracy_fields(received, judge, reference, threshold) -> dict[str, Any]:
     }
 
 
-def _classifier_fields(artefact, received, expected, proof) -> dict[str, Any]:
+def _classifier_fields(
+    artefact, received, expected, proof, threshold
+) -> dict[str, Any]:
     if received.shape != expected.shape:
         return {}
     return {
         "classifier_top_1": classifier_accuracy(received, proof, artefact.class_names),
         "agreement": float((received.argmax(1) == expected.argmax(1)).mean()),
+        "agreement_threshold": threshold.agreement,
     }
 
 

@@ -7,7 +7,7 @@ from selfsup_tf.exporting.reference import Reference
 
 _COLUMNS = (
     "artefact", "cosine", "least", "max diff", "k-NN %", "linear %", "class. %",
-    "ms, 1 core", "ms, {} cores", "MB", "MB RAM",
+    "ms/image, 1 core", "ms/image, {} cores", "MB", "MB RAM",
 )  # fmt: skip
 
 
@@ -16,7 +16,7 @@ def format_table(parities: Sequence[Parity], reference: Reference) -> str:
 
     A column without any number is left out. The first row is the encoder; "class. %"
     is the accuracy of a classifier, "MB RAM" the peak of a process that embeds image by
-    image, its runtime included.
+    image (batch by batch where the file fixes one), its runtime included.
     """
     cores = parities[0].num_cores if parities else 0
     header = [name.format(cores) for name in _COLUMNS]

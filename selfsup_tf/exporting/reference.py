@@ -6,6 +6,7 @@ input, D length of the representation h, C classes.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,18 +55,19 @@ class Reference:
 
     Attributes:
         representations: Of the proof's views, (N, D) float32.
-        bank: Of its bank, (B, D) float32; None without labels.
         accuracy: None without labels.
         probabilities: The classifier's, (N, C) float32; None without one.
         classifier_top_1: Its share of right answers, in [0, 1]; None where the labels
             are not of its classes.
+        of_images: The same of the proof's `image_views`, for what is called with
+            `images`; None where those are `views`.
     """
 
     representations: np.ndarray
-    bank: np.ndarray | None = None
     accuracy: Accuracy | None = None
     probabilities: np.ndarray | None = None
     classifier_top_1: float | None = None
+    of_images: "Reference | None" = None
 
 
 def make_reference(
@@ -74,7 +76,10 @@ def make_reference(
     classifier: keras.Model | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> Reference:
-    """Calls the encoder with the images of a proof.
+    """Calls the encoder with the images of a proof, on the CPU.
+
+    A GPU multiplies in TF32 unless told otherwise, whose rounding would be laid to the
+    artefacts, which run on the CPU.
 
     Args:
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
@@ -85,22 +90,41 @@ def make_reference(
     Raises:
         InputError: A representation or logit is NaN or infinite.
     """
-    representations = _call(encoder, proof.views)
-    bank, accuracy = None, None
+    judge = None
     if proof.bank_views is not None:
-        bank = _call(encoder, proof.bank_views)
-        accuracy = fit_judge(bank, proof)(representations)
-    probabilities, top_1 = None, None
-    if classifier is not None:
-        probabilities = tf.nn.softmax(_call(classifier, proof.views)).numpy()
-        top_1 = classifier_accuracy(probabilities, proof, class_names)
-    return Reference(
-        representations=representations,
-        bank=bank,
-        accuracy=accuracy,
-        probabilities=probabilities,
-        classifier_top_1=top_1,
-    )
+        judge = fit_judge(_call(encoder, proof.bank_views), proof)
+
+    def answers(views: np.ndarray) -> Reference:
+        representations = _call(encoder, views)
+        probabilities, top_1 = None, None
+        if classifier is not None:
+            probabilities = tf.nn.softmax(_call(classifier, views)).numpy()
+            top_1 = classifier_accuracy(probabilities, proof, class_names)
+        return Reference(
+            representations=representations,
+            accuracy=judge and judge(representations),
+            probabilities=probabilities,
+            classifier_top_1=top_1,
+        )
+
+    found = answers(proof.views)
+    if proof.image_views is None:
+        return found
+    return dataclasses.replace(found, of_images=answers(proof.image_views))
+
+
+def describe_judges(reference: Reference, proof: Proof) -> dict[str, Any] | None:
+    """How labels are read from representations; None of a proof without labels."""
+    if reference.accuracy is None:
+        return None
+    return {
+        "knn": {**KNN, "k": _neighbours(proof)},
+        "linear": {
+            "classifier": "logistic regression on standardised representations (lbfgs)",
+            # Chosen on the bank for the encoder; every file's is fitted with the same.
+            "inverse_penalty": reference.accuracy.inverse_penalty,
+        },
+    }
 
 
 def fit_judge(
@@ -127,7 +151,7 @@ def fit_judge(
             bank,
             proof.bank_labels,
             representations,
-            k=min(KNN["k"], len(bank)),
+            k=_neighbours(proof),
             temperature=KNN["temperature"],
             num_classes=num_classes,
         )
@@ -138,6 +162,10 @@ def fit_judge(
         )
 
     return judge
+
+
+def _neighbours(proof: Proof) -> int:
+    return min(KNN["k"], len(proof.bank_views))
 
 
 def classifier_accuracy(
@@ -152,10 +180,11 @@ def classifier_accuracy(
 
 
 def _call(model: keras.Model, views: np.ndarray) -> np.ndarray:
-    found = [
-        model(tf.constant(views[start : start + BATCH_SIZE]), training=False)
-        for start in range(0, len(views), BATCH_SIZE)
-    ]
+    with tf.device("CPU:0"):
+        found = [
+            model(tf.constant(views[start : start + BATCH_SIZE]), training=False)
+            for start in range(0, len(views), BATCH_SIZE)
+        ]
     found = np.concatenate([tf.cast(h, tf.float32).numpy() for h in found])
     check(
         bool(np.isfinite(found).all()),

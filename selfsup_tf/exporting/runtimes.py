@@ -1,19 +1,24 @@
 """Runs an artefact where it will run: in its own runtime, in a process of its own.
 
-That process is one of the programs in `probes`, which import nothing of this package.
+That process is one of the programs in `probes`, which import nothing of this package
+and can't: an artefact that needed it would be of no use elsewhere.
 """
 
 import dataclasses
 import json
+import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.artefact import TFLITE, Artefact
 from selfsup_tf.exporting.jobs import Job
 
@@ -35,12 +40,14 @@ class Measurement:
     """What a runtime tells of one signature.
 
     Attributes:
-        latency_ms_one_core: Median of a call with one input (or with `batch` of them
-            where that is fixed) and one thread, after warm-up, in milliseconds.
+        latency_ms_one_core: Milliseconds for one input with one thread: the median of a
+            call with one, after warm-up, or, where `batch` is fixed, of a call with so
+            many divided by their number.
         latency_ms_all_cores: The same with a thread for each core.
         num_cores: How many those are.
-        peak_memory_mb: What the process with one thread held at most, runtime
-            included, in 10**6 bytes; None where the system does not tell.
+        peak_memory_mb: What the process with one thread held at most, one call after
+            the other, runtime included, in 10**6 bytes; None where the system does not
+            tell.
         model_memory_mb: By how much that is more than the runtime alone.
         runtime: Its name and version.
         batch: Inputs a call takes; None where that is free.
@@ -76,11 +83,13 @@ def run(
 
     Raises:
         ParityError: The artefact can't be run.
+        InputError: Its runtime can't be imported.
     """
     files = [work / f"outputs_{n}.npz" for n in range(len(jobs))]
     flags = []
     for job, file in zip(jobs, files, strict=True):
-        flags += ["--embed", job.signature, str(job.inputs), str(file)]
+        inputs, file = job.inputs.absolute(), file.absolute()
+        flags += ["--embed", job.signature, str(inputs), str(file)]
     one = _probe(artefact, [*flags, "--threads=1", "--measure_only"])
     every = _probe(artefact, flags)
     outputs = []
@@ -90,8 +99,9 @@ def run(
         file.unlink()
     measurements = {
         name: Measurement(
-            latency_ms_one_core=one["signatures"][name]["latency_ms"],
-            latency_ms_all_cores=found["latency_ms"],
+            latency_ms_one_core=one["signatures"][name]["latency_ms"]
+            / (found["batch"] or 1),
+            latency_ms_all_cores=found["latency_ms"] / (found["batch"] or 1),
             num_cores=every["threads"],
             peak_memory_mb=one["peak_memory_mb"],
             model_memory_mb=one["model_memory_mb"],
@@ -108,12 +118,18 @@ def run(
 def _probe(artefact: Artefact, flags: list[str]) -> dict[str, Any]:
     """What a probe reports of the artefact."""
     program = PROBES / PROBE[artefact.format]
-    # Without the user's PYTHONPATH and site, but with the folder of the probe.
-    command = [sys.executable, "-E", "-s", str(program), str(artefact.path), *flags]
+    command = [sys.executable, str(program), str(artefact.path.absolute()), *flags]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
-        )
+        with tempfile.TemporaryDirectory() as nowhere:
+            done = subprocess.run(
+                command,
+                cwd=nowhere,
+                env=_environment(),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT,
+            )
     except subprocess.TimeoutExpired as error:
         raise ParityError(
             f"expected {artefact.path.name} to answer in its runtime within "
@@ -121,15 +137,43 @@ def _probe(artefact: Artefact, flags: list[str]) -> dict[str, Any]:
         ) from error
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
+    last = _last_line(done)
+    if re.match(r"(ModuleNotFound|Import)Error\b", last) and "selfsup_tf" not in last:
+        raise InputError(
+            f"a Python that imports the runtime of {artefact.path.name} "
+            f"({program.stem})",
+            f"{last} from {sys.executable}",
+            "That is a matter of this installation and says nothing of the file; "
+            "install the package into the Python that runs the export.",
+        )
     raise ParityError(
         f"expected {artefact.path.name} to run in its runtime ({program.stem}); it "
         f"ended with {_reason(done)}. Nothing was exported."
     )
 
 
+def _environment() -> dict[str, str]:
+    """That of this process, with the same packages in another working directory.
+
+    The runtime may lie on PYTHONPATH or in the user's own site-packages, where a Python
+    has no virtual environment.
+    """
+    variables = dict(os.environ)
+    # It would hide the folder of the probe, where the module that they share lies.
+    variables.pop("PYTHONSAFEPATH", None)
+    if variables.get("PYTHONPATH"):
+        folders = variables["PYTHONPATH"].split(os.pathsep)
+        variables["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))
+    return variables
+
+
+def _last_line(done: subprocess.CompletedProcess) -> str:
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
 def _reason(done: subprocess.CompletedProcess) -> str:
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    last = f": {lines[-1].strip()}" if lines else ""
+    last = f": {_last_line(done)}" if _last_line(done) else ""
     if done.returncode < 0:
         return f"{signal.Signals(-done.returncode).name}{last}"
     return f"exit status {done.returncode}{last}"

@@ -6,6 +6,7 @@ length of the representation h, C classes.
 
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -37,14 +38,14 @@ class ServedEncoder(tf.Module):
 
     Args:
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
-        max_pixels: The most pixels of an image file that are decoded.
+        max_pixels: The most pixels, H x W, of an image.
     """
 
     def __init__(self, encoder: keras.Model, max_pixels: int = MAX_PIXELS):
         super().__init__(name="encoder")
         self._size = encoder.input_shape[1]
         self._max_pixels = max_pixels
-        self._call = encoder
+        self._call = _untracked(encoder)
         self.weights = [weight.value for weight in encoder.weights]
         # The states of random layers too, which a call in training mode needs.
         self.states = [variable.value for variable in encoder.variables]
@@ -58,12 +59,13 @@ class ServedEncoder(tf.Module):
     @tf.function(input_signature=[_PIXELS])
     def serve_uint8(self, images):
         """Images of any size as they come from a file, 0 to 255."""
-        return self._represent(_view_pixels(images, self._size))
+        return self._represent(_view_pixels(images, self._size, self._max_pixels))
 
     @tf.function(input_signature=[_FLOATS])
     def serve_float(self, images):
         """Images in [0, 1]; those of the encoder's own size are taken as they are."""
-        images = _require_unit_range(_require_images(images))
+        images = _require_pixels(images, self._max_pixels)
+        images = _require_unit_range(images)
         shape = tf.shape(images)
         native = tf.logical_and(shape[1] == self._size, shape[2] == self._size)
         return self._represent(
@@ -104,7 +106,7 @@ class ServedClassifier(tf.Module):
     Args:
         classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
         labels_file: The names of the C classes, one a line.
-        max_pixels: The most pixels of an image file that are decoded.
+        max_pixels: The most pixels, H x W, of an image.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class ServedClassifier(tf.Module):
         super().__init__(name="classifier")
         self._size = classifier.input_shape[1]
         self._max_pixels = max_pixels
-        self._call = classifier
+        self._call = _untracked(classifier)
         self.weights = [weight.value for weight in classifier.weights]
         # The states of random layers too, which a call in training mode needs.
         self.states = [variable.value for variable in classifier.variables]
@@ -138,7 +140,7 @@ class ServedClassifier(tf.Module):
     @tf.function(input_signature=[_PIXELS])
     def classify(self, images):
         """Images of any size as they come from a file, 0 to 255."""
-        return self._answer(_view_pixels(images, self._size))
+        return self._answer(_view_pixels(images, self._size, self._max_pixels))
 
     @tf.function(input_signature=[_BYTES])
     def classify_bytes(self, image_bytes):
@@ -191,8 +193,8 @@ def export_saved_model(
     - classify_bytes: image_bytes as for serve_bytes.
 
     A request is answered whole or by an error (INVALID_ARGUMENT): an empty batch,
-    floats beyond [0, 1] or NaN, a file that can't be decoded or claims more than
-    `max_pixels`. One bad file fails its request; the next request is served.
+    floats beyond [0, 1] or NaN, an image of more than `max_pixels`, a file that claims
+    more or can't be decoded. One bad file fails its request; the next is served.
 
     Args:
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
@@ -200,7 +202,7 @@ def export_saved_model(
         classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C); may share the
             encoder's layers.
         class_names: C names, with a classifier.
-        max_pixels: The most pixels, H x W, of an image file. The largest takes about 16
+        max_pixels: The most pixels, H x W, of an image. The largest file takes about 16
             bytes a pixel while it is served, and up to four are at once.
 
     Returns:
@@ -231,9 +233,17 @@ def export_saved_model(
     return directory
 
 
-def _view_pixels(images: tf.Tensor, size: int) -> tf.Tensor:
+def _untracked(model: keras.Model) -> Callable:
+    """The model's call; a module that holds the model itself stores its weights twice.
+
+    Once as the model's, which are objects of Keras, and once as those that it lists.
+    """
+    return lambda images, training: model(images, training=training)
+
+
+def _view_pixels(images: tf.Tensor, size: int, max_pixels: int) -> tf.Tensor:
     """(N, H, W, 3) uint8 -> (N, size, size, 3) float32 in [0, 1]."""
-    return evaluation_view(_require_images(images), size)
+    return evaluation_view(_require_pixels(images, max_pixels), size)
 
 
 def _view_files(image_bytes: tf.Tensor, size: int, max_pixels: int) -> tf.Tensor:
@@ -250,6 +260,21 @@ def _require_images(images: tf.Tensor) -> tf.Tensor:
     """The images or files, of which there is one at least, with a pixel at least."""
     message = "expected one image or more; received an empty batch, of shape"
     required = tf.debugging.Assert(tf.size(images) > 0, [message, tf.shape(images)], 4)
+    with tf.control_dependencies([required]):
+        return tf.identity(images)
+
+
+def _require_pixels(images: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """The images, (N, H, W, 3), with H x W within the limit.
+
+    A request of a few bytes can claim any size: it may give one value for all pixels.
+    """
+    images = _require_images(images)
+    shape = tf.shape(images, out_type=tf.int64)
+    message = f"expected images of at most {max_pixels} pixels, H x W; received the "
+    required = tf.debugging.Assert(
+        tf.reduce_prod(shape[1:3]) <= max_pixels, [message + "shape", shape], 4
+    )
     with tf.control_dependencies([required]):
         return tf.identity(images)
 

@@ -112,18 +112,24 @@ def warmup_requests(
 ) -> Iterator[predict_pb2.PredictRequest]:
     """Grey images for every signature, in batches of `WARMUP_BATCHES`.
 
+    They are of the encoder's size, and for serve_float of another too: it takes those
+    of the encoder's size as they are, and what resizes others would stay cold.
+
     The first call of a graph allocates and plans; these are made before the server
     says that it is ready, so that no user waits for it.
     """
     signatures = SIGNATURES + (CLASSIFIER_SIGNATURES if classifier else ())
     file = tf.io.encode_png(tf.fill((size, size, 3), tf.constant(128, tf.uint8)))
     for signature in signatures:
-        for batch in WARMUP_BATCHES:
+        sizes = [(batch, size) for batch in WARMUP_BATCHES]
+        if signature == "serve_float":
+            sizes.append((1, 2 * size))
+        for batch, side in sizes:
             tensor = tf.make_tensor_proto([file.numpy()] * batch)
             name = "image_bytes"
             if not signature.endswith("bytes"):
                 name = "images"
-                tensor = _grey(signature, (batch, size, size, 3))
+                tensor = _grey(signature, (batch, side, side, 3))
             yield predict_pb2.PredictRequest(
                 model_spec=model_pb2.ModelSpec(
                     name=model_name, signature_name=signature

@@ -76,6 +76,27 @@ def test_fine_files_are_decoded():
         assert difference <= (24 if is_lossy else 0), name  # their own upsampling
 
 
+@pytest.mark.parametrize("decode", [decode_image, in_graph])
+def test_a_jpeg_of_endless_scans_is_refused(decode):
+    """600 passes over 4 million pixels, in 37 kB."""
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        decode(tf.constant(FILES["bad_scans.jpg"]))
+    message = "a JPEG of more than 100 scans cannot be decoded"
+    assert describe_error(caught.value) == message
+    assert decode(tf.constant(mutations.jpeg_of_scans(100, 9))).shape == (9, 9, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        decode(tf.constant(mutations.jpeg_of_scans(101, 9)))
+
+
+def test_what_follows_a_jpeg_is_not_counted_as_scans():
+    """A telephone puts a film there, where every pair of bytes stands."""
+    pairs = np.arange(2**16, dtype=">u2").tobytes() * 200
+    film = pairs.replace(b"\xff\xda\0", b"\xff\xda\1")
+    assert film.count(b"\xff\xda") >= 200
+    contents = tf.constant(FILES["fine_jpeg.jpg"] + film)
+    assert decode_image(contents).shape == (40, 56, 3)
+
+
 def _file(name):
     return mutations.io.BytesIO(FILES[name])
 

@@ -366,4 +366,5 @@ def manifest() -> dict:
         ],
         "proof": {"images": {"source": "cifar10:test", "count": 1000}},
         "encoder_accuracy": {"knn_top_1": 0.541},
+        "encoder": {"weights_sha256": HASH},
     }

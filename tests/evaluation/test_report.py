@@ -201,6 +201,38 @@ def test_results_of_an_earlier_state_are_marked(run):
     assert "k-NN (encoder best)" in text
 
 
+def test_an_export_of_an_earlier_encoder_is_marked(run):
+    manifest = run / "export" / "manifest.json"
+    written = (run / "eval" / "knn.json").stat().st_mtime - 100
+    assert not gather(run).manifest.stale
+
+    def stale(weights, of_config=None):
+        change(manifest, encoder={"weights_sha256": weights})
+        os.utime(manifest, (written, written))
+        change(run / "config.json", **(of_config or {}))
+        return gather(run).manifest.stale
+
+    assert stale("b" * 64)
+    section = re.search(
+        r'<section id="exports">(.*?)</section>', write_report(run).read_text()
+    )[1]
+    assert "of an earlier state of the encoder" in section
+    # It may hold the best encoder, which is evaluated as such.
+    values = json.loads((run / "eval" / "knn.json").read_text())
+    best = run / "eval" / "knn_encoder=best.json"
+    planted_run.write(best, values | {"encoder_hash": "b" * 64})
+    assert not stale("b" * 64)
+    best.unlink()
+    # Newer than every result: they are old, if anything is.
+    change(manifest, encoder={"weights_sha256": "c" * 64})
+    later = written + 3600
+    os.utime(manifest, (later, later))
+    assert not gather(run).manifest.stale
+    # Float64 leaves as float32, and of old manifests the encoder is not known.
+    assert not stale("b" * 64, {"precision": "float64"})
+    assert not stale(None, {"precision": "float32"})
+
+
 def test_an_encoder_newer_than_its_results_is_noted(run):
     assert "newer than every result" not in Page(write_report(run).read_text()).text
     later = (run / "eval" / "knn.json").stat().st_mtime + 3600

@@ -94,6 +94,16 @@ def jpeg_claiming(contents: bytes, height: int, width: int) -> bytes:
     return _patch(contents, position + 5, struct.pack(">HH", height, width))
 
 
+def jpeg_of_scans(scans: int, side: int) -> bytes:
+    """A progressive grey JPEG whose last scan is repeated, small for what it costs."""
+    grey = PIL.Image.new("L", (side, side), 90)
+    contents = encode(grey, "JPEG", progressive=True)
+    marker = b"\xff\xda\0"
+    last = contents.rindex(b"\xff\xc4", 0, contents.rindex(marker))  # with its table
+    more = scans - contents.count(marker)
+    return contents[:-2] + contents[last:-2] * more + contents[-2:]
+
+
 def gif_of_frames(frames: int, side: int) -> bytes:
     """An animation of equal one-coloured frames, small for what it decodes to."""
     blank = PIL.Image.new("P", (side, side))
@@ -209,6 +219,7 @@ def _bad_files() -> Iterator[tuple[str, bytes]]:
     yield "bad_negative.png", png(2**31, 2**31, 8, 2, b"")
     yield "bad_product_wraps.png", png(2**16, 2**16, 8, 2, b"")
     yield "bad_no_height.jpg", jpeg_claiming(bases["jpeg.jpg"], 0, 56)
+    yield "bad_scans.jpg", jpeg_of_scans(600, 2000)
     yield "bad_frame_without_end.gif", bases["gif.gif"][:-200]
 
 

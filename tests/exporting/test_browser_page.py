@@ -16,6 +16,7 @@ from browser_site import (
     screen,
     text,
 )
+from mutations import encode, jpeg_of_scans, picture
 
 from selfsup_tf.data.shapes import make_shapes
 from selfsup_tf.exporting.tflite import export_tflite
@@ -174,6 +175,20 @@ def test_all_of_it_is_reached_by_keys(browser, files):
         assert at.get_attribute("title") == wanted
         assert at.get_attribute("aria-pressed") == "true"
         assert text(browser, "#query span") == wanted.removesuffix(".png")
+
+
+def test_a_jpeg_of_endless_scans_is_refused(browser, tmp_path):
+    # Chromium itself refuses a scan that comes twice, as other browsers may not.
+    (tmp_path / "100.jpg").write_bytes(jpeg_of_scans(100, 50))
+    (tmp_path / "101.jpg").write_bytes(jpeg_of_scans(101, 50))
+    fine = encode(picture(), "JPEG", progressive=True)
+    (tmp_path / "fine.jpg").write_bytes(fine + b"\xff\xda\0" * 90)
+    give(browser, sorted(tmp_path.iterdir()))
+    assert left_out(browser) == {
+        "100.jpg": "a JPEG that can't be decoded",
+        "101.jpg": "a JPEG of more than 100 scans",
+    }
+    assert list(embeddings(browser)) == ["fine.jpg"]
 
 
 def test_dropped_files_are_taken(browser, models, files):

@@ -200,6 +200,12 @@ def test_an_index_follows_its_folder(models, folder, tmp_path):
     # A file that became unreadable is forgotten too.
     (photos / "new.png").write_text("gone")
     assert "23 images; 0 embedded" in run(*arguments)[0]
+    # And so are all, of which nothing could be searched.
+    for path in photos.glob("*/*.png"):
+        path.unlink()
+    _, complaints, _ = run(*arguments, fails=True)
+    assert "received none that is readable" in complaints
+    assert not index.exists()
 
 
 def test_an_interrupted_index_keeps_what_it_has(models, folder, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
-from mutations import encode, mutated_files, picture
+from mutations import encode, jpeg_of_scans, mutated_files, picture
 
 from selfsup_tf.data.files import decode_image
 from selfsup_tf.data.views import evaluation_view
@@ -115,3 +115,18 @@ def test_a_header_is_refused_before_its_image_is_decoded(tmp_path, monkeypatch):
         edge.read_image(tmp_path / "large.png")
     with pytest.raises(edge.Problem, match="65,535 a side"):
         edge.read_image(tmp_path / "long.png")
+
+
+def test_a_jpeg_of_endless_scans_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "100.jpg").write_bytes(jpeg_of_scans(100, 9))
+    assert edge.read_image(tmp_path / "100.jpg").size == (9, 9)
+    (tmp_path / "101.jpg").write_bytes(jpeg_of_scans(101, 9))
+    monkeypatch.setattr(PIL.Image.Image, "load", lambda image: pytest.fail("decoded"))
+    with pytest.raises(edge.Problem, match="a JPEG of more than 100 scans"):
+        edge.read_image(tmp_path / "101.jpg")
+
+
+def test_a_scan_across_two_blocks_is_counted_once(tmp_path):
+    for start in range(2**20 - 4, 2**20 + 2):
+        (tmp_path / "a").write_bytes(bytes(start) + b"\xff\xda\0" + bytes(9))
+        assert edge._count_scans(tmp_path / "a") == 1

@@ -356,6 +356,65 @@ def test_what_no_export_has_written_is_never_replaced(encoder, images, tmp_path)
     assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"dear"
 
 
+def test_a_manifest_of_something_else_protects_its_folder(encoder, images, tmp_path):
+    place = tmp_path / "app"
+    place.mkdir()
+    (place / "manifest.json").write_text('{"manifest_version": 3}')
+    (place / "app.js").write_text("dear")
+    options = dict(formats=("tflite_float32",), images=images, overwrite=True)
+    with pytest.raises(InputError, match=r"app\.js.*left alone"):
+        export(encoder, place, **options)
+    export(encoder, tmp_path / "e", **options)
+    (tmp_path / "e" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        export(encoder, tmp_path / "e", **options)
+    assert (tmp_path / "e" / "notes.txt").read_text() == "mine"
+
+
+def test_what_appears_while_it_works_is_not_replaced(
+    encoder, images, tmp_path, monkeypatch
+):
+    place = tmp_path / "e"
+    real = exporter.export_tflite
+
+    def write(*args, **kwargs):
+        place.mkdir()
+        (place / "thesis.txt").write_text("dear")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(exporter, "export_tflite", write)
+    with pytest.raises(InputError, match="not there yet"):
+        export(encoder, place, formats=("tflite_float32",), images=images)
+    assert [p.name for p in place.iterdir()] == ["thesis.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_an_export_behind_a_link_is_replaced_there(encoder, images, tmp_path):
+    options = dict(formats=("tflite_float32",), images=images, overwrite=True)
+    export(encoder, tmp_path / "e", **options)
+    (tmp_path / "link").symlink_to(tmp_path / "e")
+    result = export(encoder, tmp_path / "link", **options)
+    assert result.directory == tmp_path / "e"
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["e", "link"]
+
+
+def test_the_manifest_tells_each_file_its_own_options(encoder, images, tmp_path):
+    kept = next(v.name for v in encoder.layers if isinstance(v, keras.layers.Conv2D))
+    result = export(
+        encoder,
+        tmp_path / "e",
+        formats=("tflite_float32", "tflite_int8", "onnx"),
+        images=images,
+        options=Options(batch=2, l2_normalize=True, keep_float=(kept,)),
+    )
+    told = {a["format"]: a["options"] for a in result.manifest["artefacts"]}
+    assert not told["tflite_float32"].get("keep_float")
+    assert tuple(told["tflite_int8"]["keep_float"]) == (kept,)
+    assert (told["tflite_int8"]["batch"], told["onnx"].get("batch")) == (2, None)
+    assert told["onnx"]["l2_normalize"] is True
+
+
 def test_an_unknown_format_is_refused(encoder, tmp_path):
     with pytest.raises(InputError, match="Perhaps you meant: saved_model"):
         export(encoder, tmp_path / "e", formats=("savedmodel",))

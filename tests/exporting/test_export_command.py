@@ -44,10 +44,10 @@ def refused(capsys, *flags):
 
 
 def test_a_linear_classifier_is_exported_and_verified(where, capsys):
-    formats = ["--formats", "tflite_float32", "tflite_int8"]
+    formats = ["--formats", "tflite_float32", "tflite_float16"]
     export(where, *formats, "--classifier=linear", "--num_images=40")
     shown = capsys.readouterr().out
-    assert "encoder_int8.tflite probabilities" in shown
+    assert "encoder_float16.tflite probabilities" in shown
     assert "compared on 40 images of data:test" in shown
     directory = where / "export"
     manifest = json.loads((directory / "manifest.json").read_text())
@@ -98,6 +98,12 @@ def test_layers_are_listed_in_place_of_an_export(where, capsys):
         (["--formats", "tflite_int4"], "tflite_int8"),
         (["--formats", "tflite_int8", "--keep_float", "conv3d"], "conv3d"),
         (["--formats", "tflite_float32", "--batch=0"], "batch"),
+        (["--formats", "tflite_float32", "--keep_float", "x"], "that keep_float chan"),
+        (["--formats", "saved_model", "--l2_normalize=True"], "that l2_normalize ch"),
+        (["--formats", "tflite_int8", "--keep_float", "auto", "x"], "auto, or names"),
+        (["--num_images=-1"], "num_images of 2 or more"),
+        (["--verify=nowhere", "--batch=2"], "--batch"),
+        (["--lossy_layers=True", "--overwrite=True"], "--overwrite"),
     ],
 )
 def test_mistakes_are_named(where, capsys, flags, message):

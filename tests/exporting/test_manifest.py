@@ -1,5 +1,6 @@
 """The manifest and the model card: complete, checkable, and with programs that run."""
 
+import functools
 import hashlib
 import json
 import re
@@ -23,6 +24,7 @@ from selfsup_tf.exporting.manifest import (
     check_manifest,
     describe,
     read_manifest,
+    without_places,
     write_manifest,
 )
 from selfsup_tf.exporting.model_card import format_model_card, write_model_card
@@ -32,7 +34,12 @@ from selfsup_tf.exporting.saved_model import export_saved_model
 from selfsup_tf.exporting.tflite import export_tflite
 
 SIZE = 40  # above 32 pixels an evaluation view is a crop
-TRAINING = {"method": "simclr", "recipe": "cifar10", "config": {"batch_size": 512}}
+TRAINING = {
+    "method": "simclr",
+    "recipe": "cifar10",
+    "classifier": "linear",
+    "config": {"batch_size": 512},
+}
 METRICS = {"knn_top_1": 0.9125}
 NAMES = ("cat", "dog", "bird")
 
@@ -73,6 +80,8 @@ def write_artefacts(encoder, classifier, directory, calibration):
         Artefact(
             export_saved_model(encoder, directory / "saved_model", **shared),
             "saved_model",
+            # What a SavedModel does not have.
+            Options(batch=4, l2_normalize=True, keep_float=("conv",)),
             class_names=NAMES,
         ),
         tflite("encoder_float32.tflite", "float32"),
@@ -113,6 +122,25 @@ def exported(tmp_path_factory):
     return directory, encoder, manifest
 
 
+@pytest.fixture
+def described_with(tmp_path):
+    """Calls `describe` for a SavedModel without a classifier, proven on no labels."""
+    encoder, _ = make_network()
+    images = np.stack([photograph(seed) for seed in range(4)])
+    proof = choose_images(images, size=SIZE, calibrates=False)
+    artefact = Artefact(tmp_path, "saved_model")
+    return functools.partial(
+        describe,
+        tmp_path.parent,
+        encoder=encoder,
+        artefacts=[artefact],
+        # The programs of the card need nothing of it.
+        parities=[],
+        reference=make_reference(encoder, proof),
+        proof=proof,
+    )
+
+
 def test_the_manifest_says_what_there_is(exported):
     directory, encoder, _ = exported
     manifest = read_manifest(directory)
@@ -125,6 +153,10 @@ def test_the_manifest_says_what_there_is(exported):
     }
     assert manifest["preprocessing"]["central_crop"] == 0.875
     assert manifest["training"] == TRAINING and manifest["metrics"] == METRICS
+    assert manifest["classifier"] == {"class_names": list(NAMES), "kind": "linear"}
+    judges = manifest["accuracy_protocols"]
+    assert judges["knn"] == {"k": 20, "temperature": 0.07}
+    assert judges["linear"]["inverse_penalty"] > 0
     artefacts = {a["path"]: a for a in manifest["artefacts"]}
     assert set(artefacts) == {
         *("saved_model", "encoder_float32.tflite", "encoder_float16.tflite"),
@@ -132,7 +164,14 @@ def test_the_manifest_says_what_there_is(exported):
     }
     images = artefacts["four.tflite"]["signatures"]["serving_default"]["inputs"]
     assert images == {"images": {"dtype": "uint8", "shape": [4, SIZE, SIZE, 3]}}
-    assert artefacts["four.tflite"]["options"]["batch"] == 4
+    floats = {"batch": None, "uint8_input": False, "l2_normalize": False}
+    assert {name: a["options"] for name, a in artefacts.items()} == {
+        "saved_model": {},
+        "encoder_float32.tflite": floats,
+        "encoder_float16.tflite": floats,
+        "encoder_uint8.tflite": {**floats, "uint8_input": True, "keep_float": []},
+        "four.tflite": {**floats, "batch": 4, "uint8_input": True},
+    }
     assert artefacts["saved_model"]["class_names"] == list(NAMES)
     assert "serve_bytes" in artefacts["saved_model"]["signatures"]
     quantised = artefacts["encoder_uint8.tflite"]["signatures"]["serving_default"]
@@ -185,6 +224,68 @@ def test_a_directory_without_a_manifest_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"format_version": 99}))
     with pytest.raises(InputError, match="format_version 1; received 99"):
         check_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b'{"format_version": 1}', "no encoder, no preprocessing.*no parity"),
+        (b"{", "Expecting property name"),
+        (b"[]", "a list in place of an object"),
+        (b"\xff", "can't decode byte"),
+        ({"files": []}, "received no files"),
+        ({"encoder": {}}, "no weights_sha256"),
+    ],
+)
+def test_a_damaged_manifest_is_told_so(exported, tmp_path, contents, message):
+    if isinstance(contents, dict):
+        whole = json.loads((exported[0] / "manifest.json").read_text())
+        contents = json.dumps(whole | contents).encode()
+    (tmp_path / "manifest.json").write_bytes(contents)
+    with pytest.raises(InputError, match=rf"(?s){message}.*damaged") as error:
+        check_manifest(tmp_path)
+    assert str(tmp_path / "manifest.json") in str(error.value)
+    assert "train.py" not in str(error.value)
+
+
+def test_no_place_of_the_machine_is_published(exported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "teacher").mkdir(parents=True)
+    config = {
+        "data": "/home/alice/secret/photos",
+        "data_dir": "/scratch/alice",
+        "run_dir": "runs/alice",
+        "teacher": "runs/teacher",
+        "image_size": 32,
+        "layers": ["~/alice/a.npz", "block/1"],
+    }
+    found = without_places(
+        {"data": "imagenet_v2/topimages", "config": config, "text": "1/2 of them"}
+    )
+    assert found == {
+        "data": "imagenet_v2/topimages",
+        "config": {
+            "data": "photos",
+            "teacher": "teacher",
+            "image_size": 32,
+            "layers": ["a.npz", "block/1"],
+        },
+        "text": "1/2 of them",
+    }
+    assert without_places({"data": "C:\\alice\\photos"}) == {"data": "photos"}
+
+
+def test_what_is_described_has_no_places(described_with):
+    training = {"data": "/home/alice/photos", "config": {"data_dir": "/home/alice"}}
+    metrics = {"knn of /home": 0.5, "from": "/home/alice/eval/knn.json"}
+    manifest = described_with(training=training, metrics=metrics)
+    assert manifest["training"] == {"data": "photos", "config": {}}
+    assert manifest["metrics"]["from"] == "knn.json"
+    assert "alice" not in format_model_card(manifest)
+    assert "exported without a classifier" in format_model_card(manifest)
+    assert manifest["classifier"] is None
+    # Unlabelled images: nothing reads labels.
+    assert manifest["accuracy_protocols"] is None
 
 
 def programs(card):
@@ -244,6 +345,9 @@ def test_the_card_is_honest_and_complete(exported):
         "not been evaluated for fairness",
         "cat, dog, bird",
         "- method: simclr",
+        "exported with it (linear) tells 3 classes",
+        "20 neighbours by cosine, whose votes weigh exp(cosine / 0.07)",
+        "logistic regression on standardised representations (lbfgs), C = ",
         '"batch_size": 512',
         "- knn_top_1: 0.9125",
         "20 images of",
@@ -252,6 +356,9 @@ def test_the_card_is_honest_and_complete(exported):
         "tensorflow 2",
     ):
         assert words in card, words
+    assert "shrunk" not in card
+    shrunk = {**manifest, "proof": {**manifest["proof"], "num_shrunk": 7}}
+    assert "got 7 of the images shrunk" in format_model_card(shrunk)
     bare = format_model_card({**manifest, "training": {}, "metrics": {}})
     assert "No evaluation was recorded" in bare
     assert "Nothing was recorded" in bare

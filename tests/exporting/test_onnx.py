@@ -125,7 +125,7 @@ def test_the_metadata_say_how_images_are_prepared(encoder, tmp_path):
         "l2_normalized": "false",
     }
     # Up to 32 pixels an evaluation view is not a crop.
-    assert "central 87.5 %" in said[1]["preprocessing"]
+    assert "central square of 87.5 % of the shorter side" in said[1]["preprocessing"]
     assert said[1]["input_size"] == "40"
 
 

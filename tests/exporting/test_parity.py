@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -163,9 +165,34 @@ def test_a_loss_of_accuracy_must_be_large_and_no_chance(loss, error, limit, fail
         require_parity(parity)
 
 
+@pytest.mark.parametrize(
+    ("agreement", "limit", "fails"),
+    [
+        (0.99, 0.99, False),
+        (0.985, 0.99, True),
+        (0.985, 0.9, False),
+        (0.999, 1.0, False),  # one image of 1,000: two classes all but equal
+        (0.998, 1.0, True),
+        (0.5, None, False),
+    ],
+)
+def test_a_classifier_must_give_the_encoder_s_classes(agreement, limit, fails):
+    """Probabilities of one class that is most probable agree by their cosine anyway."""
+    parity = a_parity(
+        output="probabilities", agreement=agreement, agreement_threshold=limit
+    )
+    if fails:
+        with pytest.raises(ParityError, match=r"% of the images or more the class.*98"):
+            require_parity(dataclasses.replace(parity, agreement=0.98))
+        with pytest.raises(ParityError, match=r"another class for \d+ of 1000 images"):
+            require_parity(parity)
+    else:
+        require_parity(parity)
+
+
 def test_thresholds_are_overridden_one_by_one():
     found = override_thresholds({"tflite_int8": 0.9}, {"onnx": 3, "tflite_int8": 2.5})
-    assert found["tflite_int8"] == Threshold(0.9, 2.5)
+    assert found["tflite_int8"] == Threshold(0.9, 2.5, agreement=0.9)
     assert found["onnx"] == Threshold(THRESHOLDS["onnx"].cosine, 3)
     assert found["saved_model"] == THRESHOLDS["saved_model"]
     assert override_thresholds() == THRESHOLDS
@@ -175,6 +202,13 @@ def test_thresholds_are_overridden_one_by_one():
         override_thresholds({"onnx": 98})
     with pytest.raises(InputError, match=r"knn_loss from 0 to 100"):
         override_thresholds(knn_loss={"onnx": -1})
+    floats = ("saved_model", "tflite_float32", "tflite_float16", "onnx")
+    for name, threshold in THRESHOLDS.items():
+        assert threshold.agreement == (0.99 if name in floats else 0.9)
+    found = override_thresholds(agreement={"onnx": 0.5})
+    assert found["onnx"] == dataclasses.replace(THRESHOLDS["onnx"], agreement=0.5)
+    with pytest.raises(InputError, match=r"agreement from 0 to 1 "):
+        override_thresholds(agreement={"onnx": 99})
 
 
 # Artefacts
@@ -192,7 +226,8 @@ def test_a_file_is_measured_with_its_own_representations(
     assert found.cosine_mean == pytest.approx(expected["cosine_mean"], abs=1e-5)
     assert found.max_difference == pytest.approx(expected["max_difference"], rel=1e-4)
     assert expected["cosine_mean"] < 0.9
-    bank = Features(own.bank, proof.bank_labels, np.arange(300))
+    of_bank = other(tf.constant(proof.bank_views)).numpy()
+    bank = Features(of_bank, proof.bank_labels, np.arange(300))
     queries = Features(own.representations, proof.labels, np.arange(150))
     knn = knn_from_features(bank, queries, k=20, temperature=0.07)
     assert found.knn_top_1 == pytest.approx(knn.top_1, abs=0.01)
@@ -262,6 +297,7 @@ def test_a_classifier_gets_a_row_of_its_own(networks, proof, reference, tmp_path
     assert representation.knn_top_1 is not None
     assert probabilities.knn_top_1 is None
     assert probabilities.agreement == 1
+    assert probabilities.agreement_threshold == 0.99
     assert probabilities.classifier_top_1 == reference.classifier_top_1
     answers = classifier(tf.constant(proof.views)).numpy().argmax(1)
     assert reference.classifier_top_1 == np.mean(answers == proof.labels)
@@ -370,7 +406,8 @@ def test_the_table_has_the_encoder_first_and_no_empty_columns(reference):
     table = format_table([a_parity(peak_memory_mb=None)], bare)
     cells = [[c.strip() for c in line.split("|")] for line in table.splitlines()]
     assert cells[0][1:-1] == [
-        *("artefact", "cosine", "least", "max diff", "ms, 1 core", "ms, 4 cores", "MB")
+        *("artefact", "cosine", "least", "max diff", "ms/image, 1 core"),
+        *("ms/image, 4 cores", "MB"),
     ]
     assert cells[2][1] == "the encoder"
     assert cells[3][1:-1] == [
@@ -456,18 +493,89 @@ def test_without_labels_there_is_no_bank():
         choose_images(pixels[:1], size=16, calibrates=False)
 
 
-def test_large_photographs_are_shrunk_and_small_images_left_alone():
-    big = np.zeros((2, 300, 400, 3), np.uint8)
-    big[:, 100:200, 150:250] = 255
-    proof = choose_images(big, size=16, calibrates=False)
-    assert proof.images[0].shape == (64, 85, 3)
-    expected = evaluation_view(tf.constant(big[0]), 16)
-    assert np.abs(proof.views[0] - expected).max() < 0.05
-    again = evaluation_view(tf.constant(proof.images[0]), 16)
-    np.testing.assert_array_equal(proof.views[0], again)
+def test_views_are_of_the_images_as_their_source_has_them():
+    """As `eval.py` and a server see them; the views of shrunk ones are others."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 150, 200, 3), np.uint8)
+    labels = np.arange(6) % 2
+    proof = choose_images(
+        (pixels[:3], labels[:3]), (pixels[3:], labels[3:]), size=16, calibrates=False
+    )
+    for views, of in (
+        (proof.views, pixels[:3]),
+        (proof.bank_views, pixels[3:]),
+    ):
+        assert rows_of(views) == rows_of(
+            np.stack([evaluation_view(tf.constant(image), 16) for image in of])
+        )
+    assert rows_of(proof.images) == rows_of(pixels[:3])
+    assert proof.image_views is None and proof.num_shrunk == 0
+    assert proof.to_dict()["num_shrunk"] == 0
+
+
+@pytest.fixture
+def shrunk_proof(monkeypatch):
+    """Of four photographs, all but one shrunk."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 150, 200, 3), np.uint8)
+    monkeypatch.setattr(images_module, "IMAGE_BYTES", pixels[0].nbytes + 1)
+    return choose_images(pixels, size=16, calibrates=False), pixels
+
+
+def test_photographs_beyond_the_memory_are_shrunk(shrunk_proof, monkeypatch):
+    proof, pixels = shrunk_proof
+    shapes = [image.shape for image in proof.images]
+    assert shapes == [(150, 200, 3)] + 3 * [(64, 85, 3)]
+    assert proof.num_shrunk == proof.to_dict()["num_shrunk"] == 3
+    # The views stay those of the originals, and the shrunk have their own beside them.
+    assert rows_of(proof.views) == rows_of(
+        np.stack([evaluation_view(tf.constant(image), 16) for image in pixels])
+    )
+    own = [evaluation_view(tf.constant(image), 16) for image in proof.images]
+    np.testing.assert_array_equal(proof.image_views, own)
+    assert np.abs(proof.image_views[1] - proof.views[1]).max() > 1e-3
+    monkeypatch.setattr(images_module, "IMAGE_BYTES", 0)
     small = np.random.default_rng(0).integers(0, 256, (2, 64, 90, 3), np.uint8)
     proof = choose_images(small, size=16, calibrates=False)
-    assert rows_of(proof.images) == rows_of(small)
+    assert rows_of(proof.images) == rows_of(small) and proof.image_views is None
+
+
+def test_shrunk_photographs_are_compared_with_their_own_answers(
+    shrunk_proof, networks, tmp_path
+):
+    proof, _ = shrunk_proof
+    encoder, classifier = networks
+    names = tuple("abcdefghij")
+    reference = make_reference(encoder, proof, classifier, names)
+    path = export_saved_model(
+        encoder, tmp_path / "saved_model", classifier=classifier, class_names=names
+    )
+    rows = measure(Artefact(path, "saved_model", class_names=names), reference, proof)
+    assert len(rows) == 6
+    for row in rows:
+        assert row.max_difference < 1e-5
+        require_parity(row)
+
+
+def test_the_encoder_answers_on_the_cpu():
+    """Not where it was trained: a GPU rounds to TF32. Here a second CPU is its like."""
+    program = """
+import types, keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+halves = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, halves)
+from selfsup_tf.exporting.images import Proof
+from selfsup_tf.exporting.reference import make_reference
+seen = []
+def encoder(views, training):
+    seen.append((views + 1).device)
+    return tf.reduce_mean(views, (1, 2))
+views = np.zeros((2, 8, 8, 3), np.float32)
+with tf.device("CPU:1"):
+    assert (tf.zeros(1) + 1).device.endswith("CPU:1")
+    make_reference(encoder, Proof(images=[], views=views, source="zeros"))
+assert seen and all(name.endswith("CPU:0") for name in seen), seen
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_a_proof_that_needs_much_memory_says_so(caplog, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import runtimes
 from selfsup_tf.exporting.artefact import Artefact
 from selfsup_tf.exporting.jobs import Job, write_inputs
@@ -245,8 +246,89 @@ def test_a_quantised_tflite_file_of_a_fixed_batch(tmp_path):
     assert np.abs(found - mean_of_pixels(views) + 0.75).max() < 0.5 / 255 + 2.5 * step
     assert found.dtype == np.float32 and np.ptp(found) > 20 * step
     assert measured.batch == 3
+    assert measured.latency_ms_one_core > 0
     assert measured.inputs["images"]["dtype"] == "uint8"
     assert measured.inputs["images"]["scale"] == pytest.approx(1 / 255, rel=0.02)
+
+
+def test_the_latency_of_a_fixed_batch_is_shared_out(tmp_path, monkeypatch):
+    """It stands in one column with that of files which take an image at a time."""
+    report = {
+        "runtime": "r 1",
+        "threads": 2,
+        "peak_memory_mb": 9.0,
+        "model_memory_mb": 1.0,
+    }
+    calls = iter([(12.0, 4), (6.0, 4), (12.0, None), (6.0, None)])
+
+    def probe(artefact, flags):
+        latency, batch = next(calls)
+        found = {"latency_ms": latency, "batch": batch, "inputs": {}, "outputs": {}}
+        return {**report, "signatures": {"a": found}}
+
+    monkeypatch.setattr(runtimes, "_probe", probe)
+    artefact = Artefact(tmp_path / "m.tflite", "tflite_float32")
+    for one, every in ((3.0, 1.5), (12.0, 6.0)):
+        _, measured = run(artefact, [], tmp_path)
+        assert measured["a"].latency_ms_one_core == one
+        assert measured["a"].latency_ms_all_cores == every
+
+
+def test_a_probe_finds_what_this_process_finds_and_not_this_package(
+    tmp_path, monkeypatch
+):
+    """Packages on a relative PYTHONPATH, as outside a virtual environment."""
+    site = tmp_path / "site"
+    (site / "selfsup_tf").mkdir(parents=True)
+    (site / "selfsup_tf" / "__init__.py").write_text("")
+    (site / "a_runtime.py").write_text("NAME = 'a runtime'")
+    probes = tmp_path / "probes"
+    probes.mkdir()
+    (probes / "probing.py").write_text((PROBES / "probing.py").read_text())
+    (probes / "onnx_probe.py").write_text(
+        textwrap.dedent(
+            """
+            import json, os
+            import a_runtime, probing
+            probing.forbid_package()
+            try:
+                import selfsup_tf
+                found = True
+            except ImportError:
+                found = False
+            report = {"name": a_runtime.NAME, "package": found, "at": os.getcwd()}
+            print(json.dumps(report))
+            """
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "site")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setattr(runtimes, "PROBES", probes)
+    artefact = Artefact(pathlib.Path("encoder.onnx"), "onnx")
+    found = runtimes._probe(artefact, [])
+    assert found["name"] == "a runtime" and not found["package"]
+    assert pathlib.Path(found["at"]) not in (tmp_path, pathlib.Path.cwd())
+
+
+def test_paths_may_be_relative_to_the_working_directory(tmp_path, monkeypatch):
+    write_tflite(tmp_path / "m.tflite")
+    write_inputs(tmp_path / "views.npy", images(3))
+    monkeypatch.chdir(tmp_path)
+    artefact = Artefact(pathlib.Path("m.tflite"), "tflite_float32")
+    jobs = [Job("serving_default", pathlib.Path("views.npy"))]
+    (found,), _ = run(artefact, jobs, pathlib.Path())
+    assert found["representation"].shape == (3, 3)
+
+
+def test_a_runtime_that_is_not_installed_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtimes, "PROBES", tmp_path)
+    (tmp_path / "onnx_probe.py").write_text("import no_such_runtime")
+    artefact = Artefact(pathlib.Path("encoder.onnx"), "onnx")
+    with pytest.raises(
+        InputError, match=r"No module named 'no_such_runtime'.*nothing of the file"
+    ):
+        run(artefact, [], tmp_path)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])

@@ -106,6 +106,24 @@ def test_all_signatures_agree(loaded, models):
         assert labels == [NAMES[n] for n in probabilities.argmax(1)]
 
 
+def test_every_weight_is_stored_once(tmp_path):
+    images = keras.Input((SIZE, SIZE, 3))
+    h = keras.layers.Dense(300)(keras.layers.Flatten()(images))
+    encoder = keras.Model(images, keras.layers.BatchNormalization()(h))
+    head = keras.layers.Dense(100)
+    classifier = keras.Model(images, head(encoder.output))
+    for place, model, more in (
+        ("alone", encoder, {}),
+        ("both", classifier, {"class_names": tuple(f"c{n}" for n in range(100))}),
+    ):
+        options = {"classifier": classifier, **more} if more else {}
+        export_saved_model(encoder, tmp_path / place, **options)
+        stored = (tmp_path / place / "variables").glob("variables.data*")
+        weights = 4 * model.count_params()
+        # What it stores of the object graph takes the rest.
+        assert weights <= sum(file.stat().st_size for file in stored) < 1.05 * weights
+
+
 def test_the_names_lie_in_the_assets(directory):
     text = (directory / "assets" / "labels.txt").read_text(encoding="utf-8")
     assert text.splitlines() == list(NAMES)
@@ -188,6 +206,16 @@ def test_a_file_beyond_the_limit_is_refused_by_its_header(loaded):
         refused(loaded.signatures[name], message, image_bytes=contents)
         contents = [mutations.png(100, 100, 1, 0, bytes(100 * 14))]
         assert loaded.signatures[name](image_bytes=tf.constant(contents))
+
+
+def test_an_image_beyond_the_limit_is_refused(loaded):
+    images = np.zeros((1, 101, 100, 3), np.uint8)
+    message = r"at most 10000 pixels, H x W; received the shape.*\[1 101 100 3\]"
+    refused(loaded.signatures["serving_default"], message, images=images)
+    refused(loaded.signatures["classify"], message, images=images)
+    refused(loaded.signatures["serve_float"], message, images=np.float32(images))
+    for name in ("serving_default", "classify"):
+        assert loaded.signatures[name](images=tf.constant(images[:, 1:]))
 
 
 def test_200_mutated_files_are_embedded_or_refused(models, tmp_path):

@@ -42,7 +42,7 @@ def export(tmp_path_factory):
 def test_the_warm_up_asks_every_signature(export):
     path = export / "saved_model" / "assets.extra" / "tf_serving_warmup_requests"
     loaded = tf.saved_model.load(str(export / "saved_model"))
-    asked = []
+    asked, sizes = [], {}
     for record in tf.data.TFRecordDataset(str(path)):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         request = log.predict_log.request
@@ -51,9 +51,16 @@ def test_the_warm_up_asks_every_signature(export):
         outputs = loaded.signatures[request.model_spec.signature_name](**inputs)
         rows = {len(tensor) for tensor in (*inputs.values(), *outputs.values())}
         assert len(rows) == 1
+        if "images" in inputs:
+            asked_size = tuple(inputs["images"].shape[1:3])
+            sizes.setdefault(request.model_spec.signature_name, set()).add(asked_size)
         asked.append((request.model_spec.signature_name, *rows))
     names = SIGNATURES + CLASSIFIER_SIGNATURES
     assert set(asked) == {(n, b) for n in names for b in serving_files.WARMUP_BATCHES}
+    # Of serve_float both branches: native images are taken as they are.
+    native = (SIZE, SIZE)
+    assert native in sizes["serve_float"] and len(sizes["serve_float"]) == 2
+    assert sizes["raw"] == {native}
     assert path.stat().st_size < 20_000
 
 

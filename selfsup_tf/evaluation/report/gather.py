@@ -43,7 +43,7 @@ class RunFiles:
         results: eval/*.json that a protocol has written, by name.
         unread: Names of the eval/*.json that the page does not show.
         map: eval/map.json and its sprite, or None.
-        manifest: export/manifest.json, or None.
+        manifest: export/manifest.json as a result named export, or None.
         written: When log.jsonl was last written, seconds since 1970, or None.
         outrun: Whether the encoder was written after every result.
     """
@@ -55,7 +55,7 @@ class RunFiles:
     results: tuple[Result, ...]
     unread: tuple[str, ...]
     map: Result | None
-    manifest: dict[str, Any] | None
+    manifest: Result | None
     written: float | None
     outrun: bool
 
@@ -86,14 +86,15 @@ def gather(run_dir: str | pathlib.Path) -> RunFiles:
     """
     path = pathlib.Path(run_dir).expanduser()
     path = path.parent if path.suffix == ".keras" else path
-    config, log = path / "config.json", path / "log.jsonl"
+    config_file, log = path / "config.json", path / "log.jsonl"
     encoder = path / "encoder.keras"
     check(
-        config.is_file() or encoder.is_file(),
+        config_file.is_file() or encoder.is_file(),
         f"a run at {path}",
         "no config.json and no encoder.keras" if path.is_dir() else "no such directory",
         "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY",
     )
+    config = _read_config(config_file) if config_file.is_file() else {}
     results, unread, place = [], [], None
     for file in sorted((path / "eval").glob("*.json")):
         values = read_object(file)
@@ -105,6 +106,10 @@ def gather(run_dir: str | pathlib.Path) -> RunFiles:
             unread.append(file.name)
     *results, place = mark_stale([*results, place])
     manifest = path / "export" / "manifest.json"
+    exported = None
+    if manifest.is_file():
+        exported = Result("export", "export", manifest, read_object(manifest))
+        exported = _mark_export(exported, [*results, place], config)
     newest = max((r.path.stat().st_mtime for r in results), default=None)
     with reading(log):
         records = read_log(log)
@@ -113,12 +118,12 @@ def gather(run_dir: str | pathlib.Path) -> RunFiles:
     return RunFiles(
         path=path,
         name=path.resolve().name or str(path),
-        config=_read_config(config) if config.is_file() else {},
+        config=config,
         records=records,
         results=tuple(results),
         unread=tuple(unread),
         map=place,
-        manifest=read_object(manifest) if manifest.is_file() else None,
+        manifest=exported,
         written=log.stat().st_mtime if log.is_file() else None,
         outrun=newest is not None
         and encoder.is_file()
@@ -185,6 +190,26 @@ def mark_stale(results: list[Result | None]) -> list[Result | None]:
             result = dataclasses.replace(result, stale=stale)
         marked.append(result)
     return marked
+
+
+def _mark_export(
+    export: Result, results: list[Result | None], config: dict[str, Any]
+) -> Result:
+    """Marked where its encoder is not the newest one that was evaluated since.
+
+    It doesn't say whether it holds the last encoder or the best.
+    """
+    encoder = export.values.get("encoder")
+    own = encoder.get("weights_sha256") if isinstance(encoder, dict) else None
+    # The weights of such an encoder are exported in float32, and differ for that.
+    of_float64 = config.get("precision") == "float64"
+    current = [r for r in results if r and not r.stale and encoder_hash(r.values)]
+    if not own or of_float64 or not current:
+        return export
+    known = any(encoder_hash(r.values) == own for r in current)
+    newest = max(r.path.stat().st_mtime for r in current)
+    written = export.path.stat().st_mtime
+    return dataclasses.replace(export, stale=not known and written < newest)
 
 
 def encoder_hash(values: dict[str, Any]) -> str | None:

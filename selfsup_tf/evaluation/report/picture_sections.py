@@ -1,7 +1,7 @@
 """The neighbours, and the exported files."""
 
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
-from selfsup_tf.evaluation.report.markup import Html, join
+from selfsup_tf.evaluation.report.markup import Html, element, join
 from selfsup_tf.evaluation.report.numbers import megabytes, percent
 from selfsup_tf.evaluation.report.parts import absent, picture, section, table, tag
 from selfsup_tf.evaluation.report.pictures import Pictures
@@ -32,28 +32,28 @@ def export_section(run: RunFiles) -> Html:
     if run.manifest is None:
         line = absent("Not exported yet.", "export.py", run.path)
         return section("exports", "Exports", line, lead=lead)
-    path = run.path / "export" / "manifest.json"
-    with reading(path):
-        proof = run.manifest["proof"]["images"]
+    manifest = run.manifest.values
+    with reading(run.manifest.path):
+        proof = manifest["proof"]["images"]
         words = (
             f"Cosines with the encoder's own outputs for {proof['count']:,} images of "
             f"{proof['source']}; k-NN with each file's own representations"
         )
-        accuracy = run.manifest["encoder_accuracy"]["knn_top_1"]
+        accuracy = manifest["encoder_accuracy"]["knn_top_1"]
         if accuracy is not None:
             words += f" (the encoder's: {percent(accuracy)})"
-        return section(
-            "exports",
-            "Exports",
-            table(
-                ["File", "Called by", "Precision", "Batch", "Cosine, mean", "Least",
-                 "k-NN", "ms, 1 core", "Size"],
-                [_export_row(row) for row in run.manifest["parity"]],
-                caption=words,
-                numbers=(4, 5, 6, 7, 8),
-            ),
-            lead=lead,
+        rows = table(
+            ["File", "Called by", "Precision", "Batch", "Cosine, mean", "Least",
+             "k-NN", "ms/image, 1 core", "Size"],
+            [_export_row(row) for row in manifest["parity"]],
+            caption=words,
+            numbers=(4, 5, 6, 7, 8),
         )  # fmt: skip
+    stale = None
+    if run.manifest.stale:
+        label = tag("of an earlier state of the encoder", "stale")
+        stale = element("p", label, class_="meaning")
+    return section("exports", "Exports", stale, rows, lead=lead)
 
 
 def _export_row(row: dict) -> list:

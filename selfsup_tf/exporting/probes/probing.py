@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+PACKAGE = "selfsup_tf"
 WARM_UP = 5
 MIN_RUNS = 10
 MEGABYTE = 1e6
@@ -55,6 +56,7 @@ def main(load: Callable[[str, int], dict[str, Signature]], runtime: str) -> None
         load: From the artefact's path and the number of threads to its signatures.
         runtime: Name and version of what runs it.
     """
+    forbid_package()
     parser = argparse.ArgumentParser(description=f"Runs a model in {runtime}.")
     parser.add_argument("model")
     parser.add_argument(
@@ -94,6 +96,16 @@ def main(load: Callable[[str, int], dict[str, Signature]], runtime: str) -> None
         "signatures": found,
     }
     print(f"\n{json.dumps(report)}", flush=True)
+
+
+def forbid_package() -> None:
+    """From here on, importing the package that wrote the artefact is an ImportError.
+
+    An artefact has to do without it, though it may lie beside the runtime.
+    """
+    if PACKAGE in sys.modules:
+        sys.exit(f"expected a probe without {PACKAGE}; it has been imported")
+    sys.modules[PACKAGE] = None
 
 
 def read(path: str, count: int | None = None) -> Sequence[np.ndarray]:

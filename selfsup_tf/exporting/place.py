@@ -1,0 +1,92 @@
+"""Where an export goes: taken whole, and nobody else's files."""
+
+import json
+import os
+import pathlib
+import shutil
+
+from selfsup_tf.errors import check
+from selfsup_tf.exporting.manifest import MANIFEST
+
+# What an export before the manifest wrote; such a directory may be replaced, too.
+FORMER_REPORT = "parity.json"
+
+
+def check_place(directory: pathlib.Path, overwrite: bool) -> None:
+    """Raises InputError where an export may not be put.
+
+    Args:
+        directory: Where to.
+        overwrite: Whether an earlier export that stands there may be replaced. What
+            no export has written may not.
+    """
+    if not directory.exists():
+        return
+    check(
+        overwrite,
+        "an export directory that is not there yet",
+        directory,
+        "Choose another, or replace it with overwrite (--overwrite=True).",
+    )
+    # Replacing deletes: only what an export has written, or nothing, may go.
+    advice = "It was not written by an export and is left alone; choose another place."
+    check(directory.is_dir(), "an earlier export to overwrite", directory, advice)
+    foreign = _foreign_files(directory)
+    check(
+        not foreign,
+        "an earlier export to overwrite",
+        f"{directory}, which holds {', '.join(foreign[:3])}"
+        + (" and more" if len(foreign) > 3 else ""),
+        advice,
+    )
+
+
+def put_in_place(work: pathlib.Path, directory: pathlib.Path, overwrite: bool) -> None:
+    """Renames `work` to `directory`; an earlier export goes when it is replaced.
+
+    The place is looked at again: minutes lie between the first look and this one.
+    """
+    check_place(directory, overwrite)
+    if not overwrite or not directory.exists():
+        # Fails, and deletes nothing, where somebody else has just been faster.
+        os.rename(work, directory)
+        return
+    old = directory.with_name(f".{directory.name}.old.{os.getpid()}")
+    os.rename(directory, old)
+    try:
+        os.rename(work, directory)
+    except OSError:
+        os.rename(old, directory)
+        raise
+    shutil.rmtree(old)
+
+
+def _foreign_files(directory: pathlib.Path) -> list[str]:
+    """Files of a directory that its manifest, if it has one, does not know."""
+    files = {
+        path.relative_to(directory).as_posix()
+        for path in directory.rglob("*")
+        if not path.is_dir()
+    }
+    return sorted(files - _known_files(directory))
+
+
+def _known_files(directory: pathlib.Path) -> set[str]:
+    for name, key in ((MANIFEST, "files"), (FORMER_REPORT, "artefacts")):
+        try:
+            values = json.loads((directory / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if (
+            not isinstance(values, dict)
+            or key not in values
+            or "versions" not in values
+        ):
+            continue
+        if name == MANIFEST and isinstance(values["files"], dict):
+            return {name, *values["files"]}
+        if name == FORMER_REPORT:
+            tflite = {path.name for path in directory.glob("encoder_*.tflite")}
+            saved = (directory / "saved_model").rglob("*")
+            return {name, *tflite, *(f"{p.relative_to(directory)}" for p in saved)}
+    return set()
