@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from selfsup_tf.exporting import manifest as manifests
 from selfsup_tf.exporting import quantization
@@ -132,9 +133,9 @@ def export(
         num_bank=num_bank,
         num_calibration=num_calibration,
     )
-    proof = without_outliers(encoder, proof)
+    typical = without_outliers(encoder, proof)
     reference = make_reference(encoder, proof, classifier, class_names)
-    options = _resolve_options(options, wanted, encoder, proof, thresholds)
+    options = _resolve_options(options, wanted, encoder, typical, thresholds)
     directory.parent.mkdir(parents=True, exist_ok=True)
     work = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
     work = pathlib.Path(work)
@@ -142,8 +143,9 @@ def export(
         artefacts, parities = [], []
         with tempfile.TemporaryDirectory() as scratch:
             for name in wanted:
+                calibration = (typical if name in MIXED else proof).calibration
                 artefact = _write(
-                    name, encoder, work, options, proof, classifier, class_names
+                    name, encoder, work, options, calibration, classifier, class_names
                 )
                 rows = measure(
                     artefact,
@@ -153,7 +155,7 @@ def export(
                     work=pathlib.Path(scratch),
                 )
                 for row in rows:
-                    _require(row, encoder, proof, options)
+                    _require(row, encoder, typical, options)
                 artefacts.append(_with_batch(artefact, rows[0]))
                 parities += rows
         found = manifests.describe(
@@ -162,7 +164,7 @@ def export(
             artefacts=artefacts,
             parities=parities,
             reference=reference,
-            proof=proof,
+            proof=dataclasses.replace(proof, choice=typical.choice),
             training=training,
             metrics=metrics,
         )
@@ -217,6 +219,8 @@ def format_table(result: ExportResult) -> str:
         lines[-1] += "; integers calibrated on {count:,} of {source}".format(
             **proof["calibration"]
         )
+        if left_out := proof["choice"]["calibration"]["outliers_left_out"]:
+            lines[-1] += f" (8 bits without {left_out} outliers of them)"
     if result.options.keep_float:
         lines.append(f"left in float32 by int8: {', '.join(result.options.keep_float)}")
     return "\n".join(lines)
@@ -252,7 +256,7 @@ def _write(
     encoder: keras.Model,
     work: pathlib.Path,
     options: Options,
-    proof: Proof,
+    calibration: np.ndarray | None,
     classifier: keras.Model | None,
     class_names: tuple[str, ...] | None,
 ) -> Artefact:
@@ -284,7 +288,7 @@ def _write(
             encoder,
             work / f"encoder_{TFLITE[name]}.tflite",
             precision=TFLITE[name],
-            calibration_images=proof.calibration,
+            calibration_images=calibration,
             **dataclasses.asdict(used),
             **head,
         )

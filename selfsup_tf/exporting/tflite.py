@@ -34,6 +34,7 @@ from selfsup_tf.exporting.tflite_converter import (
     check_calibration,
     quiet,
 )
+from selfsup_tf.exporting.uint8_entry import take_uint8
 
 LABELS = "labels.txt"
 # The earliest that a zip file can say; the same file is the same bytes.
@@ -176,10 +177,10 @@ def _convert(encoder, classifier, precision, options, calibration_images) -> byt
         # of length 1 in 2048 dimensions; where floats come out it need not be.
         kept += (L2_NORMALIZE,)
     takes_uint8 = options.uint8_input or precision == "uint8"
-    # Whole in integers, a file takes uint8 as it is: pixel k is integer k. Otherwise
-    # its first operations make floats of it.
-    casts = takes_uint8 and (kept or not integer)
-    options = dataclasses.replace(options, uint8_input=bool(casts))
+    # In integers, a file takes uint8 as it is: pixel k is integer k. Otherwise its
+    # first operations make floats of it.
+    casts = takes_uint8 and not integer
+    options = dataclasses.replace(options, uint8_input=casts)
     program = build_program(encoder, options, classifier=classifier)
     unknown = [name for name in options.keep_float if name not in program.layers]
     check(
@@ -198,6 +199,8 @@ def _convert(encoder, classifier, precision, options, calibration_images) -> byt
                     ", ".join(options.keep_float),
                     "Export float16 where all are to be float.",
                 )
+                if takes_uint8:
+                    contents = take_uint8(contents)
             else:
                 converter = build_converter(program, precision, calibration_images)
                 if integer and takes_uint8:

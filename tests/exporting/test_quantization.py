@@ -140,6 +140,35 @@ def test_keeping_it_in_float_restores_the_cosine(encoder, views, tmp_path, preci
     assert taken.get_output_details()["representation"]["dtype"] == np.float32
 
 
+@pytest.mark.parametrize("l2_normalize", [False, True])
+def test_uint8_images_are_the_same_to_mixed_files(views, tmp_path, l2_normalize):
+    """Also where the encoder scales them back to 255 first, as ready-made ones do."""
+    inner = build_encoder(planted=None)
+    images = keras.Input((SIZE, SIZE, 3))
+    scaled = keras.layers.Rescaling(1 / 127.5, -1)(keras.layers.Rescaling(255)(images))
+    encoder = keras.Model(images, inner(scaled))
+    options = dict(
+        precision="int8",
+        calibration_images=views[:24],
+        keep_float=("conv2d_3",),
+        l2_normalize=l2_normalize,
+    )
+    pixels = np.round(views[24:] * 255).astype(np.uint8)
+    found = []
+    for uint8, taken in ((False, pixels / np.float32(255)), (True, pixels)):
+        path = export_tflite(encoder, tmp_path / "a", uint8_input=uint8, **options)
+        runner = Interpreter(model_path=str(path)).get_signature_runner()
+        assert runner.get_input_details()["images"]["dtype"] == taken.dtype
+        found.append(runner(images=taken)["representation"])
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_a_float_first_layer_takes_no_uint8(encoder, views, tmp_path):
+    options = dict(precision="uint8", calibration_images=views[:24])
+    with pytest.raises(InputError, match="without the first layer"):
+        export_tflite(encoder, tmp_path / "a", keep_float=("conv2d",), **options)
+
+
 def test_the_suggestion_is_what_it_takes(encoder, views):
     found = suggest_keep_float(encoder, views[:24], views[24:], threshold=0.99)
     assert found.keep_float == ("conv2d_1",)
