@@ -80,7 +80,17 @@ def run_data(
         "Name the images: --data=FOLDER",
     )
     stored = read_json(path)
-    data_dir = data_dir or stored["data_dir"]
+    recorded = stored["data_dir"]
+    check(
+        data_dir is not None
+        or recorded is None
+        or pathlib.Path(recorded).expanduser().exists()
+        or pathlib.Path(data or stored["data"]).expanduser().exists(),
+        f"the data directory that the run recorded, {recorded}",
+        "no such directory",
+        "Say where the data lie on this machine: --data_dir=DIRECTORY",
+    )
+    data_dir = data_dir or recorded
     if data is not None:
         return data, data_dir
     check(

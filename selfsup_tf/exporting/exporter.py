@@ -156,6 +156,7 @@ def export(
                 )
                 for row in rows:
                     _require(row, encoder, typical, options)
+                logger.info("%s: written and proven", artefact.path.name)
                 artefacts.append(_with_batch(artefact, rows[0]))
                 parities += rows
         found = manifests.describe(

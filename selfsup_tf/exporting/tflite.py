@@ -207,7 +207,8 @@ def _convert(encoder, classifier, precision, options, calibration_images) -> byt
                     converter.inference_input_type = tf.uint8
                 contents = converter.convert()
         contents = compact(contents)
-        _invoke(contents, encoder.input_shape[1], options.batch or 2)
+        with quiet():
+            _invoke(contents, encoder.input_shape[1], options.batch or 2)
     except InputError:
         raise
     except Exception as error:

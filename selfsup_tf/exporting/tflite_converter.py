@@ -1,6 +1,9 @@
 """A program, set up for the TFLite converter in a precision."""
 
 import contextlib
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -99,7 +102,25 @@ def check_calibration(precision: str, images: Sequence | None, size: int) -> Non
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences what converters warn of and this package has settled."""
+    """Silences what converters warn of and this package has settled.
+
+    What their C++ writes to stderr, too: no logger of Python gets to see it, and what
+    matters of it comes as an exception.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as notices:
+            os.dup2(notices.fileno(), 2)
+        with _quiet_python():
+            yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+@contextlib.contextmanager
+def _quiet_python() -> Iterator[None]:
     with warnings.catch_warnings():
         # Input and output stay float32 on purpose.
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs")

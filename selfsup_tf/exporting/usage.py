@@ -15,7 +15,7 @@ _CLASSIFY = """
 found = loaded.signatures["classify_bytes"](image_bytes=contents)
 label = found["label"].numpy()[0].decode()"""
 _VIEW = '''\
-import numpy as np
+${import_json}import numpy as np
 $import_runtime
 from PIL import Image
 
@@ -40,6 +40,10 @@ _CROP = """\
 _LITERT = """\
 runner = Interpreter(model_path="$path").get_signature_runner()
 found = runner($name=images)"""
+_LABEL = """\
+with open("manifest.json") as file:
+    class_names = json.load(file)["classifier"]["class_names"]
+label = class_names[probabilities[0].argmax()]"""
 _ONNX = """\
 session = onnxruntime.InferenceSession("$path")
 names = [output.name for output in session.get_outputs()]
@@ -83,6 +87,7 @@ def _program(artefact: dict[str, Any], preprocessing: dict[str, Any]) -> str:
             import_runtime="import onnxruntime"
             if onnx
             else "from ai_edge_litert.interpreter import Interpreter",
+            import_json="import json\n\n" if artefact["class_names"] else "",
             size=preprocessing["size"][0],
             crop=_fill(_CROP, share=share) if share else "",
         )
@@ -100,6 +105,8 @@ def _program(artefact: dict[str, Any], preprocessing: dict[str, Any]) -> str:
     for output in ("representation", "probabilities"):
         if details := signature["outputs"].get(output):
             lines.append(_result(output, details))
+            if output == "probabilities":
+                lines.append(_LABEL)
     return "\n".join(lines)
 
 
