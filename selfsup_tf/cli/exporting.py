@@ -1,7 +1,6 @@
 """`export.py`: from the encoder of a run to files that need none of this package."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -230,12 +229,12 @@ def _training(run_dir: pathlib.Path) -> dict[str, Any]:
 
 def _metrics(run_dir: pathlib.Path, hashes: set[str]) -> dict[str, Any]:
     """The accuracies that eval.py has found of these very weights."""
+    from selfsup_tf.evaluation.report.gather import encoder_hash, read_object
+
     found = {}
     for path in sorted((run_dir / "eval").glob("*.json")):
-        values = json.loads(path.read_text())
-        if not isinstance(values, dict):
-            continue
-        if values.get("encoder_hash", values.get("classifier_hash")) not in hashes:
+        values = read_object(path)
+        if (encoder_hash(values) or values.get("classifier_hash")) not in hashes:
             continue
         for name, words in (("trained", ""), ("untrained", ", untrained network")):
             accuracy = (values.get(name) or {}).get("top_1")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from selfsup_tf import config as config_lib
 from selfsup_tf.data import augment, geometry
 
-EVALUATION_CROP = 0.875
+_EVALUATION_CROP = 0.875
 _WHOLE = 32  # pixels; up to this size an evaluation view is no crop
 
 
@@ -101,7 +101,7 @@ def evaluation_crop(size: int) -> float | None:
 
     None: the whole image, height and width.
     """
-    return EVALUATION_CROP if size > _WHOLE else None
+    return _EVALUATION_CROP if size > _WHOLE else None
 
 
 def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:

@@ -7,6 +7,8 @@ from ai_edge_litert import schema_py_generated as schema
 # LiteRT reads weights in place, and some of its kernels by 16 bytes.
 _ALIGNMENT = 16
 _FILE_IDENTIFIER = b"TFL3"
+# Bytes; a builder grows by itself.
+_FIRST_SIZE = 2**20
 
 
 class _SharingBuilder(flatbuffers.Builder):
@@ -35,7 +37,16 @@ def compact(contents: bytes) -> bytes:
     Args:
         contents: Of a TFLite file below 2 GB.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(contents, 0))
-    builder = _SharingBuilder(len(contents))
+    return write_model(read_model(contents))
+
+
+def read_model(contents: bytes) -> schema.ModelT:
+    """The contents of a TFLite file, to be read and changed."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(contents, 0))
+
+
+def write_model(model: schema.ModelT) -> bytes:
+    """The contents of a compact TFLite file with this model."""
+    builder = _SharingBuilder(_FIRST_SIZE)
     builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
     return bytes(builder.Output())

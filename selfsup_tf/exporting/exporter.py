@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from selfsup_tf.exporting import manifest as manifests
 from selfsup_tf.exporting import quantization
-from selfsup_tf.exporting.artefact import TFLITE, Artefact, Options
+from selfsup_tf.exporting.artefact import Artefact, Options
 from selfsup_tf.exporting.calibration import without_outliers
 from selfsup_tf.exporting.images import (
     NUM_BANK,
@@ -27,16 +26,13 @@ from selfsup_tf.exporting.images import (
     choose_images,
 )
 from selfsup_tf.exporting.model_card import write_model_card
-from selfsup_tf.exporting.onnx_file import export_onnx
 from selfsup_tf.exporting.parity import Parity, ParityError, measure, require_parity
 from selfsup_tf.exporting.place import put_in_place
 from selfsup_tf.exporting.portable import portable_encoder, portable_pair
 from selfsup_tf.exporting.reference import make_reference
 from selfsup_tf.exporting.request import AUTO, CALIBRATED, MIXED, check_request
-from selfsup_tf.exporting.saved_model import export_saved_model
-from selfsup_tf.exporting.serving_files import write_serving_files
-from selfsup_tf.exporting.tflite import export_tflite
 from selfsup_tf.exporting.thresholds import THRESHOLDS, Threshold
+from selfsup_tf.exporting.writers import write_artefact
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -144,7 +140,7 @@ def export(
         with tempfile.TemporaryDirectory() as scratch:
             for name in wanted:
                 calibration = (typical if name in MIXED else proof).calibration
-                artefact = _write(
+                artefact = write_artefact(
                     name, encoder, work, options, calibration, classifier, class_names
                 )
                 rows = measure(
@@ -250,50 +246,6 @@ def _resolve_options(
         count=20,
     )
     return dataclasses.replace(options, keep_float=suggestion.keep_float)
-
-
-def _write(
-    name: str,
-    encoder: keras.Model,
-    work: pathlib.Path,
-    options: Options,
-    calibration: np.ndarray | None,
-    classifier: keras.Model | None,
-    class_names: tuple[str, ...] | None,
-) -> Artefact:
-    """Writes one artefact."""
-    head = {"classifier": classifier, "class_names": class_names}
-    used = Options()
-    if name == "saved_model":
-        path = export_saved_model(encoder, work / name, **head)
-        write_serving_files(
-            work,
-            path,
-            size=encoder.input_shape[1],
-            classifier=classifier is not None,
-        )
-    elif name == "onnx":
-        used = dataclasses.replace(options, batch=None, keep_float=())
-        path = export_onnx(
-            encoder,
-            work / "encoder.onnx",
-            uint8_input=used.uint8_input,
-            l2_normalize=used.l2_normalize,
-            **head,
-        )
-    else:
-        used = options
-        if name not in MIXED:
-            used = dataclasses.replace(options, keep_float=())
-        path = export_tflite(
-            encoder,
-            work / f"encoder_{TFLITE[name]}.tflite",
-            precision=TFLITE[name],
-            calibration_images=calibration,
-            **dataclasses.asdict(used),
-            **head,
-        )
-    return Artefact(path, name, used, class_names if classifier else None)
 
 
 def _with_batch(artefact: Artefact, parity: Parity) -> Artefact:

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from selfsup_tf.errors import check, nearest
+from selfsup_tf.exporting.compact import read_model
 from selfsup_tf.exporting.program import L2_NORMALIZE, OUTPUT, Program
 from selfsup_tf.exporting.tflite_converter import build_converter, quiet, samples
 
@@ -157,7 +158,7 @@ def computes_in_int8(contents: bytes) -> bool:
 
 
 def _read_operations(contents: bytes) -> list[_Operation]:
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(contents, 0))
+    model = read_model(contents)
     graph = model.subgraphs[0]
     names = [tensor.name.decode() for tensor in graph.tensors]
     return [

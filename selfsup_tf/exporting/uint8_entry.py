@@ -1,11 +1,10 @@
 """TFLite files whose first step quantises floats, made to take uint8 in their place."""
 
-import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from selfsup_tf.errors import check
+from selfsup_tf.exporting.compact import read_model, write_model
 
-_FILE_IDENTIFIER = b"TFL3"
 # int8 zero points lie 128 below those of uint8.
 _OFFSET = 128
 
@@ -23,7 +22,7 @@ def take_uint8(contents: bytes) -> bytes:
     Raises:
         InputError: A layer computes with the input in float32.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(contents, 0))
+    model = read_model(contents)
     (graph,) = model.subgraphs
     (entry,) = graph.inputs
     takers = [operator for operator in graph.operators if entry in operator.inputs]
@@ -42,6 +41,4 @@ def take_uint8(contents: bytes) -> bytes:
         scale=list(quantized.scale),
         zeroPoint=[int(quantized.zeroPoint[0]) + _OFFSET],
     )
-    builder = flatbuffers.Builder(len(contents))
-    builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return write_model(model)

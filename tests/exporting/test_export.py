@@ -17,7 +17,7 @@ from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.linear_classifier import linear_classifier
-from selfsup_tf.exporting import exporter, parity, tflite
+from selfsup_tf.exporting import parity, tflite, writers
 from selfsup_tf.exporting.artefact import Options
 from selfsup_tf.exporting.exporter import export, format_table
 from selfsup_tf.exporting.images import choose_images
@@ -309,9 +309,9 @@ def test_an_artefact_that_strays_is_an_error_and_leaves_nothing(
         [w + random.normal(0, 0.3, w.shape) ** 2 for w in perturbed.get_weights()]
     )
     function = {"saved_model": "export_saved_model", "tflite_int8": "export_tflite"}
-    real = getattr(exporter, function[name])
+    real = getattr(writers, function[name])
     monkeypatch.setattr(
-        exporter, function[name], lambda encoder, *a, **k: real(perturbed, *a, **k)
+        writers, function[name], lambda encoder, *a, **k: real(perturbed, *a, **k)
     )
     with pytest.raises(parity.ParityError, match=r"mean cosine 0\.9.*Nothing was exp"):
         export(encoder, tmp_path / "e", formats=(name,), images=images)
@@ -326,7 +326,7 @@ def test_a_failure_leaves_the_earlier_export(encoder, images, tmp_path, monkeypa
     def fail(*args, **kwargs):
         raise tflite.ConversionError("no such operation")
 
-    monkeypatch.setattr(exporter, "export_tflite", fail)
+    monkeypatch.setattr(writers, "export_tflite", fail)
     with pytest.raises(tflite.ConversionError):
         export(encoder, tmp_path / "e", overwrite=True, **options)
     assert (tmp_path / "e" / "manifest.json").read_bytes() == before
@@ -375,14 +375,14 @@ def test_what_appears_while_it_works_is_not_replaced(
     encoder, images, tmp_path, monkeypatch
 ):
     place = tmp_path / "e"
-    real = exporter.export_tflite
+    real = writers.export_tflite
 
     def write(*args, **kwargs):
         place.mkdir()
         (place / "thesis.txt").write_text("dear")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(exporter, "export_tflite", write)
+    monkeypatch.setattr(writers, "export_tflite", write)
     with pytest.raises(InputError, match="not there yet"):
         export(encoder, place, formats=("tflite_float32",), images=images)
     assert [p.name for p in place.iterdir()] == ["thesis.txt"]

@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import parity, quantization
 from selfsup_tf.exporting.artefact import Options
+from selfsup_tf.exporting.compact import read_model
 from selfsup_tf.exporting.program import ConversionError, build_program
 from selfsup_tf.exporting.quantization import (
     LayerLoss,
@@ -77,7 +78,7 @@ def cosine(encoder, path, views):
 
 
 def float_kernels(path):
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    model = read_model(path.read_bytes())
     tensors = model.subgraphs[0].tensors
     found = [t for t in tensors if len(t.shape) == 4 and model.buffers[t.buffer].data
              is not None and t.type == schema.TensorType.FLOAT32]  # fmt: skip

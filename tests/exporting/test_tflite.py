@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from selfsup_tf.data.augment import Normalize
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import tflite
-from selfsup_tf.exporting.compact import compact
+from selfsup_tf.exporting.compact import compact, read_model
 from selfsup_tf.exporting.tflite import ConversionError, export_tflite, read_class_names
 
 SIZE = 16
@@ -99,7 +99,7 @@ def tensor_types(path):
 
 
 def operations(path):
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    model = read_model(path.read_bytes())
     names = {v: k for k, v in vars(schema.BuiltinOperator).items()}
     codes = [code.builtinCode for code in model.operatorCodes]
     return [names[codes[o.opcodeIndex]] for o in model.subgraphs[0].operators]
