@@ -1,16 +1,14 @@
 """`eval.py`: how good an encoder is, by numbers, by pictures, on one page."""
 
-import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from selfsup_tf import config as configs
 from selfsup_tf.cli import program, protocols
+from selfsup_tf.cli.judged_run import Run
 from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.figures import save_figure
-from selfsup_tf.json_files import read_json
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:
@@ -31,8 +29,6 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 
 
 _MOST_DRAWN = 100  # classes of a confusion
-# Flags that change no number, or stand in a file's name in a way of their own.
-_UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")
 
 
 def _list_protocols() -> str:
@@ -43,157 +39,6 @@ def _list_protocols() -> str:
     ]
     ending = "`eval.py PROTOCOL --help` lists every flag with its default."
     return "\n".join([*lines, "", ending])
-
-
-class Run:
-    """The run that is judged: its networks, its images, its files.
-
-    Args:
-        flags: What the user says of it.
-        protocol: Names the files.
-    """
-
-    def __init__(self, flags: protocols.RunFlags, protocol: str):
-        from selfsup_tf.models.saved import run_directory
-
-        check(
-            flags.encoder == "last" or not flags.run_dir.endswith(".keras"),
-            "--encoder beside the directory of a run",
-            f"--encoder={flags.encoder} beside a file",
-            "Name the directory, or leave --encoder out.",
-        )
-        self.flags = flags
-        self.directory = run_directory(flags.run_dir)
-        self.folder = self.directory / "eval"
-        self.cache = self.folder / "features"
-        self._protocol = protocol
-
-    @property
-    def encoder(self) -> Any:
-        """Its encoder, a keras.Model."""
-        from selfsup_tf import api
-
-        return api.load_encoder(self.flags.run_dir, self.flags.encoder)
-
-    @property
-    def encoder_path(self) -> pathlib.Path:
-        """The file of the encoder."""
-        from selfsup_tf import api
-
-        path = pathlib.Path(self.flags.run_dir).expanduser()
-        if path.suffix == ".keras":
-            return path
-        return path / f"{api.NETWORKS[self.flags.encoder]}.keras"
-
-    def file(self, suffix: str) -> pathlib.Path:
-        """Where a result goes: in its name stands every flag that is not the default.
-
-        `knn.json`, `knn_k=5.json`, `health_encoder=best.json`, `map_data=photos.png`
-        """
-        names = [self._protocol]
-        path = pathlib.Path(self.flags.run_dir)
-        if path.suffix == ".keras" and path.stem != "encoder":
-            names.append(f"file={path.stem}")
-        if self._protocol == "transfer":
-            names.append(pathlib.Path(self.flags.data).stem)
-        elif self._is_other_data:
-            names.append(f"data={pathlib.Path(self.flags.data).stem}")
-        for field in dataclasses.fields(self.flags):
-            value = getattr(self.flags, field.name)
-            if field.name not in _UNNAMED and value != field.default:
-                value = "-".join(map(str, value)) if isinstance(value, tuple) else value
-                names.append(f"{field.name.replace('_', '-')}={value}")
-        return self.folder / f"{'_'.join(names)}{suffix}"
-
-    @property
-    def _is_other_data(self) -> bool:
-        """Whether --data names other images than the run's own, which may have moved.
-
-        What a run was given in Python has no name to compare with.
-        """
-        if self.flags.data is None:
-            return False
-        file = self.directory / "config.json"
-        own = read_json(file)["data"] if file.exists() else configs.FROM_PYTHON
-        ours, theirs = (pathlib.Path(d).expanduser() for d in (own, self.flags.data))
-        moved = not ours.exists() and ours.stem == theirs.stem
-        same = own == self.flags.data or ours.resolve() == theirs.resolve()
-        return not (own == configs.FROM_PYTHON or moved or same)
-
-    def _data(self) -> tuple[str, str | None]:
-        flags = self.flags
-        return program.run_data(flags.run_dir, flags.data, flags.data_dir)
-
-    @property
-    def has_learned(self) -> bool:
-        """Whether labels of the images that shall judge it may have gone into it.
-
-        They are learned by a run that leaves a classifier, and choose the best encoder
-        by the online k-NN.
-        """
-        learned = (self.directory / "classifier.keras").is_file()
-        if self.encoder_path.stem == "encoder_best":
-            chosen = self.directory / "best.json"
-            learned |= not chosen.is_file() or "knn" in read_json(chosen)["by"]
-        if not learned:
-            return False
-        path = self.directory / "config.json"
-        own = read_json(path)["data"] if path.exists() else configs.FROM_PYTHON
-        return may_have_learned(own, self._data()[0])
-
-    def open_evaluation(self) -> tuple[Any, Any]:
-        """Labelled images to fit on and to be judged on."""
-        from selfsup_tf import api
-
-        data, data_dir = self._data()
-        pair = api.open_evaluation(data, learned=self.has_learned, data_dir=data_dir)
-        program.name_skipped(*pair)
-        return pair
-
-    def open_pair(self) -> tuple[Any, Any]:
-        """Images and others, with labels or without."""
-        from selfsup_tf import api
-
-        data, data_dir = self._data()
-        pair = api.open_pair(data, data_dir=data_dir)
-        program.name_skipped(*pair)
-        return pair
-
-    def open_test(self) -> Any:
-        """Images that a classifier has not learned from."""
-        from selfsup_tf import api
-
-        data, data_dir = self._data()
-        test = api.open_test(data, learned=self.has_learned, data_dir=data_dir)
-        program.name_skipped(test)
-        return test
-
-    def open_source(self, split: str | None = None) -> Any:
-        """One part of the images; that which the run learned from by default."""
-        from selfsup_tf import api
-
-        data, data_dir = self._data()
-        file = self.directory / "config.json"
-        if split is None and file.exists() and not self._is_other_data:
-            split = read_json(file)["split"]
-        split = split or "train"
-        source = api.open_source(data, data_dir=data_dir, split=split)
-        program.name_skipped(source)
-        return source
-
-
-def may_have_learned(own: str, data: str) -> bool:
-    """Whether a run on the data `own` may have learned from `data`: a part, or all.
-
-    What was given in Python may have been anything.
-    """
-    if own == configs.FROM_PYTHON:
-        return True
-    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
-    if data == own or ours.is_relative_to(theirs):
-        return True
-    inside = theirs.relative_to(ours).parts if theirs.is_relative_to(ours) else ()
-    return bool(inside) and inside[0] not in ("test", "val", "validation")
 
 
 def _knn(flags: protocols.KnnFlags, run: Run) -> None:

@@ -3,6 +3,7 @@
 import pathlib
 
 from selfsup_tf.cli import evaluating, program
+from selfsup_tf.cli.judged_run import Run
 from selfsup_tf.cli.protocols import CurvesFlags, ReportFlags, RunFlags
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.report import MOST_RUNS, write_comparison, write_report
@@ -76,7 +77,7 @@ def _measure(run_dir: pathlib.Path, flags: ReportFlags) -> None:
     data, data_dir = program.run_data(str(run_dir), flags.data, flags.data_dir)
     asked = RunFlags(str(run_dir), data=flags.data, data_dir=flags.data_dir)
     check(
-        evaluating.Run(asked, "views").file("").name == "views",
+        Run(asked, "views").file("").name == "views",
         f"the run's own images, which a report of {run_dir} is about",
         f"--data={flags.data}",
         "`eval.py transfer` judges a run by other images, and the report shows it.",
@@ -94,7 +95,7 @@ def _measure(run_dir: pathlib.Path, flags: ReportFlags) -> None:
         asked = kind(str(run_dir), data=flags.data, data_dir=flags.data_dir)
         print(f"\n{name}:")
         try:
-            protocol(asked, evaluating.Run(asked, name))
+            protocol(asked, Run(asked, name))
         except InputError as error:
             # The page says of each protocol that is missing how to make it.
             print(f"not measured: {error}")
