@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from selfsup_tf.exporting.images import Proof
+from selfsup_tf.exporting.reference import call_network
 
 # Of the median image's largest component of h.
 OUTLYING = 3.0
@@ -38,8 +39,7 @@ def without_outliers(encoder: keras.Model, proof: Proof) -> Proof:
     """
     if proof.calibration is None:
         return proof
-    h = encoder.predict(proof.calibration, batch_size=32, verbose=0)
-    reach = np.abs(h).max(axis=1)
+    reach = np.abs(call_network(encoder, proof.calibration)).max(axis=1)
     kept = reach <= OUTLYING * np.median(reach)
     choice = {
         **proof.choice,

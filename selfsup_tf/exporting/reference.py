@@ -92,13 +92,13 @@ def make_reference(
     """
     judge = None
     if proof.bank_views is not None:
-        judge = fit_judge(_call(encoder, proof.bank_views), proof)
+        judge = fit_judge(call_network(encoder, proof.bank_views), proof)
 
     def answers(views: np.ndarray) -> Reference:
-        representations = _call(encoder, views)
+        representations = call_network(encoder, views)
         probabilities, top_1 = None, None
         if classifier is not None:
-            probabilities = tf.nn.softmax(_call(classifier, views)).numpy()
+            probabilities = tf.nn.softmax(call_network(classifier, views)).numpy()
             top_1 = classifier_accuracy(probabilities, proof, class_names)
         return Reference(
             representations=representations,
@@ -179,7 +179,12 @@ def classifier_accuracy(
     return float(top_hits(probabilities, proof.labels, 1).mean())
 
 
-def _call(model: keras.Model, views: np.ndarray) -> np.ndarray:
+def call_network(model: keras.Model, views: np.ndarray) -> np.ndarray:
+    """What a network makes of views, (N, S, S, 3) float32, on the CPU: (N, D) float32.
+
+    Raises:
+        InputError: NaN or infinity.
+    """
     with tf.device("CPU:0"):
         found = [
             model(tf.constant(views[start : start + BATCH_SIZE]), training=False)
