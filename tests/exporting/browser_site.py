@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 
-import keras
 import numpy as np
 import pytest
 
@@ -32,20 +31,6 @@ def require_programs() -> None:
     for program in ("chromium", "chromedriver", "npm"):
         if not shutil.which(program):
             pytest.skip(f"no {program} on the path", allow_module_level=True)
-
-
-def build_encoder(size: int) -> keras.Model:
-    """Numbers of both signs that tell images, and the places within them, apart."""
-    layers = keras.layers
-    keras.utils.set_random_seed(0)
-    return keras.Sequential(
-        [
-            keras.Input((size, size, 3)),
-            layers.Conv2D(8, 5, strides=4, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(12),
-        ]
-    )
 
 
 @contextlib.contextmanager

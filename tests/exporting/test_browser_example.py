@@ -11,7 +11,6 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 from browser_site import (
-    build_encoder,
     embeddings,
     errors,
     expected,
@@ -19,6 +18,7 @@ from browser_site import (
     screen,
     text,
 )
+from example_parts import build_encoder
 from mutations import encode, mutated_files, picture, png
 
 from selfsup_tf.data.shapes import make_shapes

@@ -8,7 +8,6 @@ import numpy as np
 import PIL.Image
 import pytest
 from browser_site import (
-    build_encoder,
     embeddings,
     errors,
     expected,
@@ -16,6 +15,7 @@ from browser_site import (
     screen,
     text,
 )
+from example_parts import build_encoder
 from mutations import encode, jpeg_of_scans, picture
 
 from selfsup_tf.data.shapes import make_shapes

@@ -1,18 +1,16 @@
 """examples/edge: the views, the index and the search of a board without TensorFlow."""
 
-import importlib.util
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
 
-import keras
 import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from example_parts import EDGE, build_encoder, load_edge_encoder
 from mutations import mutated_files
 
 from selfsup_tf.data.files import decode_image
@@ -20,7 +18,6 @@ from selfsup_tf.data.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.tflite import export_tflite
 
-EDGE = pathlib.Path(__file__).parents[2] / "examples" / "edge"
 SIZE = 40  # above 32, so that the views are crops
 # Runs embed.py where neither TensorFlow nor this package can be imported, and says at
 # the end how much memory it took.
@@ -38,14 +35,7 @@ PROGRAM = """
 """
 
 
-def load_encoder_module():
-    spec = importlib.util.spec_from_file_location("edge_encoder", EDGE / "encoder.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-edge = load_encoder_module()
+edge = load_edge_encoder()
 
 
 def run(*words, fails=False):
@@ -60,20 +50,6 @@ def run(*words, fails=False):
     assert "Traceback" not in done.stderr
     memory = re.search(r"(\d+) kB", done.stderr)
     return done.stdout, done.stderr, int(memory.group(1)) if memory else 0
-
-
-def build_encoder(size):
-    """Numbers of both signs that tell images, and the places within them, apart."""
-    layers = keras.layers
-    keras.utils.set_random_seed(0)
-    return keras.Sequential(
-        [
-            keras.Input((size, size, 3)),
-            layers.Conv2D(8, 5, strides=4, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(12),
-        ]
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """examples/edge: files become the pixels and views that the encoder is served with."""
 
-import importlib.util
-import pathlib
 import re
 import struct
 
@@ -9,22 +7,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from example_parts import load_edge_encoder
 from mutations import encode, jpeg_of_scans, mutated_files, picture
 
 from selfsup_tf.data.files import decode_image
 from selfsup_tf.data.views import evaluation_view
 
-EDGE = pathlib.Path(__file__).parents[2] / "examples" / "edge"
-
-
-def load_encoder_module():
-    spec = importlib.util.spec_from_file_location("edge_encoder", EDGE / "encoder.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-edge = load_encoder_module()
+edge = load_edge_encoder()
 
 
 @pytest.mark.parametrize("size", [16, 32, 33, 96, 224])
