@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from selfsup_tf.cli import program
+from selfsup_tf.cli.judged_run import Run
+from selfsup_tf.cli.protocols import RunFlags
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.json_files import read_json
 
@@ -118,11 +120,11 @@ def _verify(directory: str) -> None:
 
 
 def _list_lossy_layers(flags: ExportFlags) -> None:
-    from selfsup_tf import api
     from selfsup_tf.exporting import exporter, quantization
 
-    encoder = api.load_encoder(flags.run_dir, flags.encoder)
-    seen, unseen = _open(flags)
+    run = _run(flags)
+    encoder = run.encoder
+    seen, unseen = run.open_pair()
     print(quantization.format_layers(exporter.lossy_layers(encoder, unseen, seen)))
 
 
@@ -133,9 +135,9 @@ def _export(flags: ExportFlags) -> None:
     from selfsup_tf.exporting.artefact import Options
     from selfsup_tf.exporting.request import check_request
     from selfsup_tf.exporting.thresholds import override_thresholds
-    from selfsup_tf.models.saved import run_directory
 
-    run_dir = run_directory(flags.run_dir)
+    run = _run(flags)
+    run_dir = run.directory
     directory = flags.directory or run_dir / "export"
     thresholds = override_thresholds(
         flags.min_cosine, flags.max_knn_loss, flags.min_agreement
@@ -155,8 +157,10 @@ def _export(flags: ExportFlags) -> None:
     check_request(
         flags.formats, directory, options=options, overwrite=flags.overwrite, **counts
     )
-    encoder = api.load_encoder(flags.run_dir, flags.encoder)
-    seen, unseen = _open(flags)
+    encoder = run.encoder
+    seen, unseen = run.open_pair()
+    if not run.can_be_judged:
+        counts["num_bank"] = 0
     classifier, class_names = _classifier(flags, run_dir, encoder, seen)
     training = _training(run_dir)
     if classifier is not None:
@@ -184,16 +188,18 @@ def _export(flags: ExportFlags) -> None:
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
+    if not run.can_be_judged:
+        print(
+            f"No accuracies: labels of {seen.name} have gone into the network. Part "
+            "the images into train/ and test/, or name others: --data=FOLDER"
+        )
     print(f"\nMODEL_CARD.md in {result.directory} says how to call each.")
 
 
-def _open(flags: ExportFlags) -> tuple[Any, Any]:
-    from selfsup_tf import api
-
-    data, data_dir = program.run_data(flags.run_dir, flags.data, flags.data_dir)
-    seen, unseen = api.open_pair(data, data_dir=data_dir)
-    program.name_skipped(seen, unseen)
-    return seen, unseen
+def _run(flags: ExportFlags) -> Run:
+    return Run(
+        RunFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder), "export"
+    )
 
 
 def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:

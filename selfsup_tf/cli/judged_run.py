@@ -109,6 +109,14 @@ class Run:
         own = read_json(path)["data"] if path.exists() else configs.FROM_PYTHON
         return may_have_learned(own, self._data()[0])
 
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether there are images whose labels have certainly not gone into it."""
+        from selfsup_tf.data.sources import has_test_split
+
+        data, data_dir = self._data()
+        return not self.has_learned or has_test_split(data, data_dir=data_dir)
+
     def open_evaluation(self) -> tuple[Any, Any]:
         """Labelled images to fit on and to be judged on."""
         from selfsup_tf import api

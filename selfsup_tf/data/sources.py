@@ -142,6 +142,16 @@ def open_test(
     return splits[-1]
 
 
+def has_test_split(data: Any, *, data_dir: str | os.PathLike | None = None) -> bool:
+    """Whether the data have a split test, val or validation beside train.
+
+    Args:
+        data: As for `open_source`.
+        data_dir: Where TFDS keeps its data.
+    """
+    return len(_open_splits(data, _folder_or_none(data_dir))) == 2
+
+
 def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> None:
     check(
         len(splits) == 2 or not learned,

@@ -89,6 +89,30 @@ def test_layers_are_listed_in_place_of_an_export(where, capsys):
     assert not (where / "export").exists()
 
 
+def test_labels_that_were_learned_measure_no_accuracy(where, tmp_path, capsys):
+    """A fine-tuned run on images without a test split has seen all their labels."""
+    images, labels = make_shapes("train", size=60)
+    np.savez(tmp_path / "all.npz", x_train=images, y_train=labels)
+    encoder = keras.saving.load_model(where / "encoder.keras")
+    logits = keras.layers.Dense(int(labels.max()) + 1)(encoder.output)
+    keras.Model(encoder.input, logits).save(where / "classifier.keras")
+    config = {"method": "finetune", "data": str(tmp_path / "all.npz"), "data_dir": None}
+    (where / "config.json").write_text(json.dumps(config))
+    accuracies = ("k-NN %", "linear %", "class. %")
+
+    export(where, "--formats", "tflite_float32")
+    shown = capsys.readouterr().out
+    assert "encoder_float32.tflite probabilities" in shown
+    assert "No accuracies: labels of" in shown
+    assert not any(column in shown for column in accuracies)
+
+    parted = f"--data={tmp_path / 'data.npz'}"
+    export(where, "--formats", "tflite_float32", parted, "--overwrite=True")
+    shown = capsys.readouterr().out
+    assert "No accuracies" not in shown
+    assert all(column in shown for column in accuracies)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
