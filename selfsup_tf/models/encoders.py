@@ -164,6 +164,10 @@ class Preprocess(keras.layers.Layer):
 # MobileNetV3's own .999 keeps a third of the statistics it was built with for 1,000
 # steps: a short run would be judged by what the encoder never was.
 BATCH_NORM_MOMENTUM = 0.9
+# EfficientNet's stochastic depth drops other blocks for each view. In an untrained one
+# most images are then nearer to another image than to themselves, and there is little
+# to learn from that. SimCLR and BYOL train networks without it.
+DROP_RATE = 0.0
 
 FLOAT32_LAYERS = (
     Normalize,
@@ -219,6 +223,8 @@ def _build_application(
     for layer in leaf_layers(network):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
+        elif isinstance(layer, keras.layers.Dropout):
+            layer.rate = DROP_RATE
     return network, modules[name]
 
 

@@ -238,3 +238,12 @@ def test_statistics_of_ready_made_networks_follow_a_short_run(name, tmp_path):
     # What is left of the first value: .9 ** 60 is below .002; .99 ** 60 is .55.
     left = np.abs(seen[-1] - seen[-2]).sum() / np.abs(seen[0] - before).sum()
     assert left < 0.01
+
+
+@pytest.mark.parametrize("name", ["EfficientNetB0", "EfficientNetV2B0"])
+def test_a_ready_made_network_sees_an_image_as_it_sees_it_again(name):
+    """In training too: what differs between two views is the augmentation's alone."""
+    encoder = build_encoder(EncoderConfig(name=name), 32)
+    images = np.random.default_rng(0).random((16, 32, 32, 3), np.float32)
+    once, again = encoder(images, training=True), encoder(images, training=True)
+    np.testing.assert_allclose(once, again, atol=1e-4)
