@@ -1,14 +1,16 @@
-"""Embeds images, keeps an index of a folder and finds neighbours, on a small computer.
+"""Embeds, finds and classifies images on a small computer.
 
     pip install ai-edge-litert numpy pillow
 
     python embed.py index encoder_int8.tflite photos --index=photos.npz
     python embed.py search encoder_int8.tflite query.jpg --index=photos.npz --k=5
     python embed.py embed encoder_int8.tflite a.jpg b.png --output=embeddings.npz
+    python embed.py classify encoder_int8.tflite a.jpg b.png --k=3
 
 Needs no TensorFlow and nothing of the package: copy this folder beside a TFLite file
 that export.py has written. `index` run again embeds only what is new or has changed,
-and forgets what is gone. What is no image is skipped and named.
+and forgets what is gone. `classify` is for files that were exported with a classifier.
+What is no image is skipped and named.
 
 Legend: N images, D length of the representation h.
 """
@@ -20,28 +22,35 @@ import pathlib
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
 from encoder import Encoder, Problem, evaluation_view, read_image
 
 
-def embed_files(encoder: Encoder, paths: list[pathlib.Path], batch: int):
-    """Embeds files and names those that can't be.
+def call_on_files(call: Callable, paths: list[pathlib.Path], size: int, batch: int):
+    """Calls a network on the views of files and names those that are no images.
+
+    Args:
+        call: An encoder, or its `classify`.
+        paths: The files.
+        size: Of the views that it takes.
+        batch: How many are read at once.
 
     Yields:
-        (paths, h): of one batch after the other those that could be read, and their
-        representations, (N, D) float32.
+        (paths, answers): of one batch after the other those that could be read, and
+        what the network says of them, (N, ...) float32.
     """
     for start in range(0, len(paths), batch):
         readable, views = [], []
         for path in paths[start : start + batch]:
             try:
-                views.append(evaluation_view(read_image(path), encoder.size))
+                views.append(evaluation_view(read_image(path), size))
                 readable.append(path)
             except Problem as problem:
                 print(f"skipped {path}: {problem}", file=sys.stderr)
         if readable:
-            yield readable, encoder(np.stack(views))
+            yield readable, call(np.stack(views))
 
 
 def write_npz(path: str | os.PathLike, arrays: dict) -> None:
@@ -144,7 +153,7 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
     new = [folder / name for name in sorted(found.keys() - set(names))]
     started = time.perf_counter()
     try:
-        for paths, h in embed_files(encoder, new, flags.batch):
+        for paths, h in call_on_files(encoder, new, encoder.size, flags.batch):
             names += [str(path.relative_to(folder)) for path in paths]
             representation += list(h)
             if sys.stderr.isatty():
@@ -191,15 +200,35 @@ def unit(h: np.ndarray) -> np.ndarray:
 
 def run_embed(encoder: Encoder, flags: argparse.Namespace) -> None:
     """Writes the representations of single files."""
-    files = [pathlib.Path(name) for name in flags.images]
-    parts = list(embed_files(encoder, files, flags.batch))
-    if not parts:
-        raise Problem("expected images; received none that is readable.")
+    parts = list(call_on_images(encoder, encoder.size, flags))
     names = [str(path) for paths, _ in parts for path in paths]
     representation = np.concatenate([h for _, h in parts])
     arrays = {"names": np.array(names), "representation": representation}
     write_npz(flags.output, arrays)
     print(f"{flags.output}: representation {representation.shape}")
+
+
+def run_classify(encoder: Encoder, flags: argparse.Namespace) -> None:
+    """Prints the most probable classes of single files."""
+    for paths, answers in call_on_images(encoder.classify, encoder.size, flags):
+        for path, probabilities in zip(paths, answers, strict=True):
+            for row in np.argsort(-probabilities, kind="stable")[: flags.k]:
+                name = encoder.class_names[row]
+                print(f"{probabilities[row]:.4f}  {name}  {path}")
+
+
+def call_on_images(call: Callable, size: int, flags: argparse.Namespace):
+    """As `call_on_files`, of the images that the command line names.
+
+    Raises:
+        Problem: None is readable.
+    """
+    files, is_empty = [pathlib.Path(name) for name in flags.images], True
+    for part in call_on_files(call, files, size, flags.batch):
+        is_empty = False
+        yield part
+    if is_empty:
+        raise Problem("expected images; received none that is readable.")
 
 
 def positive(text: str) -> int:
@@ -214,7 +243,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="index | search | embed")
+    commands = parser.add_subparsers(
+        required=True, metavar="index | search | embed | classify"
+    )
     every = argparse.ArgumentParser(add_help=False)
     every.add_argument("model", metavar="MODEL", help="a TFLite file")
     every.add_argument("--num_threads", type=positive, help="cores to use")
@@ -230,10 +261,13 @@ def parse() -> argparse.Namespace:
     search = command(run_search, "search")
     search.add_argument("image", metavar="IMAGE")
     search.add_argument("--k", type=positive, default=5, help="how many neighbours")
+    classify = command(run_classify, "classify")
+    classify.add_argument("--k", type=positive, default=1, help="how many classes")
     for part in (index, search):
         part.add_argument("--index", required=True, help="the index, an .npz file")
     embed = command(run_embed, "embed")
-    embed.add_argument("images", metavar="IMAGE", nargs="+")
+    for part in (embed, classify):
+        part.add_argument("images", metavar="IMAGE", nargs="+")
     embed.add_argument("--output", required=True, help="an .npz file to write")
     return parser.parse_args()
 

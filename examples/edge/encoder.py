@@ -7,12 +7,14 @@
     h = encoder(view[None])[0]
 
 Needs ai-edge-litert, numpy and pillow. Legend: N images, S height and width of the
-encoder's input, D length of the representation h.
+encoder's input, D length of the representation h, C classes.
 """
 
 import hashlib
+import io
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -36,6 +38,8 @@ class Encoder:
         sha256: Of the file, by which an index knows its encoder.
         size: S.
         batch: How many images a call takes; None where that is free.
+        class_names: The C classes that `classify` tells apart; None where the file was
+            exported without a classifier.
 
     Args:
         path: The file; its inputs may be float32 or quantised, and so may its outputs.
@@ -53,7 +57,8 @@ class Encoder:
             ((self._input_name, self._input),) = (
                 self._runner.get_input_details().items()
             )
-            self._output = self._runner.get_output_details()["representation"]
+            self._outputs = self._runner.get_output_details()
+            _ = self._outputs["representation"]  # a KeyError where it is no encoder
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise Problem(
                 f"expected the TFLite file of an encoder; received {path} ({error}). "
@@ -62,22 +67,48 @@ class Encoder:
         self.sha256 = hashlib.sha256(contents).hexdigest()
         batch, self.size = (int(n) for n in self._input["shape_signature"][:2])
         self.batch = batch if batch > 0 else None
+        self.class_names = read_class_names(contents)
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
         """h, (N, D) float32, of views (N, S, S, 3) float32 in [0, 1]."""
+        return self._call(views, "representation")
+
+    def classify(self, views: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes, (N, C) float32, of views as above.
+
+        Raises:
+            Problem: The file has no classifier.
+        """
+        if self.class_names is None:
+            raise Problem(
+                "expected a file with a classifier; received one without. Export it "
+                "from a fine-tuned run, or with --classifier=linear."
+            )
+        return self._call(views, "probabilities")
+
+    def _call(self, views: np.ndarray, output: str) -> np.ndarray:
         count = self.batch or len(views)
         parts = [
-            self._call(views[start : start + count])
+            self._call_once(views[start : start + count], output)
             for start in range(0, len(views), count)
         ]
         return np.concatenate(parts)
 
-    def _call(self, views: np.ndarray) -> np.ndarray:
+    def _call_once(self, views: np.ndarray, output: str) -> np.ndarray:
         missing = (self.batch or len(views)) - len(views)
         padded = np.concatenate([views, np.zeros((missing, *views.shape[1:]), "f4")])
         images = quantise(padded, self._input)
-        h = self._runner(**{self._input_name: images})["representation"]
-        return dequantise(h, self._output)[: len(views)]
+        numbers = self._runner(**{self._input_name: images})[output]
+        return dequantise(numbers, self._outputs[output])[: len(views)]
+
+
+def read_class_names(contents: bytes) -> tuple[str, ...] | None:
+    """The names of the classes, in a zip archive at the end of a TFLite file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(contents)) as archive:
+            return tuple(archive.read("labels.txt").decode().split("\n"))
+    except (zipfile.BadZipFile, KeyError):
+        return None
 
 
 def quantise(views: np.ndarray, details: dict) -> np.ndarray:

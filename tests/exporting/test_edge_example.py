@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import keras
 import numpy as np
 import PIL.Image
 import pytest
@@ -230,6 +231,46 @@ def test_what_is_no_index_of_these_is_refused(models, folder, tmp_path, damage):
         arguments[1] = folder / "even" / "0.png"
         _, complaints, _ = run("search", *arguments, "--index", index, fails=True)
         assert wanted in complaints
+
+
+@pytest.mark.parametrize("precision", ["float32", "uint8"])
+def test_classes_are_those_of_the_classifier(encoder, folder, tmp_path, precision):
+    views = keras.Input((SIZE, SIZE, 3))
+    classifier = keras.Model(views, keras.layers.Dense(3)(encoder(views)))
+    images, _ = make_shapes("train", size=60)
+    model = export_tflite(
+        encoder,
+        tmp_path / "model.tflite",
+        precision=precision,
+        classifier=classifier,
+        class_names=("a cat", "a dog", "a bird"),
+        calibration_images=evaluation_view(tf.constant(images), SIZE).numpy()
+        if precision == "uint8"
+        else None,
+    )
+    paths = sorted(folder.glob("*/*.png"))[:6]
+    broken = folder / "notes.txt"
+    said, complaints, _ = run("classify", model, *paths, broken, "--k=3", "--batch=4")
+    assert f"skipped {broken}: no JPEG" in complaints
+    found = [line.split("  ") for line in said.splitlines()]
+    correct = keras.ops.softmax(expected(classifier, paths)).numpy()
+    assert len(found) == 3 * len(paths)
+    # In integers a probability is a multiple of 1/256 of an inexact logit's.
+    tolerance = 1e-3 if precision == "float32" else 0.05
+    for n, path in enumerate(paths):
+        three = found[3 * n : 3 * n + 3]
+        assert [where for *_, where in three] == [str(path)] * 3
+        shares = [float(share) for share, *_ in three]
+        assert shares == sorted(shares, reverse=True)
+        received = {name: float(share) for share, name, _ in three}
+        for name, share in zip(("a cat", "a dog", "a bird"), correct[n], strict=True):
+            assert received[name] == pytest.approx(share, abs=tolerance)
+
+
+def test_classes_need_a_classifier(models, folder):
+    path = folder / "even" / "0.png"
+    _, complaints, _ = run("classify", models["float32"], path, fails=True)
+    assert "expected a file with a classifier" in complaints
 
 
 def test_what_can_not_be_used_is_named(models, folder, tmp_path):
