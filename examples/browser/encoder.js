@@ -1,8 +1,10 @@
 // A TFLite encoder in LiteRT.js, on the CPU (WebAssembly, XNNPACK) or by WebGPU.
 //
-// Legend: S height and width of the encoder's input, D length of the representation h.
+// Legend: S height and width of the encoder's input, D length of the representation h,
+// C classes.
 
 import { fixBatch } from "./batch.js";
+import { readClassNames } from "./labels.js";
 
 const WASM = new URL("./node_modules/@litertjs/core/wasm/", import.meta.url).href;
 
@@ -28,6 +30,8 @@ function loadRuntime() {
 export class Encoder {
   /** S. */ size;
   /** D. */ dimension;
+  /** The C classes; null of a file without a classifier. @type {string[] | null} */
+  classNames;
 
   #litert;
   #model;
@@ -37,7 +41,8 @@ export class Encoder {
    * Loads the contents of a TFLite file.
    *
    * @param {Uint8Array} bytes of an encoder: images (N, S, S, 3), float32 in [0, 1] or
-   *   uint8, to a representation (N, D), float32
+   *   uint8, to a representation (N, D), float32, and of one with a classifier to
+   *   probabilities (N, C)
    * @param {"wasm" | "webgpu"} accelerator
    * @returns {Promise<Encoder>}
    * @throws {Error} no such file, or one that this runtime can't run
@@ -46,6 +51,7 @@ export class Encoder {
     const litert = await loadRuntime();
     const encoder = new Encoder();
     encoder.#litert = litert;
+    encoder.classNames = readClassNames(bytes);
     const fixed = fixBatch(bytes);
     const options = { accelerator, gpuOptions: { precision: "fp32" } }; // not fp16
     try {
@@ -85,10 +91,11 @@ export class Encoder {
   }
 
   /**
-   * The representation of one image.
+   * The representation of one image, and of which class it is.
    *
    * @param {Float32Array} view S * S * 3, in [0, 1]
-   * @returns {Promise<Float32Array>} h, D
+   * @returns {Promise<{h: Float32Array, probabilities: Float32Array | null}>} D; C, or
+   *   null of a file without a classifier
    */
   async encode(view) {
     // A file of a larger fixed batch gets zeros for the other images.
@@ -101,7 +108,10 @@ export class Encoder {
     try {
       const outputs = await this.#model.run({ [this.#input.name]: images });
       tensors.push(...Object.values(outputs));
-      return (await outputs.representation.data()).slice(0, this.dimension);
+      const first = async (name, count) => (await outputs[name].data()).slice(0, count);
+      const h = await first("representation", this.dimension);
+      const count = this.classNames?.length;
+      return { h, probabilities: count ? await first("probabilities", count) : null };
     } finally {
       // WebAssembly's memory is not collected as garbage.
       for (const tensor of tensors) if (!tensor.deleted) tensor.delete();

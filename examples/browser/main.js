@@ -10,7 +10,8 @@ const MODEL = "encoder_float32.tflite"; // looked for beside this page
 const NUM_NEIGHBOURS = 10;
 
 /**
- * What has been embedded: {file, thumbnail, h (D), unit (D, h at length 1), button}.
+ * What has been embedded: {file, thumbnail, h (D), unit (D, h at length 1), answer
+ * ({name, probability} of the likeliest class, or null), button}.
  */
 export const images = [];
 
@@ -75,13 +76,19 @@ async function embed(file) {
     const pixels = readPixels(bitmap, box);
     const view = resize(pixels, box.width, box.height, encoder.size);
     const started = performance.now();
-    const h = await encoder.encode(view);
+    const { h, probabilities } = await encoder.encode(view);
     state.times.push(performance.now() - started);
     if (!h.every(Number.isFinite)) throw new Error("its embedding is not finite");
-    return { file, h, unit: unit(h), thumbnail: drawThumbnail(bitmap) };
+    const answer = probabilities && likeliest(probabilities, encoder.classNames);
+    return { file, h, unit: unit(h), answer, thumbnail: drawThumbnail(bitmap) };
   } finally {
     bitmap.close();
   }
+}
+
+function likeliest(probabilities, classNames) {
+  const probability = Math.max(...probabilities);
+  return { name: classNames[probabilities.indexOf(probability)], probability };
 }
 
 function showFacts() {
@@ -91,6 +98,7 @@ function showFacts() {
     Encoder: name,
     Input: `${encoder.size} × ${encoder.size}`,
     Embedding: `${encoder.dimension} numbers`,
+    ...(encoder.classNames && { Classes: encoder.classNames.length }),
     "Runs on": encoder.accelerator === "webgpu" ? "GPU" : "CPU",
     "An image takes": times.length
       ? `${sorted[sorted.length >> 1].toFixed(1)} ms` : "–",
@@ -146,6 +154,10 @@ function describe(image, picture, says) {
   const caption = element(
     "figcaption", {}, element("span", {}, title), element("b", {}, says)
   );
+  if (image.answer) {
+    const { name, probability } = image.answer;
+    caption.append(element("i", {}, `${name}, ${(100 * probability).toFixed(0)} %`));
+  }
   return [picture, drawEmbedding(image.h), caption];
 }
 
@@ -224,7 +236,11 @@ part("clear").addEventListener("click", () =>
 );
 
 part("save").addEventListener("click", () => {
-  const embeddings = images.map(({ file, h }) => ({ name: file.name, h: [...h] }));
+  const embeddings = images.map(({ file, h, answer }) => ({
+    name: file.name,
+    h: [...h],
+    ...(answer && { class: answer.name, probability: answer.probability }),
+  }));
   const contents = JSON.stringify({ encoder: state.name, embeddings });
   const link = element("a", {
     href: URL.createObjectURL(new Blob([contents], { type: "application/json" })),
@@ -237,7 +253,8 @@ part("save").addEventListener("click", () => {
 if (!navigator.gpu) part("accelerator").querySelector("[value=webgpu]").disabled = true;
 
 enqueue(async () => {
-  const answer = await fetch(MODEL).catch(() => null);
+  // Asked for anew: an encoder that was exchanged is not the one of the cache.
+  const answer = await fetch(MODEL, { cache: "no-cache" }).catch(() => null);
   if (answer?.ok) await useModel(MODEL, new Uint8Array(await answer.arrayBuffer()));
   else say("model-status", "Choose an encoder, a .tflite file of export.py.");
 });

@@ -28,3 +28,12 @@ def build_encoder(size: int) -> keras.Model:
             layers.Dense(12),
         ]
     )
+
+
+def build_classifier(encoder: keras.Model, size: int, num_classes: int) -> keras.Model:
+    """Logits of classes, read from an encoder's representation."""
+    # Seeded so that more than one of them wins.
+    kernel = keras.initializers.RandomNormal(stddev=3.0, seed=0)
+    views = keras.Input((size, size, 3))
+    logits = keras.layers.Dense(num_classes, kernel_initializer=kernel)(encoder(views))
+    return keras.Model(views, logits)

@@ -15,7 +15,7 @@ from browser_site import (
     screen,
     text,
 )
-from example_parts import build_encoder
+from example_parts import build_classifier, build_encoder
 from mutations import encode, jpeg_of_scans, picture
 
 from selfsup_tf.data.shapes import make_shapes
@@ -23,6 +23,7 @@ from selfsup_tf.exporting.tflite import export_tflite
 
 site_lib.require_programs()
 
+CLASS_NAMES = ("<b>tench</b>", "Brötchen, warm", "chain saw", "鳥")
 PHONE, DESK = dict(width=360, height=740), dict(width=1280, height=900)
 
 
@@ -41,6 +42,13 @@ def models(tmp_path_factory):
         name: export_tflite(build_encoder(size), place / f"{name}.tflite", **values)
         for name, (size, values) in options.items()
     }
+    encoder = build_encoder(32)
+    paths["classifier"] = export_tflite(
+        encoder,
+        place / "classifier.tflite",
+        classifier=build_classifier(encoder, 32, len(CLASS_NAMES)),
+        class_names=CLASS_NAMES,
+    )
     contents = paths["encoder_float32"].read_bytes()
     spoilt = {
         "text": b"no model",
@@ -245,15 +253,46 @@ def test_what_is_no_encoder_for_the_page_is_refused(
     assert "encoder_float32.tflite" in text(browser, "#model-facts")
 
 
-def test_embeddings_are_saved_and_images_removed(browser, models, files, tmp_path):
+def test_classes_stand_under_the_images(browser, models, files, tmp_path):
+    give(browser, [models["classifier"]], "model-file")
     give(browser, files)
+    encoder = site_lib.edge.Encoder(models["classifier"])
+    views = [
+        site_lib.edge.evaluation_view(site_lib.edge.read_image(path), encoder.size)
+        for path in files
+    ]
+    probabilities = encoder.classify(np.stack(views))
+    best = probabilities.argmax(1)
+    assert len(set(best)) > 1
+    assert f"Classes{len(CLASS_NAMES)}" in text(browser, "#model-facts")
+    said = text(browser, "#query i")
+    name, _, percent = said.rpartition(", ")
+    assert name == CLASS_NAMES[best[0]]
+    assert float(percent[:-2]) == pytest.approx(100 * probabilities[0].max(), abs=0.6)
+    saved = save(browser, tmp_path)["embeddings"]
+    assert [e["class"] for e in saved] == [CLASS_NAMES[n] for n in best]
+    received = [e["probability"] for e in saved]
+    np.testing.assert_allclose(received, probabilities.max(1), atol=1e-3)
+    # An encoder alone says nothing of classes.
+    give(browser, [models["encoder_float32"]], "model-file")
+    assert not browser.find_elements("css selector", "figcaption i")
+
+
+def save(browser, folder):
+    """What the page's button writes."""
     browser.execute_cdp_cmd(
         "Browser.setDownloadBehavior",
-        {"behavior": "allow", "downloadPath": str(tmp_path)},
+        {"behavior": "allow", "downloadPath": str(folder)},
     )
     browser.find_element("id", "save").click()
-    screen.wait_until(browser, lambda _: (tmp_path / "embeddings.json").exists())
-    saved = json.loads((tmp_path / "embeddings.json").read_text())
+    path = folder / "embeddings.json"
+    screen.wait_until(browser, lambda _: path.exists())
+    return json.loads(path.read_text())
+
+
+def test_embeddings_are_saved_and_images_removed(browser, models, files, tmp_path):
+    give(browser, files)
+    saved = save(browser, tmp_path)
     assert saved["encoder"] == "encoder_float32.tflite"
     correct = expected(models["encoder_float32"], files)
     for embedding in saved["embeddings"]:

@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
-from example_parts import EDGE, build_encoder, load_edge_encoder
+from example_parts import EDGE, build_classifier, build_encoder, load_edge_encoder
 from mutations import mutated_files
 
 from selfsup_tf.data.files import decode_image
@@ -235,8 +235,7 @@ def test_what_is_no_index_of_these_is_refused(models, folder, tmp_path, damage):
 
 @pytest.mark.parametrize("precision", ["float32", "uint8"])
 def test_classes_are_those_of_the_classifier(encoder, folder, tmp_path, precision):
-    views = keras.Input((SIZE, SIZE, 3))
-    classifier = keras.Model(views, keras.layers.Dense(3)(encoder(views)))
+    classifier = build_classifier(encoder, SIZE, 3)
     images, _ = make_shapes("train", size=60)
     model = export_tflite(
         encoder,
