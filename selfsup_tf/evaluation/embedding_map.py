@@ -23,6 +23,7 @@ from selfsup_tf.evaluation.features import (
     weights_hash,
 )
 from selfsup_tf.evaluation.map_files import THUMBNAIL, EmbeddingMap, write_map
+from selfsup_tf.evaluation.vectors import unit_vectors
 
 __all__ = ["EmbeddingMap", "embedding_map", "lay_out", "write_map"]
 
@@ -100,9 +101,7 @@ def lay_out(features: np.ndarray, *, method: str, seed: int) -> np.ndarray:
         method: tsne or pca.
         seed: Of t-SNE.
     """
-    vectors = np.asarray(features, np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = vectors / np.where(lengths > 0, lengths, 1)
+    vectors = unit_vectors(np.asarray(features, np.float64))
     components = min(_COMPONENTS if method == "tsne" else 2, *vectors.shape)
     pca = sklearn.decomposition.PCA(components, svd_solver="full")
     with np.errstate(invalid="ignore"):  # shares of a variance of 0, which we don't use

@@ -22,6 +22,7 @@ from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import compile_encoder, image_size
+from selfsup_tf.evaluation.vectors import check_finite, unit_vectors
 
 VECTORS, INDEX, LABEL = "vectors", "index", "label"
 CLASS_NAME, PATH = "class_name", "path"
@@ -137,14 +138,9 @@ def _encode(
     for batch in batches:
         valid = batch["valid"].numpy()
         h = encode(batch["image"]).numpy()[valid]
-        check(
-            bool(np.isfinite(h).all()),
-            f"finite representations of {source.name}",
-            "NaN or infinity",
-            "The encoder is broken (a diverged run?); take an earlier checkpoint.",
-        )
+        check_finite(h, source.name)
         if normalise:
-            h /= np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+            h = unit_vectors(h)
         rows = {VECTORS: h, INDEX: batch["index"].numpy()[valid]}
         if "label" in batch:
             rows[LABEL] = batch["label"].numpy()[valid].astype(np.int64)

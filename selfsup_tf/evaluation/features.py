@@ -18,6 +18,7 @@ from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.array_cache import read_arrays, write_arrays
+from selfsup_tf.evaluation.vectors import check_finite
 
 _CACHE_FORMAT = "1"  # raised when evaluation views or representations change
 
@@ -143,12 +144,7 @@ def _extract(
     for batch in batches:
         valid = batch["valid"].numpy()
         h = encode(batch["image"]).numpy()[valid]
-        check(
-            bool(np.isfinite(h).all()),
-            f"finite representations of {source.name}",
-            "NaN or infinity",
-            "The encoder is broken (a diverged run?); take an earlier checkpoint.",
-        )
+        check_finite(h, source.name)
         features.append(h)
         indices.append(batch["index"].numpy()[valid])
         if "label" in batch:

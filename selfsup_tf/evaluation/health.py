@@ -9,6 +9,8 @@ import dataclasses
 
 import numpy as np
 
+from selfsup_tf.evaluation.vectors import unit_vectors
+
 EDGES = tuple(round(-1 + 0.05 * i, 2) for i in range(41))
 """Of the bins that cosines are counted in; the same for every encoder."""
 
@@ -126,9 +128,7 @@ def measure(
 
 def directions(features: np.ndarray) -> np.ndarray:
     """The L2-normalised vectors, float64; a vector of zeros stays one."""
-    features = np.asarray(features, np.float64)
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(lengths > 0, lengths, 1)
+    return unit_vectors(np.asarray(features, np.float64))
 
 
 def singular_values(features: np.ndarray) -> np.ndarray:

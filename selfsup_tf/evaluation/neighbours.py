@@ -16,6 +16,7 @@ from selfsup_tf.evaluation.features import (
     extract_features,
     image_size,
 )
+from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.figures import save_figure
 
 # Okabe and Ito's blue and vermillion, which the colour-blind tell apart; the dashes
@@ -72,7 +73,7 @@ def neighbour_gallery(
     order = np.random.default_rng(seed).permutation(test.indices)[:queries]
     asked = _views(test, size, order)
     h = compile_encoder(encoder)(np.stack([image for image, _ in asked.values()]))
-    cosine = _unit(h.numpy()) @ _unit(bank.features).T
+    cosine = unit_vectors(h.numpy()) @ unit_vectors(bank.features).T
     if same:
         cosine[np.array(list(asked))[:, None] == bank.indices[None, :]] = -np.inf
     nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :hits]
@@ -95,11 +96,6 @@ def _views(source: Source, size: int, indices: np.ndarray) -> dict:
             label = int(batch["label"][n]) if "label" in batch else None
             views[int(batch["index"][n])] = (batch["image"][n], label)
     return views
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(length, 1e-12)
 
 
 def _draw(rows: list, class_names: Any, name: str) -> matplotlib.figure.Figure:

@@ -29,6 +29,7 @@ from selfsup_tf.evaluation.features import (
 from selfsup_tf.evaluation.intervals import bootstrap_interval
 from selfsup_tf.evaluation.knn import DEFAULT_K, knn_predict
 from selfsup_tf.evaluation.linear import INVERSE_PENALTIES, fit_lbfgs
+from selfsup_tf.evaluation.vectors import check_finite
 
 CLASSIFIERS = ("knn", "linear")
 
@@ -218,12 +219,7 @@ def predict_corrupted(
             )
             h.append(encode(spoilt))
         h = np.stack([each.numpy()[valid] for each in h])
-        check(
-            bool(np.isfinite(h).all()),
-            f"finite representations of {source.name}",
-            "NaN or infinity",
-            "The encoder is broken (a diverged run?); take an earlier checkpoint.",
-        )
+        check_finite(h, source.name)
         # All ways in one call: a bank of neighbours is costly to set up.
         scores = classify(h.reshape(-1, h.shape[-1]))
         answers.append(scores.argmax(axis=1).reshape(h.shape[:2]))

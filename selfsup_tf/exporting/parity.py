@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.exporting.artefact import Artefact
 from selfsup_tf.exporting.images import Proof
 from selfsup_tf.exporting.jobs import make_jobs
@@ -269,7 +270,7 @@ def _expected_representations(artefact: Artefact, reference: Reference) -> np.nd
     h = reference.representations
     if not artefact.options.l2_normalize or artefact.format == "saved_model":
         return h
-    return h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+    return unit_vectors(h)
 
 
 def _runtime_fields(measured: Measurement) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.errors import check
 from selfsup_tf.evaluation.accuracy import check_labels, top_hits
 from selfsup_tf.evaluation.features import Features
 from selfsup_tf.evaluation.knn import PRESETS, knn_predict
 from selfsup_tf.evaluation.linear import INVERSE_PENALTIES, fit_lbfgs
+from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.exporting.images import Proof
 
 BATCH_SIZE = 32
@@ -191,10 +191,5 @@ def call_network(model: keras.Model, views: np.ndarray) -> np.ndarray:
             for start in range(0, len(views), BATCH_SIZE)
         ]
     found = np.concatenate([tf.cast(h, tf.float32).numpy() for h in found])
-    check(
-        bool(np.isfinite(found).all()),
-        "an encoder with finite representations",
-        "NaN or infinity",
-        "The encoder is broken (a diverged run?); take an earlier checkpoint.",
-    )
+    check_finite(found, "the images of the proof")
     return found
