@@ -96,26 +96,28 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds")
     parser.add_argument("--out", type=pathlib.Path, help="a .npz file for the answers")
     flags = parser.parse_args()
+    if missing := [str(path) for path in flags.images if not path.is_file()]:
+        parser.error(f"no such file: {', '.join(missing)}")
     client = Client(
         flags.server, flags.model, version=flags.version, timeout=flags.timeout
     )
     answers = {}
-    for first in range(0, len(flags.images), flags.batch):
-        paths = flags.images[first : first + flags.batch]
-        try:
+    try:
+        for first in range(0, len(flags.images), flags.batch):
+            paths = flags.images[first : first + flags.batch]
             files = [path.read_bytes() for path in paths]
             found = client.predict_each(flags.signature, files)
-        except OSError as error:
-            sys.exit(f"{error}")
-        except grpc.RpcError as error:
-            sys.exit(f"{flags.server}: {error.code().name}: {error.details()}")
-        for path, answer in zip(paths, found, strict=True):
-            if isinstance(answer, grpc.RpcError):
-                message = f"{answer.code().name}: {answer.details()}"
-                print(f"{path}: {message}", file=sys.stderr)
-                continue
-            answers[str(path)] = answer
-            print(f"{path}: {summary(answer)}")
+            for path, answer in zip(paths, found, strict=True):
+                if isinstance(answer, grpc.RpcError):
+                    print(f"{path}: {describe(answer)}", file=sys.stderr)
+                    continue
+                answers[str(path)] = answer
+                print(f"{path}: {summary(answer)}")
+    except OSError as error:
+        # What has been answered is written all the same.
+        print(error, file=sys.stderr)
+    except grpc.RpcError as error:
+        print(f"{flags.server}: {describe(error)}", file=sys.stderr)
     if flags.out and answers:
         names = next(iter(answers.values()))
         arrays = {n: np.stack([a[n] for a in answers.values()]) for n in names}
@@ -123,6 +125,11 @@ def main() -> int:
             arrays["label"] = np.array([label.decode() for label in arrays["label"]])
         np.savez(flags.out, files=np.array(list(answers)), **arrays)
     return 0 if len(answers) == len(set(flags.images)) else 1
+
+
+def describe(error: grpc.RpcError) -> str:
+    """Why a request was not answered."""
+    return f"{error.code().name}: {error.details()}"
 
 
 def summary(answer: dict[str, np.ndarray]) -> str:

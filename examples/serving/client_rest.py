@@ -114,6 +114,8 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds")
     parser.add_argument("--out", type=pathlib.Path, help="a .json file for the answers")
     flags = parser.parse_args()
+    if missing := [str(path) for path in flags.images if not path.is_file()]:
+        parser.error(f"no such file: {', '.join(missing)}")
     url = f"{flags.server}/v1/models/{flags.model}"
     if flags.version is not None:
         url += f"/versions/{flags.version}"

@@ -299,6 +299,37 @@ def test_without_a_server_a_client_says_so(program, files):
     assert "Traceback" not in done.stderr and "refused" in done.stderr.lower()
 
 
+@pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
+def test_a_file_that_is_missing_is_named_before_any_is_sent(files, tmp_path, program):
+    missing = tmp_path / "missing.jpg"
+    done = run_client(program, files[0], missing, "--server=http://127.0.0.1:9")
+    assert done.returncode != 0 and done.stdout == ""
+    assert f"no such file: {missing}" in done.stderr
+    assert "refused" not in done.stderr
+
+
+def test_the_grpc_client_keeps_what_was_answered(server, files, tmp_path):
+    class Gone(grpc.RpcError):
+        code = staticmethod(lambda: grpc.StatusCode.UNAVAILABLE)
+        details = staticmethod(lambda: "the server is gone")
+
+    real, calls = client_grpc.Client.predict, []
+
+    def predict(self, signature, **inputs):
+        calls.append(signature)
+        if len(calls) == 2:
+            raise Gone
+        return real(self, signature, **inputs)
+
+    out = tmp_path / "a.npz"
+    with unittest.mock.patch.object(client_grpc.Client, "predict", predict):
+        options = (f"--server={server[1]}", "--batch=2", f"--out={out}")
+        done = run_client("client_grpc.py", *files[:4], *options)
+    assert done.returncode == 1 and "UNAVAILABLE: the server is gone" in done.stderr
+    with np.load(out) as arrays:
+        assert arrays["files"].tolist() == list(map(str, files[:2]))
+
+
 def test_the_rest_client_needs_the_standard_library_alone(server, files):
     program = str(EXAMPLE / "client_rest.py")
     done = subprocess.run(
