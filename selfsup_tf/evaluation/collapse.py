@@ -67,4 +67,10 @@ def _remarks(h: Numbers, z: Numbers | None) -> list[str]:
             f"The projection z, which the loss sees, has collapsed to {z.principal} of "
             f"{z.size} directions."
         )
+    if z is not None and z.spread >= COLLAPSED and z.below_chance <= 0:
+        remarks.append(
+            f"The contrastive loss of z is {z.contrastive_loss:.3f}, by chance it is "
+            f"{z.chance_loss:.3f}: views do not find their images yet. More steps or "
+            "milder views (crop_area, brightness, contrast, saturation, hue) may help."
+        )
     return remarks
