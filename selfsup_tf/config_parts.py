@@ -146,7 +146,8 @@ class EncoderConfig:
     name: str = "resnet50"
     """resnet18, 34, 50, 101, 152, 200 (ours); vit_tiny, small, base, large (of
     keras-hub, the extra "hub"); or a name of keras.applications, such as ResNet50V2 or
-    MobileNetV3Small, which bring their own input scaling in place of mean and std."""
+    MobileNetV3Small, which bring their own input scaling in place of mean and std;
+    their dropout is turned off."""
     width: float = 1.0
     """Multiplies the channels of a ResNet; may be below 1."""
     stem: Literal["imagenet", "small", "small_stride2"] = "imagenet"

@@ -30,7 +30,10 @@ function loadRuntime() {
 export class Encoder {
   /** S. */ size;
   /** D. */ dimension;
-  /** The C classes; null of a file without a classifier. @type {string[] | null} */
+  /**
+   * The C classes, numbers where the file does not name them; null of a file without a
+   * classifier. @type {string[] | null}
+   */
   classNames;
 
   #litert;
@@ -51,7 +54,6 @@ export class Encoder {
     const litert = await loadRuntime();
     const encoder = new Encoder();
     encoder.#litert = litert;
-    encoder.classNames = readClassNames(bytes);
     const fixed = fixBatch(bytes);
     const options = { accelerator, gpuOptions: { precision: "fp32" } }; // not fp16
     try {
@@ -61,7 +63,7 @@ export class Encoder {
       throw new Error("WebGPU can't run it here; choose the CPU", { cause: error });
     }
     try {
-      encoder.#readDetails();
+      encoder.#readDetails(bytes);
     } catch (error) {
       encoder.delete();
       throw error;
@@ -69,11 +71,11 @@ export class Encoder {
     return encoder;
   }
 
-  #readDetails() {
+  #readDetails(bytes) {
     const inputs = this.#model.getInputDetails();
-    const output = this.#model.getOutputDetails().find(
-      ({ name }) => name === "representation"
-    );
+    const outputs = this.#model.getOutputDetails();
+    const output = outputs.find(({ name }) => name === "representation");
+    const classes = outputs.find(({ name }) => name === "probabilities");
     const [input] = inputs;
     const shape = [...input.shape];
     const isEncoder = inputs.length === 1 && shape.length === 4 && shape[3] === 3 &&
@@ -88,6 +90,9 @@ export class Encoder {
     this.#input = { ...input, shape };
     this.size = shape[1];
     this.dimension = output.shape[output.shape.length - 1];
+    const numClasses = classes?.shape[classes.shape.length - 1];
+    this.classNames = classes === undefined ? null
+      : readClassNames(bytes) ?? Array.from({ length: numClasses }, (_, n) => String(n));
   }
 
   /**
@@ -108,10 +113,13 @@ export class Encoder {
     try {
       const outputs = await this.#model.run({ [this.#input.name]: images });
       tensors.push(...Object.values(outputs));
-      const first = async (name, count) => (await outputs[name].data()).slice(0, count);
-      const h = await first("representation", this.dimension);
-      const count = this.classNames?.length;
-      return { h, probabilities: count ? await first("probabilities", count) : null };
+      // Of a batch the first image's numbers.
+      const read = async (name, length) => (await outputs[name].data()).slice(0, length);
+      return {
+        h: await read("representation", this.dimension),
+        probabilities: this.classNames &&
+          await read("probabilities", this.classNames.length),
+      };
     } finally {
       // WebAssembly's memory is not collected as garbage.
       for (const tensor of tensors) if (!tensor.deleted) tensor.delete();

@@ -8,7 +8,7 @@ const NAME = "labels.txt";
 
 /**
  * @param {Uint8Array} bytes of a TFLite file
- * @returns {string[] | null} null of a file without a classifier
+ * @returns {string[] | null} null of a file without names
  */
 export function readClassNames(bytes) {
   const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -18,7 +18,8 @@ export function readClassNames(bytes) {
   while (at < end && data.getUint32(at, true) === ENTRY) {
     const [name, extra, comment] = [28, 30, 32].map((n) => data.getUint16(at + n, true));
     const from = at + ENTRY_LENGTH;
-    if (text(bytes.subarray(from, from + name)) === NAME) {
+    const isPlain = data.getUint16(at + 10, true) === 0; // not compressed
+    if (isPlain && text(bytes.subarray(from, from + name)) === NAME) {
       const size = data.getUint32(at + 20, true);
       const header = data.getUint32(at + 42, true);
       const lengths = [26, 28].map((n) => data.getUint16(header + n, true));
@@ -31,5 +32,5 @@ export function readClassNames(bytes) {
 }
 
 function text(bytes) {
-  return new TextDecoder().decode(bytes);
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }

@@ -28,7 +28,7 @@ import numpy as np
 from encoder import Encoder, Problem, evaluation_view, read_image
 
 
-def call_on_files(call: Callable, paths: list[pathlib.Path], size: int, batch: int):
+def call_on_files(call: Callable, paths: list[pathlib.Path], *, size: int, batch: int):
     """Calls a network on the views of files and names those that are no images.
 
     Args:
@@ -153,7 +153,9 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
     new = [folder / name for name in sorted(found.keys() - set(names))]
     started = time.perf_counter()
     try:
-        for paths, h in call_on_files(encoder, new, encoder.size, flags.batch):
+        for paths, h in call_on_files(
+            encoder, new, size=encoder.size, batch=flags.batch
+        ):
             names += [str(path.relative_to(folder)) for path in paths]
             representation += list(h)
             if sys.stderr.isatty():
@@ -200,7 +202,7 @@ def unit(h: np.ndarray) -> np.ndarray:
 
 def run_embed(encoder: Encoder, flags: argparse.Namespace) -> None:
     """Writes the representations of single files."""
-    parts = list(call_on_images(encoder, encoder.size, flags))
+    parts = list(call_on_images(encoder, flags, size=encoder.size))
     names = [str(path) for paths, _ in parts for path in paths]
     representation = np.concatenate([h for _, h in parts])
     arrays = {"names": np.array(names), "representation": representation}
@@ -210,21 +212,22 @@ def run_embed(encoder: Encoder, flags: argparse.Namespace) -> None:
 
 def run_classify(encoder: Encoder, flags: argparse.Namespace) -> None:
     """Prints the most probable classes of single files."""
-    for paths, answers in call_on_images(encoder.classify, encoder.size, flags):
+    encoder.require_classifier()
+    for paths, answers in call_on_images(encoder.classify, flags, size=encoder.size):
         for path, probabilities in zip(paths, answers, strict=True):
             for row in np.argsort(-probabilities, kind="stable")[: flags.k]:
                 name = encoder.class_names[row]
                 print(f"{probabilities[row]:.4f}  {name}  {path}")
 
 
-def call_on_images(call: Callable, size: int, flags: argparse.Namespace):
+def call_on_images(call: Callable, flags: argparse.Namespace, *, size: int):
     """As `call_on_files`, of the images that the command line names.
 
     Raises:
         Problem: None is readable.
     """
     files, is_empty = [pathlib.Path(name) for name in flags.images], True
-    for part in call_on_files(call, files, size, flags.batch):
+    for part in call_on_files(call, files, size=size, batch=flags.batch):
         is_empty = False
         yield part
     if is_empty:

@@ -38,8 +38,8 @@ class Encoder:
         sha256: Of the file, by which an index knows its encoder.
         size: S.
         batch: How many images a call takes; None where that is free.
-        class_names: The C classes that `classify` tells apart; None where the file was
-            exported without a classifier.
+        class_names: The C classes that `classify` tells apart, numbers where the file
+            does not name them; None of a file without a classifier.
 
     Args:
         path: The file; its inputs may be float32 or quantised, and so may its outputs.
@@ -67,7 +67,11 @@ class Encoder:
         self.sha256 = hashlib.sha256(contents).hexdigest()
         batch, self.size = (int(n) for n in self._input["shape_signature"][:2])
         self.batch = batch if batch > 0 else None
-        self.class_names = read_class_names(contents)
+        self.class_names = None
+        if "probabilities" in self._outputs:
+            count = int(self._outputs["probabilities"]["shape"][-1])
+            names = read_class_names(contents)
+            self.class_names = names or tuple(map(str, range(count)))
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
         """h, (N, D) float32, of views (N, S, S, 3) float32 in [0, 1]."""
@@ -79,12 +83,16 @@ class Encoder:
         Raises:
             Problem: The file has no classifier.
         """
+        self.require_classifier()
+        return self._call(views, "probabilities")
+
+    def require_classifier(self) -> None:
+        """Raises Problem unless the file has a classifier."""
         if self.class_names is None:
             raise Problem(
                 "expected a file with a classifier; received one without. Export it "
                 "from a fine-tuned run, or with --classifier=linear."
             )
-        return self._call(views, "probabilities")
 
     def _call(self, views: np.ndarray, output: str) -> np.ndarray:
         count = self.batch or len(views)
@@ -107,7 +115,7 @@ def read_class_names(contents: bytes) -> tuple[str, ...] | None:
     try:
         with zipfile.ZipFile(io.BytesIO(contents)) as archive:
             return tuple(archive.read("labels.txt").decode().split("\n"))
-    except (zipfile.BadZipFile, KeyError):
+    except (zipfile.BadZipFile, KeyError, ValueError):  # damaged, or none
         return None
 
 

@@ -13,6 +13,7 @@ the exit code is 1.
 import argparse
 import pathlib
 import sys
+from collections.abc import Iterator
 
 import grpc
 import numpy as np
@@ -67,7 +68,7 @@ class Client:
         response = self._stub.Predict(request, timeout=self._timeout)
         return {name: tf.make_ndarray(t) for name, t in response.outputs.items()}
 
-    def predict_each(self, signature: str, files: list[bytes]) -> list:
+    def predict_each(self, signature: str, files: list[bytes]) -> Iterator:
         """For each file a dict of its outputs, or the grpc.RpcError that it caused."""
         try:
             outputs = self.predict(signature, image_bytes=files)
@@ -75,14 +76,14 @@ class Client:
             if error.code() not in REFUSED:
                 raise
             if len(files) == 1:
-                return [error]
+                yield error
+                return
             half = len(files) // 2
-            parts = files[:half], files[half:]
-            return [a for part in parts for a in self.predict_each(signature, part)]
-        return [
-            {name: array[n] for name, array in outputs.items()}
-            for n in range(len(files))
-        ]
+            for part in (files[:half], files[half:]):
+                yield from self.predict_each(signature, part)
+            return
+        for n in range(len(files)):
+            yield {name: array[n] for name, array in outputs.items()}
 
 
 def main() -> int:
@@ -96,8 +97,9 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds")
     parser.add_argument("--out", type=pathlib.Path, help="a .npz file for the answers")
     flags = parser.parse_args()
-    if missing := [str(path) for path in flags.images if not path.is_file()]:
-        parser.error(f"no such file: {', '.join(missing)}")
+    none = [str(p) for p in flags.images if p.is_dir() or not p.exists()]
+    if none:
+        parser.error(f"no file: {', '.join(none)}")
     client = Client(
         flags.server, flags.model, version=flags.version, timeout=flags.timeout
     )

@@ -84,23 +84,27 @@ def batches(paths: list[pathlib.Path], count: int) -> Iterator[list[pathlib.Path
     yield batch
 
 
-def predict_each(url: str, files: list[bytes], signature: str, timeout: float) -> list:
-    """As `predict`, with the RefusedError itself in place of a bad file's answer.
+def predict_each(
+    url: str, files: list[bytes], signature: str, timeout: float
+) -> Iterator:
+    """As `predict`, one after the other; of a bad file the RefusedError itself.
 
     Raises:
         RefusedError: The files are not the reason: no such model, say.
         OSError: The server can't be reached.
     """
     try:
-        return predict(url, files, signature, timeout)
+        yield from predict(url, files, signature, timeout)
+        return
     except RefusedError as error:
         if not error.by_files:
             raise
         if len(files) == 1:
-            return [error]
+            yield error
+            return
     half = len(files) // 2
-    parts = files[:half], files[half:]
-    return [a for part in parts for a in predict_each(url, part, signature, timeout)]
+    for part in (files[:half], files[half:]):
+        yield from predict_each(url, part, signature, timeout)
 
 
 def main() -> int:
@@ -114,8 +118,9 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds")
     parser.add_argument("--out", type=pathlib.Path, help="a .json file for the answers")
     flags = parser.parse_args()
-    if missing := [str(path) for path in flags.images if not path.is_file()]:
-        parser.error(f"no such file: {', '.join(missing)}")
+    none = [str(p) for p in flags.images if p.is_dir() or not p.exists()]
+    if none:
+        parser.error(f"no file: {', '.join(none)}")
     url = f"{flags.server}/v1/models/{flags.model}"
     if flags.version is not None:
         url += f"/versions/{flags.version}"

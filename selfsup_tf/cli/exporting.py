@@ -159,7 +159,8 @@ def _export(flags: ExportFlags) -> None:
     )
     encoder = run.encoder
     seen, unseen = run.open_pair()
-    if not run.can_be_judged:
+    unjudged = _why_unjudged(flags, run, seen)
+    if unjudged:
         counts["num_bank"] = 0
     classifier, class_names = _classifier(flags, run_dir, encoder, seen)
     training = _training(run_dir)
@@ -181,17 +182,20 @@ def _export(flags: ExportFlags) -> None:
         thresholds=thresholds,
         **counts,
         training=training,
-        metrics=_metrics(
-            run_dir,
-            {weights_hash(net) for net in (encoder, classifier) if net is not None},
-        ),
+        metrics={
+            **_metrics(
+                run_dir,
+                {weights_hash(net) for net in (encoder, classifier) if net is not None},
+            ),
+            **({"no accuracies in the table": unjudged} if unjudged else {}),
+        },
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
-    if not run.can_be_judged:
+    if unjudged:
         print(
-            f"No accuracies: labels of {seen.name} have gone into the network. Part "
-            "the images into train/ and test/, or name others: --data=FOLDER"
+            f"No accuracies: {unjudged}. Name images that it has not seen: "
+            "--data=FOLDER. Or part these into train/ and test/ and train again."
         )
     print(f"\nMODEL_CARD.md in {result.directory} says how to call each.")
 
@@ -200,6 +204,26 @@ def _run(flags: ExportFlags) -> Run:
     return Run(
         RunFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder), "export"
     )
+
+
+def _why_unjudged(flags: ExportFlags, run: Run, seen: Any) -> str:
+    """Why the labels can't judge the network; nothing where they can, or are none.
+
+    Raises:
+        InputError: A flag asks for what they would tell.
+    """
+    if not seen.labelled or run.can_be_judged:
+        return ""
+    reason = "labels of these images may have gone into the network"
+    defaults = ExportFlags()
+    for name in ("num_bank", "max_knn_loss"):
+        check(
+            getattr(flags, name) == getattr(defaults, name),
+            f"an export without --{name}, which is about accuracies",
+            f"--{name}, and {reason}",
+            "Leave it out, or name images that it has not seen: --data=FOLDER",
+        )
+    return reason
 
 
 def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:

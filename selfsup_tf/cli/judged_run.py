@@ -1,4 +1,4 @@
-"""The run that `eval.py` judges: its networks, its images, its files."""
+"""A run that is judged or exported: its networks, its images, its files."""
 
 import dataclasses
 import pathlib
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def can_be_judged(self) -> bool:
-        """Whether there are images whose labels have certainly not gone into it."""
+        """Whether there are images whose labels have not gone into it."""
         from selfsup_tf.data.sources import has_test_split
 
         data, data_dir = self._data()

@@ -145,11 +145,19 @@ def open_test(
 def has_test_split(data: Any, *, data_dir: str | os.PathLike | None = None) -> bool:
     """Whether the data have a split test, val or validation beside train.
 
+    No file of a folder is decoded for it.
+
     Args:
         data: As for `open_source`.
         data_dir: Where TFDS keeps its data.
     """
-    return len(_open_splits(data, _folder_or_none(data_dir))) == 2
+    if isinstance(data, str | os.PathLike):
+        path = pathlib.Path(data).expanduser()
+        if path.is_dir():
+            return len(folder_splits(path)) > 1
+        if path.is_file() and path.suffix.lower() == ".npz":
+            return len(_npz_pair(path)) > 1
+    return len(_open_splits(data, _folder_or_none(data_dir))) > 1
 
 
 def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> None:
@@ -157,7 +165,8 @@ def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> No
         len(splits) == 2 or not learned,
         f"a test split of {data}, since labels of the rest have gone into the network",
         f"{splits[0].name} alone",
-        "Part the images into train/ and test/, or name others: --data=FOLDER",
+        "Name images that it has not seen: --data=FOLDER. Or part these into train/ "
+        "and test/ and train again.",
     )
 
 
@@ -167,7 +176,7 @@ def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
     (source,) = splits
     logger.info(
         "%s has no test split, so a fifth of it stands for one. A run that learned "
-        "from all of it has seen those images too, without their labels.",
+        "from all of it has seen those images too.",
         source.name,
     )
     if source.labelled:

@@ -69,8 +69,9 @@ def _remarks(h: Numbers, z: Numbers | None) -> list[str]:
         )
     if z is not None and z.spread >= COLLAPSED and z.below_chance <= 0:
         remarks.append(
-            f"The contrastive loss of z is {z.contrastive_loss:.3f}, by chance it is "
-            f"{z.chance_loss:.3f}: views do not find their images yet. More steps or "
-            "milder views (crop_area, brightness, contrast, saturation, hue) may help."
+            f"The contrastive loss of z is {z.contrastive_loss:.3f}, no lower than the "
+            f"{z.chance_loss:.3f} of equal cosines. If that is the loss of the run, it "
+            "has taught little yet: more steps or milder views (crop_area, brightness, "
+            "contrast, saturation, hue) may help."
         )
     return remarks

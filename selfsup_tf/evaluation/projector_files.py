@@ -20,6 +20,7 @@ from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import compile_encoder, image_size
+from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.json_files import write_atomically
 
 TENSORS, METADATA, SPRITE = "tensors.tsv", "metadata.tsv", "sprite.png"
@@ -101,17 +102,12 @@ def _encode(
     for batch in batches:
         valid = batch["valid"].numpy()
         vectors.append(encode(batch["image"]).numpy()[valid])
+        check_finite(vectors[-1], source.name)
         small = tf.image.resize(batch["image"], (thumbnail, thumbnail), method="area")
         small = tf.image.convert_image_dtype(small, tf.uint8, saturate=True)
         thumbnails.append(small.numpy()[valid])
         if "label" in batch:
             labels.append(batch["label"].numpy()[valid])
-    check(
-        all(np.isfinite(h).all() for h in vectors),
-        f"finite representations of {source.name}",
-        "NaN or infinity",
-        "The encoder is broken (a diverged run?); take an earlier checkpoint.",
-    )
     return (
         np.concatenate(vectors),
         np.concatenate(thumbnails),

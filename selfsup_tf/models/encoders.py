@@ -166,7 +166,8 @@ class Preprocess(keras.layers.Layer):
 BATCH_NORM_MOMENTUM = 0.9
 # EfficientNet's stochastic depth drops other blocks for each view. In an untrained one
 # most images are then nearer to another image than to themselves, and there is little
-# to learn from that. SimCLR and BYOL train networks without it.
+# to learn from that. SimCLR and BYOL train networks without it; fine-tuning and
+# distillation go without it here, too.
 DROP_RATE = 0.0
 
 FLOAT32_LAYERS = (

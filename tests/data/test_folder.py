@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.data.files import decode_image
-from selfsup_tf.data.sources import open_evaluation, open_source
+from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
 from selfsup_tf.errors import InputError
 
 RAMP = np.stack(np.meshgrid(np.arange(0, 240, 6), np.arange(0, 240, 8)), -1)
@@ -179,6 +179,7 @@ def test_splits(tmp_path):
     for split, count in (("train", 3), ("val", 2)):
         for name in ("cat", "dog"):
             fill(tmp_path / split / name, count)
+    assert has_test_split(tmp_path)
     assert open_source(tmp_path).size == 6
     assert open_source(tmp_path, split="val").name == f"{tmp_path.name}:val"
     train, test = open_evaluation(tmp_path)
@@ -194,6 +195,7 @@ def test_splits(tmp_path):
 def test_without_splits(tmp_path):
     for name in ("cat", "dog"):
         fill(tmp_path / name, 10)
+    assert not has_test_split(tmp_path)
     with pytest.raises(InputError, match="Choose one of: train"):
         open_source(tmp_path, split="test")
     train, test = open_evaluation(tmp_path)

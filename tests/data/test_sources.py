@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.data.source import Share
-from selfsup_tf.data.sources import open_evaluation, open_source
+from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
 from selfsup_tf.data.streams import StreamSource
 from selfsup_tf.errors import InputError
 
@@ -200,6 +200,7 @@ def test_a_late_bad_float_stops_the_reading():
 
 
 def test_splits_of_objects():
+    assert not has_test_split((IMAGES, LABELS))
     with pytest.raises(InputError, match="split train"):
         open_source(IMAGES, split="test")
 
@@ -207,6 +208,7 @@ def test_splits_of_objects():
 def test_npz(tmp_path):
     path = tmp_path / "digits.npz"
     np.savez(path, x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:9], y_test=[[1]] * 9)
+    assert has_test_split(path)
     assert open_source(path).name == "digits:train"
     train, test = open_evaluation(str(path))
     assert (train.size, test.size) == (SIZE, 9)
@@ -219,6 +221,7 @@ def test_npz(tmp_path):
 def test_npz_without_splits(tmp_path, x, y):
     path = tmp_path / "a.npz"
     np.savez(path, **{x: IMAGES, y: LABELS})
+    assert not has_test_split(path)
     train, test = open_evaluation(path)
     assert (train.name, train.size) == ("a:train:80%", 240)
     assert (test.name, test.size) == ("a:train:20%", 60)
@@ -241,6 +244,7 @@ def test_refused_npz(tmp_path):
 
 
 def test_shapes():
+    assert has_test_split("shapes")
     train, test = open_evaluation("shapes")
     assert (train.name, train.size) == ("shapes:train", 8000)
     assert (test.name, test.size) == ("shapes:test", 2000)

@@ -266,6 +266,13 @@ def test_classes_are_those_of_the_classifier(encoder, folder, tmp_path, precisio
             assert received[name] == pytest.approx(share, abs=tolerance)
 
 
+def test_classes_without_names_have_numbers(encoder, folder, tmp_path):
+    path = tmp_path / "model.tflite"
+    model = export_tflite(encoder, path, classifier=build_classifier(encoder, SIZE, 3))
+    said, _, _ = run("classify", model, folder / "even" / "0.png", "--k=3")
+    assert sorted(line.split("  ")[1] for line in said.splitlines()) == ["0", "1", "2"]
+
+
 def test_classes_need_a_classifier(models, folder):
     path = folder / "even" / "0.png"
     _, complaints, _ = run("classify", models["float32"], path, fails=True)

@@ -103,8 +103,13 @@ def test_labels_that_were_learned_measure_no_accuracy(where, tmp_path, capsys):
     export(where, "--formats", "tflite_float32")
     shown = capsys.readouterr().out
     assert "encoder_float32.tflite probabilities" in shown
-    assert "No accuracies: labels of" in shown
+    assert "No accuracies: labels of these images may have gone into" in shown
     assert not any(column in shown for column in accuracies)
+    card = (where / "export" / "MODEL_CARD.md").read_text()
+    assert "labels of these images may have gone into the network" in card
+    for flags in (["--num_bank=30"], ["--max_knn_loss", "tflite_float32", "2"]):
+        code, said = refused(capsys, f"--run_dir={where}", *flags, "--overwrite=True")
+        assert code == 2 and flags[0].partition("=")[0] in said
 
     parted = f"--data={tmp_path / 'data.npz'}"
     export(where, "--formats", "tflite_float32", parted, "--overwrite=True")
