@@ -103,9 +103,9 @@ def test_are_listed_in_a_column(method):
 def _network_of(config):
     """What decides whether a network can be built; width and mean do not."""
     none = EncoderConfig()
-    encoder = dataclasses.replace(
-        config.encoder, width=1 / 16, mean=none.mean, std=none.std
-    )
+    encoder = dataclasses.replace(config.encoder, mean=none.mean, std=none.std)
+    if encoder.name in EncoderConfig.RESNETS:
+        encoder = dataclasses.replace(encoder, width=1 / 16)
     return encoder, config.image_size
 
 
@@ -119,9 +119,9 @@ def _network_of(config):
     ids=lambda value: getattr(value, "name", value),
 )
 def test_encoder_can_be_built_for_the_image_size(encoder, image_size):
-    from selfsup_tf.models.resnet import build_resnet
+    from selfsup_tf.models.encoders import build_encoder
 
-    built = build_resnet(encoder, image_size)
+    built = build_encoder(encoder, image_size)
     assert built.input_shape == (None, image_size, image_size, 3)
 
 
@@ -591,6 +591,26 @@ MEASURED = {
         **_both({"crop_law": "log_uniform", "blur": 0.0}),
     },
 }
+
+
+def test_measured_on_networks_for_devices():
+    table = {
+        "image_size": 96,
+        "encoder.name": "MobileNetV3Small",
+        "encoder.width": 1.0,
+        "optimizer.name": "adam",
+        "rate": 0.001,
+        "optimizer.weight_decay": 1e-6,
+        "optimizer.warmup_epochs": 0.5,
+        "batch_size": 64,
+        "epochs": 40,
+        "temperature": 0.2,
+        "projector": (256, 128),
+        "directions": "mean",
+        **_both({"crop_law": "log_uniform", "blur": 0.5} | HALF_STRENGTH),
+        **_both({"crop_area": (0.25, 1.0)}),
+    }
+    _check("simclr", "folder_edge", table)
 
 
 @pytest.mark.parametrize(("method", "name"), MEASURED)

@@ -14,6 +14,7 @@ def load(path: str, threads: int) -> dict[str, Signature]:
     """The one signature of a file; it takes float32 in [0, 1] or uint8 images."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(
         path, options, providers=["CPUExecutionProvider"]
     )
