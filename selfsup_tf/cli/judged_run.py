@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 from selfsup_tf import config as configs
@@ -81,12 +82,16 @@ class Run:
         """
         if self.flags.data is None:
             return False
-        file = self.directory / "config.json"
-        own = read_json(file)["data"] if file.exists() else configs.FROM_PYTHON
+        own = self._own("data", configs.FROM_PYTHON)
         ours, theirs = (pathlib.Path(d).expanduser() for d in (own, self.flags.data))
         moved = not ours.exists() and ours.stem == theirs.stem
         same = own == self.flags.data or ours.resolve() == theirs.resolve()
         return not (own == configs.FROM_PYTHON or moved or same)
+
+    def _own(self, name: str, otherwise: Any) -> Any:
+        """A field of the run's config, if it has one."""
+        path = self.directory / "config.json"
+        return read_json(path).get(name, otherwise) if path.exists() else otherwise
 
     def _data(self) -> tuple[str, str | None]:
         flags = self.flags
@@ -105,9 +110,13 @@ class Run:
             learned |= not chosen.is_file() or "knn" in read_json(chosen)["by"]
         if not learned:
             return False
-        path = self.directory / "config.json"
-        own = read_json(path)["data"] if path.exists() else configs.FROM_PYTHON
-        return may_have_learned(own, self._data()[0])
+        return may_have_learned(self._own("data", configs.FROM_PYTHON), self._data()[0])
+
+    @property
+    def has_learned_test(self) -> bool:
+        """Whether labels of a test split of these images may have gone into it."""
+        own = self._own("data", configs.FROM_PYTHON), self._own("split", "train")
+        return self.has_learned and may_have_learned_test(*own, self._data()[0])
 
     @property
     def can_be_judged(self) -> bool:
@@ -115,12 +124,24 @@ class Run:
         from selfsup_tf.data.sources import has_test_split
 
         data, data_dir = self._data()
+        if self.has_learned_test:
+            return False
         return not self.has_learned or has_test_split(data, data_dir=data_dir)
+
+    def _check_test(self) -> None:
+        check(
+            not self.has_learned_test,
+            f"a test split of {self._data()[0]} that the network has not seen",
+            f"a run that learned labels of {self._own('split', 'a part')} of "
+            f"{self._own('data', 'it')}",
+            "Name images that it has not seen: --data=FOLDER",
+        )
 
     def open_evaluation(self) -> tuple[Any, Any]:
         """Labelled images to fit on and to be judged on."""
         from selfsup_tf import api
 
+        self._check_test()
         data, data_dir = self._data()
         pair = api.open_evaluation(data, learned=self.has_learned, data_dir=data_dir)
         program.name_skipped(*pair)
@@ -139,6 +160,7 @@ class Run:
         """Images that a classifier has not learned from."""
         from selfsup_tf import api
 
+        self._check_test()
         data, data_dir = self._data()
         test = api.open_test(data, learned=self.has_learned, data_dir=data_dir)
         program.name_skipped(test)
@@ -149,11 +171,9 @@ class Run:
         from selfsup_tf import api
 
         data, data_dir = self._data()
-        file = self.directory / "config.json"
-        if split is None and file.exists() and not self._is_other_data:
-            split = read_json(file)["split"]
-        split = split or "train"
-        source = api.open_source(data, data_dir=data_dir, split=split)
+        if split is None and not self._is_other_data:
+            split = self._own("split", "train")
+        source = api.open_source(data, data_dir=data_dir, split=split or "train")
         program.name_skipped(source)
         return source
 
@@ -163,10 +183,29 @@ def may_have_learned(own: str, data: str) -> bool:
 
     What was given in Python may have been anything.
     """
+    from selfsup_tf.data.folders import TEST_SPLITS
+
     if own == configs.FROM_PYTHON:
         return True
     ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
     if data == own or ours.is_relative_to(theirs):
         return True
     inside = theirs.relative_to(ours).parts if theirs.is_relative_to(ours) else ()
-    return bool(inside) and inside[0] not in ("test", "val", "validation")
+    return bool(inside) and inside[0] not in TEST_SPLITS
+
+
+def may_have_learned_test(own: str, split: str, data: str) -> bool:
+    """Whether a run on a part of `own` may have learned from the test split of `data`.
+
+    Args:
+        own: What the run learned from.
+        split: Which part of it, such as train, train+test or test[:50%].
+        data: What judges the run.
+    """
+    from selfsup_tf.data.folders import TEST_SPLITS
+
+    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    if data == own or ours == theirs:
+        return bool({*TEST_SPLITS, "all"} & set(re.findall(r"\w+", split)))
+    inside = ours.relative_to(theirs).parts if ours.is_relative_to(theirs) else ()
+    return bool(inside) and inside[0] in TEST_SPLITS

@@ -111,6 +111,17 @@ def test_labels_that_were_learned_measure_no_accuracy(where, tmp_path, capsys):
         code, said = refused(capsys, f"--run_dir={where}", *flags, "--overwrite=True")
         assert code == 2 and flags[0].partition("=")[0] in said
 
+    # Nor do those of a test split that the run was on.
+    config |= {"data": str(tmp_path / "data.npz"), "split": "test"}
+    (where / "config.json").write_text(json.dumps(config))
+    export(where, "--formats", "tflite_float32", "--overwrite=True")
+    assert "No accuracies" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.evaluate(["knn", f"--run_dir={where}"])
+    assert "a test split of" in capsys.readouterr().err
+
+    config |= {"data": str(tmp_path / "all.npz"), "split": "train"}
+    (where / "config.json").write_text(json.dumps(config))
     parted = f"--data={tmp_path / 'data.npz'}"
     export(where, "--formats", "tflite_float32", parted, "--overwrite=True")
     shown = capsys.readouterr().out

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 from finetune_tf.loss import label_loss
-from selfsup_tf.cli.judged_run import may_have_learned
+from selfsup_tf.cli.judged_run import may_have_learned, may_have_learned_test
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
@@ -192,6 +192,23 @@ def test_a_folder_without_a_test_split_judges_no_classifier(tmp_path, few_images
 )
 def test_images_that_were_learned_from_judge_nothing(own, judged, holds):
     assert may_have_learned(own, judged) == holds
+
+
+@pytest.mark.parametrize(
+    ("own", "split", "judged", "holds"),
+    [
+        ("cifar10", "train", "cifar10", False),
+        ("cifar10", "train[:50%]", "cifar10", False),
+        ("cifar10", "train+test", "cifar10", True),
+        ("imagenette", "validation[10%:]", "imagenette", True),
+        ("photos", "test", "photos", True),
+        ("photos", "val", "others", False),
+        ("photos/test", "train", "photos", True),
+        ("photos/train", "train", "photos", False),
+    ],
+)
+def test_a_run_on_a_test_split_is_not_judged_by_it(own, split, judged, holds):
+    assert may_have_learned_test(own, split, judged) == holds
 
 
 def test_what_can_not_be_fine_tuned_is_refused(
