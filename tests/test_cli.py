@@ -98,6 +98,19 @@ def test_mistakes_in_data(refused, tmp_path):
     assert "choose another" in refused(cli.train, "simclr", "shapes", a_file)
 
 
+def test_a_reader_that_stops_is_no_mistake():
+    """As in `train.py simclr cifar10 --help | head`."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "train.py", "simclr", "cifar10", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    _, said = process.communicate(timeout=120)
+    assert said == ""
+
+
 def test_evaluation_without_a_run(refused, tmp_path):
     said = refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
     assert "an encoder at" in said and "train.py" in said

@@ -105,7 +105,9 @@ def main() -> None:
     parser.add_argument("--width", default=1180, type=int, help="of the window")
     parser.add_argument("--height", default=1000, type=int, help="of the window")
     flags = parser.parse_args()
-    paths = sorted(path.resolve() for path in flags.images.iterdir() if path.is_file())
+    paths = sorted(path.resolve() for path in flags.images.rglob("*") if path.is_file())
+    if not paths:
+        parser.error(f"no files in {flags.images}")
     with serve() as address, open_browser() as browser:
         visit(browser, address, width=flags.width, height=flags.height)
         give_files(browser, "model-file", [flags.model.resolve()])

@@ -10,7 +10,8 @@
 Needs no TensorFlow and nothing of the package: copy this folder beside a TFLite file
 that export.py has written. `index` run again embeds only what is new or has changed,
 and forgets what is gone. `classify` is for files that were exported with a classifier.
-What is no image is skipped and named.
+What is no image is skipped and named; where single files were asked for, the exit code
+is then 1.
 
 Legend: N images, D length of the representation h.
 """
@@ -63,6 +64,9 @@ def write_npz(path: str | os.PathLike, arrays: dict) -> None:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(beside, 0o666 & ~umask)  # mkstemp's is for its user alone
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -226,12 +230,13 @@ def call_on_images(call: Callable, flags: argparse.Namespace, *, size: int):
     Raises:
         Problem: None is readable.
     """
-    files, is_empty = [pathlib.Path(name) for name in flags.images], True
-    for part in call_on_files(call, files, size=size, batch=flags.batch):
-        is_empty = False
-        yield part
-    if is_empty:
+    files, count = [pathlib.Path(name) for name in flags.images], 0
+    for paths, answers in call_on_files(call, files, size=size, batch=flags.batch):
+        count += len(paths)
+        yield paths, answers
+    if not count:
         raise Problem("expected images; received none that is readable.")
+    flags.left_out = len(files) - count
 
 
 def positive(text: str) -> int:
@@ -256,7 +261,7 @@ def parse() -> argparse.Namespace:
 
     def command(run, name):
         part = commands.add_parser(name, parents=[every], help=run.__doc__)
-        part.set_defaults(run=run)
+        part.set_defaults(run=run, left_out=0)  # files that were named in vain
         return part
 
     index = command(run_index, "index")
@@ -282,6 +287,8 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # names may hold any bytes
     try:
         flags.run(Encoder(flags.model, flags.num_threads), flags)
+        if flags.left_out:
+            sys.exit(1)  # a program that calls this one reads no warnings
     except Problem as problem:
         sys.exit(f"embed.py: {problem}")
     except KeyboardInterrupt:

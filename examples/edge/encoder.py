@@ -155,6 +155,8 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         Problem: No readable image, or one whose header claims too many pixels or that
             has too many scans; those are not decoded.
     """
+    if os.path.isdir(path):
+        raise Problem("a folder")
     if not os.path.isfile(path):
         raise Problem("no such file")
     try:

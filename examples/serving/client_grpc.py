@@ -89,7 +89,7 @@ class Client:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", type=pathlib.Path)
-    parser.add_argument("--server", default="127.0.0.1:8500")
+    parser.add_argument("--server", default="127.0.0.1:8500", help="HOST:PORT")
     parser.add_argument("--model", default="encoder")
     parser.add_argument("--version", type=int, help="the newest, if not given")
     parser.add_argument("--signature", default="serve_bytes")
@@ -99,7 +99,7 @@ def main() -> int:
     flags = parser.parse_args()
     none = [str(p) for p in flags.images if p.is_dir() or not p.exists()]
     if none:
-        parser.error(f"no file: {', '.join(none)}")
+        parser.error(f"no such file, or a folder: {', '.join(none)}")
     client = Client(
         flags.server, flags.model, version=flags.version, timeout=flags.timeout
     )

@@ -110,7 +110,9 @@ def predict_each(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", type=pathlib.Path)
-    parser.add_argument("--server", default="http://127.0.0.1:8501")
+    parser.add_argument(
+        "--server", default="http://127.0.0.1:8501", help="http://HOST:PORT"
+    )
     parser.add_argument("--model", default="encoder")
     parser.add_argument("--version", type=int, help="the newest, if not given")
     parser.add_argument("--signature", default="serve_bytes")
@@ -120,7 +122,9 @@ def main() -> int:
     flags = parser.parse_args()
     none = [str(p) for p in flags.images if p.is_dir() or not p.exists()]
     if none:
-        parser.error(f"no file: {', '.join(none)}")
+        parser.error(f"no such file, or a folder: {', '.join(none)}")
+    if not flags.server.startswith(("http://", "https://")):
+        parser.error(f"expected --server=http://HOST:PORT; received {flags.server}")
     url = f"{flags.server}/v1/models/{flags.model}"
     if flags.version is not None:
         url += f"/versions/{flags.version}"
@@ -137,7 +141,7 @@ def main() -> int:
                 print(f"{path}: {summary(answer)}")
     except (OSError, http.client.HTTPException, RefusedError) as error:
         # What has been answered is written all the same.
-        print(error, file=sys.stderr)
+        print(f"{flags.server}: {error}", file=sys.stderr)
     if flags.out and answers:
         flags.out.write_text(json.dumps(answers))
     return 0 if len(answers) == len(set(flags.images)) else 1

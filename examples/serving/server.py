@@ -109,8 +109,14 @@ def main() -> None:
     flags = parser.parse_args()
     model = Model(flags.model, flags.name)
     max_bytes = flags.max_request_mb * 2**20
-    rest = make_rest_server(model, flags.host, flags.rest_port, max_bytes)
-    rpc, rpc_port = make_grpc_server(model, flags.host, flags.grpc_port, max_bytes)
+    try:
+        rest = make_rest_server(model, flags.host, flags.rest_port, max_bytes)
+        rpc, rpc_port = make_grpc_server(model, flags.host, flags.grpc_port, max_bytes)
+    except (OSError, RuntimeError) as error:
+        parser.error(
+            f"{flags.host}, --rest_port={flags.rest_port} and --grpc_port="
+            f"{flags.grpc_port}: {error}"
+        )
     rpc.start()
     threading.Thread(target=rest.serve_forever, daemon=True).start()
     print(

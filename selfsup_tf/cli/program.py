@@ -130,6 +130,10 @@ def friendly(interrupted: str = "interrupted") -> Iterator[None]:
     logging.getLogger("selfsup_tf").setLevel(logging.INFO)
     try:
         yield
+    except BrokenPipeError:
+        # Who reads, such as head, has seen enough. What is left to write goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (InputError, OSError) as error:
         sys.exit(complain(error, 2))
     except KeyboardInterrupt:

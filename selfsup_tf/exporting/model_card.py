@@ -115,6 +115,11 @@ def _parity(manifest: dict) -> str:
             f"Integers are calibrated on {proof['calibration']['count']} images of "
             f"{proof['calibration']['source']}."
         )
+    if any(row["agreement"] is not None for row in rows):
+        text.append(
+            "Of 'agree %' of the images a file gives the class of the encoder's "
+            "classifier, or one that it finds as probable to within .05."
+        )
     runtimes = sorted({row["runtime"] for row in rows})
     text.append(f"Runtimes: {', '.join(runtimes)}.")
     return f"{' '.join(text)}\n\n{manifest['parity_table']}"

@@ -7,7 +7,7 @@ from selfsup_tf.exporting.reference import Reference
 
 _COLUMNS = (
     "artefact", "cosine", "least", "max diff", "k-NN %", "linear %", "class. %",
-    "ms/image, 1 core", "ms/image, {} cores", "MB", "MB RAM",
+    "agree %", "ms/image, 1 core", "ms/image, {} cores", "MB", "MB RAM",
 )  # fmt: skip
 
 
@@ -15,8 +15,10 @@ def format_table(parities: Sequence[Parity], reference: Reference) -> str:
     """A Markdown table that can be read as it is.
 
     A column without any number is left out. The first row is the encoder; "class. %"
-    is the accuracy of a classifier, "MB RAM" the peak of a process that embeds image by
-    image (batch by batch where the file fixes one), its runtime included.
+    is the accuracy of a classifier, "agree %" the images that get the class of the
+    encoder's or one as probable to within .05, "MB RAM" the peak of a process that
+    embeds image by image (batch by batch where the file fixes one), its runtime
+    included.
     """
     cores = parities[0].num_cores if parities else 0
     header = [name.format(cores) for name in _COLUMNS]
@@ -41,7 +43,7 @@ def _encoder_row(reference: Reference) -> list[str]:
         "the encoder", "", "", "",
         _percent(accuracy and accuracy.knn_top_1),
         _percent(accuracy and accuracy.linear_top_1),
-        _percent(reference.classifier_top_1), "", "", "", "",
+        _percent(reference.classifier_top_1), "", "", "", "", "",
     ]  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def _row(p: Parity) -> list[str]:
         _percent(p.knn_top_1),
         _percent(p.linear_top_1),
         _percent(p.classifier_top_1),
+        _percent(p.agreement),
         f"{p.latency_ms_one_core:.3g}",
         f"{p.latency_ms_all_cores:.3g}",
         f"{p.size_bytes / 1e6:.2f}",

@@ -90,7 +90,10 @@ def _resolve_formats(formats: tuple[str, ...] | str) -> list[str]:
     check(len(formats) > 0, "formats to export", "none", nearest("", known))
     names = set()
     for name in formats:
-        check(name in known, "a format", repr(name), nearest(str(name), known))
+        advice = nearest(str(name), known)
+        if "," in str(name):
+            advice = "Put spaces between formats, and no commas."
+        check(name in known, "a format", repr(name), advice)
         names.update(GROUPS.get(name, (name,)))
     if "onnx" in names:
         import_onnx()  # before the minutes that the others take

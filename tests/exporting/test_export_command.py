@@ -136,6 +136,7 @@ def test_labels_that_were_learned_measure_no_accuracy(where, tmp_path, capsys):
         (["--verify=nowhere"], "nowhere"),
         (["--min_cosine", "tflite_int9", "0.5"], "tflite_int8"),
         (["--formats", "tflite_int4"], "tflite_int8"),
+        (["--formats=tflite_int8,saved_model"], "spaces between formats"),
         (["--formats", "tflite_int8", "--keep_float", "conv3d"], "conv3d"),
         (["--formats", "tflite_float32", "--batch=0"], "batch"),
         (["--formats", "tflite_float32", "--keep_float", "x"], "that keep_float chan"),

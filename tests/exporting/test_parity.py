@@ -384,6 +384,11 @@ def test_every_signature_of_a_saved_model_is_compared(
     ]  # fmt: skip
     table = format_table(rows, reference)
     assert "saved_model classify_bytes" in table and "class. %" in table
+    head, *lines = [line.split("|") for line in table.splitlines()]
+    column = [cell.strip() for cell in head].index("agree %")
+    shares = {line[1].strip(): line[column].strip() for line in lines}
+    assert shares["saved_model classify"] == "100.00"
+    assert shares["saved_model raw"] == "—"
 
 
 def test_images_of_the_encoder_s_own_size_are_cropped_for_every_signature(tmp_path):

@@ -304,8 +304,16 @@ def test_a_file_that_is_missing_is_named_before_any_is_sent(files, tmp_path, pro
     missing = tmp_path / "missing.jpg"
     done = run_client(program, files[0], missing, "--server=http://127.0.0.1:9")
     assert done.returncode != 0 and done.stdout == ""
-    assert f"no file: {missing}" in done.stderr
+    assert f"no such file, or a folder: {missing}" in done.stderr
     assert "refused" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(server, export):
+    port = server[0].rpartition(":")[2]
+    model = export / "encoder"
+    done = run("server.py", model, f"--rest_port={port}", "--grpc_port=0")
+    assert done.returncode == 2 and f"--rest_port={port}" in done.stderr
+    assert "in use" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_grpc_client_keeps_what_was_answered(server, files, tmp_path):
