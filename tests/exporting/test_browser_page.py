@@ -286,7 +286,8 @@ def save(browser, folder):
     )
     browser.find_element("id", "save").click()
     path = folder / "embeddings.json"
-    screen.wait_until(browser, lambda _: path.exists())
+    # Chromium keeps the name with an empty file until all of it has come.
+    screen.wait_until(browser, lambda _: path.exists() and path.stat().st_size > 0)
     return json.loads(path.read_text())
 
 
