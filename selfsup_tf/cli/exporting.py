@@ -170,6 +170,10 @@ def _export(flags: ExportFlags) -> None:
             if flags.classifier == "linear"
             else "fine-tuned with the encoder"
         )
+    hashes = {weights_hash(net) for net in (encoder, classifier) if net is not None}
+    metrics = _metrics(run_dir, hashes)
+    if unjudged:
+        metrics["no accuracies in the table"] = unjudged
     result = api.export(
         encoder,
         directory,
@@ -182,13 +186,7 @@ def _export(flags: ExportFlags) -> None:
         thresholds=thresholds,
         **counts,
         training=training,
-        metrics={
-            **_metrics(
-                run_dir,
-                {weights_hash(net) for net in (encoder, classifier) if net is not None},
-            ),
-            **({"no accuracies in the table": unjudged} if unjudged else {}),
-        },
+        metrics=metrics,
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))

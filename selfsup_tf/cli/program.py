@@ -130,11 +130,11 @@ def friendly(interrupted: str = "interrupted") -> Iterator[None]:
     logging.getLogger("selfsup_tf").setLevel(logging.INFO)
     try:
         yield
-    except BrokenPipeError:
-        # Who reads, such as head, has seen enough. What is left to write goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and not _is_read(sys.stdout):
+            # Such as head, which has seen enough. What is left to write goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         sys.exit(complain(error, 2))
     except KeyboardInterrupt:
         sys.exit(complain(interrupted, 130))
@@ -143,6 +143,15 @@ def friendly(interrupted: str = "interrupted") -> Iterator[None]:
         if type(error).__module__.partition(".")[0] != "selfsup_tf":
             raise
         sys.exit(complain(error, 1))
+
+
+def _is_read(stream: typing.TextIO) -> bool:
+    """Whether somebody is at the other end; a pipe to a worker may have broken, too."""
+    try:
+        os.write(stream.fileno(), b"\n")
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def complain(message: object, code: int) -> int:

@@ -145,19 +145,11 @@ def open_test(
 def has_test_split(data: Any, *, data_dir: str | os.PathLike | None = None) -> bool:
     """Whether the data have a split test, val or validation beside train.
 
-    No file of a folder is decoded for it.
-
     Args:
         data: As for `open_source`.
         data_dir: Where TFDS keeps its data.
     """
-    if isinstance(data, str | os.PathLike):
-        path = pathlib.Path(data).expanduser()
-        if path.is_dir():
-            return len(folder_splits(path)) > 1
-        if path.is_file() and path.suffix.lower() == ".npz":
-            return len(_npz_pair(path)) > 1
-    return len(_open_splits(data, _folder_or_none(data_dir))) > 1
+    return len(_find_splits(data, _folder_or_none(data_dir))) == 2
 
 
 def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> None:
@@ -226,23 +218,27 @@ def _check_tfds_name(name: str, path: pathlib.Path, data_dir: str | None) -> Non
 
 def _open_splits(data: Any, data_dir: str | None) -> tuple[Source, ...]:
     """The splits train and test of the data, or a single source."""
+    return tuple(
+        open_source(data, data_dir=data_dir, split=split)
+        for split in _find_splits(data, data_dir)
+    )
+
+
+def _find_splits(data: Any, data_dir: str | None) -> tuple[str, ...]:
+    """The names of those splits; no image is read."""
     if not isinstance(data, str | os.PathLike):
-        return (open_source(data),)
+        return ("train",)
     path = pathlib.Path(data).expanduser()
     if path.is_dir():
-        splits = folder_splits(path)[:2]
-        return tuple(open_folder(path, split) for split in splits)
+        return folder_splits(path)[:2]
     if path.is_file() and path.suffix.lower() == ".npz":
-        return tuple(open_npz(path, split) for split in _npz_pair(path))
-    if not path.exists() and data == "shapes":
-        splits = shapes.SPLIT_SIZES
-        return tuple(open_source("shapes", split=split) for split in splits)
-    if not path.exists():
-        _check_tfds_name(os.fspath(data), path, data_dir)
-        pair = tfds_data.open_tfds_evaluation(os.fspath(data), data_dir=data_dir)
-        if pair is not None:
-            return pair
-    return (open_source(data, data_dir=data_dir),)
+        return _npz_pair(path)
+    if path.exists():
+        return ("train",)  # no images: opening it says so
+    if data == "shapes":
+        return tuple(shapes.SPLIT_SIZES)
+    _check_tfds_name(os.fspath(data), path, data_dir)
+    return tfds_data.evaluation_splits(os.fspath(data), data_dir=data_dir)
 
 
 def _npz_pair(path: pathlib.Path) -> tuple[str, ...]:

@@ -170,18 +170,11 @@ def _in_memory(stream: StreamSource) -> ArraySource:
     )
 
 
-def open_tfds_evaluation(
-    name: str, *, data_dir: str | None = None
-) -> tuple[Source, Source] | None:
-    """Its train and test splits, or None where it has no such pair."""
+def evaluation_splits(name: str, *, data_dir: str | None = None) -> tuple[str, ...]:
+    """The names of its train and test splits, or of train alone."""
     splits = _prepared_builder(name, data_dir).info.splits
     tests = [split for split in _TEST_SPLITS if split in splits]
-    if "train" not in splits or not tests:
-        return None
-    return (
-        open_tfds(name, split="train", data_dir=data_dir),
-        open_tfds(name, split=tests[0], data_dir=data_dir),
-    )
+    return ("train", tests[0]) if "train" in splits and tests else ("train",)
 
 
 def suggestion(name: str) -> str:

@@ -21,9 +21,8 @@ def without_outliers(encoder: keras.Model, proof: Proof) -> Proof:
 
     TFLite takes an activation's range from its least and largest value over all images.
     One image of 200 whose activations are fifty times the others' therefore leaves
-    these a few of the 256 steps: an EfficientNetB0 with one such image came to a mean
-    cosine of .934, without it to .992. What lies beyond a range is clipped to it. (16
-    bits have steps for all; clipping would only harm them.)
+    these a few of the 256 steps. What lies beyond a range is clipped to it. (16 bits
+    have steps for all; clipping would only harm them.)
 
     An image is left out where the largest component of its h is more than `OUTLYING`
     times that of the median image. Representations without such images keep all.
