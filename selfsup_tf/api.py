@@ -118,7 +118,12 @@ def train(
         RunDirectory(run_dir, config)  # refuses another run before the data are opened
     source, monitor = hold_out(_open(config, data), config)
     return loop.train(
-        method, source, run_dir=run_dir, monitor=monitor, progress=progress
+        method,
+        source,
+        run_dir=run_dir,
+        monitor=monitor,
+        progress=progress,
+        recorded=config,
     )
 
 
@@ -164,7 +169,7 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
         logger.addHandler(logging.StreamHandler())
         logger.propagate = False  # or what others set up later says all of it again
         logger.setLevel(logging.INFO)
-    method.config = config = _name_what_is_given(method, data)
+    config = _name_what_is_given(method, data)
     configs.check_complete(config)
     if not is_chief(connect(config)):
         logger.info("Connected. The chief, worker 0, tells how it goes.")

@@ -67,7 +67,10 @@ class Archive:
         """
         self._directory.begin(source.size)
         self._checkpoints = Checkpoints(
-            self._directory.checkpoints, self._method.model, self._optimizer
+            self._directory.checkpoints,
+            self._method.model,
+            self._optimizer,
+            state=self._method.state,
         )
         step = self._checkpoints.restore()
         self._log = RunLog(self._directory, step)
