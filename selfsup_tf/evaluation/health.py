@@ -14,13 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import Config
-from selfsup_tf.data.pipeline import view_pairs
 from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import compile_encoder, image_size
 from selfsup_tf.evaluation.statistics import EDGES, Numbers, measure
-from selfsup_tf.single_view import SingleViewConfig
-from selfsup_tf.training.loop import COLLAPSED
+from selfsup_tf.training.spread import COLLAPSED
 
 HEALTHY, DIMENSIONAL, FULL = "healthy", "dimensional collapse", "full collapse"
 
@@ -203,7 +202,7 @@ def temperature_of(config: Config) -> float:
 
     The temperature of a run of one view, such as a distillation, softens labels.
     """
-    if isinstance(config, SingleViewConfig):
+    if len(config.drawn_views) == 1:
         return _TEMPERATURE
     return getattr(config, "temperature", _TEMPERATURE)
 
