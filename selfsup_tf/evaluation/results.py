@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.errors import InputError, check, nearest
@@ -136,6 +137,31 @@ def titled(title: str, rest: str, *, without: tuple[str, ...] = ()) -> str:
     parts = [part for part in parts if part.partition("=")[0] not in without]
     extra = ", ".join(part.replace("=", " ") for part in parts)
     return f"{title} ({extra})" if extra else title
+
+
+def from_old(
+    protocol_title: str, name: str, values: Mapping[str, Any], **fields: Any
+) -> Result:
+    """A result from a JSON file of before there was one form; see `Protocol.upgrade`.
+
+    Args:
+        protocol_title: What the file's name says is added.
+        name: Of the file, without its suffix.
+        values: Its contents.
+        **fields: Of `Result`, what those files do not say alike; they win.
+    """
+    word = name.partition("_")[0]
+    seconds = values.get("seconds") or {}
+    sets = ("train", "test", "images")
+    filled = {
+        "protocol": word,
+        "title": titled(protocol_title, name.removeprefix(word)),
+        "measured_on": {part: values[part] for part in sets if values.get(part)},
+        "weights_hash": values.get("encoder_hash"),
+        "seconds": seconds if isinstance(seconds, dict) else {"trained": seconds},
+        "versions": values.get("versions") or {},
+    }
+    return Result(**filled | fields)
 
 
 @dataclasses.dataclass(frozen=True)

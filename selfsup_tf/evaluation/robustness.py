@@ -26,7 +26,7 @@ from selfsup_tf.evaluation.features import (
     extract_features,
     image_size,
 )
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.knn import DEFAULT_K, knn_predict
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
@@ -34,8 +34,8 @@ from selfsup_tf.evaluation.vectors import check_finite
 CLASSIFIERS = ("knn", "linear")
 
 
-@dataclasses.dataclass(frozen=True)
-class RobustnessResult:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RobustnessResult(Scored):
     """What a classifier that learned from clean images makes of spoilt ones.
 
     Attributes:
@@ -52,7 +52,7 @@ class RobustnessResult:
         num_test: N.
         num_classes: C, the classes of the train set.
         per_image: (N,) float64, the share of an image's corrupted versions that is
-            classified rightly. Not in `to_dict`.
+            classified rightly.
     """
 
     classifier: str
@@ -66,13 +66,6 @@ class RobustnessResult:
     num_train: int
     num_test: int
     num_classes: int
-    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, but for `per_image`."""
-        fields = dataclasses.asdict(self)
-        del fields["per_image"]
-        return fields
 
 
 def robustness(
