@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import (
     Classification,
     check_labels,
@@ -75,12 +75,7 @@ def knn(
     Raises:
         InputError: An unknown preset, no labels, one class, or a bank smaller than k.
     """
-    check(
-        preset in PRESETS,
-        "a preset of k-NN",
-        repr(preset),
-        nearest(str(preset), PRESETS),
-    )
+    check_one_of(preset, PRESETS, "a preset of k-NN")
     train, test = open_source(train), open_source(test)
     options = {"batch_size": batch_size, "cache": cache}
     bank = extract_features(encoder, train, **options)

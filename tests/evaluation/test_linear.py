@@ -40,10 +40,12 @@ TRAIN, TEST = coloured(300, 1), coloured(100, 2)
 def test_lbfgs_is_a_logistic_regression_on_standardised_features():
     encoder = pooling_encoder()
     before = weights_hash(encoder)
-    result = linear_probe(encoder, TRAIN, TEST, inverse_penalties=(0.1,))
+    result = linear_probe(encoder, TRAIN, TEST)
     train, test = (extract_features(encoder, data) for data in (TRAIN, TEST))
     mean, std = train.features.mean(0), train.features.std(0)
-    model = sklearn.linear_model.LogisticRegression(C=0.1, max_iter=500)
+    model = sklearn.linear_model.LogisticRegression(
+        C=result.fit["inverse_penalty"], max_iter=500
+    )
     model.fit((train.features - mean) / std, train.labels)
     expected = model.score((test.features - mean) / std, test.labels)
     assert result.top_1 == pytest.approx(expected, abs=0.011)
@@ -94,7 +96,7 @@ def test_a_class_that_train_lacks_is_never_predicted():
 def test_sgd_learns_and_leaves_the_trunk_alone():
     encoder = pooling_encoder()
     before = weights_hash(encoder)
-    options = dict(optimizer="sgd", epochs=8, batch_size=64, learning_rate=4.0)
+    options = dict(preset="byol", epochs=8, batch_size=64, learning_rate=4.0)
     result = linear_probe(encoder, TRAIN, TEST, **options)
     assert result.top_1 > 0.6
     assert result.trunk_hash == before == weights_hash(encoder)
@@ -124,12 +126,12 @@ class Counter(keras.layers.Layer):
         return inputs
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "sgd"])
-def test_a_trunk_that_changes_is_caught(optimizer):
+@pytest.mark.parametrize("preset", ["lbfgs", "byol"])
+def test_a_trunk_that_changes_is_caught(preset):
     encoder = pooling_encoder([Counter()])
-    epochs = {"epochs": 1} if optimizer == "sgd" else {}
+    epochs = {"epochs": 1} if preset == "byol" else {}
     with pytest.raises(TrunkChangedError, match="frozen"):
-        linear_probe(encoder, TRAIN, TEST, optimizer=optimizer, **epochs)
+        linear_probe(encoder, TRAIN, TEST, preset=preset, **epochs)
 
 
 def test_options_of_sgd_are_refused_beside_lbfgs():
@@ -137,17 +139,17 @@ def test_options_of_sgd_are_refused_beside_lbfgs():
         linear_probe(pooling_encoder(), TRAIN, TEST, epochs=3, learning_rate=0.1)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "sgd"])
-def test_no_labels_are_refused(optimizer):
+@pytest.mark.parametrize("preset", ["lbfgs", "byol"])
+def test_no_labels_are_refused(preset):
     with pytest.raises(InputError, match="labelled train set"):
-        linear_probe(pooling_encoder(), TRAIN[0], TEST, optimizer=optimizer)
+        linear_probe(pooling_encoder(), TRAIN[0], TEST, preset=preset)
     with pytest.raises(InputError, match="labelled test set"):
-        linear_probe(pooling_encoder(), TRAIN, TEST[0], optimizer=optimizer)
+        linear_probe(pooling_encoder(), TRAIN, TEST[0], preset=preset)
 
 
-def test_an_unknown_optimizer_is_refused():
+def test_an_unknown_preset_is_refused():
     with pytest.raises(InputError, match="Perhaps you meant: lbfgs"):
-        linear_probe(pooling_encoder(), TRAIN, TEST, optimizer="lbgfs")
+        linear_probe(pooling_encoder(), TRAIN, TEST, preset="lbgfs")
 
 
 def test_a_diverged_probe_is_refused():
@@ -156,4 +158,4 @@ def test_a_diverged_probe_is_refused():
             return inputs * tf.constant(1e20)
 
     with pytest.raises(InputError, match="finite loss"):
-        linear_probe(pooling_encoder([Huge()]), TRAIN, TEST, optimizer="sgd", epochs=2)
+        linear_probe(pooling_encoder([Huge()]), TRAIN, TEST, preset="byol", epochs=2)
