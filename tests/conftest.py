@@ -1,11 +1,13 @@
 """What all tests share: quiet logs, a tiny config for any method, real images."""
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -135,6 +137,20 @@ def tfds_dir():
     if not path.is_dir():
         pytest.skip(f"no prepared data sets in {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def free_addresses():
+    """`count` addresses of this machine that nobody listens at."""
+
+    def find(count):
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+            for listener in sockets:
+                listener.bind(("127.0.0.1", 0))
+            return ["{}:{}".format(*listener.getsockname()) for listener in sockets]
+
+    return find
 
 
 @pytest.fixture

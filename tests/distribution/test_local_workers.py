@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from selfsup_tf.distribution import local_workers
 from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import InputError
@@ -182,8 +181,7 @@ def test_a_signal_is_named(run, capfd):
     assert "error: worker 1 was killed by SIGKILL\n" in capfd.readouterr().err
 
 
-def test_the_others_are_stopped_when_patience_ends(run, capfd, monkeypatch, tmp_path):
-    monkeypatch.setattr(local_workers, "GRACE", 0.5)
+def test_the_others_are_stopped_when_patience_ends(run, capfd, tmp_path):
     script = """
 if index == 0:
     signal.signal(signal.SIGTERM, lambda *_: put("terminated"))
@@ -194,7 +192,7 @@ while not (folder / "up0").exists():
     time.sleep(.02)
 sys.exit(4)
 """
-    assert run(script, patience=0.3) == 4
+    assert run(script, patience=0.3, grace=0.5) == 4
     assert (tmp_path / "terminated0").exists()
     assert capfd.readouterr().err.splitlines() == [
         "error: worker 1 ended with exit code 4",
@@ -259,15 +257,15 @@ def test_a_command_that_is_none():
 
 
 def test_none_is_left_behind_by_a_launcher_that_fails(run, tmp_path, monkeypatch):
-    start = local_workers._start
+    popen = subprocess.Popen
 
-    def start_but_one(command, index, *others):
-        if index == 0:
-            return start(command, index, *others)
+    def start_but_one(*words, **options):
+        if json.loads(options["env"]["TF_CONFIG"])["task"]["index"] == 0:
+            return popen(*words, **options)
         wait_for((tmp_path / "up0").exists)
         raise OSError("too many processes")
 
-    monkeypatch.setattr(local_workers, "_start", start_but_one)
+    monkeypatch.setattr(subprocess, "Popen", start_but_one)
     with pytest.raises(OSError, match="too many processes"):
         run(SLEEP)
     assert ended(tmp_path, 0)
