@@ -10,7 +10,6 @@ they notice nothing.
 
 import contextlib
 import ctypes
-import dataclasses
 import math
 import os
 import random
@@ -81,45 +80,60 @@ def run_local_workers(
         stack.callback(_kill, workers)
         for index, variables in enumerate(environments):
             errors = stack.enter_context(tempfile.TemporaryFile()) if index else None
-            workers.append(_start(command, index, variables, errors))
+            workers.append(_Worker(command, index, variables, errors))
         return _watch(workers, signals, patience, grace)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Worker:
-    index: int
-    process: subprocess.Popen
-    errors: IO[bytes] | None
-    """What it wrote to stderr; None for worker 0, which wrote to the terminal."""
+class _Worker(subprocess.Popen):
+    """A worker's process.
+
+    Attributes:
+        messages: What it wrote to stderr; None for worker 0, which has the terminal.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        index: int,
+        variables: dict[str, str],
+        errors: IO[bytes] | None,
+    ):
+        self.index, self.messages = index, errors
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        super().__init__(
+            list(command),
+            env=variables,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(),
+            **(quiet | {"stderr": errors} if index else {}),
+        )
 
     def send(self, number: int) -> None:
         """Sends it and its children a signal, if it runs."""
-        if self.process.poll() is None:
+        if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+                os.killpg(self.pid, number)
 
     @property
     def exit_code(self) -> int:
         """As a shell has it."""
-        code = self.process.returncode
-        return 128 - code if code < 0 else code
+        return 128 - self.returncode if self.returncode < 0 else self.returncode
 
     def describe_end(self) -> str:
-        code = self.process.returncode
-        if code >= 0:
-            return f"worker {self.index} ended with exit code {code}"
-        known = -code in set(signal.Signals)
-        name = signal.Signals(-code).name if known else f"signal {-code}"
+        if self.returncode >= 0:
+            return f"worker {self.index} ended with exit code {self.returncode}"
+        known = -self.returncode in set(signal.Signals)
+        name = signal.Signals(-self.returncode).name if known else "a signal"
         return f"worker {self.index} was killed by {name}"
 
     def show_errors(self) -> None:
         """Prints the end of what it wrote to stderr, each line under its name."""
-        if self.errors is None:
+        if self.messages is None:
             return
-        size = os.fstat(self.errors.fileno()).st_size
+        size = os.fstat(self.messages.fileno()).st_size
         first = max(0, size - LAST_BYTES)
         # The offset of the file is shared with the worker's children: it isn't moved.
-        text = os.pread(self.errors.fileno(), size - first, first)
+        text = os.pread(self.messages.fileno(), size - first, first)
         for line in text.decode(errors="replace").splitlines():
             print(f"worker {self.index}: {line}", file=sys.stderr)
 
@@ -131,7 +145,7 @@ def _watch(
     running, failed, limit, passed_on = list(workers), None, math.inf, 0
     measures = [signal.SIGTERM, signal.SIGKILL]
     while running:
-        for worker in [w for w in running if w.process.poll() is not None]:
+        for worker in [w for w in running if w.poll() is not None]:
             running.remove(worker)
             if worker.exit_code == 0 or failed:
                 continue
@@ -174,24 +188,6 @@ def _caught_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _start(
-    command: Sequence[str], index: int, variables: dict[str, str], errors: IO | None
-) -> _Worker:
-    quiet = {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.DEVNULL,
-        "stderr": errors,
-    }
-    process = subprocess.Popen(
-        list(command),
-        env=variables,
-        start_new_session=True,
-        preexec_fn=_die_with_parent(),
-        **(quiet if index else {}),
-    )
-    return _Worker(index, process, errors)
-
-
 def _die_with_parent() -> Callable[[], None] | None:
     """What a child does between fork and exec to be killed when its parent dies.
 
@@ -216,7 +212,7 @@ def _kill(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.send(signal.SIGKILL)
     for worker in workers:
-        worker.process.wait()
+        worker.wait()
 
 
 def _make_environments(outer: Mapping[str, str], count: int) -> list[dict[str, str]]:

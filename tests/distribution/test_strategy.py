@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 
@@ -23,17 +22,6 @@ from selfsup_tf.distribution.workers import WorkerLost, watched_workers
 from selfsup_tf.errors import InputError
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-def find_ports(count):
-    """As many ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for listener in sockets:
-        listener.bind(("127.0.0.1", 0))
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
 
 
 def test_auto_takes_one_device_where_there_is_one(tiny_config):
@@ -124,9 +112,9 @@ def test_workers_meet_before_they_connect(tiny_config, monkeypatch):
     assert told["collectives"] == ring
 
 
-def test_a_worker_lost_while_all_connect_ends_the_others(tmp_path):
+def test_a_worker_lost_while_all_connect_ends_the_others(free_addresses):
     """It answers the roll call and is gone; TensorFlow would wait without end."""
-    addresses = [f"127.0.0.1:{port}" for port in find_ports(2)]
+    addresses = free_addresses(2)
 
     def start(index, code):
         config = {
