@@ -1,11 +1,7 @@
 """Which devices a run takes, and what is said of those it can't have."""
 
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -20,8 +16,6 @@ from selfsup_tf.distribution.strategy import (
 )
 from selfsup_tf.distribution.workers import WorkerLost, watched_workers
 from selfsup_tf.errors import InputError
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_auto_takes_one_device_where_there_is_one(tiny_config):
@@ -112,34 +106,18 @@ def test_workers_meet_before_they_connect(tiny_config, monkeypatch):
     assert told["collectives"] == ring
 
 
-def test_a_worker_lost_while_all_connect_ends_the_others(free_addresses):
+def test_a_worker_lost_while_all_connect_ends_the_others(free_addresses, start_python):
     """It answers the roll call and is gone; TensorFlow would wait without end."""
-    addresses = free_addresses(2)
-
-    def start(index, code):
-        config = {
-            "cluster": {"worker": addresses},
-            "task": {"type": "worker", "index": index},
-        }
-        return subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={
-                **os.environ,
-                "TF_CONFIG": json.dumps(config),
-                "PYTHONPATH": str(ROOT),
-            },
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
+    cluster = free_addresses(2)
     common = (
         "from selfsup_tf.distribution import strategy\n"
         "from simclr_tf.recipes import shapes\n"
-        "config = shapes(worker_timeout=12.0)\n"
+        "config = shapes(worker_timeout=8.0)\n"
     )
     gone = "strategy.tf.distribute.MultiWorkerMirroredStrategy = lambda **_: exit(3)\n"
     call = "strategy.connect(config)"
-    waits, leaves = start(0, common + call), start(1, common + gone + call)
+    waits = start_python("-c", common + call, cluster=cluster)
+    leaves = start_python("-c", common + gone + call, cluster=cluster, worker=1)
     assert leaves.wait(timeout=100) == 3
     _, errors = waits.communicate(timeout=100)
     assert waits.returncode == -signal.SIGKILL
