@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from selfsup_tf.distribution.cluster import Cluster
@@ -39,7 +39,6 @@ def run_local_workers(
     command: Sequence[str],
     count: int,
     *,
-    environment: Mapping[str, str] | None = None,
     patience: float = 60.0,
     grace: float = 10.0,
 ) -> int:
@@ -52,11 +51,9 @@ def run_local_workers(
 
     Args:
         command: The program and its words, the same for all; TF_CONFIG tells each which
-            it is.
+            it is, and CUDA_VISIBLE_DEVICES its share of the GPUs, none where there are
+            fewer GPUs than workers. SLURM's variables are unset.
         count: Workers to start.
-        environment: Their variables, this process's by default, in either case without
-            TF_CONFIG and SLURM's. CUDA_VISIBLE_DEVICES is set to each one's share of
-            the GPUs, to none where there are fewer GPUs than workers.
         patience: Seconds, see above.
         grace: Seconds between SIGTERM and SIGKILL.
 
@@ -71,14 +68,11 @@ def run_local_workers(
     check(
         count >= 1, "1 worker or more", count, "Leave it out to train in one process."
     )
-    environments = _make_environments(
-        os.environ if environment is None else environment, count
-    )
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(_caught_signals())
         workers = []
         stack.callback(_kill, workers)
-        for index, variables in enumerate(environments):
+        for index, variables in enumerate(_make_environments(count)):
             errors = stack.enter_context(tempfile.TemporaryFile()) if index else None
             workers.append(_Worker(command, index, variables, errors))
         return _watch(workers, signals, patience, grace)
@@ -215,11 +209,11 @@ def _kill(workers: list[_Worker]) -> None:
         worker.wait()
 
 
-def _make_environments(outer: Mapping[str, str], count: int) -> list[dict[str, str]]:
-    """The variables of each worker: the outer ones, its cluster and its GPUs."""
+def _make_environments(count: int) -> list[dict[str, str]]:
+    """The variables of each worker: this process's, its cluster and its GPUs."""
     kept = {
         name: value
-        for name, value in outer.items()
+        for name, value in os.environ.items()
         if name != "TF_CONFIG" and not name.startswith("SLURM_")
     }
     addresses = tuple(f"127.0.0.1:{port}" for port in _find_ports(count))
@@ -229,7 +223,7 @@ def _make_environments(outer: Mapping[str, str], count: int) -> list[dict[str, s
             "TF_CONFIG": Cluster(addresses, index).to_tf_config(),
             "CUDA_VISIBLE_DEVICES": gpus,
         }
-        for index, gpus in enumerate(share_gpus(visible_gpus(outer), count))
+        for index, gpus in enumerate(share_gpus(visible_gpus(os.environ), count))
     ]
 
 

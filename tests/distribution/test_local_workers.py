@@ -15,6 +15,8 @@ from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 PRELUDE = """
 import json, os, pathlib, signal, sys, time
@@ -108,10 +110,12 @@ def ended(folder, index):
         return True
 
 
-def test_each_is_told_its_place_in_one_cluster(run, tmp_path):
-    outer = os.environ | {"TF_CONFIG": "outer", "SLURM_PROCID": "3", "KEPT": "yes"}
+def test_each_is_told_its_place_in_one_cluster(run, tmp_path, monkeypatch):
+    outer = {"TF_CONFIG": "outer", "SLURM_PROCID": "3", "KEPT": "yes"}
+    for name, value in outer.items():
+        monkeypatch.setenv(name, value)
     script = "put('environment', json.dumps(dict(os.environ)))"
-    assert run(script, 3, environment=outer) == 0
+    assert run(script, 3) == 0
     inner = [json.loads((tmp_path / f"environment{i}").read_text()) for i in range(3)]
     clusters = [find_cluster(environment) for environment in inner]
     assert [cluster.index for cluster in clusters] == [0, 1, 2]
@@ -133,12 +137,12 @@ def test_each_is_told_its_place_in_one_cluster(run, tmp_path):
     ],
 )
 def test_gpus_are_shared_evenly_or_not_at_all(
-    run, tmp_path, caplog, gpus, count, shares, said
+    run, tmp_path, caplog, monkeypatch, gpus, count, shares, said
 ):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     script = "put('gpus', os.environ['CUDA_VISIBLE_DEVICES'])"
     with caplog.at_level("INFO", logger="selfsup_tf"):
-        outer = os.environ | {"CUDA_VISIBLE_DEVICES": gpus}
-        assert run(script, count, environment=outer) == 0
+        assert run(script, count) == 0
     assert [(tmp_path / f"gpus{i}").read_text() for i in range(count)] == shares
     assert caplog.messages == [said]
 
