@@ -30,8 +30,30 @@ ROOT = pathlib.Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
-SLOW = ("tests/exporting",)
+SLOW = (
+    "tests/distill",
+    "tests/distribution/test_local_workers.py",
+    "tests/distribution/test_roll_call.py",
+    "tests/exporting",
+    "tests/fidelity/test_ten_steps.py",
+    "tests/finetune",
+    "tests/models/test_rematerialisation.py",
+    "tests/simclr/test_checkpoints.py",
+    "tests/test_evaluation_commands.py",
+    "tests/test_fine_tuning.py",
+    "tests/test_monitoring.py",
+    "tests/test_run_directory.py",
+    "tests/test_whole_path.py",
+    "tests/training/test_accumulation.py",
+    "tests/training/test_lr_find.py",
+    "tests/training/test_run.py",
+    "tests/training/test_topologies.py",
+    "tests/training/test_wandb.py",
+    "tests/training/test_workers.py",
+    "tests/training/test_xla.py",
+)
 """Folders and files whose tests all train, convert or start processes."""
+assert all((ROOT / place).exists() for place in SLOW), "a place of SLOW has moved"
 STARTS_PROCESSES = {"run_program", "start_python"}
 QUICK_SECONDS = 20.0
 
@@ -254,7 +276,7 @@ def start_python():
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import InputError
 
-pytestmark = pytest.mark.slow
-
 ROOT = pathlib.Path(__file__).parents[2]
 PRELUDE = """
 import json, os, pathlib, signal, sys, time

@@ -53,7 +53,7 @@ def flags(few_images, tmp_path):
         "--image_size=16",
         "--batch_size=16",
         "--epochs=None",
-        "--steps=100",
+        "--steps=60",
         "--steps_per_call=1",
         "--encoder.width=0.0625",
         "--checkpoint_epochs=1",
@@ -76,14 +76,14 @@ def test_a_killed_worker_ends_the_other_and_the_same_command_resumes(
     # Said by the other worker, which no launcher told.
     assert "worker 1 (127.0.0.1:" in output and "same command" in output
     assert "Traceback" not in output
-    assert 4 < RunDirectory(log.parent).read_log()[-1]["step"] < 100
+    assert 4 < RunDirectory(log.parent).read_log()[-1]["step"] < 60
     code, output = Launcher(start_python, flags).end(timeout=400)
     assert code == 0, output
     assert "Resuming after step" in output and "2 replicas" in output
     steps = [
         r["step"] for r in RunDirectory(log.parent).read_log() if "train/loss" in r
     ]
-    assert steps == list(range(1, 101))
+    assert steps == list(range(1, 61))
 
 
 def test_workers_that_cannot_share_the_batch_are_refused(run_program, tmp_path):
