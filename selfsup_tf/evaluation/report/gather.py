@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from selfsup_tf.config import upgraded
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import read_json
 from selfsup_tf.run import RunDirectory
@@ -148,7 +149,11 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
 def _read_config(path: pathlib.Path) -> dict[str, Any]:
     config = read_object(path)
     with reading(path):
-        for name in ("encoder", "optimizer", "view_1", "view_2"):
+        config = upgraded(config)
+        views = config.pop("views", [])
+        config |= {f"view_{number}": view for number, view in enumerate(views, 1)}
+        views = {name for name in config if name.startswith("view_")}
+        for name in {"encoder", "optimizer", *views}:
             if not isinstance(config.get(name, {}), dict):
                 raise TypeError(f"{name} is no object")
     return config
