@@ -62,7 +62,7 @@ _quick_test = None  # the one that runs, as an audit hook can't be taken back
 
 
 def _is_slow_place(path):
-    return str(path.relative_to(ROOT)).startswith(SLOW)
+    return path.is_relative_to(ROOT) and str(path.relative_to(ROOT)).startswith(SLOW)
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -80,7 +80,8 @@ def roll_call(
             host.start()
             try:
                 # Where one TF_CONFIG was copied to two machines, its own address leads
-                # to the other chief, who says that there are two.
+                # to the other chief, who says that there are two. TensorFlow's chief
+                # has to reach its own address as well, and waits in silence else.
                 verdict = _report(cluster, hello, timeout)
                 meeting.settle(verdict)
             finally:
@@ -95,10 +96,7 @@ def _name(cluster: Cluster, index: int) -> str:
 
 
 def _listen(cluster: Cluster) -> socket.socket:
-    """The port of this worker on all interfaces: its host may be none of this machine.
-
-    Where containers or a cloud map addresses, the host is known to the others alone.
-    """
+    """The port of this worker on all interfaces, whatever its host's address here."""
     both = socket.has_dualstack_ipv6()
     try:
         return socket.create_server(

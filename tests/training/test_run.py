@@ -238,10 +238,8 @@ def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
     assert (tmp_path / "encoder_best.keras").exists()
 
 
-def test_labels_and_the_place_of_drawing_change_nothing(
-    train, tiny_config, few_images, tmp_path
-):
-    """Labels are the monitor's alone; uint8 images are drawn by the same keys."""
+def test_labels_are_never_read_in_pretraining(train, tiny_config, few_images, tmp_path):
+    """Labels are the monitor's alone; on the device uint8 images give the same views."""
     images, labels = few_images
     curves = {}
     for name, data, place in (
