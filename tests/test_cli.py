@@ -115,20 +115,6 @@ def test_evaluation_without_a_run(refused, tmp_path):
     assert "readable" in refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
 
 
-def test_batch_that_replicas_can_not_share(run_program):
-    """Three logical CPUs, in a process of their own."""
-    script = (
-        "import tensorflow as tf; from selfsup_tf import cli;"
-        "tf.config.set_logical_device_configuration("
-        "tf.config.list_physical_devices('CPU')[0],"
-        "[tf.config.LogicalDeviceConfiguration()] * 3);"
-        "cli.train('simclr shapes --strategy=mirrored --run_dir=/none'.split())"
-    )
-    done = run_program("-c", script, check=False)
-    assert done.returncode == 2
-    assert "The nearest that are: 255 and 258" in done.stderr
-
-
 def commands_of(text):
     """The python commands in a document's code blocks, continuation lines joined."""
     text = text.replace("\\\n", " ")

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import types
 
 import pytest
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 from selfsup_tf.distribution import strategy as strategies
 from selfsup_tf.distribution.replicas import sum_over_replicas
 from selfsup_tf.distribution.strategy import (
+    check_devices,
     compiles_replicas,
     connect,
     has_workers,
@@ -57,6 +59,16 @@ def test_a_tpu_that_is_not_there_is_refused(run_program, tmp_path):
     assert done.returncode == 2
     assert "error: expected a TPU called local; received" in done.stderr
     assert not run_dir.exists()
+
+
+def test_replicas_share_the_batch_and_cpus_compile_alone(tiny_config):
+    extended = types.SimpleNamespace(worker_devices=["/device:CPU:0"] * 3)
+    three = types.SimpleNamespace(num_replicas_in_sync=3, extended=extended)
+    with pytest.raises(InputError, match="The nearest that are: 15 and 18"):
+        check_devices(tiny_config("simclr"), three)
+    with pytest.raises(InputError, match="3 replicas on CPUs"):
+        check_devices(tiny_config("simclr", batch_size=15, jit_compile=True), three)
+    check_devices(tiny_config("simclr", batch_size=15), three)
 
 
 def test_other_errors_of_one_process_stay_what_they_are(tiny_config):

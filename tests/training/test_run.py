@@ -239,7 +239,7 @@ def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
 
 
 def test_labels_are_never_read_in_pretraining(train, tiny_config, few_images, tmp_path):
-    """Labels are the monitor's alone; on the device uint8 images give the same views."""
+    """Labels are the monitor's alone; views drawn on the device are the same."""
     images, labels = few_images
     curves = {}
     for name, data, place in (
