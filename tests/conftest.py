@@ -2,7 +2,7 @@
 
 `make quick` leaves out the slow tests: those in SLOW, those that ask for a fixture of
 STARTS_PROCESSES, and those marked `slow`. Any other test fails in both gears when it
-starts a process or takes more than QUICK_SECONDS of CPU time.
+starts Python anew or takes more than QUICK_SECONDS of CPU time.
 """
 
 import atexit
@@ -57,7 +57,6 @@ assert all((ROOT / place).exists() for place in SLOW), "a place of SLOW has move
 STARTS_PROCESSES = {"run_program", "start_python"}
 QUICK_SECONDS = 20.0
 
-_PROCESS_EVENTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system")
 _quick_test = None  # the one that runs, as an audit hook can't be taken back
 
 
@@ -111,8 +110,10 @@ def pytest_runtest_call(item):
 
 
 def _refuse_processes(event, arguments):
-    if _quick_test and event in _PROCESS_EVENTS:
-        pytest.fail(f"{_quick_test} starts a process, {arguments[:1]}: mark it slow")
+    # What libraries ask of the system, such as matplotlib of fc-list, is no matter.
+    python = event == "subprocess.Popen" and "python" in str(arguments[0])
+    if _quick_test and (python or event == "os.fork"):
+        pytest.fail(f"{_quick_test} starts a process: mark it slow")
 
 
 sys.addaudithook(_refuse_processes)

@@ -225,7 +225,6 @@ def test_visible_gpus(value, gpus):
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == gpus
 
 
-@pytest.mark.slow
 def test_gpus_are_counted_by_nvidia_smi(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     monkeypatch.setenv("PATH", str(tmp_path))
