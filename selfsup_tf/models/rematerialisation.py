@@ -78,81 +78,36 @@ class Rematerialised(keras.layers.Layer):
         """The block's output."""
         if not training:
             return self.block(x, training=training)
-        non_trainable = self.block.non_trainable_variables
-        state = [tf.convert_to_tensor(v.value) for v in non_trainable]
-        y, new_state = _recomputed(
-            self.block,
-            tf.convert_to_tensor(x),
-            # Tensors, so that the gradient finds its way to what the caller watches:
-            # the variables, or the values of a stateless call.
-            [tf.convert_to_tensor(v.value) for v in self.block.trainable_variables],
-            state,
-        )
-        for variable, old, new in zip(non_trainable, state, new_state, strict=True):
-            if new is not old:
-                variable.assign(new)
+        state = self.block.non_trainable_variables
+        # Tensors, so that the gradient finds its way to what the caller watches: the
+        # variables, or the values of a stateless call.
+        values = [
+            tf.convert_to_tensor(v.value)
+            for v in (*self.block.trainable_variables, *state)
+        ]
+        first = len(values) - len(state)
+        updated = []
+
+        # `keras.remat` runs a function twice. A layer would count its batch twice in
+        # its moving statistics and drop other units the second time; of a function
+        # without state only the first result is kept.
+        def run(x, *values):
+            before = values[first:]
+            y, after = self.block.stateless_call(
+                values[:first], before, x, training=True
+            )
+            new = [a is not b for a, b in zip(after, before, strict=True)]
+            updated.extend(itertools.compress(state, new))
+            return y, *itertools.compress(after, new)
+
+        y, *after = keras.remat(run)(tf.convert_to_tensor(x), *values)
+        for variable, value in zip(updated[: len(after)], after, strict=True):
+            variable.assign(value)
         return y
 
     def compute_output_spec(self, x, training=None):
         """That of the block."""
         return self.block.compute_output_spec(x)
-
-
-def _recomputed(block, x, weights, state):
-    """The block's output and its new state; the old one where it is unchanged."""
-    new_state = []
-
-    def run(x, weights, state):
-        return block.stateless_call(weights, state, x, training=True)
-
-    @tf.custom_gradient
-    def with_gradient(x, *values):
-        # An eager tape would keep every activation of what descends from a watched
-        # tensor.
-        still = [tf.stop_gradient(v) for v in (x, *values)]
-        still_state = still[1 + len(weights) :]
-        y, after = run(still[0], still[1 : 1 + len(weights)], still_state)
-        for old, unchanged, new in zip(state, still_state, after, strict=True):
-            new_state.append(old if new is unchanged else new)
-
-        def gradient(upstream):
-            again, *again_values = _once_known(upstream, (x, *values))
-            again_weights = again_values[: len(weights)]
-            again_state = again_values[len(weights) :]
-            sources = [v for v in (again, *again_weights) if v.dtype.is_floating]
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(sources)
-                y, _ = run(again, again_weights, again_state)
-            gradients = tape.gradient(
-                y, sources, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
-            found = {id(s): g for s, g in zip(sources, gradients, strict=True)}
-            # A gradient that comes in slices is one tensor to a custom gradient.
-            return [
-                tf.convert_to_tensor(found[id(v)]) if id(v) in found else None
-                for v in (again, *again_weights, *again_state)
-            ]
-
-        return y, gradient
-
-    return with_gradient(x, *weights, *state), new_state
-
-
-def _once_known(upstream, values):
-    """The values unchanged, in a graph: but not before `upstream` is known.
-
-    Otherwise a compiler finds the second computation equal to the first and keeps the
-    activations of the first, or computes the second at once. XLA ignores control
-    dependencies, so every value, the seeds included, has a number added that depends
-    on `upstream` and is 0 whatever that is, though no compiler can tell.
-    """
-    if tf.executing_eagerly():
-        return values
-    some = tf.reduce_max(tf.reshape(upstream, [-1])[:1])
-    never = tf.tanh(tf.cast(some, tf.float32)) > 2.0
-    return [
-        v | never if v.dtype.is_bool else v + tf.cast(never, v.dtype) for v in values
-    ]
 
 
 def _clone(network):
