@@ -12,8 +12,12 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.data.files import MAX_PIXELS, decode_image, describe_error
-from selfsup_tf.data.gif_files import keep_first_frame
+from selfsup_tf.data.decode import (
+    MAX_PIXELS,
+    decode_image,
+    describe_error,
+    keep_first_frame,
+)
 
 MUTATIONS = pathlib.Path(__file__).parents[1] / "exporting" / "mutations.py"
 spec = importlib.util.spec_from_file_location("mutations", MUTATIONS)
@@ -163,7 +167,7 @@ def test_memory_stays_bounded_and_a_data_set_goes_on():
         sys.path.insert(0, {str(MUTATIONS.parent)!r})
         import mutations
         import tensorflow as tf
-        from selfsup_tf.data.files import decode_image
+        from selfsup_tf.data.decode import decode_image
 
         files = mutations.mutated_files()
         fine = {{name: c for name, c in files if "_fine_" in name}}

@@ -10,7 +10,7 @@ from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import random, views
 from selfsup_tf.data.pipeline import view_pairs
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.data.streams import StreamSource
+from selfsup_tf.data.sources.dataset import StreamSource
 
 # Colour jitter is what XLA compiles for seconds; it is tested with the pipeline.
 VIEW_1 = ViewConfig(jitter=0.0, grayscale=0.5, blur=0.0)
