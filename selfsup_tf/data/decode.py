@@ -1,4 +1,4 @@
-"""Decoding of image files by their contents, after a look at what they claim."""
+"""Decodes image files, after a check of the size that their headers claim."""
 
 import functools
 import re
@@ -25,7 +25,7 @@ _TRACE = ("Graph execution error", "Detected at node", "  ")
 
 
 def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
-    """The image in a file's contents, in graph and eagerly.
+    """Decodes the contents of an image file, in a graph or eagerly.
 
     The format is told by the contents: JPEG, PNG, BMP, GIF (its first frame) or WebP.
     Grey, palettes, 16 bits a channel and CMYK become RGB of 8 bits. An alpha channel is
@@ -65,7 +65,7 @@ def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor
 
 
 def describe_error(error: tf.errors.OpError) -> str:
-    """What an op complains of, without where it stands in a graph: one line."""
+    """The message of TensorFlow's error in one line, without the place in a graph."""
     message = re.sub(r"\{\{.*?\}\}|\s\[\[.*|\[Op:\w+\].*", "", error.message)
     lines = [line for line in message.splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(_TRACE)] or [str(error)]
@@ -89,8 +89,7 @@ def _decode_png(contents, start, max_pixels):
     sides = tf.io.decode_raw(
         tf.strings.substr(start, 16, 8), tf.int32, little_endian=False
     )
-    contents = _require_size(contents, sides[::-1], max_pixels)
-    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+    return _decode_bounded(contents, sides[::-1], max_pixels)
 
 
 # A call: within the graph of every image it would cost time for each JPEG and PNG.
@@ -126,13 +125,12 @@ def _decode_rare(contents, start, max_pixels):
 def _decode_gif(contents, header, max_pixels):
     # TensorFlow holds every frame to give the first, which is all it gets here.
     contents, shape = keep_first_frame(contents)
-    contents = _require_size(contents, shape, max_pixels)
-    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+    return _decode_bounded(contents, shape, max_pixels)
 
 
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def keep_first_frame(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The GIF without what follows its first frame.
+    """Cuts a GIF after its first frame.
 
     A frame can be 2,000 times larger than its bytes, and a decoder holds every frame of
     a file to give the first.
@@ -176,7 +174,7 @@ def keep_first_frame(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _enter_block(data, position, frame, size):
-    """The start of the block's chain; the end of the data at what is no block."""
+    """The start of a block's chain; the end of the data where there is no block."""
     is_frame = data[position] == _FRAME
     is_extension = data[position] == _EXTENSION
     after_frame = position + 11 + _table_size(tf.cast(data[position + 9], tf.int32))
@@ -203,8 +201,7 @@ def _table_size(flags):
 
 
 def _decode_bmp(contents, header, max_pixels):
-    contents = _require_size(contents, _bmp_shape(header), max_pixels)
-    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+    return _decode_bounded(contents, _bmp_shape(header), max_pixels)
 
 
 def _decode_palette_bmp(contents, header, max_pixels):
@@ -257,8 +254,14 @@ def _number(header: tf.Tensor, offset: int, size: int) -> tf.Tensor:
     return tf.reduce_sum(digits * [256**n for n in range(size)])
 
 
+def _decode_bounded(contents: tf.Tensor, shape: tf.Tensor, max_pixels) -> tf.Tensor:
+    """Decodes an image whose header claims `shape`, (height, width)."""
+    contents = _require_size(contents, shape, max_pixels)
+    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+
+
 def _require_size(contents: tf.Tensor, shape: tf.Tensor, max_pixels) -> tf.Tensor:
-    """`contents`, whose header claims `shape`, (2,) of height and width."""
+    """Returns `contents`; an error if `shape`, (height, width), has too many pixels."""
     shape = tf.cast(shape, tf.int64)
     height, width = tf.strings.as_string(shape[0]), tf.strings.as_string(shape[1])
     limit = tf.strings.as_string(max_pixels)
@@ -271,7 +274,7 @@ def _require_size(contents: tf.Tensor, shape: tf.Tensor, max_pixels) -> tf.Tenso
 
 
 def _require(condition, message, contents: tf.Tensor) -> tf.Tensor:
-    """`contents` that can be had only where the condition holds."""
+    """Returns `contents`; an error with this message where the condition fails."""
     # One op, where tf.debugging.Assert is a branch.
     required = tf.raw_ops.Assert(condition=condition, data=[message], summarize=1)
     with tf.control_dependencies([required] if required is not None else []):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 Count = int | tf.Tensor
-"""A number, or inside a tf.data function an int64 scalar."""
+"""An int, or an int64 scalar inside a tf.data function."""
 
 _SPLIT_EPOCH = -1  # epochs count from 0, so a split shares its order with none of them
 
@@ -25,11 +25,11 @@ class Share:
     every: int
 
     def size(self, elements: Count) -> Count:
-        """How many of so many elements are its own."""
+        """The number of its own elements among so many."""
         return elements // self.every * self.count
 
     def positions(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Where its own elements number 0, 1, ... lie among all."""
+        """The positions among all elements of its own elements number 0, 1, ..."""
         return numbers // self.count * self.every + self.first + numbers % self.count
 
     def contains(self, positions: tf.Tensor) -> tf.Tensor:
@@ -58,7 +58,7 @@ def seed_pair(seed: int, epoch: Count) -> tf.Tensor:
 
 
 def on_host(values: Any, dtype: tf.DType) -> tf.Tensor:
-    """A tensor in the host's memory that graphs refer to and none of them contains."""
+    """A tensor in the host's memory; a graph refers to it and does not contain it."""
     with tf.init_scope(), tf.device("/CPU:0"):
         return tf.constant(values, dtype)
 
@@ -93,11 +93,11 @@ def index_blocks(
 
 
 def left(size: int, start: Count = 0, share: Share | None = None) -> Count:
-    """How many elements are read of `size`, from `start` on, in a share."""
+    """The number of elements that are read of `size`, from `start` on, in a share."""
     return share.size(size - start) if share else size - start
 
 
 def counted(dataset: tf.data.Dataset, size: Count) -> tf.data.Dataset:
-    """The dataset, with its length known to those who ask."""
+    """The dataset with its length set to `size`."""
     size = tf.maximum(tf.cast(size, tf.int64), 0)
     return dataset.apply(tf.data.experimental.assert_cardinality(size))

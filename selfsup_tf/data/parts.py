@@ -8,7 +8,7 @@ from selfsup_tf.errors import check
 
 
 def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
-    """The same share of every class, drawn by the seed.
+    """Draws the same share of every class.
 
     Fractions of one seed are nested: a tenth holds the hundredth.
 
@@ -59,7 +59,7 @@ def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
 
 
 def hold_out_share(source: Source, share: float, *, seed: int) -> tuple[Source, Source]:
-    """The source without a share of every class, and that share.
+    """Parts a source in two: without a share of every class, and that share.
 
     Of a class with one image, that stays in the first.
 

@@ -1,4 +1,4 @@
-"""What all sources of images have in common, and how a kind of source is described."""
+"""Base classes of all sources of images, and the description of a kind of source."""
 
 import abc
 import copy
@@ -23,7 +23,7 @@ from selfsup_tf.data.order import (
 from selfsup_tf.errors import check
 
 TEST_SPLITS = ("test", "val", "validation")
-"""Names that the images to be judged by go under, the usual ones first."""
+"""Names of a test split, the usual ones first."""
 
 
 class Source(abc.ABC):
@@ -76,7 +76,7 @@ class Source(abc.ABC):
 
     @property
     def fingerprint(self) -> str | None:
-        """Tells these images and labels from all others; None where nothing can.
+        """A string that tells these images and labels from all others, or None.
 
         Equal fingerprints stand for equal elements, in other processes too.
         """
@@ -178,7 +178,14 @@ class IndexedSource(Source):
 
     @abc.abstractmethod
     def images_at(self, indices: tf.Tensor) -> tf.Tensor:
-        """The images with these indices, uint8 (B, H, W, 3); B only if block."""
+        """Looks up images by their indices.
+
+        Args:
+            indices: int64 (B,), or () where there is no block.
+
+        Returns:
+            uint8 (B, H, W, 3), or (H, W, 3) for one index.
+        """
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -241,11 +248,6 @@ def looks_like_path(name: str) -> bool:
     return bool(starts or os.path.splitext(name)[1] or not name.strip())
 
 
-def only_train(data: Any, data_dir: str | None) -> tuple[str, ...]:
-    """The splits of data that nobody has parted."""
-    return ("train",)
-
-
 @dataclasses.dataclass(frozen=True)
 class SourceKind:
     """A kind of images that `--data`, or `data` in Python, can be.
@@ -271,25 +273,14 @@ class SourceKind:
     takes: str
     recognises: Callable[[Any, str | None], bool]
     open: Callable[[Any, str, str | None], Source]
-    splits: Callable[[Any, str | None], tuple[str, ...]] = only_train
+    splits: Callable[[Any, str | None], tuple[str, ...]] = lambda *_: ("train",)
     names: Callable[[], Collection[str]] = tuple
     turn: int = 1
     from_python: bool = False
 
 
-def check_labelled(source: Source) -> None:
-    """Raises InputError unless every image has a label."""
-    check(
-        source.labelled and bool((source.labels >= 0).all()),
-        f"labels in {source.name}, since an evaluation compares with them",
-        "images without labels" if not source.labelled else "labels below 0",
-        "Give (images, labels), or a folder with a sub-folder for each class. Without "
-        "labels there are health, neighbours and map.",
-    )
-
-
 def fingerprint(*parts: Any) -> str:
-    """The SHA-256 of arrays, by their bytes, and of strings and numbers."""
+    """The SHA-256 of arrays (by their bytes), strings and numbers."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

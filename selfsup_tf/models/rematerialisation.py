@@ -26,7 +26,7 @@ SMALLEST_BLOCK = 7
 
 
 def rematerialised(model: keras.Model) -> keras.Model:
-    """The same model, the networks in it run block by block.
+    """Makes a model of the same layers whose networks are rematerialised in blocks.
 
     A block ends where a single tensor carries all that follows, as after a residual
     block, once it has SMALLEST_BLOCK layers or more. Networks in networks are cut
@@ -106,17 +106,17 @@ class Rematerialised(keras.layers.Layer):
         return y
 
     def compute_output_spec(self, x, training=None):
-        """That of the block."""
+        """The output spec of the block."""
         return self.block.compute_output_spec(x)
 
 
 def _clone(network):
-    """The network on the same layers, with the networks in it converted."""
+    """Rebuilds a network of the same layers, with the networks in it converted."""
     return keras.models.clone_model(network, clone_function=_converted)
 
 
 def _converted(layer):
-    """The layer, or a network of blocks in place of it."""
+    """Turns a layer that is a network into a network of blocks."""
     if isinstance(layer, VisionTransformer):
         return _transformer_in_blocks(layer)
     if isinstance(layer, keras.Sequential):
@@ -131,7 +131,7 @@ def _converted(layer):
 
 
 def _in_blocks(network):
-    """A single-input, single-output network in blocks; None if it has none."""
+    """Rebuilds a network of one input and one output in blocks, or returns None."""
     (image,) = keras.tree.flatten(network.input)
     x = keras.Input(batch_shape=image.shape, dtype=image.dtype, name=image.name)
     images, found = x, False
@@ -142,7 +142,7 @@ def _in_blocks(network):
 
 
 def _parts(network):
-    """What the network does one after the other: layers, and whether they are cut."""
+    """Divides a network into layers that follow each other; says which are blocks."""
     parts, run = [], []
     for piece in _pieces(network):
         layers, _, _ = piece
@@ -157,7 +157,7 @@ def _parts(network):
 
 
 def _cut(pieces):
-    """Blocks of so many layers, and what is left over as it is."""
+    """Joins pieces into blocks of enough layers; what is left over stays as it is."""
     parts = []
     while pieces:
         counts = itertools.accumulate(len(layers) for layers, _, _ in pieces)
@@ -181,12 +181,12 @@ def _cut(pieces):
 
 
 def _size(tensor):
-    """Numbers in it for each image."""
+    """The number of values in a tensor for each image."""
     return math.prod(size or 1 for size in tensor.shape)
 
 
 def _pieces(network):
-    """The layers between each two tensors that all else flows through, in order.
+    """Splits a network wherever a single tensor carries all that follows.
 
     Returns:
         A list of (layers in the order of their calls, tensor before, tensor after). In
@@ -228,7 +228,7 @@ def _pieces(network):
 
 
 def _transformer_in_blocks(transformer):
-    """A vision transformer whose blocks of attention are blocks here."""
+    """Rebuilds a vision transformer with each block of attention as a block."""
     first, blocks, last = transformer.parts()
     given = transformer.input
     images = keras.Input(batch_shape=given.shape, dtype=given.dtype, name="image")

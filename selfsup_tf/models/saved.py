@@ -1,4 +1,4 @@
-"""The networks that runs leave behind, read back."""
+"""Loads the networks of a run directory."""
 
 import pathlib
 
@@ -16,7 +16,7 @@ ADVICE = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
 def load_network(
     run_dir: str | pathlib.Path, name: str = "encoder", *, advice: str = ADVICE
 ) -> keras.Model:
-    """A network of a run, float32, ready for evaluation, export or more training.
+    """Loads a network of a run, float32, for evaluation, export or more training.
 
     Args:
         run_dir: Directory of the run, or a .keras file.
@@ -49,7 +49,7 @@ def load_network(
 
 
 def load_class_names(run_dir: str | pathlib.Path) -> tuple[str, ...] | None:
-    """What the logits of a run's classifier mean; None where the run does not say."""
+    """Loads the class names of a run's classifier; None where the run has none."""
     file = run_directory(run_dir) / "class_names.json"
     return tuple(read_json(file)) if file.is_file() else None
 

@@ -29,14 +29,6 @@ HUGE = [name for name in FILES if name.startswith("huge")]
 in_graph = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
 
 
-def test_the_files_are_the_same_each_time():
-    files = mutations.mutated_files(90, seed=3)
-    assert len(files) == len(dict(files)) == 90
-    assert files == mutations.mutated_files(90, seed=3)
-    assert files[80:] != mutations.mutated_files(90, seed=4)[80:]
-    assert files[:60] == mutations.mutated_files(60, seed=4)
-
-
 @pytest.mark.parametrize("name", HUGE)
 def test_what_claims_too_much_is_refused_by_its_header(name):
     side = mutations.WEBP_MOST if "loss" in name else mutations.HUGE

@@ -1,4 +1,4 @@
-"""The door to all kinds of images: opens whatever a user names or holds.
+"""Opens images of every kind that a user names or holds, and parts them for tests.
 
 Each module beside this one holds a `SourceKind`, as SOURCE, and this one knows none of
 them by name. They are asked one after the other whether they recognise the data: first
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from selfsup_tf.data.parts import hold_out_share
-from selfsup_tf.data.source import Source, SourceKind, check_labelled, looks_like_path
+from selfsup_tf.data.source import Source, SourceKind, looks_like_path
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import InputError, check, nearest
 
@@ -64,7 +64,7 @@ def open_source(
 def open_evaluation(
     data: Any, *, learned: bool = False, data_dir: str | os.PathLike | None = None
 ) -> tuple[Source, Source]:
-    """Labelled images to fit on and labelled images to be judged on.
+    """Opens labelled images to fit on, and labelled images to be judged on.
 
     These are the data's splits train and test (or val, or validation). Where there is
     no such pair, the data are parted into 80 and 20 %, class by class, always the same.
@@ -105,7 +105,7 @@ def open_evaluation(
 def open_pair(
     data: Any, *, data_dir: str | os.PathLike | None = None
 ) -> tuple[Source, Source]:
-    """As `open_evaluation`, but labels are not needed: a fifth is drawn without them.
+    """Opens images and test images as `open_evaluation` does, with labels or without.
 
     Args:
         data: As for `open_source`.
@@ -117,7 +117,7 @@ def open_pair(
 def open_test(
     data: Any, *, learned: bool, data_dir: str | os.PathLike | None = None
 ) -> Source:
-    """Images to judge a classifier by: the data's split test, val or validation.
+    """Opens the images to judge a classifier by: the split test, val or validation.
 
     Args:
         data: As for `open_source`.
@@ -134,13 +134,24 @@ def open_test(
 
 
 def has_test_split(data: Any, *, data_dir: str | os.PathLike | None = None) -> bool:
-    """Whether the data have a part to be judged by; no image is read.
+    """Whether the data have a test split; no image is read.
 
     Args:
         data: As for `open_source`.
         data_dir: Where TFDS keeps its data.
     """
     return len(_find_splits(data, data_dir)) > 1
+
+
+def check_labelled(source: Source) -> None:
+    """Raises InputError unless every image has a label."""
+    check(
+        source.labelled and bool((source.labels >= 0).all()),
+        f"labels in {source.name}, since an evaluation compares with them",
+        "images without labels" if not source.labelled else "labels below 0",
+        "Give (images, labels), or a folder with a sub-folder for each class. Without "
+        "labels there are health, neighbours and map.",
+    )
 
 
 def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> None:
@@ -168,7 +179,7 @@ def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
 
 
 def _open_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[Source, ...]:
-    """The parts of the data to learn from and to be judged by, or a single source."""
+    """Opens the training and the test split, or the training split alone."""
     return tuple(
         open_source(data, data_dir=data_dir, split=split)
         for split in _find_splits(data, data_dir)
@@ -176,7 +187,7 @@ def _open_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[Source,
 
 
 def _find_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[str, ...]:
-    """The names of those parts."""
+    """The name of the training split and, if there is one, of the test split."""
     if isinstance(data, Source):
         return ("train",)
     data, data_dir = _expanded(data), _expanded(data_dir)
@@ -184,13 +195,13 @@ def _find_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[str, ..
 
 
 def _expanded(data: Any) -> Any:
-    """A path as a string with ~ expanded; anything else as it is."""
+    """A path as a string with ~ expanded; any other object as it is."""
     is_path = isinstance(data, str | os.PathLike)
     return os.path.expanduser(os.fspath(data)) if is_path else data
 
 
 def _find_kind(data: Any, data_dir: str | None) -> SourceKind:
-    """The first kind, in the order of their turns, that recognises the data.
+    """Finds the kind that recognises the data; kinds are asked in the order of turns.
 
     Raises:
         InputError: None does; what was meant is guessed.
@@ -222,7 +233,7 @@ def _find_kind(data: Any, data_dir: str | None) -> SourceKind:
 
 
 def _listed(kinds: Iterable[SourceKind]) -> str:
-    """What the kinds take, as a list within a sentence."""
+    """Lists within a sentence what the kinds take."""
     *words, last = [kind.takes for kind in kinds]
     return f"{', '.join(words)} or {last}"
 

@@ -47,7 +47,7 @@ class ArraySource(IndexedSource):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of the bytes of all images."""
+        """The fingerprint of the bytes of all images."""
         return fingerprint(
             self._images.numpy(), self._all_labels, self._class_names, self.indices
         )
@@ -77,7 +77,7 @@ def check_whole(split: str) -> None:
 def from_arrays(
     images: Any, labels: Any = None, *, name: str = "arrays", num_classes: int = 0
 ) -> ArraySource:
-    """A source over arrays, which are checked first.
+    """Checks arrays and makes a source of them.
 
     Args:
         images: (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, or floats in [0, 1].
@@ -99,7 +99,7 @@ def from_arrays(
 
 
 def check_images(images: Any) -> np.ndarray:
-    """The images as (N, H, W, C), with C 1 or 3, dtype uint8 or a float.
+    """Checks images and brings them to (N, H, W, C), with C 1 or 3.
 
     Raises:
         InputError: Their shape or dtype is another.
@@ -132,7 +132,7 @@ def check_images(images: Any) -> np.ndarray:
 
 
 def as_bytes(images: np.ndarray) -> np.ndarray:
-    """Images as uint8; floats in [0, 1] are multiplied by 255 and rounded.
+    """Converts images to uint8; floats in [0, 1] are multiplied by 255 and rounded.
 
     Raises:
         InputError: A float is NaN or outside [0, 1].
@@ -162,7 +162,7 @@ def as_bytes(images: np.ndarray) -> np.ndarray:
 
 
 def check_labels(labels: Any, size: int) -> np.ndarray:
-    """The labels as int64 (N,).
+    """Checks labels and converts them to int64 (N,).
 
     Raises:
         InputError: They are not N integers of 0 or more.

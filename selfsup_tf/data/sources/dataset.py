@@ -1,4 +1,4 @@
-"""Images of a user's tf.data.Dataset, and the source for all that comes in a stream."""
+"""Images of a tf.data.Dataset, and the source of all images that are streamed."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ Decode = Callable[[tf.Tensor], tf.Tensor]
 
 
 class StreamSource(Source):
-    """Images that come one after the other, always in one order; no random access.
+    """Images that are streamed, always in one order, without random access.
 
     A shuffle draws from a buffer over the images before they are decoded, so images
     that are far apart in the stream stay roughly in its order.
@@ -80,7 +80,7 @@ class StreamSource(Source):
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the dataset's identity, where it has one."""
+        """The fingerprint of the dataset's identity, where it has one."""
         if self._identity is None:
             return None
         return fingerprint(self._identity, self.indices)
@@ -149,7 +149,7 @@ class StreamSource(Source):
 def from_dataset(
     dataset: tf.data.Dataset, *, buffer: int | None = None
 ) -> StreamSource:
-    """A source over a dataset of single images.
+    """Makes a source of a dataset of single images.
 
     Args:
         dataset: Elements are an image, (image, label), or a dict with "image" and maybe
@@ -196,7 +196,7 @@ def from_dataset(
 
 
 def _to_rgb_bytes(image: tf.Tensor) -> tf.Tensor:
-    """An image (H, W), (H, W, 1) or (H, W, 3) as uint8 (H, W, 3).
+    """Converts an image (H, W), (H, W, 1) or (H, W, 3) to uint8 (H, W, 3).
 
     Raises:
         tf.errors.InvalidArgumentError: A float is NaN or outside [0, 1].
@@ -282,7 +282,7 @@ def _check_sample(dataset: tf.data.Dataset) -> list[np.ndarray]:
 
 
 def buffer_size(image_bytes: float) -> int:
-    """Images in a shuffle's buffer, when one takes about so many bytes undecoded."""
+    """The number of images in a shuffle's buffer, for undecoded images of this size."""
     return max(_LEAST_BUFFER, int(BUFFER_BYTES / max(1.0, image_bytes)))
 
 

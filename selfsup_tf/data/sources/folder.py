@@ -57,7 +57,7 @@ class FolderSource(IndexedSource):
 
     @property
     def fingerprint(self) -> str:
-        """Of the names, sizes and times of the files, which aren't read."""
+        """The fingerprint of the files' names, sizes and times; no file is read."""
         found = [(path, os.stat(path)) for path in self.paths]
         files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
         return fingerprint(files, self._all_labels, self._class_names, self.indices)
@@ -69,7 +69,7 @@ class FolderSource(IndexedSource):
 
 
 def folder_splits(folder: pathlib.Path) -> tuple[str, ...]:
-    """The splits that a folder's sub-folders make: with "train", or only "train"."""
+    """The splits of a folder: train, and its sub-folders test, val and validation."""
     tests = tuple(name for name in TEST_SPLITS if (folder / name).is_dir())
     if tests and (folder / "train").is_dir():
         return ("train", *tests)
@@ -77,7 +77,7 @@ def folder_splits(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def open_folder(folder: pathlib.Path, split: str = "train") -> FolderSource:
-    """The images in a folder and its sub-folders, in the order of their paths.
+    """Opens the images in a folder and its sub-folders, in the order of their paths.
 
     Where there are folders train and test (or val, or validation), they are the splits.
     The sub-folders on the first level are the classes, if there are two of them or more
@@ -129,7 +129,7 @@ def _suffix(file: str) -> str:
 
 
 def _list_files(root: pathlib.Path) -> list[str]:
-    """Paths relative to the root, "/" between their parts, sorted."""
+    """All files below a folder, sorted: paths relative to it, with "/" inside."""
     files: list[str] = []
     folders = collections.deque([("", (os.path.realpath(root),))])
     while folders:

@@ -14,7 +14,7 @@ _NPZ_KEYS = (("x_{}", "y_{}"), ("images", "labels"), ("x", "y"))
 
 
 def open_npz(path: pathlib.Path, split: str = "train") -> ArraySource:
-    """A source over a split of an .npz file.
+    """Opens a split of an .npz file.
 
     Args:
         path: With x_train and x_test (y_train, y_test), or images (labels), or x (y).

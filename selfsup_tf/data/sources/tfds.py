@@ -47,7 +47,7 @@ def open_tfds(
     data_dir: str | None = None,
     memory: int = 2**31,
 ) -> Source:
-    """A split of TFDS data, downloaded and prepared if it is not.
+    """Opens a split of TFDS data, which is downloaded and prepared if it is not.
 
     Args:
         name: Such as "cifar10", "name/config" or "namespace/name".
@@ -93,7 +93,7 @@ def open_tfds(
 
 
 def _identity(builder: Any, split: str) -> str:
-    """Of a split; the same name and version may lie elsewhere, or be built anew."""
+    """Names a split by its files: a version may lie elsewhere or be built anew."""
     files = [(file.name, file.stat()) for file in sorted(builder.data_path.iterdir())]
     found = [(name, stat.length, stat.mtime) for name, stat in files]
     return repr((str(builder.data_path), split, found))
@@ -167,7 +167,7 @@ def _read(
 
 
 def _in_memory(stream: StreamSource) -> ArraySource:
-    """The same source with all of its images decoded."""
+    """Decodes all images of a stream and keeps them in memory."""
     images = np.empty((stream.size, *stream.image_shape), np.uint8)
     labels = np.empty(stream.size, np.int64) if stream.labelled else None
     for batch in stream.ordered().batch(256).as_numpy_iterator():
