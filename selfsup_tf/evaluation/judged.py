@@ -94,8 +94,8 @@ class Judged:
 
     @functools.cached_property
     def config(self) -> Config | None:
-        """What the run was made with; None where no run has left the encoder."""
-        values = self.run.read_config() if self.given is None else None
+        """What the run was made with; None where no run is named, or none is there."""
+        values = self.run.read_config() if self.flags.run_dir else None
         return None if values is None else restore_config(values)
 
     @property

@@ -34,6 +34,8 @@ class Embed(Protocol):
         """Writes the file, and says where it is."""
         from selfsup_tf.evaluation.embeddings import embed
 
+        if not flags.output:
+            judged.check_place()
         found = embed(
             judged.encoder,
             judged.open_source(flags.split),

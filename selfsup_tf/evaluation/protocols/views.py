@@ -33,7 +33,7 @@ class Views(Protocol):
         images = judged.open_source()
         check(
             judged.config is not None,
-            f"the config.json of a run in {flags.run_dir}",
+            f"the config.json of a run in {judged.run}",
             "none",
             "Only a run that was trained here knows its views.",
         )
