@@ -1,4 +1,4 @@
-"""What the programs of the command line share: flags, errors, the data of a run."""
+"""What the programs of the command line share: flags and errors."""
 
 import contextlib
 import dataclasses
@@ -108,7 +108,7 @@ def complain(message: object, code: int) -> int:
 
 
 def import_tensorflow() -> None:
-    """Imports it without the notices that its C++ writes to stderr while it loads."""
+    """Imports TensorFlow without what its C++ writes to stderr while it loads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A map of images in the plane, on which those that an encoder takes to be alike meet.
+"""A map of images in the plane, by t-SNE or PCA of their representations.
 
 Legend: N images, S height and width of the encoder's input, t that of a thumbnail.
 """
@@ -39,7 +39,7 @@ _FRAMED = 34  # thumbnails that fit beside each other on the picture
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingMap:
-    """Images and their places.
+    """Images and their places on a map.
 
     Attributes:
         method: tsne or pca.
@@ -193,7 +193,7 @@ def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
 
 
 def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
-    """The images at their places.
+    """Draws a map: the images at their places.
 
     Of images that would lie over each other one is drawn and the others are points, so
     that each can be seen. A frame's colour and the marker at its corner are the class.

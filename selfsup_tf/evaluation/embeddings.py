@@ -1,4 +1,4 @@
-"""The vectors of any number of images, in a file, without ever holding all of them.
+"""Writes the representations of any number of images to a file, batch by batch.
 
 Legend: N images, B images of a batch, D length of the representation h.
 """

@@ -1,4 +1,4 @@
-"""What an encoder makes of a data set, and which encoder it is.
+"""The representations of a data set, kept on disk, and the hash of an encoder.
 
 Legend: N images, S height and width of the encoder's input, D length of the
 representation h.
@@ -199,7 +199,7 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that numbers depend on."""
+    """The versions of the packages that numbers depend on."""
     return {**environment.versions(), "scikit-learn": sklearn.__version__}
 
 

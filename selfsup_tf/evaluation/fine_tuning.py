@@ -36,7 +36,7 @@ FEW = 0.01  # share of the labels up to which twice as many epochs are taken
 
 @dataclasses.dataclass(frozen=True)
 class FineTuning:
-    """What fine-tuning gave.
+    """The outcome of fine-tuning.
 
     Attributes:
         fraction: Share of the labels that was learned from.

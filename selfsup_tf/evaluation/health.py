@@ -198,7 +198,7 @@ def compile_head(head: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def temperature_of(config: Config) -> float:
-    """That of a contrastive run; .1 where a run has none.
+    """The temperature of a contrastive run; 0.1 where a run has none.
 
     The temperature of a run of one view, such as a distillation, softens labels.
     """
@@ -208,7 +208,7 @@ def temperature_of(config: Config) -> float:
 
 
 def judge(h: Numbers, z: Numbers | None = None) -> tuple[str, list[str]]:
-    """The verdict on the representation, and sentences that say why.
+    """Gives the verdict on a representation, and sentences that say why.
 
     A projection does not change the verdict, since nobody is shipped one; SimCLR's uses
     few directions in healthy runs (Jing et al. 2022, "Understanding dimensional

@@ -1,4 +1,4 @@
-"""How far a number measured on some test images could be off: bootstrap intervals.
+"""Bootstrap confidence intervals of numbers that are measured on test images.
 
 Reference: Efron and Tibshirani 1993, "An introduction to the bootstrap", section 13.3
 (the percentile interval).
@@ -23,7 +23,7 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Where the mean lies with probability `level`, were other test images drawn.
+    """The bootstrap confidence interval of a mean over test images.
 
     The images are drawn again with replacement, as many as there are, and the
     percentiles of the means of such samples are the bounds. What varies is the choice
@@ -59,7 +59,7 @@ def bootstrap_interval(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What a protocol has found of one encoder on labelled images.
+    """The outcome of a protocol for one encoder on labelled test images.
 
     Attributes:
         per_image: (N,), what each test image brought to the number that counts. With
@@ -75,7 +75,7 @@ class Scored:
         return values
 
     def gain_interval(self, other: "Scored") -> tuple[float, float]:
-        """Where the gain on another encoder lies, were other test images drawn.
+        """The 95 % confidence interval of the gain on another encoder.
 
         The differences are paired: both were judged on the same images.
         """

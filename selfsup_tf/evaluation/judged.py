@@ -219,7 +219,7 @@ class Judged:
 
     @property
     def name(self) -> str:
-        """Of its result: the protocol, and every flag that is not the default.
+        """The name of its result: the protocol, and every flag that is not the default.
 
         `knn`, `knn_k=5`, `health_encoder=best`, `map_data=photos`
         """

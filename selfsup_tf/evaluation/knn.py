@@ -36,7 +36,7 @@ MAX_SIMILARITIES = 2**25
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KnnResult(Classification):
-    """What a k-NN evaluation measured, beside what every classification does.
+    """The outcome of k-NN, beside what every classification has.
 
     Attributes:
         k: Neighbours that vote.

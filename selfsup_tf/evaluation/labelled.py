@@ -84,7 +84,7 @@ def measured_on(**sources: Any) -> dict[str, dict[str, Any]]:
 
 
 def gain_intervals(found: Mapping[str, Scored]) -> dict[str, Interval]:
-    """Intervals of the first encoder's gain on each of the others, by their names."""
+    """The 95 % interval of the first encoder's gain on each of the others."""
     (_, first), *others = found.items()
     return {name: first.gain_interval(other) for name, other in others}
 
@@ -131,7 +131,7 @@ def format_with_classes(text: str, found: Mapping[str, Any], flags: Any) -> str:
 
 
 def confusion_chart(title: str, found: Mapping[str, Any]) -> Chart | None:
-    """What is taken for what; None of more than `MOST_DRAWN` classes, or of none."""
+    """The confusion matrix as a chart; None of more than `MOST_DRAWN` classes."""
     from selfsup_tf.evaluation.charts import draw_confusion
 
     names = found.get("class_names") or ()
@@ -217,12 +217,12 @@ class Labelled(Protocol):
         return format_with_classes(text, found, flags)
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """The confusion."""
+        """The confusion matrix."""
         chart = confusion_chart(result.title, result.details["trained"])
         return {"": chart} if chart else {}
 
     def tables(self, result: Result) -> list[Table]:
-        """Class by class."""
+        """Precision, recall and F1 of each class."""
         return class_table(result.title, result.details["trained"])
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:

@@ -38,7 +38,7 @@ UNSEEN = 30.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LinearResult(Classification):
-    """What a linear probe measured, beside what every classification does.
+    """The outcome of a linear probe, beside what every classification has.
 
     Attributes:
         optimizer: lbfgs or sgd.

@@ -48,7 +48,7 @@ _LOGGED = (
 
 
 class Monitor:
-    """What is called every config.knn_epochs, with the networks that a run keeps.
+    """Measures the networks that a run keeps, every config.knn_epochs.
 
     It brings the same networks every time, so they are traced once, and it neither
     changes them nor draws a random number that the run draws.
@@ -79,7 +79,7 @@ class Monitor:
 def hold_out(
     source: Source, config: Config, *, share: float = SHARE, fewest: int = FEWEST
 ) -> tuple[Source, Monitor | None]:
-    """The images to learn from, and what watches the encoder as it does.
+    """Parts the images into those to learn from and those that a monitor keeps.
 
     Some labelled images are kept from training for the online k-NN; the health panel
     looks at some of those that are learned from, labelled or not.

@@ -34,7 +34,7 @@ _ROWS = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrievalResult(Scored):
-    """What a retrieval measured.
+    """The outcome of a retrieval.
 
     Attributes:
         mean_average_precision: Over the whole ranking, mean over the queries that have

@@ -1,4 +1,4 @@
-"""Robustness: what is left of the accuracy when the test images are spoilt.
+"""Robustness: accuracy on blurred, noisy, compressed and brightened images.
 
 Reference: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations", ICLR 2019. See `selfsup_tf.data.corruptions` for what
@@ -36,7 +36,7 @@ CLASSIFIERS = ("knn", "linear")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RobustnessResult(Scored):
-    """What a classifier that learned from clean images makes of spoilt ones.
+    """The accuracy on spoilt images of a classifier that learned from clean ones.
 
     Attributes:
         classifier: knn or linear.
@@ -212,5 +212,5 @@ def _bank(
 
 
 def _num_classes(features: Features) -> int:
-    """Of the train set alone: what no train image is can't be answered."""
+    """The number of classes in the train set; no others can be answered."""
     return int(features.labels.max()) + 1

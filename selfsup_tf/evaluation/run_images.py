@@ -1,4 +1,4 @@
-"""Which images judge a run, and whether it has learned their labels: by names alone."""
+"""Which images judge a run, and whether it may have learned their labels."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""What representations tell of themselves, without a label.
+"""Statistics of representations that need no labels: RankMe, uniformity, spread.
 
 Legend: N images, D length of a representation, h one of them, L2-normalised where
 "direction" is said. All functions are pure and compute in float64, whatever comes: what
@@ -29,7 +29,7 @@ _BLOCK = 512  # rows of a matrix of pairs at a time: 40 MiB beside 10,000 images
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """The judgement of N images' representations, in numbers.
+    """The statistics of the representations of N images.
 
     Attributes:
         size: D.
@@ -88,7 +88,7 @@ def measure(
     *,
     temperature: float,
 ) -> Numbers:
-    """All numbers of N images.
+    """Computes all statistics of the representations of N images.
 
     Args:
         features: Representations of the images, (N, D), finite.

@@ -40,7 +40,7 @@ class Retrieval(Labelled):
         return tuple(rows)
 
     def tables(self, result: Result) -> list[Table]:
-        """What was searched."""
+        """The numbers of queries and of images that were searched."""
         found = result.details["trained"]
         shown = (
             ("queries", found["num_queries"]),

@@ -66,7 +66,7 @@ class Transfer(Protocol):
         return "\n\n".join(texts)
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """The confusion of each way."""
+        """The confusion matrix of each way."""
         charts = {
             way: confusion_chart(f"{result.title}: {WAYS[way].title}", found)
             for way, found in result.details["trained"].items()
@@ -74,7 +74,7 @@ class Transfer(Protocol):
         return {way: chart for way, chart in charts.items() if chart}
 
     def tables(self, result: Result) -> list[Table]:
-        """Class by class, each way."""
+        """Precision, recall and F1 of each class, each way."""
         return [
             table
             for way, found in result.details["trained"].items()
