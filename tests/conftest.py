@@ -55,7 +55,6 @@ def make_tiny_config(method: str, **overrides) -> Config:
     values = {
         "data": "shapes",
         "image_size": 16,
-        "views": (CROP_AND_FLIP,) * (package.config_class.num_views or 2),
         "encoder": EncoderConfig(name="resnet18", width=1 / 16, stem="small_stride2"),
         "optimizer": OptimizerConfig(name="sgd", learning_rate=0.5, warmup_epochs=0.0),
         "batch_size": 16,
@@ -70,6 +69,8 @@ def make_tiny_config(method: str, **overrides) -> Config:
         "fraction": 1.0,
         "teacher": tiny_teacher,
     }
+    if package.config_class.num_views:  # or as its recipe has them
+        values["views"] = (CROP_AND_FLIP,) * package.config_class.num_views
     fields = {field.name for field in dataclasses.fields(package.config_class)}
     if "teacher" in fields:
         values["temperature"] = 1.0  # sharper answers want a lower rate
