@@ -56,7 +56,8 @@ class Dummy(Method):
         dtype = "float64" if self.config.precision == "float64" else "float32"
         head = keras.layers.Dense(self.config.width, dtype=dtype, name="head")
         drawn = self.config.drawn_views
-        encoders = {{s: at_size(self.encoder, s) for s in {{v.size for v in drawn.values()}}}}
+        sizes = {{view.size for view in drawn.values()}}
+        encoders = {{size: at_size(self.encoder, size) for size in sizes}}
         inputs, outputs = {{}}, {{}}
         for i, (name, view) in enumerate(drawn.items(), 1):
             inputs[name] = keras.Input((view.size, view.size, 3), name=name)
