@@ -11,7 +11,7 @@ from selfsup_tf.config import Config
 from selfsup_tf.data import views
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
-from selfsup_tf.figures import save_figure
+from selfsup_tf.files import save_figure
 
 _EPOCHS = 3  # draws of each view that are shown
 _INCHES = 1.15  # side of an image on paper

@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import OptimizerConfig, ViewConfig, make_plan
-from selfsup_tf.data.shapes import make_shapes
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.distribution.replicas import sum_over_replicas
 from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method
@@ -98,9 +98,8 @@ def train(task, folder):
     images, labels = make_shapes("train")
     source = open_source((images[:64], labels[:64]))
     keras.utils.set_random_seed(1)
-    method = find_method(config.method).load()(
-        config, encoder=tiny_resnet(config.image_size)
-    )
+    encoder = tiny_resnet(config.image_size)
+    method = find_method(config.method).load()(config, encoder=encoder)
     try:
         run = loop.train(
             method,

@@ -8,7 +8,8 @@ from typing import Any
 
 from selfsup_tf.config import upgraded
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.json_files import read_json, read_log
+from selfsup_tf.files import read_json
+from selfsup_tf.run import RunDirectory
 
 _LATER = 60.0  # seconds; files that are copied together are no further apart
 
@@ -113,7 +114,7 @@ def gather(run_dir: str | pathlib.Path) -> RunFiles:
         exported = _mark_export(exported, [*results, place], config)
     newest = max((r.path.stat().st_mtime for r in results), default=None)
     with reading(log):
-        records = read_log(log)
+        records = RunDirectory(path).read_log()
         if not all(isinstance(record, dict) for record in records):
             raise TypeError("a line is no JSON object")
     return RunFiles(
