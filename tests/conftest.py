@@ -213,7 +213,7 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def few_images():
     """64 drawn images, uint8 (64, 32, 32, 3), and their labels."""
-    from selfsup_tf.data.shapes import make_shapes
+    from selfsup_tf.data.sources.shapes import make_shapes
 
     images, labels = make_shapes("train")
     return images[:64], labels[:64]

@@ -228,7 +228,7 @@ def test_images_without_all_labels_have_no_monitor(
 
 
 def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
-    from selfsup_tf.data.shapes import make_shapes
+    from selfsup_tf.data.sources.shapes import make_shapes
 
     images, labels = make_shapes("train")
     config = tiny_config("simclr", held_out=20, knn_epochs=0.25)
