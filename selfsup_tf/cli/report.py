@@ -50,7 +50,7 @@ def report(flags: ReportFlags) -> None:
 
 def curves(flags: CurvesFlags) -> None:
     """Draws the log of a run."""
-    from selfsup_tf.evaluation.charts import draw_curves
+    from selfsup_tf.evaluation.curves import draw_curves
 
     run_dir = pathlib.Path(flags.run_dir).expanduser()
     records = read_log(run_dir / "log.jsonl")

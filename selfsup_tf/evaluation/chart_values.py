@@ -21,6 +21,8 @@ COLOURS = (
     "#8C8C8C",
     "#F0E442",
 )
+INK, SOFT, HAIR, SHADE = "#1d2329", "#59636e", "#dedbd4", "#eceae3"
+"""Of text, of what explains it, of lines of a grid, of areas."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<")
 """matplotlib's names; one more than colours, so that 72 classes differ in either."""
 DASHES = ((), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (1, 3), (12, 3), (9, 2, 2, 2, 2, 2))

@@ -1,79 +1,120 @@
-"""The page itself: one file that asks nobody for anything."""
+"""The page itself: one file, made of templates, that asks nobody for anything."""
 
 import base64
+import functools
 import hashlib
 import importlib.resources
 import pathlib
-import string
-from collections.abc import Callable, Sequence
+import sys
+from typing import Any
+
+import jinja2
+import markupsafe
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.report.markup import Html, element
-from selfsup_tf.evaluation.report.pictures import LIMIT, STEPS, Pictures
-from selfsup_tf.json_files import write_atomically
+from selfsup_tf.evaluation.chart_values import COLOURS, DASHES, MARKERS
+from selfsup_tf.evaluation.report import numbers
+from selfsup_tf.evaluation.report.gather import reading
+from selfsup_tf.evaluation.report.pictures import STEPS, Pictures
+from selfsup_tf.files import write_atomically
+
+LIMIT = 10_000_000
+"""Bytes that a page may have: what a mail takes."""
 
 
-def render(title: str, body: Html, contents: Sequence[tuple[str, str]]) -> str:
-    """The whole page.
+def environment() -> jinja2.Environment:
+    """Templates of this package; what a file says is text in them and is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
+    )
+    for write in (numbers.compact, numbers.gain, numbers.gain_interval,
+                  numbers.interval, numbers.megabytes, numbers.number, numbers.percent,
+                  numbers.plain):  # fmt: skip
+        made.filters[write.__name__] = write
+    made.globals |= {"COLOURS": COLOURS, "DASHES": DASHES, "MARKERS": MARKERS}
+    made.globals |= {
+        "must": _must,
+        "show": functools.partial(_show, made),
+        "show_export": functools.partial(_show_export, made),
+    }
+    return made
 
-    Its policy lets the browser load nothing and run and style by nothing but what
+
+def _show(templates: jinja2.Environment, shown: Any, pictures: Pictures) -> Any:
+    """A result by the template of its protocol, which lies beside its module."""
+    own = shown.protocol.template if shown.protocol else None
+    if own is None:
+        template = templates.get_template("result.html.jinja")
+    else:
+        module = sys.modules[type(shown.protocol).__module__]
+        path = pathlib.Path(module.__file__).with_name(own)
+        template = templates.from_string(path.read_text(encoding="utf-8"))
+    with reading(shown.stored.path):
+        return markupsafe.Markup(template.render(shown=shown, pictures=pictures))
+
+
+def _show_export(templates: jinja2.Environment, run: Any) -> Any:
+    """The table of an export's manifest."""
+    template = templates.get_template("export.html.jinja")
+    with reading(run.directory.export / "manifest.json"):
+        return markupsafe.Markup(template.render(manifest=run.manifest))
+
+
+def write_page(
+    path: pathlib.Path, template: str, *, limit: int = LIMIT, **values: Any
+) -> pathlib.Path:
+    """Writes a page with pictures as good as the limit of its size allows.
+
+    Its policy lets the browser load nothing, and run and style by nothing but what
     stands here: script and style are named by their hashes.
 
     Args:
-        title: For the window.
-        body: The sections.
-        contents: The (identity, title) of each, for the navigation.
-    """
-    style, script = _file("page.css"), _file("page.js")
-    navigation = element(
-        "nav",
-        element(
-            "ul",
-            [
-                element("li", element("a", name, href=f"#{identity}"))
-                for identity, name in contents
-            ],
-        ),
-        aria_label="Contents",
-    )
-    return string.Template(_file("page.html")).substitute(
-        title=element("title", title),
-        style=style,
-        style_hash=_hash(style),
-        script=script,
-        script_hash=_hash(script),
-        navigation=navigation,
-        body=body,
-    )
-
-
-def write_fitting(path: pathlib.Path, make: Callable[[Pictures], str]) -> pathlib.Path:
-    """Writes the page with pictures as good as the limit of its size allows.
-
-    Args:
         path: The file to write.
-        make: The page, for a way of putting pictures on it.
+        template: Its name.
+        limit: Bytes at most.
+        values: For the template; "pictures" is added.
 
     Raises:
         InputError: Even with the smallest pictures it is too large.
     """
+    templates = environment()
+    assets = importlib.resources.files(__package__).joinpath("templates")
+    style, script = (
+        markupsafe.Markup(assets.joinpath(name).read_text("utf-8"))
+        for name in ("page.css", "page.js")
+    )
     for step in range(len(STEPS)):
-        page = make(Pictures(step))
+        page = templates.get_template(template).render(
+            style=style,
+            script=script,
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            pictures=Pictures(step),
+            **values,
+        )
         size = len(page.encode())
-        if size <= LIMIT:
+        if size <= limit:
             write_atomically(path, page)
             return path
     raise InputError(
-        f"a report of {LIMIT / 1e6:.0f} MB at most",
+        f"a report of {limit / 1e6:.0f} MB at most",
         f"{size / 1e6:.1f} MB, with its pictures as small as they can be read",
         "Make the map of fewer images: python eval.py map --count=500",
     )
 
 
-def _file(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
+def _must(holds: bool, otherwise: str) -> str:
+    """Refuses values that a template can't show."""
+    if not holds:
+        raise ValueError(otherwise)
+    return ""
 
 
-def _hash(text: str) -> str:
+def _hash(text: str) -> markupsafe.Markup:
     digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    return markupsafe.Markup(f"'sha256-{base64.b64encode(digest).decode()}'")

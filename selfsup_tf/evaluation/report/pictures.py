@@ -7,12 +7,9 @@ import pathlib
 import PIL.Image
 
 from selfsup_tf.evaluation.report.gather import reading
-from selfsup_tf.evaluation.report.markup import Html, element
 
-LIMIT = 10_000_000
-"""Bytes that a report may have: what a mail takes."""
 STEPS = ((2000, 1_500_000), (1600, 600_000), (1100, 250_000), (700, 100_000))
-"""What is tried until the page fits: longest side in pixels, bytes of a picture."""
+"""Sizes tried until the page fits: longest side in pixels, bytes of a picture."""
 
 
 class Pictures:
@@ -25,12 +22,7 @@ class Pictures:
     def __init__(self, step: int = 0):
         self._side, self._bytes = STEPS[step]
 
-    def image(self, path: pathlib.Path, alt: str) -> Html:
-        """An <img>, as large as the page allows."""
-        uri, (width, height) = self.inline(path)
-        return element("img", src=uri, alt=alt, width=width, height=height)
-
-    def inline(self, path: pathlib.Path) -> tuple[str, tuple[int, int]]:
+    def inline(self, path: pathlib.Path) -> tuple[str, int, int]:
         """The picture as a data: address, and its width and height on disk.
 
         Raises:
@@ -44,7 +36,7 @@ class Pictures:
                 if not fits or kind not in ("PNG", "JPEG"):
                     raw, kind = self._smaller(picture), "JPEG"
         encoded = base64.b64encode(raw).decode()
-        return f"data:image/{kind.lower()};base64,{encoded}", size
+        return f"data:image/{kind.lower()};base64,{encoded}", *size
 
     def _smaller(self, picture: PIL.Image.Image) -> bytes:
         picture = picture.convert("RGBA")

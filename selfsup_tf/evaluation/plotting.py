@@ -1,0 +1,96 @@
+"""What all charts share: their size, their axes, the looks of their lines, legends.
+
+A single chart is as wide as a phone, so that its letters are there as large as they are
+meant to be.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.axes
+import matplotlib.figure
+import numpy as np
+
+from selfsup_tf.evaluation.chart_values import (
+    COLOURS,
+    DASHES,
+    HAIR,
+    INK,
+    SOFT,
+    Curve,
+)
+
+WIDTH, HEIGHT = 4.2, 2.7
+"""Inches of a single chart."""
+
+
+def new_figure(
+    width: float = WIDTH, height: float = HEIGHT
+) -> matplotlib.figure.Figure:
+    """An empty figure of so many inches."""
+    # Made without pyplot, so that no window system or global state is touched.
+    return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+
+
+def add_axes(
+    figure: matplotlib.figure.Figure,
+    title: str,
+    x_label: str,
+    y_label: str,
+    *,
+    place: tuple = (1, 1, 1),
+) -> matplotlib.axes.Axes:
+    axes = figure.add_subplot(*place)
+    axes.set_title(title, loc="left", fontsize=11, weight="bold", color=INK)
+    axes.set_xlabel(x_label, fontsize=9, color=SOFT)
+    axes.set_ylabel(y_label, fontsize=9, color=SOFT)
+    axes.tick_params(which="both", labelsize=8.5, length=0, labelcolor=SOFT)
+    axes.grid(axis="y", color=HAIR, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(HAIR)
+    return axes
+
+
+def draw_lines(
+    axes: matplotlib.axes.Axes,
+    curves: Sequence[Curve],
+    *,
+    percent: bool = False,
+    inside: bool = False,
+) -> None:
+    """Draws curves, each in the next look, and the legend of two and more."""
+    for look, curve in enumerate(curves):
+        y = [np.nan if v is None else v * (100 if percent else 1) for v in curve.y]
+        marker = "." if 0 < len(y) < 20 else None
+        label = short(curve.name) if curve.x else "_"  # one that no legend lists
+        axes.plot(curve.x, y, label=label, marker=marker, **line_look(look))
+    if len(curves) > 1:
+        add_legend(axes if inside else axes.figure, axes)
+
+
+def add_legend(owner: Any, axes: matplotlib.axes.Axes) -> None:
+    """A legend below the axes, or inside them where they are its owner."""
+    place = {"loc": "best"} if owner is axes else {"loc": "outside lower left"}
+    handles, names = axes.get_legend_handles_labels()
+    if not names:
+        return
+    columns = 1 if owner is axes else 2 if max(map(len, names)) > 12 else 3
+    owner.legend(handles, names, frameon=False, fontsize=8.5, labelcolor=INK,
+                 ncols=columns, **place)  # fmt: skip
+
+
+def line_look(number: int) -> dict[str, Any]:
+    """Colour and dash of the line that is `number` in a chart."""
+    dash = DASHES[number % len(DASHES)]
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": (0, dash) if dash else "solid",
+        "linewidth": 1.7,
+    }
+
+
+def short(name: str) -> str:
+    # A dollar sign would begin a formula, an underline hide a line from the legend.
+    name = str(name).lstrip("_").replace("$", r"\$") or " "
+    return name if len(name) <= 24 else name[:23] + "…"

@@ -1,0 +1,75 @@
+"""The config of a run in groups, what differs from the package's defaults first."""
+
+import dataclasses
+from typing import Any
+
+from selfsup_tf.config import Config
+from selfsup_tf.evaluation.report.numbers import plain
+
+Pairs = list[tuple[str, str]]
+
+
+def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
+    """(title, what was set for this run, what is as the package has it) of each group.
+
+    Args:
+        config: A config.json.
+    """
+    fields = {f.name: f for f in dataclasses.fields(Config)}
+    defaults = {name: _plain(f.default) for name, f in fields.items()}
+    nested, defaults_of = {}, {}
+    for name, value in config.items():
+        # A list of groups, such as the views, is one group for each that differs.
+        many = isinstance(value, list) and value and isinstance(value[0], dict)
+        parts = dict(enumerate(value, 1)) if many else {"": value}
+        for number, part in parts.items():
+            if isinstance(part, dict):
+                title = f"{name} {number}".strip()
+                nested[title] = part
+                default = defaults.get(name)
+                default = (
+                    default[number - 1 : number] if many and default else [default]
+                )
+                defaults_of[title] = default[0] if default and default[0] else {}
+    flat = {name: v for name, v in config.items() if not _is_nested(v)}
+    own = {name: v for name, v in flat.items() if name not in fields}
+    operation = {n: v for n, v in flat.items() if n in fields and fields[n].metadata}
+    general = {n: v for n, v in flat.items() if n not in own and n not in operation}
+    equal: dict[str, list[str]] = {}
+    for title, values in sorted(nested.items()):
+        equal.setdefault(repr(values), []).append(title)
+    groups = [
+        (str(config.get("method", "")), own, {}),
+        ("Training", general, defaults),
+        *(
+            (" and ".join(titles).replace("_", " ").capitalize(), nested[titles[0]],
+             defaults_of[titles[0]])
+            for titles in equal.values()
+        ),
+        ("How it was run", operation, defaults),
+    ]  # fmt: skip
+    return [_group(*group) for group in groups if group[1]]
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A default as config.json would have it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {k: _plain(v) for k, v in dataclasses.asdict(value).items()}
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def _group(
+    title: str, values: dict[str, Any], defaults: dict[str, Any]
+) -> tuple[str, Pairs, Pairs]:
+    absent = object()
+    differing, same = [], []
+    for name, value in values.items():
+        kept = same if value == defaults.get(name, absent) else differing
+        kept.append((name, plain(value)))
+    return title, differing, same

@@ -1,0 +1,287 @@
+"""What the page of one run shows, as values for its templates."""
+
+import collections
+import dataclasses
+import datetime
+import pathlib
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import markupsafe
+
+from selfsup_tf.evaluation.chart_values import is_number, training_panels, warmup
+from selfsup_tf.evaluation.curves import draw_panel
+from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
+from selfsup_tf.evaluation.report.config_groups import config_groups
+from selfsup_tf.evaluation.report.drawing import Drawings
+from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
+from selfsup_tf.evaluation.report.numbers import compact, percent, plain
+from selfsup_tf.evaluation.stored import StoredResult, unread_files
+
+_METHODS = {"simclr": "SimCLR", "byol": "BYOL"}
+_MOST_CARDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One number in the table of all.
+
+    Attributes:
+        stored: The result that it is of.
+        row: The number.
+        title: Of the result, and of its group where it has any.
+        first: Whether it is the first one under this title.
+    """
+
+    stored: StoredResult
+    row: Row
+    title: str
+    first: bool
+
+    @property
+    def data(self) -> str:
+        """What it was measured on: "10,000 of cifar10:test"."""
+        return measured_on(self.stored.result)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A result as its section shows it.
+
+    Attributes:
+        stored: The result.
+        protocol: Its protocol; None where the module is not there.
+        charts: Each with its <svg> element.
+        tables: Of its details.
+    """
+
+    stored: StoredResult
+    protocol: Protocol | None
+    charts: list[tuple[Chart, markupsafe.Markup]]
+    tables: list[Table]
+
+    @property
+    def result(self) -> Result:
+        """The result."""
+        return self.stored.result
+
+    @property
+    def heading(self) -> str:
+        """The title of the section."""
+        return self.protocol.title if self.protocol else self.result.protocol
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder of its pictures."""
+        return self.stored.path.parent
+
+    @property
+    def pictures(self) -> dict[pathlib.Path, str]:
+        """What each of its pictures that are there shows."""
+        found = {self.folder / name: alt for name, alt in self.result.pictures.items()}
+        return {path: alt for path, alt in found.items() if path.is_file()}
+
+    @property
+    def data(self) -> str:
+        """What it was measured on."""
+        return measured_on(self.result)
+
+    @property
+    def numbers(self) -> tuple[list[tuple[str, str | None]], dict[str, list]]:
+        """Its rows that are no shares, as columns and rows of a table.
+
+        The columns are its groups, and beside each the others' numbers; a row has a
+        (row, beside) for each, or None.
+        """
+        rows = [row for row in self.result.rows if row.unit != "share"]
+        if len(rows) == len({row.group for row in rows}):
+            return [], {}  # the table of all numbers has them
+        columns = {}
+        for row in rows:
+            columns |= dict.fromkeys((row.group, name) for name in (None, *row.beside))
+        columns = sorted(columns, key=lambda c: [g for g, _ in columns].index(c[0]))
+        lines = collections.defaultdict(dict)
+        for row in rows:
+            lines[row.name][row.group] = row
+        return columns, {name: list(line.values()) for name, line in lines.items()}
+
+
+def reported(run: RunFiles) -> dict[str, Any]:
+    """Everything that the template of a run's page asks for."""
+    drawings = Drawings()
+    shown = [show(stored, drawings) for stored in run.results]
+    sections = collections.defaultdict(list)
+    for one in shown:
+        if _has_details(one):
+            sections[one.result.protocol].append(one)
+    stale = [stored.path.name for stored in run.results if stored.stale]
+    return {
+        "run": run,
+        "title": f"{run.name}: encoder report",
+        "headline": headline(run.config),
+        "when": when(run),
+        "cards": _cards(run.results),
+        "stale": stale,
+        "lines": lines_of(run.results),
+        "sections": dict(sections),
+        "unread": unread_files(run.directory),
+        "missing": _missing(run),
+        "export_command": command("export.py", run),
+        "curves": [
+            _curve(panel, run, drawings) for panel in training_panels(run.records)
+        ],
+        "curves_lead": _curves_lead(run.config),
+        "groups": config_groups(run.config),
+        "hardware": _hardware(run.records[0] if run.records else {}),
+    }
+
+
+def show(stored: StoredResult, drawings: Drawings) -> Shown:
+    """Asks the protocol of a result for what it shows."""
+    protocol = protocols().get(stored.result.protocol)
+    if protocol is None:
+        return Shown(stored, None, [], [])
+    with reading(stored.path):
+        charts = protocol.draw(stored.result).values()
+        drawn = [(chart, drawings.svg(chart)) for chart in charts]
+        return Shown(stored, protocol, drawn, protocol.tables(stored.result))
+
+
+def lines_of(results: Iterable[StoredResult]) -> list[Line]:
+    """The numbers for a table of all: every share, and of others each group's first."""
+    lines = []
+    for stored in results:
+        seen = set()
+        for row in stored.result.rows:
+            if row.unit == "share" or row.group not in seen:
+                title = stored.result.title + (f": {row.group}" if row.group else "")
+                lines.append(Line(stored, row, title, row.group not in seen))
+            seen.add(row.group)
+    return lines
+
+
+def measured_on(result: Result) -> str:
+    """The images that a result was measured on: "10,000 of cifar10:test"."""
+    images = result.measured_on.get("test") or result.measured_on.get("images")
+    return f"{images['size']:,} of {images['name']}" if images else ""
+
+
+def headline(config: dict[str, Any]) -> str:
+    """Method, data, encoder and length of a run in one line."""
+    if not config:
+        return "An encoder without a config.json: how it was trained is not recorded."
+    encoder = config.get("encoder") or {}
+    name = str(encoder.get("name", "an encoder"))
+    if encoder.get("width", 1.0) != 1.0:
+        name += f" × {plain(encoder['width'])}"
+    length = f"{plain(config['epochs'])} epochs" if config.get("epochs") else ""
+    length = length or f"{config.get('steps')} steps"
+    method = str(config.get("method", "a method"))
+    return " · ".join(
+        [
+            f"{_METHODS.get(method, method)} on {config.get('data')}",
+            f"{name}, {config.get('image_size')} px",
+            f"{length}, batch {config.get('batch_size')}",
+        ]
+    )
+
+
+def when(run: RunFiles) -> str:
+    """How far a run has come, and when."""
+    last = run.records[-1] if run.records else {}
+    if not is_number(last.get("epoch")):
+        return "no training log"
+    words = f"epoch {last['epoch']:.4g}, step {last.get('step')}"
+    if run.written is not None:
+        moment = datetime.datetime.fromtimestamp(run.written, datetime.timezone.utc)
+        words += f" · {moment:%d %B %Y, %H:%M} UTC"
+    return words
+
+
+def command(program: str, run: RunFiles) -> str:
+    """The command that makes for a run what is not there."""
+    return f"python {program} --run_dir={shlex.quote(str(run.directory))}"
+
+
+def _has_details(shown: Shown) -> bool:
+    result = shown.result
+    return bool(
+        result.verdict or result.notes or shown.charts or shown.tables
+        or shown.pictures or shown.numbers[0]
+        or (shown.protocol and shown.protocol.template)
+    )  # fmt: skip
+
+
+def _cards(results: Sequence[StoredResult]) -> list[Line]:
+    """The number that counts of each protocol, of its plain and newest result."""
+    best = {}
+    for stored in sorted(results, key=lambda s: s.stale):
+        rows = stored.result.rows
+        if rows and rows[0].value is not None and not rows[0].group:
+            title = stored.result.title
+            best.setdefault(stored.result.protocol, Line(stored, rows[0], title, True))
+    cards = [best[s.result.protocol] for s in results if best.get(s.result.protocol)]
+    cards = list({id(card): card for card in cards}.values())
+    others = [card for card in cards if card.row.unit != "share"]
+    shares = [card for card in cards if card.row.unit == "share"]
+    return shares[: max(1, _MOST_CARDS - len(others))] + others
+
+
+def _missing(run: RunFiles) -> list[tuple[str, str]]:
+    """Titles and commands of what a report is meant to show and has not found."""
+    found = {stored.result.protocol for stored in run.results}
+    return [
+        (protocol.title, command(f"eval.py {name}", run))
+        for name, protocol in protocols().items()
+        if protocol.measured_by_report and name not in found
+    ]
+
+
+def _curve(panel, run: RunFiles, drawings: Drawings) -> tuple[Chart, markupsafe.Markup]:
+    final = next(y for y in reversed(panel.curves[0].y) if y is not None)
+    value = percent(final) if panel.percent else compact(final)
+    name = panel.curves[0].name
+    chart = Chart(
+        panel.title + (", %" if panel.percent else ""),
+        draw_panel(panel, run.config),
+        panel.meaning,
+        value,
+        f"{panel.title} over the epochs; at the end {name} is {value}",
+    )
+    return chart, drawings.svg(chart)
+
+
+def _curves_lead(config: dict[str, Any]) -> str:
+    end = warmup(config)
+    lead = f"The shaded part is the warm-up, {end:g} epochs" if end else "No warm-up"
+    schedule = (config.get("optimizer") or {}).get("schedule")
+    return lead + (f"; the rate's schedule is {schedule}." if schedule else ".")
+
+
+def _hardware(first: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]] | str]]:
+    """Titles, with names and values or a line, of what the run was made on and with."""
+    groups = []
+    for key, title in (("hardware", "Hardware"), ("versions", "Versions")):
+        found = first.get(key)
+        if isinstance(found, dict) and found:
+            pairs = [(n.replace("_", " "), _devices(v)) for n, v in found.items()]
+            groups.append((title, pairs))
+        else:
+            groups.append((title, plain(found) if found else "Not recorded."))
+    if is_number(first.get("images")):
+        skipped = len(first.get("skipped") or [])
+        images = f"{first['images']:,}"
+        pairs = [("images learned from", images), ("unreadable", str(skipped))]
+        groups.append(("Data", pairs))
+    return groups
+
+
+def _devices(value: Any) -> str:
+    """A value; of a list of devices how many there are of each kind."""
+    if not (isinstance(value, list) and all(isinstance(v, dict) for v in value)):
+        return plain(value)
+    kinds = collections.Counter(
+        " ".join(str(v[k]) for k in ("type", "model") if v.get(k)) for v in value
+    )
+    return ", ".join(f"{n} × {k}" if n > 1 else k for k, n in kinds.items()) or "none"
