@@ -22,7 +22,7 @@ setuptools.setup(
     python_requires=">=3.10,<3.14",
     # Every method is a package NAME_tf; a new one is found without a change here.
     packages=setuptools.find_packages(include=["*_tf", "*_tf.*"]),
-    package_data={"": ["README.md", "*.html", "*.css", "*.js"]},
+    package_data={"": ["README.md", "*.jinja", "*.css", "*.js"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "tensorflow-serving-api>=2.21,<2.22",  # the protos of warm-up requests
@@ -35,6 +35,7 @@ setuptools.setup(
         "scikit-learn",
         "threadpoolctl",
         "matplotlib",
+        "jinja2",
         "tqdm",
         "pillow",
         "pyarrow",

@@ -24,7 +24,7 @@ from selfsup_tf.evaluation.accuracy import check_labels
 from selfsup_tf.evaluation.classifier import ClassifierResult, classifier_accuracy
 from selfsup_tf.evaluation.features import image_size, weights_hash
 from selfsup_tf.evaluation.results import versions
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy

@@ -17,7 +17,7 @@ import tyro
 
 from selfsup_tf import config as configs
 from selfsup_tf.errors import InputError, check, nearest
-from selfsup_tf.json_files import read_json
+from selfsup_tf.run import RunDirectory
 
 Positional = tyro.conf.Positional
 _MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -68,18 +68,16 @@ def run_data(
     Returns:
         The same two, filled in.
     """
-    from selfsup_tf.models.saved import run_directory
-
-    path = run_directory(run_dir) / "config.json"
-    if data is not None and not path.exists():
+    directory = RunDirectory(run_dir)
+    stored = directory.read_config()
+    if data is not None and stored is None:
         return data, data_dir
     check(
-        path.exists(),
+        stored is not None,
         "--data",
-        f"none, and no {path} that tells what the run learned from",
+        f"none, and no {directory.config} that tells what the run learned from",
         "Name the images: --data=FOLDER",
     )
-    stored = read_json(path)
     recorded = stored["data_dir"]
     check(
         data_dir is not None

@@ -11,7 +11,7 @@ from selfsup_tf import config as config_lib
 from selfsup_tf.data import random, views
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
-from selfsup_tf.figures import save_figure
+from selfsup_tf.files import save_figure
 from selfsup_tf.single_view import SingleViewConfig
 
 _EPOCHS = 3  # draws of each view that are shown

@@ -22,7 +22,7 @@ from selfsup_tf.errors import check
 from selfsup_tf.evaluation.collapse import judge
 from selfsup_tf.evaluation.features import compile_encoder, image_size, weights_hash
 from selfsup_tf.evaluation.health import EDGES, Numbers, measure
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 from selfsup_tf.single_view import SingleViewConfig
 
 LEAST = 16

@@ -22,7 +22,7 @@ from selfsup_tf.exporting.images import Proof
 from selfsup_tf.exporting.parity import Parity
 from selfsup_tf.exporting.parity_table import format_table
 from selfsup_tf.exporting.reference import Reference, describe_judges
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from selfsup_tf.exporting.manifest import MANIFEST
 from selfsup_tf.exporting.usage import usage
-from selfsup_tf.json_files import write_atomically
+from selfsup_tf.files import write_atomically
 
 MODEL_CARD = "MODEL_CARD.md"
 

@@ -1,5 +1,6 @@
 """The training loop, in the order the data travels. It knows no method by name."""
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -24,12 +25,13 @@ from selfsup_tf.distribution.workers import (
 )
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.compilation import explain
 from selfsup_tf.training.optimizers import build_optimizer, build_schedule
 from selfsup_tf.training.reporting import announce, name_skipped
-from selfsup_tf.training.run_directory import RunDirectory
 from selfsup_tf.training.step import distributed_batches, make_train_steps
+from selfsup_tf.training.wandb_log import check_wandb
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -97,9 +99,13 @@ def train(
     chief = is_chief(strategy)
     source = method.prepare(source)
     plan = make_plan(config, source.size)
-    directory = RunDirectory(run_dir, config) if chief else None
+    directory = RunDirectory(run_dir)
+    if chief:
+        check_wandb(config)
+        directory.check_config(config)
     check_devices(config, strategy)
-    with watched_workers(strategy):
+    writing = directory.locked() if chief else contextlib.nullcontext()
+    with writing, watched_workers(strategy):
         check_same_images(strategy, source.size)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
@@ -128,7 +134,7 @@ def train(
         if not chief:
             wait_for_all(strategy)
             return Run(
-                pathlib.Path(run_dir).expanduser(),
+                directory.path,
                 copy_network(method.encoder, synchronized=False),
                 config,
                 log=[],
