@@ -65,12 +65,7 @@ class Panel:
 
 _H, _Z = "representation h", "projection z"
 _PANELS = (
-    (
-        "loss",
-        "Loss",
-        "What training lowers.",
-        {"train/loss": "loss"},
-    ),
+    ("loss", "Loss", "What training lowers.", {"train/loss": "loss"}),
     (
         "knn",
         "Online k-NN",
@@ -110,12 +105,7 @@ _PANELS = (
         "How evenly the features fill the sphere; lower is more even.",
         {"health/uniformity": _H},
     ),
-    (
-        "learning_rate",
-        "Learning rate",
-        "The warm-up is shaded.",
-        {"train/learning_rate": "rate"},
-    ),
+    ("learning_rate", "Learning rate", "", {"train/learning_rate": "rate"}),
     (
         "tau",
         "Tau",

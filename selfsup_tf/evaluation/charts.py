@@ -162,7 +162,7 @@ def draw_spectrum(health: Mapping[str, Any]) -> matplotlib.figure.Figure:
             xytext=(-4 if left else 4, 0),
             textcoords="offset points",
             ha="right" if left else "left",
-            fontsize=8.5,
+            fontsize=9,
             color=INK,
             bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
         )
@@ -246,6 +246,6 @@ def draw_robustness(robustness: Mapping[str, Any]) -> matplotlib.figure.Figure:
                 **line_look(n),
             )
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, nbins=8)
     add_legend(figure, axes)
     return figure

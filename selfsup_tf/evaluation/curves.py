@@ -98,6 +98,7 @@ def _panel_axes(
         axes.axvspan(0, end, color=SHADE, linewidth=0, zorder=0)
         if panel.key == "learning_rate":
             axes.text(end, 0.03, " warm-up", transform=axes.get_xaxis_transform(),
-                      fontsize=8.5, color=SOFT)  # fmt: skip
+                      fontsize=9, color=SOFT)  # fmt: skip
     draw_lines(axes, panel.curves, percent=panel.percent, inside=True)
-    axes.set_xlim(0, max(x for curve in panel.curves for x in curve.x) or 1)
+    last = max(x for curve in panel.curves for x in curve.x) or 1
+    axes.set_xlim(0, 1.02 * last)  # the last dot is whole

@@ -42,9 +42,10 @@ def add_axes(
 ) -> matplotlib.axes.Axes:
     axes = figure.add_subplot(*place)
     axes.set_title(title, loc="left", fontsize=11, weight="bold", color=INK)
-    axes.set_xlabel(x_label, fontsize=9, color=SOFT)
-    axes.set_ylabel(y_label, fontsize=9, color=SOFT)
-    axes.tick_params(which="both", labelsize=8.5, length=0, labelcolor=SOFT)
+    axes.set_xlabel(x_label, fontsize=9.5, color=SOFT)
+    axes.set_ylabel(y_label, fontsize=9.5, color=SOFT)
+    axes.tick_params(which="both", labelsize=9.5, length=0, labelcolor=SOFT)
+    axes.locator_params(nbins=5)
     axes.grid(axis="y", color=HAIR, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -62,9 +63,9 @@ def draw_lines(
     """Draws curves, each in the next look, and the legend of two and more."""
     for look, curve in enumerate(curves):
         y = [np.nan if v is None else v * (100 if percent else 1) for v in curve.y]
-        marker = "." if 0 < len(y) < 20 else None
+        dots = {"marker": "o", "markersize": 3.5} if len(y) < 20 else {}
         label = short(curve.name) if curve.x else "_"  # one that no legend lists
-        axes.plot(curve.x, y, label=label, marker=marker, **line_look(look))
+        axes.plot(curve.x, y, label=label, **dots, **line_look(look))
     if len(curves) > 1:
         add_legend(axes if inside else axes.figure, axes)
 
@@ -76,7 +77,7 @@ def add_legend(owner: Any, axes: matplotlib.axes.Axes) -> None:
     if not names:
         return
     columns = 1 if owner is axes else 2 if max(map(len, names)) > 12 else 3
-    owner.legend(handles, names, frameon=False, fontsize=8.5, labelcolor=INK,
+    owner.legend(handles, names, frameon=False, fontsize=9.5, labelcolor=INK,
                  ncols=columns, **place)  # fmt: skip
 
 

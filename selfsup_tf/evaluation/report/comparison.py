@@ -45,7 +45,7 @@ class Compared:
         return max(values) if better == {True} else min(values)
 
     def sign(self, line: Line) -> str:
-        """Says "best" of the best; "like" where the interval overlaps the best one's."""
+        """Tells the "best", and those "like" it: their intervals overlap the best's."""
         if self.best is None or not is_number(line.row.value):
             return ""
         if line.row.value == self.best:

@@ -6,7 +6,14 @@ from typing import Any
 from selfsup_tf.config import Config
 from selfsup_tf.evaluation.report.numbers import plain
 
+_METHODS = {"simclr": "SimCLR", "byol": "BYOL"}
 Pairs = list[tuple[str, str]]
+
+
+def method_name(config: dict[str, Any]) -> str:
+    """The method as its authors write it, where we know."""
+    name = str(config.get("method", "a method"))
+    return _METHODS.get(name, name)
 
 
 def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
@@ -39,7 +46,7 @@ def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
     for title, values in sorted(nested.items()):
         equal.setdefault(repr(values), []).append(title)
     groups = [
-        (str(config.get("method", "")), own, {}),
+        (method_name(config), own, {}),
         ("Training", general, defaults),
         *(
             (" and ".join(titles).replace("_", " ").capitalize(), nested[titles[0]],

@@ -27,8 +27,8 @@ _SETTINGS = {
     "svg.hashsalt": "report",  # the same figure gives the same names
     "path.simplify_threshold": 1.0,  # pixels: a log of a million steps has 30 kB
 }
-_WIDE = 340
-"""Pixels from which a chart has a row of its own, where it scrolls on a phone."""
+_NATURAL, _WIDE = 340, 430
+"""Pixels from which a chart has a row of its own, and scrolls where that is short."""
 
 
 class Drawings:
@@ -51,12 +51,13 @@ class Drawings:
         width, height = (float(v) for v in root.get("viewBox").split()[2:])
         root.attrib = {
             "viewBox": root.get("viewBox"),
-            "class": "drawing wide" if width > _WIDE else "drawing",
+            "class": "drawing",
             "role": "img",
             "aria-label": chart.label or chart.title,
         }
-        if width > _WIDE:
+        if width > _NATURAL:
             root.attrib |= {"width": f"{width:.0f}", "height": f"{height:.0f}"}
+            root.attrib["class"] += " natural" + (" wide" if width > _WIDE else "")
         text = ElementTree.tostring(root, "unicode", short_empty_elements=False)
         return markupsafe.Markup(text)
 
@@ -70,7 +71,7 @@ def _clean(root: ElementTree.Element, prefix: str) -> None:
                 parent.remove(child)
     for element in list(root.iter()):
         element.tag = element.tag.rpartition("}")[2]
-        if element.tag != "text":
+        if element.tag not in ("text", "tspan"):
             element.text = None
         element.tail = None
         name = element.attrib.pop("id", "")

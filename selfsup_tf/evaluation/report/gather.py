@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-<<<<<<< HEAD
 import jinja2
 
 from selfsup_tf.errors import InputError
@@ -15,10 +14,6 @@ from selfsup_tf.evaluation.protocol import Protocol
 from selfsup_tf.evaluation.protocols import PROTOCOLS
 from selfsup_tf.evaluation.stored import StoredResult, read_results
 from selfsup_tf.files import read_object
-=======
-from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import read_json
->>>>>>> main
 from selfsup_tf.run import RunDirectory
 
 _LATER = 60.0  # seconds; files that are copied together are no further apart
@@ -92,78 +87,11 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
     Raises:
         InputError: There is no run, or one of its files is damaged.
     """
-<<<<<<< HEAD
     directory = RunDirectory(run_dir)
     directory.check_exists()
     config = directory.read_config() or {}
     with reading(directory.config):
         for name in ("encoder", "optimizer"):
-=======
-    path = pathlib.Path(run_dir).expanduser()
-    path = path.parent if path.suffix == ".keras" else path
-    config_file, log = path / "config.json", path / "log.jsonl"
-    encoder = path / "encoder.keras"
-    check(
-        config_file.is_file() or encoder.is_file(),
-        f"a run at {path}",
-        "no config.json and no encoder.keras" if path.is_dir() else "no such directory",
-        "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY",
-    )
-    config = _read_config(config_file) if config_file.is_file() else {}
-    results, unread, place = [], [], None
-    for file in sorted((path / "eval").glob("*.json")):
-        values = read_object(file)
-        if file.stem == "map":
-            place = Result("map", "map", file, values)
-        elif isinstance(values.get("protocol"), str):
-            results.append(Result(file.stem, values["protocol"], file, values))
-        else:
-            unread.append(file.name)
-    *results, place = mark_stale([*results, place])
-    manifest = path / "export" / "manifest.json"
-    exported = None
-    if manifest.is_file():
-        exported = Result("export", "export", manifest, read_object(manifest))
-        exported = _mark_export(exported, [*results, place], config)
-    newest = max((r.path.stat().st_mtime for r in results), default=None)
-    with reading(log):
-        records = RunDirectory(path).read_log()
-        if not all(isinstance(record, dict) for record in records):
-            raise TypeError("a line is no JSON object")
-    return RunFiles(
-        path=path,
-        name=path.resolve().name or str(path),
-        config=config,
-        records=records,
-        results=tuple(results),
-        unread=tuple(unread),
-        map=place,
-        manifest=exported,
-        written=log.stat().st_mtime if log.is_file() else None,
-        outrun=newest is not None
-        and encoder.is_file()
-        and encoder.stat().st_mtime > newest + _LATER,
-    )
-
-
-def read_object(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
-
-    Raises:
-        InputError: It is damaged, or holds something else.
-    """
-    with reading(path):
-        values = read_json(path)
-        if not isinstance(values, dict):
-            raise TypeError(f"a {type(values).__name__}, no object")
-    return values
-
-
-def _read_config(path: pathlib.Path) -> dict[str, Any]:
-    config = read_object(path)
-    with reading(path):
-        for name in ("encoder", "optimizer", "view_1", "view_2"):
->>>>>>> main
             if not isinstance(config.get(name, {}), dict):
                 raise TypeError(f"{name} is no object")
     with reading(directory.log):

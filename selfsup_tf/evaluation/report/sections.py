@@ -13,13 +13,12 @@ import markupsafe
 from selfsup_tf.evaluation.chart_values import is_number, training_panels, warmup
 from selfsup_tf.evaluation.curves import draw_panel
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
-from selfsup_tf.evaluation.report.config_groups import config_groups
+from selfsup_tf.evaluation.report.config_groups import config_groups, method_name
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
 from selfsup_tf.evaluation.report.numbers import compact, percent, plain
 from selfsup_tf.evaluation.stored import StoredResult, unread_files
 
-_METHODS = {"simclr": "SimCLR", "byol": "BYOL"}
 _MOST_CARDS = 5
 
 
@@ -175,12 +174,12 @@ def headline(config: dict[str, Any]) -> str:
     name = str(encoder.get("name", "an encoder"))
     if encoder.get("width", 1.0) != 1.0:
         name += f" × {plain(encoder['width'])}"
-    length = f"{plain(config['epochs'])} epochs" if config.get("epochs") else ""
+    epochs = config.get("epochs")
+    length = f"{plain(epochs)} epoch{'s' * (epochs != 1)}" if epochs else ""
     length = length or f"{config.get('steps')} steps"
-    method = str(config.get("method", "a method"))
     return " · ".join(
         [
-            f"{_METHODS.get(method, method)} on {config.get('data')}",
+            f"{method_name(config)} on {config.get('data')}",
             f"{name}, {config.get('image_size')} px",
             f"{length}, batch {config.get('batch_size')}",
         ]
@@ -218,7 +217,11 @@ def _cards(results: Sequence[StoredResult]) -> list[Line]:
     best = {}
     for stored in sorted(results, key=lambda s: s.stale):
         rows = stored.result.rows
-        if rows and rows[0].value is not None and not rows[0].group:
+        if (
+            rows
+            and rows[0].value is not None
+            and (not rows[0].group or rows[0].unit != "share")
+        ):
             title = stored.result.title
             best.setdefault(stored.result.protocol, Line(stored, rows[0], title, True))
     cards = [best[s.result.protocol] for s in results if best.get(s.result.protocol)]
