@@ -121,7 +121,12 @@ def train(
         directory.check_free()
     source, monitor = hold_out(_open(config, data), config)
     return loop.train(
-        method, source, run_dir=run_dir, monitor=monitor, progress=progress
+        method,
+        source,
+        run_dir=run_dir,
+        monitor=monitor,
+        progress=progress,
+        recorded=config,
     )
 
 
@@ -167,7 +172,7 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
         logger.addHandler(logging.StreamHandler())
         logger.propagate = False  # or what others set up later says all of it again
         logger.setLevel(logging.INFO)
-    method.config = config = _name_what_is_given(method, data)
+    config = _name_what_is_given(method, data)
     configs.check_complete(config)
     if not is_chief(connect(config)):
         logger.info("Connected. The chief, worker 0, tells how it goes.")

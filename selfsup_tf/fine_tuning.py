@@ -117,7 +117,7 @@ def fine_tune(
             fraction=fraction,
             held_out=0,
             image_size=image_size(encoder),
-            view_1=ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0),
+            views=(ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0),),
             optimizer=OptimizerConfig(
                 name="sgd",
                 momentum=0.9,

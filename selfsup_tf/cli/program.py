@@ -46,9 +46,11 @@ def parse_flags(
 def _flag_names(kind: type, prefix: str = "") -> list[str]:
     """The flags of a dataclass and of the dataclasses in it."""
     names = []
-    for name, hint in typing.get_type_hints(kind).items():
-        if typing.get_origin(hint) is ClassVar:
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        marks = getattr(hint, "__metadata__", ())
+        if typing.get_origin(hint) is ClassVar or tyro.conf.Fixed in marks:
             continue
+        hint = hint.__origin__ if marks else hint
         names.append(prefix + name)
         if dataclasses.is_dataclass(hint):
             names += _flag_names(hint, f"{prefix}{name}.")

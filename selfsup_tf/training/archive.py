@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from selfsup_tf.config import Config
 from selfsup_tf.data.sources import Source
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
@@ -25,6 +26,7 @@ class Archive:
 
     Args:
         directory: The directory.
+        config: The run's config, as it is recorded.
         method: Built, under the run's strategy.
         optimizer: Built.
 
@@ -36,10 +38,11 @@ class Archive:
     def __init__(
         self,
         directory: RunDirectory,
+        config: Config,
         method: Method,
         optimizer: keras.optimizers.Optimizer,
     ):
-        self._directory = directory
+        self._directory, self._config = directory, config
         self._method, self._optimizer = method, optimizer
         self._kept = KeptNetworks(method)
         self.best, self.best_by = -math.inf, None
@@ -65,12 +68,15 @@ class Archive:
         Raises:
             InputError: The run had other images, or none of its states can be read.
         """
-        self._directory.begin(self._method.config, source.size)
+        self._directory.begin(self._config, source.size)
         self._checkpoints = Checkpoints(
-            self._directory.checkpoints, self._method.model, self._optimizer
+            self._directory.checkpoints,
+            self._method.model,
+            self._optimizer,
+            state=self._method.state,
         )
         step = self._checkpoints.restore()
-        self._log = RunLog(self._directory, self._method.config, step)
+        self._log = RunLog(self._directory, self._config, step)
         if not self.records:
             self.write(describe_run(self._method, source))
         for record in self.records:

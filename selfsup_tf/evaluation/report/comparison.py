@@ -152,13 +152,15 @@ def _differences(configs: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """A config's values by their full names, such as optimizer.learning_rate."""
-    if isinstance(values, list) and values and isinstance(values[0], dict):
-        values = {str(n): part for n, part in enumerate(values, 1)}
-    if not isinstance(values, dict):
-        return {prefix: values}
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A config's values by the names of their flags, such as optimizer.name."""
     flat = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif key == "views":
+            views = {f"view_{n}": view for n, view in enumerate(value, 1)}
+            flat |= _flat(views, prefix)
+        else:
+            flat[prefix + key] = value
     return flat

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.evaluation.report.numbers import plain
 
 _METHODS = {"simclr": "SimCLR", "byol": "BYOL"}
@@ -24,21 +24,10 @@ def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
     """
     fields = {f.name: f for f in dataclasses.fields(Config)}
     defaults = {name: _plain(f.default) for name, f in fields.items()}
-    nested, defaults_of = {}, {}
-    for name, value in config.items():
-        # A list of groups, such as the views, is one group for each that differs.
-        many = isinstance(value, list) and value and isinstance(value[0], dict)
-        parts = dict(enumerate(value, 1)) if many else {"": value}
-        for number, part in parts.items():
-            if isinstance(part, dict):
-                title = f"{name} {number}".strip()
-                nested[title] = part
-                default = defaults.get(name)
-                default = (
-                    default[number - 1 : number] if many and default else [default]
-                )
-                defaults_of[title] = default[0] if default and default[0] else {}
-    flat = {name: v for name, v in config.items() if not _is_nested(v)}
+    views = {f"view_{n}": view for n, view in enumerate(config.get("views") or (), 1)}
+    defaults |= dict.fromkeys(views, _plain(ViewConfig()))
+    nested = {name: v for name, v in config.items() if isinstance(v, dict)} | views
+    flat = {n: v for n, v in config.items() if n not in nested and n != "views"}
     own = {name: v for name, v in flat.items() if name not in fields}
     operation = {n: v for n, v in flat.items() if n in fields and fields[n].metadata}
     general = {n: v for n, v in flat.items() if n not in own and n not in operation}
@@ -50,18 +39,12 @@ def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
         ("Training", general, defaults),
         *(
             (" and ".join(titles).replace("_", " ").capitalize(), nested[titles[0]],
-             defaults_of[titles[0]])
+             defaults.get(titles[0]) or {})
             for titles in equal.values()
         ),
         ("How it was run", operation, defaults),
     ]  # fmt: skip
     return [_group(*group) for group in groups if group[1]]
-
-
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, dict) or (
-        isinstance(value, list) and bool(value) and isinstance(value[0], dict)
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -9,10 +9,11 @@ from typing import Any
 
 import jinja2
 
+from selfsup_tf.config import upgraded
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.protocol import Protocol
 from selfsup_tf.evaluation.protocols import PROTOCOLS
-from selfsup_tf.evaluation.stored import StoredResult, read_results
+from selfsup_tf.evaluation.results import StoredResult, read_results
 from selfsup_tf.files import read_object
 from selfsup_tf.run import RunDirectory
 
@@ -91,9 +92,10 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
     directory.check_exists()
     config = directory.read_config() or {}
     with reading(directory.config):
-        for name in ("encoder", "optimizer"):
-            if not isinstance(config.get(name, {}), dict):
-                raise TypeError(f"{name} is no object")
+        config = upgraded(config) if config else {}
+        groups = [config.get("encoder", {}), config.get("optimizer", {})]
+        if not all(isinstance(v, dict) for v in (*groups, *config.get("views", ()))):
+            raise TypeError("a group of options is no object")
     with reading(directory.log):
         records = directory.read_log()
         if not all(isinstance(record, dict) for record in records):

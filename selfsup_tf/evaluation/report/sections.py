@@ -17,7 +17,7 @@ from selfsup_tf.evaluation.report.config_groups import config_groups, method_nam
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
 from selfsup_tf.evaluation.report.numbers import compact, percent, plain
-from selfsup_tf.evaluation.stored import StoredResult, unread_files
+from selfsup_tf.evaluation.results import StoredResult, unread_files
 
 _MOST_CARDS = 5
 
@@ -216,14 +216,10 @@ def _cards(results: Sequence[StoredResult]) -> list[Line]:
     """The number that counts of each protocol, of its plain and newest result."""
     best = {}
     for stored in sorted(results, key=lambda s: s.stale):
-        rows = stored.result.rows
-        if (
-            rows
-            and rows[0].value is not None
-            and (not rows[0].group or rows[0].unit != "share")
-        ):
-            title = stored.result.title
-            best.setdefault(stored.result.protocol, Line(stored, rows[0], title, True))
+        row = next(iter(stored.result.rows), None)
+        if row and row.value is not None and not row.group:
+            line = Line(stored, row, stored.result.title, True)
+            best.setdefault(stored.result.protocol, line)
     cards = [best[s.result.protocol] for s in results if best.get(s.result.protocol)]
     cards = list({id(card): card for card in cards}.values())
     others = [card for card in cards if card.row.unit != "share"]
