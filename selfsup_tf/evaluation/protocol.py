@@ -210,14 +210,6 @@ class EncoderFlags(ImageFlags):
     are no labels."""
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelledFlags(EncoderFlags):
-    """A protocol that compares with labels."""
-
-    untrained: bool = True
-    """Whether the same network is judged untrained, beside it."""
-
-
 class Protocol(abc.ABC):
     """A way to judge, or to look at, an encoder.
 
@@ -230,6 +222,7 @@ class Protocol(abc.ABC):
             run), "log" (of the run). Empty: an encoder and images are enough.
         measured_by_report: Whether `eval.py report` runs it where its result is
             missing and its needs are met.
+        reads_files_alone: Whether it needs no TensorFlow, or imports it itself.
         lead: A sentence over its section of the page.
         template: Jinja2 template of its section, a file beside the module; None for
             the section that all share: verdict, notes, tables, charts, pictures.
@@ -240,6 +233,7 @@ class Protocol(abc.ABC):
     order: ClassVar[int] = 100
     needs: ClassVar[tuple[str, ...]] = ()
     measured_by_report: ClassVar[bool] = False
+    reads_files_alone: ClassVar[bool] = False
     lead: ClassVar[str] = ""
     template: ClassVar[str | None] = None
 
