@@ -30,6 +30,7 @@ from selfsup_tf.evaluation.plotting import (
     draw_lines,
     line_look,
     new_figure,
+    power_of_ten,
     short,
 )
 
@@ -186,6 +187,7 @@ def draw_spectra(
         curves.append(Curve(name, tuple(range(1, len(shares) + 1)), tuple(shares)))
     draw_lines(axes, curves)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(power_of_ten)
     axes.set_ylim(top=1.5)
     return figure
 

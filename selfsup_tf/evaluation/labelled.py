@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfsup_tf.evaluation.chart_values import confused_pairs
 from selfsup_tf.evaluation.intervals import bootstrap_interval
 from selfsup_tf.evaluation.protocol import (
     Beside,
@@ -204,7 +205,9 @@ def confusion_chart(title: str, found: Mapping[str, Any]) -> Chart | None:
 
 
 def class_table(title: str, found: Mapping[str, Any]) -> list[Table]:
-    """Precision, recall and F1 of each class."""
+    """Precision, recall and F1 of each class, and what is taken for what."""
+    if not found.get("confusion"):
+        return []
     rows = tuple(
         (
             str(row["name"]),
@@ -214,7 +217,14 @@ def class_table(title: str, found: Mapping[str, Any]) -> list[Table]:
         for row in found.get("per_class") or ()
     )
     head = ("Class", "Precision", "Recall", "F1", "Images")
-    return [Table(f"{title}, class by class", head, rows)] if rows else []
+    tables = [Table(f"{title}, class by class", head, rows)] if rows else []
+    names = [str(name) for name in found.get("class_names") or ()]
+    pairs = tuple(
+        (true, taken, f"{100 * share:.1f} %", f"{count:,}")
+        for true, taken, count, share in confused_pairs(found["confusion"], names)
+    )
+    head = ("Class", "Taken for", "Share", "Images")
+    return [*tables, Table(f"{title}, most often confused", head, pairs)]
 
 
 class Classifying(Protocol):

@@ -4,6 +4,7 @@ A single chart is as wide as a phone, so that its letters are there as large as 
 meant to be.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,3 +96,9 @@ def short(name: str) -> str:
     # A dollar sign would begin a formula, an underline hide a line from the legend.
     name = str(name).lstrip("_").replace("$", r"\$") or " "
     return name if len(name) <= 24 else name[:23] + "…"
+
+
+def power_of_ten(value: float, _: int | None = None) -> str:
+    """Writes .01 as "10⁻²", in letters of any font."""
+    exponent = f"{math.log10(value):.0f}" if value > 0 else ""
+    return "10" + exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,7 +1,8 @@
 """A run directory with every file that a report can show, of numbers that are planted.
 
-Each thumbnail of its map is of one colour, which follows from its place, so that a
-picture of the page tells which thumbnail is shown.
+The values of results are of before there was one form; `Protocol.upgrade` makes the new
+form of them, unless a test asks for the old. Each thumbnail of the map is of one
+colour, which follows from its place, so that a picture of the page tells which it is.
 """
 
 import json
@@ -10,6 +11,8 @@ import pathlib
 
 import numpy as np
 import PIL.Image
+
+from selfsup_tf.evaluation.protocols import PROTOCOLS
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
            "ship", "truck")  # fmt: skip
@@ -26,14 +29,27 @@ def plant_run(
     temperature: float = 0.2,
     labels: bool = True,
     tau: bool = False,
+    old: bool = False,
+    small: bool = False,
 ) -> pathlib.Path:
-    """Writes a whole run directory and returns it."""
+    """Writes a whole run directory and returns it.
+
+    Args:
+        folder: The directory.
+        class_names: Of its images.
+        top_1: Of the linear probe; all other shares follow it.
+        rank: RankMe of h.
+        temperature: In its config.
+        labels: Whether its map has classes.
+        tau: Whether its log has tau.
+        old: Whether its results are of before there was one form.
+        small: Whether it has a few results and curves alone, which are soon drawn.
+    """
     (folder / "eval").mkdir(parents=True)
     (folder / "export").mkdir()
     (folder / "encoder.keras").write_bytes(b"never opened")
     write(folder / "config.json", config(temperature))
-    lines = [json.dumps(record) for record in log(top_1, rank, tau)]
-    (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+    records = log(top_1, rank, tau)
     protocols = {
         "knn": classification(class_names, top_1 - 0.05),
         "linear": classification(class_names, top_1),
@@ -52,7 +68,15 @@ def plant_run(
         "health": health(rank),
         "map": embedding_map(folder, class_names if labels else None),
     }
+    if small:
+        results = {name: results[name] for name in ("knn", "linear", "map")}
+        keep = ("step", "epoch", "train/loss", "images", "hardware", "versions")
+        records = [{k: r[k] for k in keep if k in r} for r in records]
+    (folder / "log.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
     for name, values in results.items():
+        if not old:
+            protocol = PROTOCOLS.find(name.partition("_")[0])
+            values = protocol.upgrade(name, values).to_dict()
         write(folder / "eval" / f"{name}.json", values)
     for name in ("views.png", "neighbours.png", "map.png"):
         PIL.Image.new("RGB", (80, 60), "#88aacc").save(folder / "eval" / name)

@@ -30,6 +30,11 @@ class Compared:
     lines: list[Line | None]
 
     @property
+    def main(self) -> bool:
+        """Whether it counts; others are folded away."""
+        return any(line.main for line in self.lines if line)
+
+    @property
     def differs(self) -> bool:
         """Whether the runs were judged on different images."""
         return len({line.data for line in self.lines if line}) > 1

@@ -102,10 +102,12 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
             raise TypeError("a line is no JSON object")
     manifest = directory.export / "manifest.json"
 
+    order = list(protocols())
+
     def place(stored: StoredResult) -> tuple:
         name = stored.result.protocol
-        order = list(protocols()).index(name) if name in protocols() else 1000
-        return order, stored.name != name, stored.name
+        known = order.index(name) if name in order else len(order)
+        return known, stored.name != name, stored.name
 
     return RunFiles(
         directory=directory,
@@ -127,10 +129,10 @@ def reading(path: pathlib.Path) -> Iterator[None]:
     """Names the file where its values are not of the form they should be."""
     try:
         yield
-    except InputError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, OSError,
+    except (LookupError, TypeError, ValueError, AttributeError, OSError, InputError,
             jinja2.UndefinedError) as error:  # fmt: skip
+        if isinstance(error, InputError) and str(path) in str(error):
+            raise
         raise InputError(
             f"{path} as this package writes it",
             f"{type(error).__name__}: {error}",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfsup_tf.evaluation.chart_values import is_number
+from selfsup_tf.evaluation.plotting import power_of_ten
 
 NOTHING = "–"
 
@@ -51,8 +52,7 @@ def compact(value: Any) -> str:
     size = abs(value)
     if size >= 1e7 or size < 1e-4:
         exponent = math.floor(math.log10(size))
-        power = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        text = f"{value / 10**exponent:.3g}·10{power}"
+        text = f"{value / 10**exponent:.3g}·{power_of_ten(10.0**exponent)}"
     elif size >= 1000 or (isinstance(value, int) and size >= 1):
         text = f"{value:,.0f}"
     else:

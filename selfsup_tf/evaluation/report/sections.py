@@ -31,12 +31,14 @@ class Line:
         row: The number.
         title: Of the result, and of its group where it has any.
         first: Whether it is the first one under this title.
+        main: Whether the table of all numbers has it: shares, and each group's first.
     """
 
     stored: StoredResult
     row: Row
     title: str
     first: bool
+    main: bool = True
 
     @property
     def data(self) -> str:
@@ -108,8 +110,11 @@ class Shown:
 
 def reported(run: RunFiles) -> dict[str, Any]:
     """Everything that the template of a run's page asks for."""
-    drawings = Drawings()
-    shown = [show(stored, drawings) for stored in run.results]
+    drawings, known = Drawings(), protocols()
+    shown = [
+        show(stored, known.get(stored.result.protocol), drawings)
+        for stored in run.results
+    ]
     sections = collections.defaultdict(list)
     for one in shown:
         if _has_details(one):
@@ -122,10 +127,10 @@ def reported(run: RunFiles) -> dict[str, Any]:
         "when": when(run),
         "cards": _cards(run.results),
         "stale": stale,
-        "lines": lines_of(run.results),
+        "lines": [line for line in lines_of(run.results) if line.main],
         "sections": dict(sections),
         "unread": unread_files(run.directory),
-        "missing": _missing(run),
+        "missing": _missing(run, known),
         "export_command": command("export.py", run),
         "curves": [
             _curve(panel, run, drawings) for panel in training_panels(run.records)
@@ -136,9 +141,8 @@ def reported(run: RunFiles) -> dict[str, Any]:
     }
 
 
-def show(stored: StoredResult, drawings: Drawings) -> Shown:
+def show(stored: StoredResult, protocol: Protocol | None, drawings: Drawings) -> Shown:
     """Asks the protocol of a result for what it shows."""
-    protocol = protocols().get(stored.result.protocol)
     if protocol is None:
         return Shown(stored, None, [], [])
     with reading(stored.path):
@@ -148,14 +152,15 @@ def show(stored: StoredResult, drawings: Drawings) -> Shown:
 
 
 def lines_of(results: Iterable[StoredResult]) -> list[Line]:
-    """The numbers for a table of all: every share, and of others each group's first."""
+    """The numbers of all results."""
     lines = []
     for stored in results:
         seen = set()
         for row in stored.result.rows:
-            if row.unit == "share" or row.group not in seen:
-                title = stored.result.title + (f": {row.group}" if row.group else "")
-                lines.append(Line(stored, row, title, row.group not in seen))
+            title = stored.result.title + (f": {row.group}" if row.group else "")
+            first = row.group not in seen
+            main = first or row.unit == "share"
+            lines.append(Line(stored, row, title, first, main))
             seen.add(row.group)
     return lines
 
@@ -227,13 +232,17 @@ def _cards(results: Sequence[StoredResult]) -> list[Line]:
     return shares[: max(1, _MOST_CARDS - len(others))] + others
 
 
-def _missing(run: RunFiles) -> list[tuple[str, str]]:
+def _missing(run: RunFiles, known: dict[str, Protocol]) -> list[tuple[str, str]]:
     """Titles and commands of what a report is meant to show and has not found."""
     found = {stored.result.protocol for stored in run.results}
+    classifier = run.directory.network("classifier").is_file()
+    there = {"classifier": classifier, "log": bool(run.records)}
     return [
         (protocol.title, command(f"eval.py {name}", run))
-        for name, protocol in protocols().items()
-        if protocol.measured_by_report and name not in found
+        for name, protocol in known.items()
+        if protocol.measured_by_report
+        and name not in found
+        and all(there.get(need, True) for need in protocol.needs)
     ]
 
 
