@@ -14,12 +14,12 @@ import sklearn.metrics
 from selfsup_tf.data.sources import check_labelled, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import extract_features
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.protocol import Interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classification:
+class Classification(Scored):
     """The answers of a classifier, counted. A protocol's result extends it once.
 
     Attributes:
@@ -36,7 +36,7 @@ class Classification:
             images). A class that is never predicted has precision 0, one without
             test images recall 0, as in scikit-learn with zero_division=0.
         confusion: C rows, the true classes, of C counts, the predicted ones.
-        per_image: (N,) bool, whether the first answer was right. Not in `to_dict`.
+        per_image: (N,) bool, whether the first answer was right.
     """
 
     top_1: float
@@ -48,13 +48,6 @@ class Classification:
     class_names: tuple[str, ...]
     per_class: tuple[dict[str, Any], ...]
     confusion: tuple[tuple[int, ...], ...]
-    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, but for `per_image`."""
-        values = dataclasses.asdict(self)
-        del values["per_image"]
-        return values
 
 
 def count_answers(

@@ -43,27 +43,27 @@ def draw_curves(
         f"{len(records)} records, none of an epoch",
         "Train for a step or more first.",
     )
+    return draw_panels(panels, config)
+
+
+def draw_panels(
+    panels: Sequence[Panel], config: Mapping[str, Any]
+) -> matplotlib.figure.Figure:
+    """Values that a run has logged, over its epochs, the warm-up shaded.
+
+    Args:
+        panels: Of `training_panels`; three stand in a row.
+        config: The run's config.json.
+    """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(WIDTH * columns, HEIGHT * rows)
     for n, panel in enumerate(panels):
-        _panel_axes(figure, panel, config, place=(rows, columns, n + 1))
+        _panel_axes(figure, panel, config, (rows, columns, n + 1))
     return figure
 
 
-def draw_panel(panel: Panel, config: Mapping[str, Any]) -> matplotlib.figure.Figure:
-    """One value that a run has logged, over its epochs, the warm-up shaded.
-
-    Args:
-        panel: One of `training_panels`.
-        config: The run's config.json.
-    """
-    figure = new_figure()
-    _panel_axes(figure, panel, config)
-    return figure
-
-
-def draw_panels(panels: Mapping[str, Panel | None]) -> matplotlib.figure.Figure:
+def draw_runs(panels: Mapping[str, Panel | None]) -> matplotlib.figure.Figure:
     """One value of several runs over their epochs; the first curve of each panel.
 
     Args:
@@ -72,10 +72,9 @@ def draw_panels(panels: Mapping[str, Panel | None]) -> matplotlib.figure.Figure:
     first = next(panel for panel in panels.values() if panel)
     figure = new_figure()
     axes = add_axes(figure, first.title, "epoch", "%" if first.percent else "")
+    absent = Curve("", (), ())
     curves = [
-        dataclasses.replace(panel.curves[0], name=name)
-        if panel
-        else Curve(name, (), ())
+        dataclasses.replace(panel.curves[0] if panel else absent, name=name)
         for name, panel in panels.items()
     ]
     draw_lines(axes, curves, percent=first.percent)
@@ -86,7 +85,7 @@ def _panel_axes(
     figure: matplotlib.figure.Figure,
     panel: Panel,
     config: Mapping[str, Any],
-    place: tuple = (1, 1, 1),
+    place: tuple,
 ) -> None:
     title = panel.title
     schedule = (config.get("optimizer") or {}).get("schedule")

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("selfsup_tf")
 
-NOTHING_BEST = "This run has measured nothing to choose its best by; use last."
-
 
 class Judged:
     """An encoder that is judged: its networks, its images, its files.
@@ -68,6 +66,8 @@ class Judged:
         """The encoder that is judged: float32 [0, 1] (N, S, S, 3) -> h (N, D)."""
         if self._given is not None:
             return self._given
+        from selfsup_tf.models.saved import load_encoder
+
         return load_encoder(self.run, self._which)
 
     def encoders(self, untrained: bool) -> dict[str, Callable[[], "keras.Model"]]:
@@ -297,22 +297,3 @@ def _sources() -> Any:
     from selfsup_tf.data import sources
 
     return sources
-
-
-def load_encoder(run_dir: Any, which: str = "last") -> "keras.Model":
-    """The encoder of a run, ready for evaluation, export or fine-tuning.
-
-    Args:
-        run_dir: Directory of the run, or a .keras file.
-        which: "last", or "best" by the online k-NN, or by RankMe without labels.
-
-    Raises:
-        InputError: There is none.
-    """
-    from selfsup_tf.models.saved import load_network
-
-    run = RunDirectory(run_dir)
-    name = run.encoder(which).stem
-    if which == "best" and run.encoder().is_file():
-        return load_network(run, name, advice=NOTHING_BEST)
-    return load_network(run, name)

@@ -223,7 +223,6 @@ class Protocol(abc.ABC):
             run), "log" (of the run). Empty: an encoder and images are enough.
         measured_by_report: Whether `eval.py report` runs it where its result is
             missing and its needs are met.
-        reads_files_alone: Whether it needs no TensorFlow, or imports it itself.
         lead: A sentence over its section of the page.
         template: Jinja2 template of its section, a file beside the module; None for
             the section that all share: verdict, notes, tables, charts, pictures.
@@ -234,7 +233,6 @@ class Protocol(abc.ABC):
     order: ClassVar[int] = 100
     needs: ClassVar[tuple[str, ...]] = ()
     measured_by_report: ClassVar[bool] = False
-    reads_files_alone: ClassVar[bool] = False
     lead: ClassVar[str] = ""
     template: ClassVar[str | None] = None
 
@@ -249,6 +247,10 @@ class Protocol(abc.ABC):
         Returns:
             The result; None where it has written and said all there is itself.
         """
+
+    def reads_files_alone(self, flags: Any) -> bool:
+        """Whether it runs without TensorFlow, whose import takes seconds."""
+        return False
 
     def text(self, result: Result, flags: Any) -> str:
         """The result for a terminal: by default the table of its rows."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.errors import InputError, check, nearest
@@ -49,29 +50,30 @@ def evaluate(
     """
     from selfsup_tf.evaluation.judged import Judged
 
-    found = PROTOCOLS.find(protocol)
-    known = [field.name for field in dataclasses.fields(found.flags)]
-    for name in options:
-        check(
-            name in known, f"an option of {protocol}", repr(name), nearest(name, known)
-        )
-    flags = found.flags(**{"run_dir": "", **options})
+    flags = _make_flags(protocol, {"run_dir": "", **options})
     judged = Judged(flags, protocol, encoder=encoder, images=(train, test), cache=cache)
-    result = found.run(judged, flags)
+    result = PROTOCOLS.find(protocol).run(judged, flags)
     if path is not None and result is not None:
         write_json(path, result.to_dict())
     return result
 
 
-def run_protocol(protocol: str, flags: RunFlags) -> Result | None:
-    """Runs a protocol on a run, then writes, draws and prints its result.
+def run_protocol(protocol: str, **options: Any) -> Result | None:
+    """Does what `eval.py` does: measures, writes, draws and prints.
 
     Args:
-        protocol: Its word.
-        flags: An object of its flags.
+        protocol: The protocol's word, such as "knn".
+        **options: Its flags, such as run_dir="runs/a" and k=20.
+
+    Returns:
+        The result; None from a protocol whose outcome is a file.
+
+    Raises:
+        InputError: An unknown protocol or option, or what the protocol refuses.
     """
     from selfsup_tf.evaluation.judged import Judged
 
+    flags = _make_flags(protocol, options)
     found, judged = PROTOCOLS.find(protocol), Judged(flags, protocol)
     result = found.run(judged, flags)
     if result is None:
@@ -88,6 +90,22 @@ def run_protocol(protocol: str, flags: RunFlags) -> Result | None:
     if text:
         print(f"\nWritten to {path}")
     return result
+
+
+def _make_flags(protocol: str, options: dict[str, Any]) -> RunFlags:
+    kind = PROTOCOLS.find(protocol).flags
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    for name in options:
+        check(
+            name in fields,
+            f"an option of {protocol}",
+            repr(name),
+            nearest(name, fields),
+        )
+    for name, default in fields.items():
+        there = name in options or default is not dataclasses.MISSING
+        check(there, f"{name}, an option of {protocol}", "none", "Say it.")
+    return kind(**options)
 
 
 def said_in_name(flags: RunFlags) -> list[str]:
@@ -119,6 +137,31 @@ def titled(title: str, rest: str, *, without: tuple[str, ...] = ()) -> str:
     parts = [part for part in parts if part.partition("=")[0] not in without]
     extra = ", ".join(part.replace("=", " ") for part in parts)
     return f"{title} ({extra})" if extra else title
+
+
+def from_old(
+    protocol_title: str, name: str, values: Mapping[str, Any], **fields: Any
+) -> Result:
+    """A result from a JSON file of before there was one form; see `Protocol.upgrade`.
+
+    Args:
+        protocol_title: What the file's name says is added.
+        name: Of the file, without its suffix.
+        values: Its contents.
+        **fields: Of `Result`, what those files do not say alike; they win.
+    """
+    word = name.partition("_")[0]
+    seconds = values.get("seconds") or {}
+    sets = ("train", "test", "images")
+    filled = {
+        "protocol": word,
+        "title": titled(protocol_title, name.removeprefix(word)),
+        "measured_on": {part: values[part] for part in sets if values.get(part)},
+        "weights_hash": values.get("encoder_hash"),
+        "seconds": seconds if isinstance(seconds, dict) else {"trained": seconds},
+        "versions": values.get("versions") or {},
+    }
+    return Result(**filled | fields)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ import threadpoolctl
 
 from selfsup_tf.errors import check, nearest
 from selfsup_tf.evaluation.features import Features, extract_features
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 
 GALLERIES = ("train", "test")
 # Similarities held at a time by all threads together: 256 MiB.
@@ -31,8 +31,8 @@ MAX_SIMILARITIES = 2**26
 _ROWS = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class RetrievalResult:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetrievalResult(Scored):
     """What a retrieval measured.
 
     Attributes:
@@ -48,7 +48,7 @@ class RetrievalResult:
         num_without_match: Queries whose class is nowhere in the gallery; they count
             in no mean.
         per_image: The average precision of each query that has a match, float64, in
-            the order of the test set. With the same labels, two encoders' are paired.
+            the order of the test set.
     """
 
     mean_average_precision: float
@@ -59,23 +59,6 @@ class RetrievalResult:
     num_queries: int
     num_gallery: int
     num_without_match: int
-    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
-
-    @property
-    def score(self) -> float:
-        """The mean average precision."""
-        return self.mean_average_precision
-
-    def columns(self) -> dict[str, float | None]:
-        """What a table shows."""
-        recall = {f"R@{k}": share for k, share in self.recall_at.items()}
-        return {"mAP": self.mean_average_precision, **recall}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, without those of single images."""
-        fields = dataclasses.asdict(self)
-        del fields["per_image"]
-        return fields
 
 
 def retrieval(

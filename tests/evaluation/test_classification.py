@@ -11,9 +11,9 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.classification import (
     Classification,
     count_answers,
-    format_classes,
 )
 from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.text import format_classes
 
 
 def answers(count=120, classes=7, seed=0):

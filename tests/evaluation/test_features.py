@@ -9,12 +9,13 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import array_cache
 from selfsup_tf.evaluation.features import (
     compile_encoder,
     extract_features,
     image_size,
+    read_arrays,
     weights_hash,
+    write_arrays,
 )
 from selfsup_tf.models.normalize import Normalize
 from selfsup_tf.models.untrained import untrained_copy
@@ -227,16 +228,15 @@ def test_a_damaged_cache_is_made_again(tmp_path):
     assert file.stat().st_size > 100
 
 
-def test_a_cache_keeps_within_its_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(array_cache, "LIMIT_BYTES", 3000)
+def test_a_cache_keeps_within_its_limit(tmp_path):
     for n in range(4):
-        array_cache.write_arrays(tmp_path, f"a{n}", {"x": np.zeros(150)})
+        write_arrays(tmp_path, f"a{n}", {"x": np.zeros(150)}, limit=3000)
         os.utime(tmp_path / f"a{n}.npz", (n, n))
-    assert array_cache.read_arrays(tmp_path, "a0") is None
-    assert array_cache.read_arrays(tmp_path, "a3") is not None
+    assert read_arrays(tmp_path, "a0") is None
+    assert read_arrays(tmp_path, "a3") is not None
     assert sum(f.stat().st_size for f in tmp_path.iterdir()) <= 3000
-    array_cache.write_arrays(tmp_path, "huge", {"x": np.zeros(1000)})
-    assert array_cache.read_arrays(tmp_path, "huge") is None
+    write_arrays(tmp_path, "huge", {"x": np.zeros(1000)}, limit=3000)
+    assert read_arrays(tmp_path, "huge") is None
 
 
 def test_datasets_without_an_identity_are_not_cached(tmp_path):

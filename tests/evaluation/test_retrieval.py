@@ -11,6 +11,7 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import retrieval as retrieval_lib
 from selfsup_tf.evaluation.features import Features, extract_features, weights_hash
 from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.protocols import PROTOCOLS
 from selfsup_tf.evaluation.retrieval import retrieval, retrieval_from_features
 
 
@@ -56,7 +57,7 @@ def test_equals_the_literal_loop():
     precisions, first = literal_retrieval(gallery, queries)
     # Ranks are the same; what remains is the rounding of float64.
     np.testing.assert_allclose(result.per_image, precisions, rtol=1e-12)
-    assert result.score == pytest.approx(precisions.mean(), rel=1e-12)
+    assert result.mean_average_precision == pytest.approx(precisions.mean(), rel=1e-12)
     for k in (1, 3, 10):
         assert result.recall_at[str(k)] == pytest.approx((first <= k).mean())
     assert 0.2 < result.recall_at["1"] < result.recall_at["10"] <= 1
@@ -155,7 +156,7 @@ def test_intervals_are_of_the_queries():
     result = retrieval_from_features(gallery, queries, ranks=(1, 70))
     precisions, first = literal_retrieval(gallery, queries)
     low, high = result.mean_average_precision_interval
-    assert low < result.score < high
+    assert low < result.mean_average_precision < high
     assert (low, high) == pytest.approx(bootstrap_interval(precisions))
     assert result.recall_at_intervals["1"] == bootstrap_interval(first <= 1)
     assert result.recall_at_intervals["70"] == (1, 1)
@@ -163,8 +164,9 @@ def test_intervals_are_of_the_queries():
 
 def test_the_result_is_plain():
     result = retrieval_from_features(clusters(1, 70), clusters(2, 31), ranks=(1, 5))
-    assert list(result.columns()) == ["mAP", "R@1", "R@5"]
     fields = result.to_dict()
+    rows = PROTOCOLS.find("retrieval").rows(fields)
+    assert [row.title for row in rows] == ["mAP", "R@1", "R@5"]
     assert "per_image" not in fields
     assert set(fields["recall_at"]) == set(fields["recall_at_intervals"]) == {"1", "5"}
     assert json.loads(json.dumps(fields))["gallery"] == "train"

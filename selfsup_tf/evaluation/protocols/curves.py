@@ -26,7 +26,10 @@ class Curves(Protocol):
     flags = CurvesFlags
     order = 120
     needs = ("log",)
-    reads_files_alone = True
+
+    def reads_files_alone(self, flags: CurvesFlags) -> bool:
+        """A log needs no TensorFlow."""
+        return True
 
     def run(self, judged: "Judged", flags: CurvesFlags) -> None:
         """Draws the log of the run."""

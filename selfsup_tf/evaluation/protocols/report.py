@@ -42,7 +42,10 @@ class Report(Protocol):
     title = "Report"
     flags = ReportFlags
     order = 150
-    reads_files_alone = True
+
+    def reads_files_alone(self, flags: ReportFlags) -> bool:
+        """A page needs no TensorFlow."""
+        return not flags.measure
 
     def run(self, judged: "Judged", flags: ReportFlags) -> None:
         """Measures what is missing, and writes the page."""
@@ -122,7 +125,7 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
             continue
         print(f"\n{name}:")
         try:
-            run_protocol(name, protocol.flags(str(run.path), **where))
+            run_protocol(name, run_dir=str(run.path), **where)
         except InputError as error:
             # The page says of each protocol that is missing how to make it.
             print(f"not measured: {error}")

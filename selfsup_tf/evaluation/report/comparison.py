@@ -7,12 +7,12 @@ from typing import Any
 import markupsafe
 
 from selfsup_tf.evaluation.chart_values import is_number, training_panels
-from selfsup_tf.evaluation.curves import draw_panels
+from selfsup_tf.evaluation.curves import draw_runs
 from selfsup_tf.evaluation.protocol import Chart
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
 from selfsup_tf.evaluation.report.numbers import NOTHING, plain
-from selfsup_tf.evaluation.report.sections import Line, headline, lines_of, when
+from selfsup_tf.evaluation.report.sections import Line, lines_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +74,6 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
     return {
         "title": f"{len(runs)} runs compared",
         "runs": list(zip(letters, names, runs, strict=True)),
-        "headlines": [headline(run.config) for run in runs],
-        "times": [when(run) for run in runs],
         "numbers": numbers,
         "stale": stale,
         "curves": _curves(runs, labels, drawings),
@@ -118,7 +116,7 @@ def _curves(
         there = [label for label, panel in panels.items() if panel]
         chart = Chart(
             title + (", %" if first.percent else ""),
-            draw_panels(panels),
+            draw_runs(panels),
             first.meaning,
             label=f"{title} of {', '.join(there)}",
         )

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import datetime
 import os
 import pathlib
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,15 +46,21 @@ class RunFiles:
         return self.directory.path.resolve().name or str(self.directory.path)
 
     @property
+    def flag(self) -> str:
+        """What names the run on a command line."""
+        return f"--run_dir={shlex.quote(str(self.directory))}"
+
+    @property
     def verdict(self) -> str | None:
         """The first verdict of a protocol that gives one."""
         verdicts = (stored.result.verdict for stored in self.results)
         return next(filter(None, verdicts), None)
 
     @property
-    def written(self) -> float | None:
-        """When log.jsonl was last written, seconds since 1970, or None."""
-        return _time(self.directory.log)
+    def written(self) -> datetime.datetime | None:
+        """When log.jsonl was last written, or None."""
+        time = _time(self.directory.log)
+        return time and datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
 
     @property
     def outrun(self) -> bool:

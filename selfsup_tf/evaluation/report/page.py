@@ -4,22 +4,25 @@ import base64
 import functools
 import hashlib
 import importlib.resources
+import io
 import pathlib
 import sys
 from typing import Any
 
 import jinja2
 import markupsafe
+import PIL.Image
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.chart_values import COLOURS, DASHES, MARKERS
-from selfsup_tf.evaluation.report import numbers
+from selfsup_tf.evaluation.report import config_groups, numbers
 from selfsup_tf.evaluation.report.gather import reading
-from selfsup_tf.evaluation.report.pictures import STEPS, Pictures
 from selfsup_tf.files import write_atomically
 
 LIMIT = 10_000_000
 """Bytes that a page may have: what a mail takes."""
+STEPS = ((2000, 1_500_000), (1600, 600_000), (1100, 250_000), (700, 100_000))
+"""Sizes tried until the page fits: longest side in pixels, bytes of a picture."""
 
 
 def environment() -> jinja2.Environment:
@@ -34,7 +37,7 @@ def environment() -> jinja2.Environment:
     )
     for write in (numbers.compact, numbers.gain, numbers.gain_interval,
                   numbers.interval, numbers.megabytes, numbers.number, numbers.percent,
-                  numbers.plain):  # fmt: skip
+                  numbers.plain, config_groups.method_name):  # fmt: skip
         made.filters[write.__name__] = write
     made.globals |= {"COLOURS": COLOURS, "DASHES": DASHES, "MARKERS": MARKERS}
     made.globals |= {
@@ -45,7 +48,7 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def _show(templates: jinja2.Environment, shown: Any, pictures: Pictures) -> Any:
+def _show(templates: jinja2.Environment, shown: Any, pictures: "Pictures") -> Any:
     """A result by the template of its protocol, which lies beside its module."""
     own = shown.protocol.template if shown.protocol else None
     if own is None:
@@ -118,3 +121,42 @@ def _must(holds: bool, otherwise: str) -> str:
 def _hash(text: str) -> markupsafe.Markup:
     digest = hashlib.sha256(text.encode()).digest()
     return markupsafe.Markup(f"'sha256-{base64.b64encode(digest).decode()}'")
+
+
+class Pictures:
+    """Makes pictures part of the page, none larger than one step of `STEPS` allows.
+
+    Args:
+        step: Number of the step; 0 keeps most pictures as they are.
+    """
+
+    def __init__(self, step: int = 0):
+        self._side, self._bytes = STEPS[step]
+
+    def inline(self, path: pathlib.Path) -> tuple[str, int, int]:
+        """The picture as a data: address, and its width and height on disk.
+
+        Raises:
+            InputError: It is no readable picture.
+        """
+        with reading(path):
+            raw = path.read_bytes()
+            with PIL.Image.open(io.BytesIO(raw)) as picture:
+                size, kind = picture.size, picture.format
+                fits = max(size) <= self._side and len(raw) <= self._bytes
+                if not fits or kind not in ("PNG", "JPEG"):
+                    raw, kind = self._smaller(picture), "JPEG"
+        encoded = base64.b64encode(raw).decode()
+        return f"data:image/{kind.lower()};base64,{encoded}", *size
+
+    def _smaller(self, picture: PIL.Image.Image) -> bytes:
+        picture = picture.convert("RGBA")
+        white = PIL.Image.new("RGBA", picture.size, "white")
+        picture = PIL.Image.alpha_composite(white, picture).convert("RGB")
+        picture.thumbnail((self._side, self._side), PIL.Image.Resampling.LANCZOS)
+        for quality in (90, 80, 65):
+            written = io.BytesIO()
+            picture.save(written, "JPEG", quality=quality, optimize=True)
+            if written.tell() <= self._bytes:
+                break
+        return written.getvalue()

@@ -2,18 +2,16 @@
 
 import collections
 import dataclasses
-import datetime
 import pathlib
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import markupsafe
 
-from selfsup_tf.evaluation.chart_values import is_number, training_panels, warmup
-from selfsup_tf.evaluation.curves import draw_panel
+from selfsup_tf.evaluation.chart_values import training_panels, warmup
+from selfsup_tf.evaluation.curves import draw_panels
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
-from selfsup_tf.evaluation.report.config_groups import config_groups, method_name
+from selfsup_tf.evaluation.report.config_groups import config_groups
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
 from selfsup_tf.evaluation.report.numbers import compact, percent, plain
@@ -119,25 +117,21 @@ def reported(run: RunFiles) -> dict[str, Any]:
     for one in shown:
         if _has_details(one):
             sections[one.result.protocol].append(one)
-    stale = [stored.path.name for stored in run.results if stored.stale]
     return {
         "run": run,
         "title": f"{run.name}: encoder report",
-        "headline": headline(run.config),
-        "when": when(run),
         "cards": _cards(run.results),
-        "stale": stale,
         "lines": [line for line in lines_of(run.results) if line.main],
         "sections": dict(sections),
         "unread": unread_files(run.directory),
         "missing": _missing(run, known),
-        "export_command": command("export.py", run),
         "curves": [
             _curve(panel, run, drawings) for panel in training_panels(run.records)
         ],
-        "curves_lead": _curves_lead(run.config),
+        "warmup": warmup(run.config),
         "groups": config_groups(run.config),
-        "hardware": _hardware(run.records[0] if run.records else {}),
+        "first": run.records[0] if run.records else {},
+        "devices": devices,
     }
 
 
@@ -171,43 +165,6 @@ def measured_on(result: Result) -> str:
     return f"{images['size']:,} of {images['name']}" if images else ""
 
 
-def headline(config: dict[str, Any]) -> str:
-    """Method, data, encoder and length of a run in one line."""
-    if not config:
-        return "An encoder without a config.json: how it was trained is not recorded."
-    encoder = config.get("encoder") or {}
-    name = str(encoder.get("name", "an encoder"))
-    if encoder.get("width", 1.0) != 1.0:
-        name += f" × {plain(encoder['width'])}"
-    epochs = config.get("epochs")
-    length = f"{plain(epochs)} epoch{'s' * (epochs != 1)}" if epochs else ""
-    length = length or f"{config.get('steps')} steps"
-    return " · ".join(
-        [
-            f"{method_name(config)} on {config.get('data')}",
-            f"{name}, {config.get('image_size')} px",
-            f"{length}, batch {config.get('batch_size')}",
-        ]
-    )
-
-
-def when(run: RunFiles) -> str:
-    """How far a run has come, and when."""
-    last = run.records[-1] if run.records else {}
-    if not is_number(last.get("epoch")):
-        return "no training log"
-    words = f"epoch {last['epoch']:.4g}, step {last.get('step')}"
-    if run.written is not None:
-        moment = datetime.datetime.fromtimestamp(run.written, datetime.timezone.utc)
-        words += f" · {moment:%d %B %Y, %H:%M} UTC"
-    return words
-
-
-def command(program: str, run: RunFiles) -> str:
-    """The command that makes for a run what is not there."""
-    return f"python {program} --run_dir={shlex.quote(str(run.directory))}"
-
-
 def _has_details(shown: Shown) -> bool:
     result = shown.result
     return bool(
@@ -238,7 +195,7 @@ def _missing(run: RunFiles, known: dict[str, Protocol]) -> list[tuple[str, str]]
     classifier = run.directory.network("classifier").is_file()
     there = {"classifier": classifier, "log": bool(run.records)}
     return [
-        (protocol.title, command(f"eval.py {name}", run))
+        (protocol.title, f"python eval.py {name} {run.flag}")
         for name, protocol in known.items()
         if protocol.measured_by_report
         and name not in found
@@ -252,7 +209,7 @@ def _curve(panel, run: RunFiles, drawings: Drawings) -> tuple[Chart, markupsafe.
     name = panel.curves[0].name
     chart = Chart(
         panel.title + (", %" if panel.percent else ""),
-        draw_panel(panel, run.config),
+        draw_panels([panel], run.config),
         panel.meaning,
         value,
         f"{panel.title} over the epochs; at the end {name} is {value}",
@@ -260,32 +217,7 @@ def _curve(panel, run: RunFiles, drawings: Drawings) -> tuple[Chart, markupsafe.
     return chart, drawings.svg(chart)
 
 
-def _curves_lead(config: dict[str, Any]) -> str:
-    end = warmup(config)
-    lead = f"The shaded part is the warm-up, {end:g} epochs" if end else "No warm-up"
-    schedule = (config.get("optimizer") or {}).get("schedule")
-    return lead + (f"; the rate's schedule is {schedule}." if schedule else ".")
-
-
-def _hardware(first: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]] | str]]:
-    """Titles, with names and values or a line, of what the run was made on and with."""
-    groups = []
-    for key, title in (("hardware", "Hardware"), ("versions", "Versions")):
-        found = first.get(key)
-        if isinstance(found, dict) and found:
-            pairs = [(n.replace("_", " "), _devices(v)) for n, v in found.items()]
-            groups.append((title, pairs))
-        else:
-            groups.append((title, plain(found) if found else "Not recorded."))
-    if is_number(first.get("images")):
-        skipped = len(first.get("skipped") or [])
-        images = f"{first['images']:,}"
-        pairs = [("images learned from", images), ("unreadable", str(skipped))]
-        groups.append(("Data", pairs))
-    return groups
-
-
-def _devices(value: Any) -> str:
+def devices(value: Any) -> str:
     """A value; of a list of devices how many there are of each kind."""
     if not (isinstance(value, list) and all(isinstance(v, dict) for v in value)):
         return plain(value)
