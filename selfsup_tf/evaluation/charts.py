@@ -5,7 +5,7 @@ returns a matplotlib figure, which is a file and stands in the report as SVG. No
 here needs TensorFlow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.axes
@@ -15,19 +15,15 @@ import matplotlib.patches
 import numpy as np
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.chart_values import (
+from selfsup_tf.evaluation.plotting import (
     COLOURS,
     INK,
     MARKERS,
     Curve,
-    confused_pairs,
-    is_number,
-    relative_spectrum,
-)
-from selfsup_tf.evaluation.plotting import (
     add_axes,
     add_legend,
     draw_lines,
+    is_number,
     line_look,
     new_figure,
     power_of_ten,
@@ -135,6 +131,28 @@ def _list_pairs(
         )
 
 
+def confused_pairs(
+    confusion: Sequence[Sequence[int]], class_names: Sequence[str], count: int = 10
+) -> list[tuple[str, str, int, float]]:
+    """What is most often taken for what, the largest share of a class first.
+
+    Args:
+        confusion: Rows are true classes, columns predicted ones.
+        class_names: Of the rows.
+        count: Pairs at most.
+
+    Returns:
+        (true class, predicted class, images, share of the true class's images).
+    """
+    pairs = [
+        (class_names[t], class_names[p], int(number), number / max(1, sum(row)))
+        for t, row in enumerate(confusion)
+        for p, number in enumerate(row)
+        if t != p and number > 0
+    ]
+    return sorted(pairs, key=lambda pair: -pair[3])[:count]
+
+
 def draw_spectrum(health: Mapping[str, Any]) -> matplotlib.figure.Figure:
     """Singular values of h and z over the largest, falling, with RankMe.
 
@@ -183,13 +201,22 @@ def draw_spectra(
     axes = add_axes(figure, title, "number of the singular value", "over the largest")
     curves = []
     for name, values in spectra.items():
-        shares = relative_spectrum(values, 1e-6)
+        shares = relative_spectrum(values)
         curves.append(Curve(name, tuple(range(1, len(shares) + 1)), tuple(shares)))
     draw_lines(axes, curves)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(power_of_ten)
     axes.set_ylim(top=1.5)
     return figure
+
+
+def relative_spectrum(values: Iterable[float], floor: float = 1e-6) -> list[float]:
+    """Singular values over the largest, no less than `floor`, for a log scale."""
+    values = [float(v) for v in values]
+    largest = max(values, default=0.0)
+    if not largest > 0:
+        return [floor] * len(values)
+    return [max(v / largest, floor) for v in values]
 
 
 def draw_histograms(health: Mapping[str, Any]) -> matplotlib.figure.Figure:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from selfsup_tf.evaluation.chart_values import confused_pairs
 from selfsup_tf.evaluation.intervals import Scored
 from selfsup_tf.evaluation.protocol import (
     Beside,
@@ -151,6 +150,8 @@ def confusion_chart(title: str, found: Mapping[str, Any]) -> Chart | None:
 
 def class_table(title: str, found: Mapping[str, Any]) -> list[Table]:
     """Precision, recall and F1 of each class, and what is taken for what."""
+    from selfsup_tf.evaluation.charts import confused_pairs
+
     if not found.get("confusion"):
         return []
     rows = tuple(

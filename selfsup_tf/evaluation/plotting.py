@@ -1,9 +1,10 @@
-"""What all charts share: their size, their axes, the looks of their lines, legends.
+"""What all charts share: their size, their axes, their legends, the looks of lines.
 
 A single chart is as wide as a phone, so that its letters are there as large as they are
 meant to be.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,17 +13,41 @@ import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
-from selfsup_tf.evaluation.chart_values import (
-    COLOURS,
-    DASHES,
-    HAIR,
-    INK,
-    SOFT,
-    Curve,
+# Okabe and Ito 2008, "Color universal design": told apart by the colour-blind. The
+# palest are last; every use has a shape, a dash or a word beside the colour, too.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C8C8C",
+    "#F0E442",
 )
-
+INK, SOFT, HAIR, SHADE = "#1d2329", "#59636e", "#dedbd4", "#eceae3"
+"""Of text, of what explains it, of lines of a grid, of areas."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<")
+"""matplotlib's names; one more than colours, so that 72 classes differ in either."""
+DASHES = ((), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (1, 3), (12, 3), (9, 2, 2, 2, 2, 2))
+"""Lengths of a line's strokes and gaps, in widths of it; () is solid."""
 WIDTH, HEIGHT = 4.2, 2.7
 """Inches of a single chart."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A line of a chart.
+
+    Attributes:
+        name: What it is.
+        x: Where, rising.
+        y: How much; None where it was not a finite number.
+    """
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
 
 
 def new_figure(
@@ -102,3 +127,12 @@ def power_of_ten(value: float, _: int | None = None) -> str:
     """Writes .01 as "10⁻²", in letters of any font."""
     exponent = f"{math.log10(value):.0f}" if value > 0 else ""
     return "10" + exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number, as a JSON file may hold it."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )

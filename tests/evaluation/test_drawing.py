@@ -9,7 +9,7 @@ import planted_run
 import pytest
 
 from selfsup_tf.evaluation import charts, plotting
-from selfsup_tf.evaluation.chart_values import COLOURS, Curve
+from selfsup_tf.evaluation.plotting import COLOURS, Curve
 from selfsup_tf.evaluation.protocol import Chart
 from selfsup_tf.evaluation.report.drawing import Drawings
 

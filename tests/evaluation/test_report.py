@@ -46,6 +46,11 @@ class Page(html.parser.HTMLParser):
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
 
+    @property
+    def points(self):
+        """Those of the map and of its legend."""
+        return [use for use in self.all("use") if use["href"].startswith("#marker")]
+
     def row(self, heading):
         """The cells of the row with this heading, as text."""
         for found in re.findall(r"<tr>(.*?)</tr>", self.source, re.DOTALL):
@@ -71,7 +76,7 @@ def words(markup):
 @pytest.fixture
 def run(tmp_path):
     """A run with a few results, of which a page is soon made."""
-    return planted_run.plant_run(tmp_path / "run", small=True)
+    return planted_run.plant_run(tmp_path / "run", only=planted_run.FEW)
 
 
 def change(path, **values):
@@ -108,8 +113,7 @@ def test_the_whole_run_is_on_the_page(tmp_path, old):
     assert "earlier state" not in text
     pictures = [image["alt"] for image in page.all("img")]
     assert len(pictures) == 3 and all(pictures)
-    points = [use for use in page.all("use") if use["href"].startswith("#marker")]
-    assert len(points) == planted_run.COUNT + len(planted_run.CLASSES)
+    assert len(page.points) == planted_run.COUNT + len(planted_run.CLASSES)
 
 
 def test_the_page_asks_nobody_for_anything(run):
@@ -149,7 +153,9 @@ def test_nothing_of_a_file_becomes_markup(tmp_path):
     lines[0] = json.dumps({"step": 0, "hardware": {evil: evil}, "versions": evil})
     lines.append(json.dumps({"step": 600, "epoch": 4, f"train/{evil}": 1.0}))
     (run / "log.jsonl").write_text("\n".join(lines))
-    other = planted_run.plant_run(tmp_path / "other", class_names=names, small=True)
+    other = planted_run.plant_run(
+        tmp_path / "other", class_names=names, only=planted_run.FEW
+    )
     for path in (
         write_report(run),
         write_comparison([run, other], tmp_path / "c.html"),
@@ -183,10 +189,9 @@ def test_an_encoder_without_a_config_is_shown(tmp_path):
 
 
 def test_a_run_without_labels_has_a_map(tmp_path):
-    run = planted_run.plant_run(tmp_path / "run", labels=False, small=True)
+    run = planted_run.plant_run(tmp_path / "run", labels=False, only=("map",))
     page = Page(write_report(run))
-    points = [use for use in page.all("use") if use["href"].startswith("#marker")]
-    assert len(points) == planted_run.COUNT
+    assert len(page.points) == planted_run.COUNT
     assert not [b for b in page.all("button") if "data-label" in b]
 
 
@@ -267,7 +272,9 @@ def test_results_of_before_there_were_intervals_are_shown(run):
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, contents):
-    run = planted_run.plant_run(tmp_path / "run")
+    result = name.removeprefix("eval/").removesuffix(".json")
+    only = (result,) if f"eval/{result}.json" == name else ("linear",)
+    run = planted_run.plant_run(tmp_path / "run", only=only)
     if isinstance(contents, dict):
         change(run / name, **contents)
     else:
@@ -315,7 +322,9 @@ def test_no_tensorflow_is_needed(run):
 
 def test_a_hundred_classes_are_shades_with_their_worst_pairs(tmp_path):
     names = tuple(f"kind {n}" for n in range(100))
-    run = planted_run.plant_run(tmp_path / "run", class_names=names, small=True)
+    run = planted_run.plant_run(
+        tmp_path / "run", class_names=names, only=planted_run.FEW
+    )
     path = write_report(run)
     page = Page(path)
     assert "Most often confused" in page.text
@@ -360,7 +369,7 @@ def test_runs_side_by_side(tmp_path):
 
 
 def test_what_can_not_be_compared_is_refused(tmp_path):
-    run = planted_run.plant_run(tmp_path / "a", small=True)
+    run = planted_run.plant_run(tmp_path / "a", only=planted_run.FEW)
     with pytest.raises(InputError, match="2 to 8 runs to compare; received 1"):
         write_comparison([run], tmp_path / "c.html")
     with pytest.raises(InputError, match="2 to 8 runs to compare; received 9"):
@@ -372,7 +381,9 @@ def test_what_can_not_be_compared_is_refused(tmp_path):
 
 
 def test_images_that_differ_are_noted(tmp_path):
-    runs = [planted_run.plant_run(tmp_path / name, small=True) for name in "ab"]
+    runs = [
+        planted_run.plant_run(tmp_path / name, only=planted_run.FEW) for name in "ab"
+    ]
     change(
         runs[1] / "eval" / "knn.json", measured_on={"test": {"name": "o", "size": 9}}
     )
@@ -438,7 +449,7 @@ def test_a_protocol_of_anybody_is_on_both_pages(tmp_path, run, monkeypatch):
     for said in ("How sharp it is.", "Sharp", "It cuts.", "A dummy chart", "second",
                  "A dummy table", "1.5", "height"):  # fmt: skip
         assert said in section
-    other = planted_run.plant_run(tmp_path / "other", small=True)
+    other = planted_run.plant_run(tmp_path / "other", only=planted_run.FEW)
     page = Page(write_comparison([run, other], tmp_path / "c.html"))
     assert page.row("Sharpness, share") == ["75.0 % 70.0 to 80.0", "–"]
     assert "1 of them" in page.section("sharpness")

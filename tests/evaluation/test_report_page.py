@@ -29,11 +29,14 @@ def pages(tmp_path_factory):
     run = planted_run.plant_run(folder / "run")
     other = planted_run.plant_run(folder / ("a-run-of-a-very-long-name" * 3), top_1=0.5)
     evil = "<script>document.title='owned'</script>"
-    hostile = planted_run.plant_run(folder / "hostile", class_names=(evil, "b", "c"))
+    names = (evil, "b", "c")
+    few = planted_run.FEW
+    hostile = planted_run.plant_run(folder / "hostile", class_names=names, only=few)
     return {
         "report": write_report(run),
         "comparison": write_comparison([run, other], folder / "comparison.html"),
         "hostile": write_report(hostile),
+        "map": planted_run.embedding_map(run, planted_run.CLASSES),
     }
 
 
@@ -159,7 +162,7 @@ def pointer_to(browser, number):
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_a_point_shows_its_own_image(browser, pages, size):
     visit(browser, pages["report"], size)
-    values = json.loads((pages["report"].parent / "eval" / "map.json").read_text())
+    values = pages["map"]
     places = np.array(values["positions"])
     gaps = np.linalg.norm(places[:, None] - places, axis=2)
     np.fill_diagonal(gaps, np.inf)
@@ -195,7 +198,7 @@ def test_a_point_shows_its_own_image(browser, pages, size):
 
 def test_a_tap_shows_an_image_and_leaves_it(browser, pages):
     visit(browser, pages["report"], PHONE)
-    values = json.loads((pages["report"].parent / "eval" / "map.json").read_text())
+    values = pages["map"]
     x, y = place_of(browser, 42)
     touch = {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
     browser.execute_cdp_cmd("Input.dispatchTouchEvent", touch)
@@ -242,7 +245,7 @@ def test_a_point_shows_its_image_from_close_by(browser, pages):
     from selenium.webdriver import ActionChains
 
     visit(browser, pages["report"])
-    values = json.loads((pages["report"].parent / "eval" / "map.json").read_text())
+    values = pages["map"]
     drawing = browser.find_element("css selector", ".map-drawing")
     whole = drawing.get_dom_attribute("viewBox")
     for n in (17, 86):

@@ -6,12 +6,12 @@ from typing import Any
 
 import markupsafe
 
-from selfsup_tf.evaluation.chart_values import is_number, training_panels
-from selfsup_tf.evaluation.curves import draw_runs
+from selfsup_tf.evaluation.curves import draw_runs, training_panels
+from selfsup_tf.evaluation.plotting import is_number
 from selfsup_tf.evaluation.protocol import Chart
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
-from selfsup_tf.evaluation.report.numbers import NOTHING, plain
+from selfsup_tf.evaluation.report.numbers import NOTHING, measured_on, plain
 from selfsup_tf.evaluation.report.sections import Line, lines_of
 
 
@@ -37,7 +37,7 @@ class Compared:
     @property
     def differs(self) -> bool:
         """Whether the runs were judged on different images."""
-        return len({line.data for line in self.lines if line}) > 1
+        return len({measured_on(line.stored.result) for line in self.lines if line}) > 1
 
     @property
     def best(self) -> float | None:

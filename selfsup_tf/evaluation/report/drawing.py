@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import markupsafe
 import matplotlib
 
-from selfsup_tf.evaluation.chart_values import COLOURS, HAIR, INK, SHADE, SOFT
+from selfsup_tf.evaluation.plotting import COLOURS, HAIR, INK, SHADE, SOFT
 from selfsup_tf.evaluation.protocol import Chart
 
 _COLOURS = {

@@ -1,11 +1,11 @@
-"""How numbers are written on the page."""
+"""How numbers and values are written on the page."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from selfsup_tf.evaluation.chart_values import is_number
-from selfsup_tf.evaluation.plotting import power_of_ten
+from selfsup_tf.evaluation.plotting import is_number, power_of_ten
+from selfsup_tf.evaluation.protocol import Result
 
 NOTHING = "–"
 
@@ -13,13 +13,6 @@ NOTHING = "–"
 def number(value: Any, unit: str) -> str:
     """A number of a row: a share in per cent, another one as it is."""
     return percent(value) if unit == "share" else compact(value)
-
-
-def interval(bounds: Sequence[float] | None, unit: str) -> str | None:
-    """The bounds of a number without its unit, "60.4 to 62.2"; None without bounds."""
-    if not bounds or not all(map(is_number, bounds)):
-        return None
-    return " to ".join(number(bound, unit).removesuffix("\u00a0%") for bound in bounds)
 
 
 def gain(value: Any, unit: str) -> str:
@@ -30,11 +23,14 @@ def gain(value: Any, unit: str) -> str:
     return text.replace("-", "−")
 
 
-def gain_interval(bounds: Sequence[float] | None, unit: str) -> str | None:
-    """The bounds of a difference: "+20.1 to +22.3"; None without bounds."""
+def interval(
+    bounds: Sequence[float] | None, unit: str, *, signed: bool = False
+) -> str | None:
+    """The bounds of a number, "60.4 to 62.2", or of a gain; None without bounds."""
     if not bounds or not all(map(is_number, bounds)):
         return None
-    return " to ".join(gain(bound, unit) for bound in bounds)
+    write = gain if signed else number
+    return " to ".join(write(bound, unit).removesuffix("\u00a0%") for bound in bounds)
 
 
 def percent(value: Any) -> str:
@@ -80,3 +76,9 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(v)}" for key, v in value.items()) or "none"
     return str(value)
+
+
+def measured_on(result: Result) -> str:
+    """The images that a result was measured on: "10,000 of cifar10:test"."""
+    images = result.measured_on.get("test") or result.measured_on.get("images")
+    return f"{images['size']:,} of {images['name']}" if images else ""

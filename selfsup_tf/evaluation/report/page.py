@@ -14,8 +14,9 @@ import markupsafe
 import PIL.Image
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.chart_values import COLOURS, DASHES, MARKERS
-from selfsup_tf.evaluation.report import config_groups, numbers
+from selfsup_tf.evaluation.plotting import COLOURS, DASHES
+from selfsup_tf.evaluation.report import numbers
+from selfsup_tf.evaluation.report.config_groups import method_name
 from selfsup_tf.evaluation.report.gather import reading
 from selfsup_tf.files import write_atomically
 
@@ -23,6 +24,12 @@ LIMIT = 10_000_000
 """Bytes that a page may have: what a mail takes."""
 STEPS = ((2000, 1_500_000), (1600, 600_000), (1100, 250_000), (700, 100_000))
 """Sizes tried until the page fits: longest side in pixels, bytes of a picture."""
+
+
+_FILTERS = (
+    *(numbers.compact, numbers.gain, numbers.interval, numbers.measured_on),
+    *(numbers.megabytes, numbers.number, numbers.percent, numbers.plain, method_name),
+)
 
 
 def environment() -> jinja2.Environment:
@@ -35,12 +42,10 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    for write in (numbers.compact, numbers.gain, numbers.gain_interval,
-                  numbers.interval, numbers.megabytes, numbers.number, numbers.percent,
-                  numbers.plain, config_groups.method_name):  # fmt: skip
-        made.filters[write.__name__] = write
-    made.globals |= {"COLOURS": COLOURS, "DASHES": DASHES, "MARKERS": MARKERS}
+    made.filters |= {write.__name__: write for write in _FILTERS}
     made.globals |= {
+        "COLOURS": COLOURS,
+        "DASHES": DASHES,
         "must": _must,
         "show": functools.partial(_show, made),
         "show_export": functools.partial(_show_export, made),
@@ -92,12 +97,13 @@ def write_page(
         for name in ("page.css", "page.js")
     )
     for step in range(len(STEPS)):
+        pictures = Pictures(step)
         page = templates.get_template(template).render(
             style=style,
             script=script,
             style_hash=_hash(style),
             script_hash=_hash(script),
-            pictures=Pictures(step),
+            pictures=pictures,
             **values,
         )
         size = len(page.encode())
@@ -107,7 +113,8 @@ def write_page(
     raise InputError(
         f"a report of {limit / 1e6:.0f} MB at most",
         f"{size / 1e6:.1f} MB, with its pictures as small as they can be read",
-        "Make the map of fewer images: python eval.py map --count=500",
+        "Make with fewer images what is largest: "
+        + ", ".join(map(str, sorted(pictures.sizes, key=pictures.sizes.get)[-2:])),
     )
 
 
@@ -132,6 +139,7 @@ class Pictures:
 
     def __init__(self, step: int = 0):
         self._side, self._bytes = STEPS[step]
+        self.sizes: dict[pathlib.Path, int] = {}
 
     def inline(self, path: pathlib.Path) -> tuple[str, int, int]:
         """The picture as a data: address, and its width and height on disk.
@@ -146,6 +154,7 @@ class Pictures:
                 fits = max(size) <= self._side and len(raw) <= self._bytes
                 if not fits or kind not in ("PNG", "JPEG"):
                     raw, kind = self._smaller(picture), "JPEG"
+        self.sizes[path] = len(raw)
         encoded = base64.b64encode(raw).decode()
         return f"data:image/{kind.lower()};base64,{encoded}", *size
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import markupsafe
 
-from selfsup_tf.evaluation.chart_values import training_panels, warmup
-from selfsup_tf.evaluation.curves import draw_panels
+from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
 from selfsup_tf.evaluation.report.config_groups import config_groups
 from selfsup_tf.evaluation.report.drawing import Drawings
@@ -37,11 +36,6 @@ class Line:
     title: str
     first: bool
     main: bool = True
-
-    @property
-    def data(self) -> str:
-        """What it was measured on: "10,000 of cifar10:test"."""
-        return measured_on(self.stored.result)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +74,6 @@ class Shown:
         """What each of its pictures that are there shows."""
         found = {self.folder / name: alt for name, alt in self.result.pictures.items()}
         return {path: alt for path, alt in found.items() if path.is_file()}
-
-    @property
-    def data(self) -> str:
-        """What it was measured on."""
-        return measured_on(self.result)
 
     @property
     def numbers(self) -> tuple[list[tuple[str, str | None]], dict[str, list]]:
@@ -157,12 +146,6 @@ def lines_of(results: Iterable[StoredResult]) -> list[Line]:
             lines.append(Line(stored, row, title, first, main))
             seen.add(row.group)
     return lines
-
-
-def measured_on(result: Result) -> str:
-    """The images that a result was measured on: "10,000 of cifar10:test"."""
-    images = result.measured_on.get("test") or result.measured_on.get("images")
-    return f"{images['size']:,} of {images['name']}" if images else ""
 
 
 def _has_details(shown: Shown) -> bool:
