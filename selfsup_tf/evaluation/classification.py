@@ -172,7 +172,10 @@ def top_hits(scores: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray | Non
 
 
 def check_labels(
-    train_labels: np.ndarray | None, test_labels: np.ndarray | None
+    train_labels: np.ndarray | None,
+    test_labels: np.ndarray | None,
+    *,
+    names: tuple[str, str] = ("train", "test"),
 ) -> int:
     """The number of classes of a labelled train and test set.
 
@@ -180,7 +183,7 @@ def check_labels(
         InputError: One has no labels, or they aren't 0, 1, 2, ..., or there is only
             one class.
     """
-    for name, labels in (("train", train_labels), ("test", test_labels)):
+    for name, labels in zip(names, (train_labels, test_labels), strict=True):
         check(
             labels is not None,
             f"a labelled {name} set",
@@ -203,8 +206,8 @@ def check_labels(
         )
     check(
         len(np.unique(train_labels)) > 1,
-        "a train set of two or more classes",
+        f"a {names[0]} set of two or more classes",
         f"only class {train_labels[0]}",
-        "A classifier needs something to tell apart.",
+        "Of one class any answer would be right.",
     )
     return int(max(train_labels.max(), test_labels.max())) + 1

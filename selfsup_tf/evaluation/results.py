@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.evaluation.protocol import FORMAT, Result, RunFlags
 from selfsup_tf.evaluation.protocols import PROTOCOLS
 from selfsup_tf.files import DAMAGED, read_object, save_figure, write_json
@@ -96,12 +96,7 @@ def _make_flags(protocol: str, options: dict[str, Any]) -> RunFlags:
     kind = PROTOCOLS.find(protocol).flags
     fields = {field.name: field.default for field in dataclasses.fields(kind)}
     for name in options:
-        check(
-            name in fields,
-            f"an option of {protocol}",
-            repr(name),
-            nearest(name, fields),
-        )
+        check_one_of(name, fields, f"an option of {protocol}")
     for name, default in fields.items():
         there = name in options or default is not dataclasses.MISSING
         check(there, f"{name}, an option of {protocol}", "none", "Say it.")

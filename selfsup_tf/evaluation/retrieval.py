@@ -20,7 +20,8 @@ import keras
 import numpy as np
 import threadpoolctl
 
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
+from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import Features, extract_features
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 
@@ -88,7 +89,7 @@ def retrieval(
             rank beyond the gallery, or a train set that is the test set: its queries
             would find themselves.
     """
-    _check_gallery(gallery)
+    check_one_of(gallery, GALLERIES, "gallery to be train or test")
     check(
         gallery == "test" or train is not test,
         "another train set than the test set",
@@ -111,10 +112,10 @@ def retrieval_from_features(
     ranks: tuple[int, ...] = (1, 5, 10),
 ) -> RetrievalResult:
     """As `retrieval`, of representations that have been extracted already."""
-    _check_gallery(gallery)
+    check_one_of(gallery, GALLERIES, "gallery to be train or test")
     leave_one_out = gallery == "test"
     searched = test if leave_one_out else train
-    _check_labels(searched, test, gallery)
+    check_labels(searched.labels, test.labels, names=(gallery, "test"))
     num_gallery = len(searched.labels) - leave_one_out
     check(
         len(ranks) > 0 and min(ranks) >= 1 and max(ranks) <= num_gallery,
@@ -228,35 +229,3 @@ def _matches(gallery: np.ndarray, queries: np.ndarray, without: bool) -> np.ndar
     """How many images of the gallery have each query's class, (Q,)."""
     classes = max(gallery.max(), queries.max()) + 1
     return np.bincount(gallery, minlength=classes)[queries] - without
-
-
-def _check_gallery(gallery: str) -> None:
-    check(
-        gallery in GALLERIES,
-        "gallery to be train or test",
-        repr(gallery),
-        nearest(str(gallery), GALLERIES),
-    )
-
-
-def _check_labels(searched: Features, queries: Features, gallery: str) -> None:
-    for name, labels in ((gallery, searched.labels), ("test", queries.labels)):
-        check(
-            labels is not None,
-            f"a labelled {name} set",
-            f"a {name} set without labels",
-            "Retrieval asks whether what is found is of the query's class. Without "
-            "labels there are health, neighbours and map.",
-        )
-        check(
-            labels.min() >= 0,
-            f"{name} labels of 0 or more",
-            int(labels.min()),
-            "Leave out the images without a class.",
-        )
-    check(
-        len(np.unique(searched.labels)) > 1,
-        f"a {gallery} set of two or more classes",
-        f"only class {searched.labels[0]}",
-        "Whatever is found would be right.",
-    )

@@ -18,7 +18,7 @@ import numpy as np
 from selfsup_tf.data import corruptions as corruptions_lib
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import (
     Features,
@@ -104,12 +104,7 @@ def robustness(
             smaller than k, k for a linear classifier, or a representation that is NaN
             or infinite.
     """
-    check(
-        classifier in CLASSIFIERS,
-        "classifier to be knn or linear",
-        repr(classifier),
-        nearest(str(classifier), CLASSIFIERS),
-    )
+    check_one_of(classifier, CLASSIFIERS, "classifier to be knn or linear")
     check(
         len(corruptions) > 0 and len(set(corruptions)) == len(corruptions),
         "one corruption or more, each once",
@@ -162,28 +157,18 @@ def predict_corrupted(
     source: Source,
     corruptions: tuple[str, ...],
     *,
-    seed: int = 0,
-    batch_size: int = 256,
+    seed: int,
+    batch_size: int,
 ) -> np.ndarray:
     """What a classifier answers for each image, clean and spoilt. Labels aren't read.
 
     A batch is spoilt in all ways before the next is read, so that memory holds one
-    batch whatever the number of images.
-
-    Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
-        classify: Representations (M, D) to scores (M, C); of equal ones the first wins.
-        source: N images.
-        corruptions: K kinds.
-        seed: Of the noise.
-        batch_size: Images in a call of the encoder.
+    batch whatever the number of images. `classify` makes scores (M, C) of
+    representations (M, D); of equal ones the first wins.
 
     Returns:
         (1 + 5 K, N) int64: clean, then strengths 1 to 5 of each kind in turn, each in
         the source's order.
-
-    Raises:
-        InputError: A representation is NaN or infinite.
     """
     encode = compile_encoder(encoder)
     ways = [(name, n) for name in corruptions for n in corruptions_lib.STRENGTHS]

@@ -100,15 +100,6 @@ def test_the_interval_of_a_literal_bootstrap():
     np.testing.assert_allclose(bootstrap_interval(values), expected, rtol=1e-12)
 
 
-def test_parts_of_the_bootstrap_are_drawn_as_a_whole(monkeypatch):
-    from selfsup_tf.evaluation import intervals
-
-    values = np.random.default_rng(3).normal(2, 1, 50)
-    whole = bootstrap_interval(values)
-    monkeypatch.setattr(intervals, "_AT_ONCE", 64)
-    assert bootstrap_interval(values) == whole
-
-
 def test_one_value_and_sure_hits():
     assert bootstrap_interval(np.ones(30)) == (1.0, 1.0)
     assert bootstrap_interval(np.array([0.25])) == (0.25, 0.25)

@@ -12,7 +12,6 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.embedding_map import (
     embedding_map,
     lay_out,
-    thinned,
     write_map,
 )
 
@@ -120,11 +119,6 @@ def test_a_collapsed_encoder_has_a_map_of_one_point(tmp_path):
         np.testing.assert_array_equal(places, np.full((12, 2), 0.5))
         lay_out(np.ones((12, 1)), method=method, seed=0)
         lay_out(np.zeros((12, 3)), method=method, seed=0)
-
-
-def test_drawn_thumbnails_do_not_overlap():
-    places = np.array([[0.1, 0.1], [0.15, 0.1], [0.1, 0.3], [0.19, 0.31], [0.5, 0.5]])
-    assert thinned(places, 0.1).tolist() == [True, False, True, False, True]
 
 
 def test_what_makes_no_map_is_refused():

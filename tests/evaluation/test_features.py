@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import (
-    compile_encoder,
     extract_features,
     image_size,
     read_arrays,
@@ -70,22 +69,6 @@ def test_every_example_once_with_a_remainder(encoder):
     assert found.features.dtype == np.float32
     expected = encoder(tf.constant(x / 255.0, tf.float32), training=False).numpy()
     np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_no_labels_and_a_batch_larger_than_the_data(encoder):
-    found = extract_features(encoder, images(3), batch_size=64)
-    assert found.labels is None
-    assert found.features.shape == (3, 6)
-
-
-def test_a_compiled_encoder_follows_the_weights():
-    encoder = small_encoder()
-    encode = compile_encoder(encoder)
-    before = extract_features(encoder, images(4), encode=encode).features
-    train_a_little(encoder)
-    after = extract_features(encoder, images(4), encode=encode).features
-    assert np.abs(before - after).max() > 0.1
-    assert encode.experimental_get_tracing_count() == 1
 
 
 def test_a_broken_encoder_is_refused():

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from selfsup_tf.config import Config, ViewConfig
-from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import health as health_lib
 from selfsup_tf.evaluation import statistics as numbers
 from selfsup_tf.evaluation.features import weights_hash
 from selfsup_tf.evaluation.health import DIMENSIONAL, FULL, HEALTHY, health, judge
@@ -294,19 +292,6 @@ def test_the_numbers_are_those_of_the_networks():
     )
     other = health(model, x, config=CONFIG, seed=1)
     assert other.representation.alignment != found.representation.alignment
-
-
-def test_without_a_config_the_views_are_simclrs(monkeypatch):
-    asked = []
-
-    def draw(source, config, **options):
-        asked.append(config)
-        return view_pairs(source, CONFIG, **options)
-
-    monkeypatch.setattr(health_lib, "view_pairs", draw)
-    found = health(encoder("healthy"), images(20))
-    assert found.views == "SimCLR's defaults"
-    assert asked == [Config(image_size=SIZE)]
 
 
 def test_the_views_and_the_temperature_are_the_runs(tiny_config):

@@ -155,32 +155,6 @@ def networks(size=32, rank=None):
     return {"encoder": encoder, "projector": head}
 
 
-def test_views_are_drawn_once_and_networks_traced_once(
-    tiny_config, few_images, monkeypatch
-):
-    drawn, view_pairs = [], monitoring.view_pairs
-
-    def draw(*arguments, **options):
-        drawn.append(options["count"])
-        return view_pairs(*arguments, **options)
-
-    monkeypatch.setattr(monitoring, "view_pairs", draw)
-    config = tiny_config("simclr", steps=4, knn_epochs=1.0)
-    source, monitor = hold_out(open_source(few_images[0]), config, share=1.0)
-    assert source.size == 64
-    kept = networks()
-    first, again = monitor(kept), monitor(kept)
-    assert first == again
-    kept["encoder"].set_weights([2 * w for w in kept["encoder"].get_weights()])
-    scaled = monitor(kept)  # the weights of the moment, whose scale does not matter
-    assert scaled["health/rank_me"] == pytest.approx(first["health/rank_me"], rel=1e-4)
-    kept["encoder"].set_weights([w**2 for w in kept["encoder"].get_weights()])
-    assert monitor(kept)["health/rank_me"] != pytest.approx(first["health/rank_me"])
-    assert drawn == [64]
-    assert monitor._encode.experimental_get_tracing_count() == 1
-    assert monitor._project.experimental_get_tracing_count() == 1
-
-
 def test_the_panel_keeps_to_its_share(tiny_config, few_images):
     """A hundredth of the images but 32, however often; RankMe depends on how many."""
     images = np.repeat(few_images[0], 100, axis=0)  # 6,400

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.data import corruptions, pipeline
-from selfsup_tf.data.sources import open_source
+from selfsup_tf.data import corruptions
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import robustness as robustness_lib
 from selfsup_tf.evaluation.features import extract_features, weights_hash
@@ -144,25 +143,6 @@ def test_test_labels_choose_nothing(encoder, classifier, monkeypatch):
         assert result.fit == honest.fit
         assert result.clean_top_1 == pytest.approx((seen[0][0] == planted).mean())
     assert result.mean_top_1 == result.clean_top_1 == 0
-
-
-def test_the_batch_size_changes_nothing_and_images_are_read_once(encoder, monkeypatch):
-    read = []
-    evaluation_dataset = pipeline.evaluation_dataset
-
-    def record(source, **options):
-        read.append(source)
-        return evaluation_dataset(source, **options)
-
-    monkeypatch.setattr(pipeline, "evaluation_dataset", record)
-    train, test = open_source(TRAIN), open_source(TEST)
-    options = {"corruptions": ("noise", "jpeg"), "k": 7}
-    one, other = (
-        robustness(encoder, train, test, batch_size=n, **options) for n in (26, 7)
-    )
-    assert one == other
-    np.testing.assert_array_equal(one.per_image, other.per_image)
-    assert read == [train, test] * 2
 
 
 def test_noise_follows_from_the_seed(encoder):

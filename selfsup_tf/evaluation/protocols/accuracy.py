@@ -46,8 +46,11 @@ class Accuracy(Labelled):
         from selfsup_tf.evaluation.features import weights_hash
         from selfsup_tf.models.saved import load_network
 
-        classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
-        names, test = judged.run.read_class_names(), judged.open_test()
+        classifier, names = judged.given, None
+        if classifier is None:
+            classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
+            names = judged.run.read_class_names()
+        test = judged.open_test()
         start = time.perf_counter()
         found = classifier_accuracy(classifier, test, class_names=names).to_dict()
         return judged.result(

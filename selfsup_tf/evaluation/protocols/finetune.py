@@ -58,11 +58,12 @@ class Finetune(Labelled):
         """Trains, or goes on training, and judges what came of it."""
         from selfsup_tf.evaluation.fine_tuning import fine_tune
 
+        judged.check_place()
         encoder = judged.encoder
         train, test = judged.open_evaluation()
         names = ("fraction", "epochs", "batch_size", "learning_rate", "from_scratch")
         options = {name: getattr(flags, name) for name in (*names, "seed")}
-        directory = judged.file("").with_name("finetune")
+        directory = judged.run.fine_tuning
         tuned = fine_tune(encoder, train, test, directory=directory, **options)
         found = {"trained": tuned.trained}
         if tuned.from_scratch is not None:
