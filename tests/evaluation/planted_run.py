@@ -17,7 +17,6 @@ from selfsup_tf.evaluation.protocols import PROTOCOLS
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
            "ship", "truck")  # fmt: skip
 COUNT, SIDE, COLUMNS = 200, 16, 20
-FEW = ("knn", "linear", "map")
 HASH = "a" * 64
 
 
@@ -33,34 +32,26 @@ def plant_run(
     old: bool = False,
     only: tuple[str, ...] = (),
 ) -> pathlib.Path:
-    """Writes a whole run directory and returns it.
+    """Writes a run directory and returns it.
 
-    Args:
-        folder: The directory.
-        class_names: Of its images.
-        top_1: Of the linear probe; all other shares follow it.
-        rank: RankMe of h.
-        temperature: In its config.
-        labels: Whether its map has classes.
-        tau: Whether its log has tau.
-        old: Whether its results are of before there was one form.
-        only: Names of the results that it has, and few curves, so that a page of it is
-            soon drawn; all of them where none is named.
+    top_1 is the linear probe's and all shares follow it; rank is RankMe of h. `old`
+    results are of before there was one form; `only` some of them, and few curves, are
+    soon drawn.
     """
     (folder / "eval").mkdir(parents=True)
     (folder / "export").mkdir()
     (folder / "encoder.keras").write_bytes(b"never opened")
     write(folder / "config.json", config(temperature))
     records = log(top_1, rank, tau)
-    protocols = {
-        "knn": classification(class_names, top_1 - 0.05),
-        "linear": classification(class_names, top_1),
-    }
+    trained = classification(class_names, top_1)
+    tuned = evaluation("finetune", classification(class_names, top_1 + 0.1))
     results = {
-        **{name: evaluation(name, trained) for name, trained in protocols.items()},
+        "knn": evaluation("knn", classification(class_names, top_1 - 0.05)),
+        "linear": evaluation("linear", trained),
         "retrieval": evaluation("retrieval", retrieval()),
         "robustness": evaluation("robustness", robustness(top_1)),
-        "finetune_fraction=0.1": finetune(class_names, top_1 + 0.1),
+        "finetune_fraction=0.1": tuned
+        | {"from_scratch": tuned.pop("untrained"), "fraction": 0.1, "num_labels": 5000},
         "transfer_shapes": {
             "protocol": "transfer",
             "data": "shapes",
@@ -71,14 +62,12 @@ def plant_run(
         "map": embedding_map(folder, class_names if labels else None),
     }
     if only:
-        results = {name: results[name] for name in only}
         keep = ("step", "epoch", "train/loss", "images", "hardware", "versions")
         records = [{k: r[k] for k in keep if k in r} for r in records]
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
-    for name, values in results.items():
-        if not old:
-            protocol = PROTOCOLS.find(name.partition("_")[0])
-            values = protocol.upgrade(name, values).to_dict()
+    for name in only or results:
+        values, protocol = results[name], PROTOCOLS.find(name.partition("_")[0])
+        values = values if old else protocol.upgrade(name, values).to_dict()
         write(folder / "eval" / f"{name}.json", values)
     for name in ("views.png", "neighbours.png", "map.png"):
         PIL.Image.new("RGB", (80, 60), "#88aacc").save(folder / "eval" / name)
@@ -215,18 +204,6 @@ def _scaled(values: object, by: float) -> object:
     if isinstance(values, list):
         return [_scaled(value, by) for value in values]
     return values * by if isinstance(values, float) else values
-
-
-def finetune(names: tuple[str, ...], top_1: float) -> dict:
-    values = evaluation("knn", classification(names, top_1))
-    del values["untrained"], values["options"]
-    return values | {
-        "protocol": "finetune",
-        "fraction": 0.1,
-        "num_labels": 5000,
-        "from_scratch": classification(names, top_1 - 0.25),
-        "run_dir": "runs/a-finetuned",
-    }
 
 
 def retrieval() -> dict:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
          "disable-background-networking", "disable-component-update", "disable-sync",
          "hide-scrollbars")  # fmt: skip
+FEW = ("knn", "map")
 PHONE, DESK = (360, 740), (1280, 900)
 
 
@@ -30,8 +31,7 @@ def pages(tmp_path_factory):
     other = planted_run.plant_run(folder / ("a-run-of-a-very-long-name" * 3), top_1=0.5)
     evil = "<script>document.title='owned'</script>"
     names = (evil, "b", "c")
-    few = planted_run.FEW
-    hostile = planted_run.plant_run(folder / "hostile", class_names=names, only=few)
+    hostile = planted_run.plant_run(folder / "hostile", class_names=names, only=FEW)
     return {
         "report": write_report(run),
         "comparison": write_comparison([run, other], folder / "comparison.html"),
