@@ -189,8 +189,6 @@ def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
         assert all(one.result.title in page for one in found if one.result.rows)
         assert "notes.json" in page
         assert _metrics(runs[-1], {digest})["linear, top-1"] == "30.00 %"
-    for name in OLD_NUMBERS:  # alone, too
-        assert write_report(in_a_run(tmp_path / name, [name])).is_file()
     page = write_comparison(runs, tmp_path / "comparison.html").read_text()
     assert "k-NN (k 10)" in page
 

@@ -21,7 +21,7 @@ from browser_site import (
 from example_parts import build_encoder
 from mutations import encode, mutated_files, picture, png
 
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.tflite import export_tflite
 

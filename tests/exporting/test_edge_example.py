@@ -14,8 +14,8 @@ import tensorflow as tf
 from example_parts import EDGE, build_classifier, build_encoder, load_edge_encoder
 from mutations import mutated_files
 
-from selfsup_tf.data.files import decode_image
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.decode import decode_image
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.tflite import export_tflite
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from example_parts import load_edge_encoder
 from mutations import encode, jpeg_of_scans, mutated_files, picture
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 
 edge = load_edge_encoder()

@@ -20,7 +20,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.jobs import write_inputs
 from selfsup_tf.exporting.parity import compare
