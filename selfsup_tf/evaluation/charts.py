@@ -19,6 +19,7 @@ from selfsup_tf.evaluation.plotting import (
     COLOURS,
     INK,
     MARKERS,
+    SOFT,
     Curve,
     add_axes,
     add_legend,
@@ -274,6 +275,8 @@ def draw_robustness(robustness: Mapping[str, Any]) -> matplotlib.figure.Figure:
                 alpha=alpha,
                 **line_look(n),
             )
+    if robustness.get("untrained"):
+        axes.plot([], [], color=SOFT, alpha=0.35, label="paler: untrained")
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True, nbins=8)
     add_legend(figure, axes)
