@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from selfsup_tf.cli import program
-from selfsup_tf.cli.judged_run import Run
-from selfsup_tf.cli.protocols import RunFlags
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.protocol import EncoderFlags
+from selfsup_tf.evaluation.results import read_results
+from selfsup_tf.evaluation.text import shown
 from selfsup_tf.files import read_json
 
 
@@ -129,7 +131,6 @@ def _list_lossy_layers(flags: ExportFlags) -> None:
 
 
 def _export(flags: ExportFlags) -> None:
-    from selfsup_tf import api
     from selfsup_tf.evaluation.features import weights_hash
     from selfsup_tf.exporting import exporter
     from selfsup_tf.exporting.artefact import Options
@@ -137,7 +138,7 @@ def _export(flags: ExportFlags) -> None:
     from selfsup_tf.exporting.thresholds import override_thresholds
 
     run = _run(flags)
-    run_dir = run.directory
+    run_dir = run.run.path
     directory = flags.directory or run_dir / "export"
     thresholds = override_thresholds(
         flags.min_cosine, flags.max_knn_loss, flags.min_agreement
@@ -174,7 +175,7 @@ def _export(flags: ExportFlags) -> None:
     metrics = _metrics(run_dir, hashes)
     if unjudged:
         metrics["no accuracies in the table"] = unjudged
-    result = api.export(
+    result = exporter.export(
         encoder,
         directory,
         formats=flags.formats,
@@ -198,13 +199,12 @@ def _export(flags: ExportFlags) -> None:
     print(f"\nMODEL_CARD.md in {result.directory} says how to call each.")
 
 
-def _run(flags: ExportFlags) -> Run:
-    return Run(
-        RunFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder), "export"
-    )
+def _run(flags: ExportFlags) -> Judged:
+    named = EncoderFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder)
+    return Judged(named, "export")
 
 
-def _why_unjudged(flags: ExportFlags, run: Run, seen: Any) -> str:
+def _why_unjudged(flags: ExportFlags, run: Judged, seen: Any) -> str:
     """Why the labels can't judge the network; nothing where they can, or are none.
 
     Raises:
@@ -225,10 +225,11 @@ def _why_unjudged(flags: ExportFlags, run: Run, seen: Any) -> str:
 
 
 def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:
-    from selfsup_tf import api
+    from selfsup_tf.evaluation.linear import linear_classifier
+    from selfsup_tf.models.saved import load_class_names, load_network
 
     if flags.classifier == "linear":
-        return api.linear_classifier(encoder, seen, cache=run_dir / "eval" / "features")
+        return linear_classifier(encoder, seen, cache=run_dir / "eval" / "features")
     if flags.classifier == "none" or not (run_dir / "classifier.keras").is_file():
         return None, None
     if flags.encoder == "best":
@@ -237,8 +238,8 @@ def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | N
             "auto, whose classifier belongs to the last encoder",
             "Name one of them.",
         )
-    classifier = api.load_network(run_dir, "classifier")
-    names = api.load_class_names(run_dir)
+    classifier = load_network(run_dir, "classifier")
+    names = load_class_names(run_dir)
     return classifier, names or tuple(map(str, range(classifier.output_shape[-1])))
 
 
@@ -257,15 +258,18 @@ def _training(run_dir: pathlib.Path) -> dict[str, Any]:
 
 def _metrics(run_dir: pathlib.Path, hashes: set[str]) -> dict[str, Any]:
     """The accuracies that eval.py has found of these very weights."""
-    from selfsup_tf.evaluation.report.gather import encoder_hash, read_object
-
     found = {}
-    for path in sorted((run_dir / "eval").glob("*.json")):
-        values = read_object(path)
-        if (encoder_hash(values) or values.get("classifier_hash")) not in hashes:
+    for stored in read_results(run_dir):
+        if stored.result.weights_hash not in hashes:
             continue
-        for name, words in (("trained", ""), ("untrained", ", untrained network")):
-            accuracy = (values.get(name) or {}).get("top_1")
-            if accuracy is not None:
-                found[f"{path.stem}{words}, top-1"] = f"{100 * accuracy:.2f} %"
+        groups = set()
+        for row in stored.result.rows:
+            if row.group in groups or row.unit != "share":
+                continue
+            groups.add(row.group)  # its first row is the one that counts
+            name = ", ".join(filter(None, (stored.name, row.group)))
+            found[f"{name}, {row.title}"] = shown(row.value, row.unit)
+            for other, one in row.beside.items():
+                words = f"{name}, {other} network, {row.title}"
+                found[words] = shown(one.value, row.unit)
     return found

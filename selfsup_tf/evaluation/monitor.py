@@ -1,0 +1,214 @@
+"""What is measured of an encoder while it learns: online k-NN and the health panel."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from selfsup_tf.config import Config
+from selfsup_tf.data.source import Source
+from selfsup_tf.data.view_pairs import view_pairs
+from selfsup_tf.evaluation.features import compile_encoder, extract_features
+from selfsup_tf.evaluation.health import (
+    DIMENSIONAL,
+    LEAST,
+    compile_head,
+    judge,
+    temperature_of,
+)
+from selfsup_tf.evaluation.knn import knn_from_features
+from selfsup_tf.evaluation.statistics import Numbers, measure, rank_me
+
+logger = logging.getLogger("selfsup_tf")
+
+Networks = Mapping[str, keras.Model]
+Encode = Callable[[tf.Tensor], tf.Tensor]
+
+# A step costs an image three forward passes of each view, the backward one counted
+# twice; the panel costs it three, of two views and of the evaluation view: half of it.
+# So a hundredth of the images takes .5 % of an epoch. As much again goes into the
+# numbers, and once into tracing and into drawing the views.
+SHARE = 1 / 100
+FEWEST = 32  # images, which is more than that share of fewer than 3,200
+_MOST = 1024  # images
+_MOST_BYTES = 2**28  # of their views, which stay in memory
+_SURE = 64  # images from which on few directions are no accident
+_BATCH = 256
+_LOGGED = (
+    "rank_me",
+    "alignment",
+    "uniformity",
+    "positive_cosine",
+    "negative_cosine",
+    "spread",
+)
+
+
+class Monitor:
+    """What is called every config.knn_epochs, with the networks that a run keeps.
+
+    It brings the same networks every time, so they are traced once, and it neither
+    changes them nor draws a random number that the run draws.
+
+    Args:
+        knn: The online k-NN, or None.
+        panel: The health panel, or None.
+    """
+
+    def __init__(self, knn: "OnlineKnn | None", panel: "HealthPanel | None"):
+        self.knn, self.panel = knn, panel
+        self._encode = self._project = None
+
+    def __call__(self, networks: Networks) -> dict[str, float]:
+        """The scores by their log names."""
+        if self._encode is None:
+            self._encode = compile_encoder(networks["encoder"])
+            if "projector" in networks:
+                self._project = compile_head(networks["projector"])
+        scores = {}
+        if self.knn is not None:
+            scores |= self.knn(networks["encoder"], self._encode)
+        if self.panel is not None:
+            scores |= self.panel(self._encode, self._project)
+        return scores
+
+
+def hold_out(
+    source: Source, config: Config, *, share: float = SHARE, fewest: int = FEWEST
+) -> tuple[Source, Monitor | None]:
+    """The images to learn from, and what watches the encoder as it does.
+
+    Some labelled images are kept from training for the online k-NN; the health panel
+    looks at some of those that are learned from, labelled or not.
+
+    Args:
+        source: All images.
+        config: Of the run.
+        share: Of the images that are learned from, which the panel looks at.
+        fewest: How many it looks at, where the share is smaller.
+    """
+    rest, knn = _online_knn(source, config)
+    panel = _health_panel(rest, config, share, fewest)
+    if knn is None and panel is None:
+        return rest, None
+    return rest, Monitor(knn, panel)
+
+
+class OnlineKnn:
+    """k-NN of the images held out, by some of those that are learned from.
+
+    Args:
+        bank: Labelled images that answer.
+        queries: Labelled images that ask.
+    """
+
+    def __init__(self, bank: Source, queries: Source):
+        self.bank, self.queries = bank, queries
+
+    def __call__(self, encoder: keras.Model, encode: Encode) -> dict[str, float]:
+        """The share of the queries that are answered rightly."""
+        result = knn_from_features(
+            extract_features(encoder, self.bank, encode=encode),
+            extract_features(encoder, self.queries, encode=encode),
+        )
+        return {"eval/knn_top_1": result.top_1}
+
+
+def _online_knn(source: Source, config: Config) -> tuple[Source, OnlineKnn | None]:
+    count = min(config.held_out, source.size // 10)
+    if not source.labelled or count == 0:
+        return source, None
+    if source.streamed or source.labels.min() < 0:
+        logger.info("No online k-NN: the data are streamed, or not all have labels.")
+        return source, None
+    rest, queries = source.split(count, seed=config.seed)
+    _, bank = rest.split(min(4 * count, rest.size // 2), seed=config.seed + 1)
+    if len(np.unique(bank.labels)) < 2:
+        logger.info("No online k-NN: the images held out are of one class.")
+        return source, None
+    return rest, OnlineKnn(bank, queries)
+
+
+class HealthPanel:
+    """The numbers of `eval.py health` on a few images, the same views every time.
+
+    Args:
+        source: Images that are learned from.
+        config: Its views and seed.
+        count: How many images.
+    """
+
+    def __init__(self, source: Source, config: Config, count: int):
+        self.source, self.config, self.count = source, config, count
+        self._views: dict[str, np.ndarray] | None = None
+        self._warned = False
+
+    def __call__(self, encode: Encode, project: Encode | None) -> dict[str, float]:
+        """Health of h, and RankMe of z where there is a projector."""
+        if self._views is None:
+            self._views = self._draw()
+        h = {name: _encoded(encode, views) for name, views in self._views.items()}
+        z = None if project is None else project(tf.constant(h["image"])).numpy()
+        if not all(np.isfinite(x).all() for x in (*h.values(), z) if x is not None):
+            logger.warning("No health numbers: a representation is NaN or infinite.")
+            return {}
+        numbers = measure(
+            h["image"],
+            h["view_1"],
+            h["view_2"],
+            temperature=temperature_of(self.config),
+        )
+        self._warn(numbers)
+        scores = {f"health/{name}": getattr(numbers, name) for name in _LOGGED}
+        if z is not None:
+            scores["health/projection_rank_me"] = rank_me(z)
+        return scores
+
+    def _draw(self) -> dict[str, np.ndarray]:
+        """Views of each image, (N, S, S, 3) as uint8: a quarter of the memory."""
+        parts = {name: [] for name in ("image", "view_1", "view_2")}
+        pairs = view_pairs(
+            self.source,
+            self.config,
+            count=self.count,
+            batch_size=_BATCH,
+            seed=self.config.seed,
+        )
+        for batch in pairs:
+            for name, found in parts.items():
+                found.append(np.rint(batch[name].numpy() * 255).astype(np.uint8))
+        return {name: np.concatenate(found) for name, found in parts.items()}
+
+    def _warn(self, numbers: Numbers) -> None:
+        if self._warned or self.count < _SURE:
+            return
+        verdict, reasons = judge(numbers)
+        if verdict == DIMENSIONAL:  # the loop itself tells of a full collapse
+            self._warned = True
+            logger.warning("DIMENSIONAL COLLAPSE: %s", reasons[0])
+
+
+def _health_panel(
+    source: Source, config: Config, share: float, fewest: int
+) -> HealthPanel | None:
+    if len(config.drawn_views) == 1 or source.size < config.batch_size:
+        return None  # one view, made for labels; or a run that is about to be refused
+    fit = _MOST_BYTES // (3 * config.image_size**2 * 3)
+    # Of the data alone: RankMe of other numbers of images could not be compared.
+    wanted = max(fewest, math.floor(share * source.size))
+    count = min(_MOST, fit, source.size, wanted)
+    if count < LEAST:
+        logger.info("No health numbers: fewer than %d images.", LEAST)
+        return None
+    return HealthPanel(source, config, count)
+
+
+def _encoded(encode: Encode, views: np.ndarray) -> np.ndarray:
+    """The representations of views, (N, D) float32, from uint8."""
+    batches = np.split(views, range(_BATCH, len(views), _BATCH))
+    return np.concatenate(
+        [encode(tf.constant(batch / np.float32(255))).numpy() for batch in batches]
+    )
