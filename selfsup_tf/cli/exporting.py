@@ -1,6 +1,7 @@
 """`export.py`: from the encoder of a run to files that need none of this package."""
 
 import dataclasses
+import inspect
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from selfsup_tf.cli import program
 from selfsup_tf.cli.judged_run import Run
 from selfsup_tf.cli.protocols import RunFlags
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.json_files import read_json
 
 
@@ -25,8 +27,7 @@ class ExportFlags:
     directory: str | None = None
     """Where the files go."""
     formats: tuple[str, ...] = ("saved_model", "tflite")
-    """saved_model, onnx, tflite_float32, tflite_float16, tflite_dynamic, tflite_int8,
-    tflite_uint8, tflite_int16x8; tflite for float32, float16 and int8; all."""
+    """Of those that are listed above; tflite for float32, float16 and int8; all."""
     data: str | None = None
     """Images for calibration and comparison, in place of the run's own."""
     data_dir: str | None = None
@@ -72,7 +73,9 @@ class ExportFlags:
 def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
     with program.friendly():
-        flags = program.parse_flags(ExportFlags, "export.py", arguments)
+        flags = program.parse_flags(
+            ExportFlags, "export.py", arguments, description=_describe()
+        )
         check(
             (flags.run_dir is None) != (flags.verify is None),
             "--run_dir=DIRECTORY, or --verify=DIRECTORY of an export",
@@ -91,6 +94,12 @@ def export(arguments: Sequence[str] | None = None) -> None:
             _list_lossy_layers(flags)
         else:
             _export(flags)
+
+
+def _describe() -> str:
+    """The help above the flags, with the formats that there are."""
+    formats = ", ".join(find_formats())
+    return f"{inspect.getdoc(ExportFlags)}\n\nFormats: {formats}."
 
 
 def _check_alone(flags: ExportFlags, name: str, allowed: tuple[str, ...]) -> None:
@@ -120,27 +129,29 @@ def _verify(directory: str) -> None:
 
 
 def _list_lossy_layers(flags: ExportFlags) -> None:
-    from selfsup_tf.exporting import exporter, quantization
+    from selfsup_tf.exporting import exporter
+    from selfsup_tf.exporting.quantisation import search
 
     run = _run(flags)
     encoder = run.encoder
     seen, unseen = run.open_pair()
-    print(quantization.format_layers(exporter.lossy_layers(encoder, unseen, seen)))
+    print(search.format_layers(exporter.lossy_layers(encoder, unseen, seen)))
 
 
 def _export(flags: ExportFlags) -> None:
     from selfsup_tf import api
     from selfsup_tf.evaluation.features import weights_hash
     from selfsup_tf.exporting import exporter
-    from selfsup_tf.exporting.artefact import Options
-    from selfsup_tf.exporting.request import check_request
-    from selfsup_tf.exporting.thresholds import override_thresholds
+    from selfsup_tf.exporting.format import Options
+    from selfsup_tf.exporting.formats import override_thresholds
 
     run = _run(flags)
     run_dir = run.directory
     directory = flags.directory or run_dir / "export"
     thresholds = override_thresholds(
-        flags.min_cosine, flags.max_knn_loss, flags.min_agreement
+        cosine=flags.min_cosine,
+        knn_loss=flags.max_knn_loss,
+        agreement=flags.min_agreement,
     )
     options = Options(
         batch=flags.batch,
@@ -154,7 +165,7 @@ def _export(flags: ExportFlags) -> None:
         "num_calibration": flags.num_calibration,
     }
     # Before the encoder is loaded and a classifier fitted, which takes minutes.
-    check_request(
+    exporter.check_request(
         flags.formats, directory, options=options, overwrite=flags.overwrite, **counts
     )
     encoder = run.encoder

@@ -17,16 +17,15 @@ from selfsup_tf.data.views import evaluation_crop
 from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.exporting.artefact import TFLITE, Artefact
-from selfsup_tf.exporting.images import Proof
-from selfsup_tf.exporting.parity import Parity
-from selfsup_tf.exporting.parity_table import format_table
+from selfsup_tf.exporting.format import Artefact
+from selfsup_tf.exporting.formats import find_formats
+from selfsup_tf.exporting.parity import Parity, format_table
+from selfsup_tf.exporting.proof import Proof
 from selfsup_tf.exporting.reference import Reference, describe_judges
 from selfsup_tf.json_files import write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-PACKAGES = ("selfsup-tf", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx")
 _BLOCK = 2**20
 # Where things lie on the machine that trained tells strangers of it and helps nobody.
 _LOCAL = ("data_dir", "run_dir")
@@ -249,31 +248,15 @@ def _describe_artefact(artefact, parities, directory) -> dict[str, Any]:
     own = [p for p in parities if p.artefact == artefact.path.name]
     return {
         "path": artefact.path.relative_to(directory).as_posix(),
-        "format": artefact.format,
-        "precision": artefact.precision,
+        "format": artefact.format.word,
+        "precision": artefact.format.precision,
         "bytes": artefact.size_bytes,
-        "options": _options(artefact),
+        "options": {n: getattr(artefact.options, n) for n in artefact.format.heeds},
         "class_names": artefact.class_names,
         "signatures": {
             p.signature: {"inputs": p.inputs, "outputs": p.outputs} for p in own
         },
     }
-
-
-def _options(artefact: Artefact) -> dict[str, Any]:
-    """Those that the format has; a SavedModel is called in one way, with any images."""
-    if artefact.format == "saved_model":
-        return {}
-    options = artefact.options
-    found = {
-        "uint8_input": artefact.takes_uint8,
-        "l2_normalize": options.l2_normalize,
-    }
-    if artefact.format in TFLITE:
-        found["batch"] = options.batch
-    if artefact.precision in ("int8", "uint8"):
-        found["keep_float"] = list(options.keep_float)
-    return found
 
 
 def _describe_classifier(artefacts, training) -> dict[str, Any] | None:
@@ -301,8 +284,11 @@ def _accuracy(reference: Reference) -> dict[str, float | None]:
 
 
 def _package_versions() -> dict[str, str]:
+    """Versions of this package and of those that write and run the formats."""
     found = {}
-    for name in PACKAGES:
+    formats = find_formats().values()
+    packages = [name for one in formats for name in one.packages]
+    for name in dict.fromkeys(("selfsup-tf", *packages)):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

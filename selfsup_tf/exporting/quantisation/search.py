@@ -5,18 +5,20 @@ representation h.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from selfsup_tf.exporting import parity
-from selfsup_tf.exporting.artefact import Options
-from selfsup_tf.exporting.mixed_quantizer import MixedQuantizer
+from selfsup_tf.exporting.format import Format, Networks, Options, Threshold
+from selfsup_tf.exporting.formats import AUTO
+from selfsup_tf.exporting.parity import Parity, ParityError, compare, require_parity
 from selfsup_tf.exporting.program import build_program
-from selfsup_tf.exporting.tflite_converter import check_calibration
+from selfsup_tf.exporting.proof import Proof
+from selfsup_tf.exporting.quantisation.converter import check_calibration
+from selfsup_tf.exporting.quantisation.mixed import MixedQuantizer
 
 # All activations of a batch are in memory.
 BATCH_SIZE = 8
@@ -120,6 +122,62 @@ def suggest_keep_float(
     return Suggestion(keep_float=kept, cosine=cosine, enough=cosine >= threshold)
 
 
+def resolve_keep_float(
+    options: Options,
+    wanted: Sequence[Format],
+    encoder: keras.Model,
+    proof: Proof,
+    thresholds: Mapping[str, Threshold],
+) -> Options:
+    """The options with names of layers in place of "auto".
+
+    Args:
+        options: As they were asked for.
+        wanted: The formats of the export.
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        proof: Its calibration, without outliers, and its views.
+        thresholds: Of the formats, by their words.
+    """
+    if AUTO not in options.keep_float:
+        return options
+    least = [thresholds[f.word].cosine for f in wanted if "keep_float" in f.heeds]
+    suggestion = suggest_keep_float(
+        encoder,
+        proof.calibration,
+        proof.views[:64],
+        threshold=max(least),
+        count=20,
+    )
+    return dataclasses.replace(options, keep_float=suggestion.keep_float)
+
+
+def require_parity_by_layers(
+    parity: Parity, of: Format, encoder: keras.Model, proof: Proof, options: Options
+) -> None:
+    """Raises ParityError; where 8 bits stray, with the layers that they lose in.
+
+    Args:
+        parity: What was measured.
+        of: The artefact's format.
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        proof: Its calibration, without outliers, and its views.
+        options: Of the export.
+    """
+    try:
+        require_parity(parity, of.advice)
+    except ParityError as error:
+        strays = parity.cosine_mean < parity.threshold
+        if "keep_float" not in of.heeds or parity.output != "representation":
+            raise
+        if not strays or options.keep_float:
+            raise
+        losses = find_lossy_layers(encoder, proof.calibration, proof.views[:64])
+        raise ParityError(
+            f"{error}\n{format_layers(losses)}\n"
+            "--keep_float=auto leaves in float32 what it takes, as far as that helps."
+        ) from error
+
+
 def format_layers(losses: Sequence[LayerLoss]) -> str:
     """The layers as lines of text for a terminal."""
     if not losses:
@@ -147,7 +205,7 @@ class _Search:
         # A batch of a fixed size, which every operation can take.
         batch = min(BATCH_SIZE, len(images))
         self._quantizer = MixedQuantizer(
-            build_program(encoder, Options(batch=batch)), calibration_images
+            build_program(Networks(encoder), Options(batch=batch)), calibration_images
         )
         self._images = np.asarray(images[: len(images) // batch * batch], np.float32)
         self._batch = batch
@@ -167,7 +225,7 @@ class _Search:
                     OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
                 ),
             )
-        return parity.compare(self._expected, received)["cosine_mean"]
+        return compare(self._expected, received)["cosine_mean"]
 
     def lossy_layers(self, count: int) -> list[LayerLoss]:
         plain = self.cosine(())

@@ -1,0 +1,117 @@
+"""The page for people beside an export: what it is, its limits, how it is called.
+
+Its text is `card.md.jinja`, and that of the programs in it `program.py.jinja`.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+from selfsup_tf.exporting.formats import find_formats
+from selfsup_tf.json_files import write_atomically
+
+MODEL_CARD = "MODEL_CARD.md"
+# Stands in programs for the path of the file, so that equal ones are shown once.
+_PATH = "{PATH}"
+
+
+def write_model_card(directory: str | pathlib.Path, manifest: dict) -> None:
+    """Writes the model card of an export.
+
+    Args:
+        directory: Where to.
+        manifest: See `manifest.describe`.
+    """
+    write_atomically(pathlib.Path(directory) / MODEL_CARD, format_model_card(manifest))
+
+
+def format_model_card(manifest: dict) -> str:
+    """The model card as Markdown."""
+    programs = list(format_programs(manifest).items())
+    card = _template("card.md.jinja").render(
+        manifest, programs=programs, values=_values
+    )
+    return card + "\n"
+
+
+def format_programs(manifest: dict) -> dict[str, str]:
+    """A program for each way of calling the files of an export, by its heading.
+
+    The programs read image.jpg and run in the export directory. Files that are called
+    alike share one.
+
+    Args:
+        manifest: Its artefacts and preprocessing are read, see `manifest.describe`.
+    """
+    formats, called_alike = find_formats(), {}
+    for entry in manifest["artefacts"]:
+        of = formats[entry["format"]]
+        program = of.code({**entry, "path": _PATH}, manifest["preprocessing"])
+        called_alike.setdefault(program, []).append(entry["path"])
+    programs = {}
+    for program, (path, *others) in called_alike.items():
+        heading = f"`{path}`"
+        if others:
+            heading += ", and likewise " + ", ".join(f"`{name}`" for name in others)
+        programs[heading] = program.replace(_PATH, path)
+    return programs
+
+
+def image_program(
+    entry: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    *,
+    imports: str,
+    call: str,
+) -> str:
+    """A program that prepares an image with NumPy and Pillow and calls a file.
+
+    Args:
+        entry: The artefact's, of the manifest; it has one signature with one input.
+        preprocessing: The manifest's.
+        imports: The line that imports the runtime.
+        call: The lines that give `found`, {output: array}, of the array `images`;
+            {path} and {name} in them stand for the file and its input.
+    """
+    (signature,) = entry["signatures"].values()
+    ((name, images),) = signature["inputs"].items()
+    return _template("program.py.jinja").render(
+        class_names=entry["class_names"],
+        imports=imports,
+        size=preprocessing["size"][0],
+        share=preprocessing["central_crop"],
+        images=images,
+        outputs=signature["outputs"],
+        call=call.format(path=entry["path"], name=name),
+    )
+
+
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    # Neither is HTML: nothing is escaped.
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        undefined=jinja2.ChainableUndefined,
+    )
+
+
+def _values(values: Mapping[str, Any], otherwise: str) -> str:
+    """Plain values as a list, and structures below it as JSON."""
+    if not values:
+        return otherwise
+    plain = {n: v for n, v in values.items() if not isinstance(v, Mapping | list)}
+    blocks = ["\n".join(f"- {name}: {value}" for name, value in plain.items())]
+    blocks += [
+        f"{name}:\n\n```json\n{json.dumps(value, indent=2, ensure_ascii=False)}\n```"
+        for name, value in values.items()
+        if name not in plain
+    ]
+    return "\n\n".join(block for block in blocks if block)
