@@ -113,9 +113,7 @@ def _measure(source: Source, size: int, batch_size: int, seconds: float) -> None
 
     for name, blur in (("no blur", 0.0), ("blur of every other view", 0.5)):
         view = config_lib.ViewConfig(blur=blur)
-        config = _Config(
-            image_size=size, batch_size=batch_size, view_1=view, view_2=view
-        )
+        config = _Config(image_size=size, batch_size=batch_size, views=(view, view))
         pairs = pipeline.training_dataset(source, config, total_steps=_ENDLESS)
         rate = _rate(iter(pairs), batch_size, seconds)
         report(f"pairs, {name}", rate)

@@ -16,6 +16,7 @@ class BYOLConfig(Config):
     """
 
     method: ClassVar[str] = "byol"
+    num_views: ClassVar[int | None] = 2
 
     base_tau: float = 0.996
     """Decay of the target's moving average at the start; it rises to 1."""

@@ -72,7 +72,7 @@ class BYOL(Method):
         ) + regression_loss(outputs["prediction_2"], outputs["target_projection_1"])
         return loss / 2 if self.config.directions == "mean" else loss
 
-    def after_update(self, step, total_steps):
+    def after_update(self, step, total_steps, outputs):
         """Moves the target towards the online network, parameters only."""
         dtype = self.target[0].dtype
         tau = target_tau(step, total_steps, self.config.base_tau, dtype=dtype)

@@ -86,8 +86,7 @@ def shapes(**overrides) -> BYOLConfig:
     config = BYOLConfig(
         data="shapes",
         image_size=32,
-        view_1=DRAWN_SHAPES,
-        view_2=DRAWN_SHAPES,
+        views=(DRAWN_SHAPES,) * 2,
         encoder=NARROW,
         optimizer=CPU_SGD,
         batch_size=256,
@@ -115,8 +114,7 @@ def cifar10_cpu(**overrides) -> BYOLConfig:
     config = BYOLConfig(
         data="cifar10",
         image_size=32,
-        view_1=SMALL_1,
-        view_2=SMALL_2,
+        views=(SMALL_1, SMALL_2),
         encoder=NARROW,
         optimizer=dataclasses.replace(CPU_SGD, learning_rate=0.2),
         batch_size=128,  # without negatives, more updates help more than larger ones
@@ -150,8 +148,7 @@ def cifar10(**overrides) -> BYOLConfig:
         data="cifar10",
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
-        view_1=view_1,
-        view_2=dataclasses.replace(view_1, solarize=0.2),
+        views=(view_1, dataclasses.replace(view_1, solarize=0.2)),
         encoder=EncoderConfig(
             name="resnet18",
             stem="small",  # solo/methods/base.py; its padding of 2 gives 34 px, ours 32
@@ -201,8 +198,7 @@ def cifar10_lightly(**overrides) -> BYOLConfig:
         data="cifar10",
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
-        view_1=view,
-        view_2=view,
+        views=(view,) * 2,
         encoder=EncoderConfig(
             name="resnet18",
             stem="small",  # lightly's ResNetGenerator
@@ -302,8 +298,7 @@ def imagenette(**overrides) -> BYOLConfig:
         data="imagenette/160px-v2",  # README
         held_out=0,  # the published number learns from all 9,469
         image_size=128,  # README
-        view_1=REFERENCE_1,
-        view_2=REFERENCE_2,
+        views=(REFERENCE_1, REFERENCE_2),
         encoder=EncoderConfig(
             name="resnet18",  # README
             zero_init=False,  # Haiku starts only bottlenecks at 0
@@ -339,8 +334,7 @@ def folder_cpu(**overrides) -> BYOLConfig:
     config = BYOLConfig(
         data="",  # --data=FOLDER
         image_size=96,
-        view_1=VIEW_1,
-        view_2=VIEW_2,
+        views=(VIEW_1, VIEW_2),
         encoder=EncoderConfig(
             name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
         ),
@@ -446,8 +440,7 @@ def _imagenet(
         data="imagenet2012",
         held_out=0,  # the published number learns from all images
         image_size=224,
-        view_1=REFERENCE_1,
-        view_2=REFERENCE_2,
+        views=(REFERENCE_1, REFERENCE_2),
         encoder=EncoderConfig(
             name="resnet50",
             zero_init=True,  # the code's; not the paper's, and no better (README)

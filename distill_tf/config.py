@@ -3,17 +3,17 @@
 import dataclasses
 from typing import ClassVar
 
+from selfsup_tf.config import FromPretrainedConfig
 from selfsup_tf.errors import check
-from selfsup_tf.single_view import SingleViewConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillConfig(SingleViewConfig):
+class DistillConfig(FromPretrainedConfig):
     """A student's lessons. The labels of the images are never read."""
 
     method: ClassVar[str] = "distill"
     required: ClassVar[dict[str, str]] = {
-        **SingleViewConfig.required,
+        **FromPretrainedConfig.required,
         "teacher": "Name a fine-tuned run: --teacher=runs/finetuned",
     }
 

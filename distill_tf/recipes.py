@@ -34,7 +34,7 @@ def shapes(**overrides) -> DistillConfig:
     config = dataclasses.replace(
         cifar10_cpu(),
         data="shapes",
-        view_1=dataclasses.replace(CROP_AND_FLIP, crop_area=(0.4, 1.0)),
+        views=(dataclasses.replace(CROP_AND_FLIP, crop_area=(0.4, 1.0)),),
         checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
@@ -54,7 +54,7 @@ def cifar10_cpu(**overrides) -> DistillConfig:
         data="cifar10",
         held_out=0,
         image_size=32,
-        view_1=CROP_AND_FLIP,
+        views=(CROP_AND_FLIP,),
         pretrained="",  # --pretrained=DIRECTORY
         optimizer=CPU_SGD,
         batch_size=256,
@@ -119,7 +119,7 @@ def imagenet(**overrides) -> DistillConfig:
         data="imagenet2012",
         pretrained="",  # --pretrained=DIRECTORY
         held_out=0,
-        view_1=SIMCLR_CROP,
+        views=(SIMCLR_CROP,),
         optimizer=OptimizerConfig(
             learning_rate=1.6,  # .1 sqrt(batch)
             scaling="sqrt",

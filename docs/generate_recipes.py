@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from selfsup_tf.config import Config, ViewConfig, make_plan
 from selfsup_tf.methods import find_method
-from selfsup_tf.single_view import SingleViewConfig
 
 METHODS = ("simclr", "byol", "finetune", "distill")
 KEYS = ("Reproduces", "Command", "Published", "Hardware", "Measured")
@@ -125,9 +124,7 @@ def _data(config: Config) -> str:
 
 
 def _views(config: Config) -> str:
-    first, second = _view(config.view_1), _view(config.view_2)
-    if isinstance(config, SingleViewConfig):
-        second = first
+    first, second = _view(config.views[0]), _view(config.views[-1])
     changed = [new for old, new in zip(first, second, strict=True) if old != new]
     tail = f"; second: {', '.join(changed)}" if changed else ""
     return ", ".join(part for part in first if part) + tail

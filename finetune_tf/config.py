@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
+from selfsup_tf.config import FromPretrainedConfig
 from selfsup_tf.errors import check
-from selfsup_tf.single_view import SingleViewConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(SingleViewConfig):
+class FinetuneConfig(FromPretrainedConfig):
     """The training of a classifier on labels, few or many."""
 
     method: ClassVar[str] = "finetune"

@@ -12,8 +12,9 @@ from selfsup_tf.models.classifier import (
     build_trunk,
 )
 from selfsup_tf.models.encoders import copy_network
-from selfsup_tf.models.saved import load_network, run_directory
+from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
+from selfsup_tf.run import RunDirectory
 
 NO_HEAD = "That run kept no projection head; use --head_layer=0, or another run."
 
@@ -51,7 +52,7 @@ class Finetune(Method):
     def _new_head(self):
         if not self.config.head_layer:
             return None
-        run = run_directory(self.config.pretrained)
+        run = RunDirectory(self.config.pretrained).path
         head = load_network(run, "projector", advice=NO_HEAD)
         if self.config.from_scratch:
             head = untrained_copy(head, self.config.seed)

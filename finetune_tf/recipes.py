@@ -47,7 +47,7 @@ def shapes(**overrides) -> FinetuneConfig:
         fraction=0.1,
         held_out=0,
         image_size=32,
-        view_1=dataclasses.replace(CROP_AND_FLIP, crop_area=(0.4, 1.0)),
+        views=(dataclasses.replace(CROP_AND_FLIP, crop_area=(0.4, 1.0)),),
         optimizer=CPU_SGD,
         batch_size=64,
         epochs=40,
@@ -73,7 +73,7 @@ def cifar10_cpu(**overrides) -> FinetuneConfig:
         fraction=0.01,
         held_out=0,
         image_size=32,
-        view_1=CROP_AND_FLIP,
+        views=(CROP_AND_FLIP,),
         optimizer=CPU_SGD,
         batch_size=100,
         epochs=60,  # the authors' for 1 %; 30 for 10 %
@@ -138,7 +138,7 @@ def imagenet_1pct(**overrides) -> FinetuneConfig:
         pretrained="",  # --pretrained=DIRECTORY
         head_layer=1,
         held_out=0,
-        view_1=SIMCLR_CROP,
+        views=(SIMCLR_CROP,),
         optimizer=FEW_LABELS,
         batch_size=1024,
         epochs=60,
@@ -181,7 +181,7 @@ def linear_simclr(**overrides) -> FinetuneConfig:
         pretrained="",  # --pretrained=DIRECTORY
         frozen=True,
         held_out=0,
-        view_1=SIMCLR_CROP,
+        views=(SIMCLR_CROP,),
         optimizer=OptimizerConfig(
             name="sgd",
             nesterov=True,
@@ -209,7 +209,7 @@ def linear_byol(**overrides) -> FinetuneConfig:
     """
     config = dataclasses.replace(
         linear_simclr(),
-        view_1=dataclasses.replace(CROP_AND_FLIP, crop_law="log_uniform_clipped"),
+        views=(dataclasses.replace(CROP_AND_FLIP, crop_law="log_uniform_clipped"),),
         optimizer=OptimizerConfig(
             name="sgd",
             nesterov=True,

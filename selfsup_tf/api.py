@@ -39,17 +39,17 @@ from selfsup_tf.evaluation.retrieval import retrieval
 from selfsup_tf.evaluation.robustness import robustness
 from selfsup_tf.evaluation.verdict import Health, health
 from selfsup_tf.exporting.exporter import export
+from selfsup_tf.files import write_json
 from selfsup_tf.fine_tuning import fine_tune
-from selfsup_tf.json_files import read_json, write_json
 from selfsup_tf.methods import Method, restore_config
-from selfsup_tf.models.saved import load_class_names, load_network, run_directory
+from selfsup_tf.models.saved import load_class_names, load_network
 from selfsup_tf.models.untrained import untrained_copy
 from selfsup_tf.monitoring import hold_out
+from selfsup_tf.run import ENCODERS, TRAIN_ONE, RunDirectory
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
 from selfsup_tf.training.lr_curve import LearningRates
 from selfsup_tf.training.lr_find import lr_find
-from selfsup_tf.training.run_directory import RunDirectory
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -115,10 +115,18 @@ def train(
     """
     config = _begin(method, data, progress=progress)
     if is_chief(connect(config)):
-        RunDirectory(run_dir, config)  # refuses another run before the data are opened
+        # Refuses another run, or one in progress, before the data are opened.
+        directory = RunDirectory(run_dir)
+        directory.check_config(config)
+        directory.check_free()
     source, monitor = hold_out(_open(config, data), config)
     return loop.train(
-        method, source, run_dir=run_dir, monitor=monitor, progress=progress
+        method,
+        source,
+        run_dir=run_dir,
+        monitor=monitor,
+        progress=progress,
+        recorded=config,
     )
 
 
@@ -164,7 +172,7 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
         logger.addHandler(logging.StreamHandler())
         logger.propagate = False  # or what others set up later says all of it again
         logger.setLevel(logging.INFO)
-    method.config = config = _name_what_is_given(method, data)
+    config = _name_what_is_given(method, data)
     configs.check_complete(config)
     if not is_chief(connect(config)):
         logger.info("Connected. The chief, worker 0, tells how it goes.")
@@ -201,8 +209,8 @@ def load_config(run_dir: str | pathlib.Path) -> Config | None:
     Raises:
         InputError: config.json can't be read, or its method is not installed.
     """
-    path = run_directory(run_dir) / "config.json"
-    return restore_config(read_json(path)) if path.exists() else None
+    stored = RunDirectory(run_dir).read_config()
+    return None if stored is None else restore_config(stored)
 
 
 def preview_run(
@@ -251,16 +259,17 @@ def run_health(
             the file.
         path: A JSON file for the numbers, such as RUN_DIR/eval/health.json.
     """
-    directory = run_directory(run_dir)
+    directory = RunDirectory(run_dir)
     # The projector of the run's end fits its last encoder alone.
-    is_last = which == "last" and pathlib.Path(run_dir).stem != "encoder_best"
-    has_projector = is_last and (directory / "projector.keras").is_file()
+    is_last = directory.encoder(which).stem != ENCODERS["best"]
+    directory = RunDirectory(directory.path)
+    has_projector = is_last and directory.network("projector").is_file()
     encoder, images = load_encoder(run_dir, which), open_source(images)
     options = {"config": load_config(run_dir), "count": count, "seed": seed}
     found = health(
         encoder,
         images,
-        projector=load_network(directory, "projector") if has_projector else None,
+        projector=load_network(directory.path, "projector") if has_projector else None,
         **options,
     )
     if path is not None:
@@ -273,9 +282,6 @@ def run_health(
     return found
 
 
-NETWORKS = {"last": "encoder", "best": "encoder_best"}
-
-
 def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Model:
     """The encoder of a run, ready for evaluation, export or fine-tuning.
 
@@ -286,9 +292,8 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
     Raises:
         InputError: There is none.
     """
-    check(which in NETWORKS, "which to be last or best", repr(which), "Choose one.")
-    path = pathlib.Path(run_dir).expanduser()
-    if which == "best" and (path / "encoder.keras").is_file():
+    directory = RunDirectory(run_dir)
+    advice = TRAIN_ONE
+    if directory.encoder(which) != directory.network() and directory.exists:
         advice = "This run has measured nothing to choose its best by; use last."
-        return load_network(path, NETWORKS[which], advice=advice)
-    return load_network(path, NETWORKS[which])
+    return load_network(run_dir, ENCODERS[which], advice=advice)

@@ -12,22 +12,28 @@ from selfsup_tf.errors import check, nearest
 
 
 def check_fields(config: Any) -> None:
-    """Raises InputError unless every field of a dataclass has a value of its type."""
+    """Raises InputError unless every field of a dataclass has a value of its type.
+
+    Belongs into `__post_init__`. Lists are made tuples, so that a frozen dataclass can
+    be hashed.
+    """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if not dataclasses.is_dataclass(value):
-            _convert(hints[field.name], value, field.name)
+        converted = _convert(hints[field.name], value, field.name)
+        if converted != value:
+            object.__setattr__(config, field.name, converted)
 
 
 def from_dict(config_class: type, values: dict[str, Any], where: str = "") -> Any:
-    """The inverse of `to_dict`. Unknown keys are refused, missing ones are defaults."""
+    """A dataclass, and those in it, from what JSON made of `dataclasses.asdict`.
+
+    Unknown keys are refused, missing ones are defaults.
+    """
     hints = typing.get_type_hints(config_class)
     fields = {f.name: hints[f.name] for f in dataclasses.fields(config_class)}
     arguments = {}
     for key, value in values.items():
-        if key == "method" and not where:
-            continue
         check(
             key in fields,
             f"a field of {config_class.__name__}",
@@ -39,7 +45,11 @@ def from_dict(config_class: type, values: dict[str, Any], where: str = "") -> An
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if hint is Any:
+        if isinstance(value, list | tuple):
+            return tuple(_convert(Any, v, where) for v in value)
+        return value
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return from_dict(hint, value, where + ".")
     origin, members = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
@@ -48,17 +58,26 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         (hint,) = [m for m in members if m is not type(None)]
         return _convert(hint, value, where)
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(members[0], v, where) for v in value)
+        if members[-1] is Ellipsis:
+            members = members[:1] * len(value)
+        check(
+            len(value) == len(members),
+            f"{where} to be {len(members)} values",
+            value,
+            "Give as many.",
+        )
+        return tuple(_convert(m, v, where) for m, v in zip(members, value, strict=True))
     if origin is Literal:
         allowed = ", ".join(map(str, members))
         check(value in members, f"{where} to be one of {allowed}", value, "Choose one.")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    kind = origin or hint
     check(
-        isinstance(value, hint) and not (hint is not bool and isinstance(value, bool)),
+        isinstance(value, kind) and not (kind is not bool and isinstance(value, bool)),
         f"{where} to be of type {getattr(hint, '__name__', hint)}",
         repr(value),
-        "Mend the file, or start a new run directory.",
+        f"Give {where} a value of that type.",
     )
     return value

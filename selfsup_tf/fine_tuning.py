@@ -24,7 +24,7 @@ from selfsup_tf.evaluation.accuracy import check_labels
 from selfsup_tf.evaluation.classifier import ClassifierResult, classifier_accuracy
 from selfsup_tf.evaluation.features import image_size, weights_hash
 from selfsup_tf.evaluation.results import versions
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
@@ -117,7 +117,7 @@ def fine_tune(
             fraction=fraction,
             held_out=0,
             image_size=image_size(encoder),
-            view_1=ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0),
+            views=(ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0),),
             optimizer=OptimizerConfig(
                 name="sgd",
                 momentum=0.9,

@@ -16,9 +16,8 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from selfsup_tf.config import PRETRAINED, Config
+from selfsup_tf.config import PRETRAINED, Config, read_config
 from selfsup_tf.errors import InputError, check, nearest
-from selfsup_tf.fields import from_dict
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +29,7 @@ MODULES = ("config", "recipes", "method")
 
 
 class Method(abc.ABC):
-    """A way to learn an encoder from pairs of views.
+    """A way to learn an encoder from views of images.
 
     A subclass says how its model is built, what its loss is and, where there is
     something to do after an update, what. The training loop never asks which it holds.
@@ -45,10 +44,15 @@ class Method(abc.ABC):
         couples_images: Whether the loss of an image depends on the other images of the
             batch, as a contrast with negatives does. If not, micro-batches can be
             accumulated in one pass.
+        watched_outputs: The outputs of the model that `after_update` gets.
+        state: Variables that the method keeps beside those of the model, such as a
+            queue or a centre, by name; made in `build`, read in `compute_loss`, changed
+            in `after_update`. Checkpoints hold them.
         encoder: keras.Model, the network f that is learned; after `build`.
         model: Functional keras.Model with named inputs and outputs; after `build`. Its
-            inputs say what a batch holds: view_1 and perhaps view_2, float32 in [0, 1],
-            (N, S, S, 3), and label, int64 (N,), for a method that learns from labels.
+            inputs say what a batch holds: those of config.drawn_views, view_1 and so
+            on, float32 in [0, 1], (N, S, S, 3), S being the view's size, and label,
+            int64 (N,), for a method that learns from labels.
         networks: What a run keeps beside the encoder, as NAME.keras; after `build`.
         class_names: The names of the classes that a classifier tells apart, or None.
     """
@@ -56,6 +60,7 @@ class Method(abc.ABC):
     config_class: ClassVar[type[Config]]
     log_names: ClassVar[tuple[str, ...]] = ()
     couples_images: ClassVar[bool] = True
+    watched_outputs: ClassVar[tuple[str, ...]] = ()
     class_names: "tuple[str, ...] | None" = None
 
     def __init__(self, config: Config, encoder: "keras.Model | None" = None):
@@ -68,6 +73,7 @@ class Method(abc.ABC):
         self.config = config
         self.own_encoder = encoder
         self.networks: dict[str, keras.Model] = {}
+        self.state: dict[str, keras.Variable] = {}
 
     def new_encoder(
         self,
@@ -115,7 +121,9 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def build(self) -> None:
-        """Sets `encoder` and `model`, with variables of the strategy in force.
+        """Sets `encoder` and `model`, and `state` where there is any.
+
+        It is called in the scope of the strategy, which the variables belong to.
 
         For each view i of the model's inputs there is an output representation_i,
         (N, D), float32, whose spread the loop watches for a collapse.
@@ -139,13 +147,18 @@ class Method(abc.ABC):
         return []
 
     def after_update(
-        self, step: "tf.Tensor", total_steps: int
+        self, step: "tf.Tensor", total_steps: int, outputs: "dict[str, tf.Tensor]"
     ) -> "dict[str, tf.Tensor]":
-        """What happens after each update, outside the replicas.
+        """Changes what does not follow the gradient, after each update.
+
+        It runs once for all replicas; what it assigns, all of them get.
 
         Args:
             step: Updates done before this one, int64 scalar.
             total_steps: Length of the run.
+            outputs: Those of `watched_outputs`, as they were before the update: (G,
+                ...), of all replicas and micro-batches, in an order that does not
+                depend on how many replicas there are.
 
         Returns:
             float32 scalars for the log, under the names in `log_names`.
@@ -221,7 +234,7 @@ def restore_config(stored: dict[str, Any]) -> Config:
     Raises:
         InputError: Its method is not installed, or a field is not of its type.
     """
-    return from_dict(find_method(stored.get("method", "")).config_class, stored)
+    return read_config(find_method(stored.get("method", "")).config_class, stored)
 
 
 def _is_method(package: str) -> bool:

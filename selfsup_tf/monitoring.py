@@ -9,14 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import Config
-from selfsup_tf.data.pipeline import view_pairs
 from selfsup_tf.data.source import Source
+from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.evaluation.collapse import DIMENSIONAL, judge
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
 from selfsup_tf.evaluation.health import Numbers, measure, rank_me
 from selfsup_tf.evaluation.knn import knn_from_features
 from selfsup_tf.evaluation.verdict import LEAST, compile_head, temperature_of
-from selfsup_tf.single_view import SingleViewConfig
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -184,7 +183,7 @@ class HealthPanel:
 
 
 def _health_panel(source: Source, config: Config) -> HealthPanel | None:
-    if isinstance(config, SingleViewConfig) or source.size < config.batch_size:
+    if len(config.drawn_views) == 1 or source.size < config.batch_size:
         return None  # one view, made for labels; or a run that is about to be refused
     fit = _MOST_BYTES // (3 * config.image_size**2 * 3)
     # Of the data alone: RankMe of other numbers of images could not be compared.

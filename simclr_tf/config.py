@@ -12,6 +12,7 @@ class SimCLRConfig(Config):
     """A SimCLR run. The defaults are v2's head and v1's temperature."""
 
     method: ClassVar[str] = "simclr"
+    num_views: ClassVar[int | None] = 2
 
     temperature: float = 0.1
     """Divides the cosines; lower sharpens the contrast."""

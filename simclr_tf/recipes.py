@@ -78,8 +78,7 @@ def shapes(**overrides) -> SimCLRConfig:
     config = SimCLRConfig(
         data="shapes",
         image_size=32,
-        view_1=DRAWN_SHAPES,
-        view_2=DRAWN_SHAPES,
+        views=(DRAWN_SHAPES,) * 2,
         encoder=NARROW,
         optimizer=CPU_SGD,
         batch_size=256,
@@ -105,8 +104,7 @@ def cifar10_cpu(**overrides) -> SimCLRConfig:
     config = SimCLRConfig(
         data="cifar10",
         image_size=32,
-        view_1=SMALL_IMAGES,
-        view_2=SMALL_IMAGES,
+        views=(SMALL_IMAGES,) * 2,
         encoder=NARROW,
         optimizer=CPU_SGD,
         batch_size=256,
@@ -132,8 +130,7 @@ def cifar10(**overrides) -> SimCLRConfig:
         data="cifar10",
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
-        view_1=view,
-        view_2=view,
+        views=(view,) * 2,
         encoder=EncoderConfig(name="resnet18", stem="small"),  # tf2/model.py: <= 32 px
         optimizer=OptimizerConfig(
             learning_rate=1.0,  # README
@@ -167,8 +164,7 @@ def cifar10_solo(**overrides) -> SimCLRConfig:
         data="cifar10",
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
-        view_1=view,
-        view_2=view,
+        views=(view,) * 2,
         encoder=EncoderConfig(
             name="resnet18",
             stem="small",  # solo/methods/base.py; its padding of 2 gives 34 px, ours 32
@@ -213,8 +209,7 @@ def cifar10_lightly(**overrides) -> SimCLRConfig:
         data="cifar10",
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
-        view_1=view,
-        view_2=view,
+        views=(view,) * 2,
         encoder=EncoderConfig(
             name="resnet18",
             stem="small",  # lightly's ResNetGenerator
@@ -273,8 +268,7 @@ def stl10(**overrides) -> SimCLRConfig:
         split="unlabelled",  # 100,000 images; eval.py takes its train and test
         held_out=0,  # none of them has a label
         image_size=96,
-        view_1=V2_VIEW,
-        view_2=V2_VIEW,
+        views=(V2_VIEW,) * 2,
         # The stem of ImageNet, as in solo-learn for STL-10 (solo/methods/base.py).
         encoder=EncoderConfig(name="resnet18"),
         optimizer=OptimizerConfig(
@@ -331,8 +325,7 @@ def imagenette(**overrides) -> SimCLRConfig:
         data="imagenette/160px-v2",
         held_out=0,  # the published number learns from all 9,469
         image_size=128,
-        view_1=view,
-        view_2=view,
+        views=(view,) * 2,
         encoder=EncoderConfig(
             name="resnet18",  # torchvision's
             zero_init=False,  # torchvision's default
@@ -399,8 +392,7 @@ def folder_edge(**overrides) -> SimCLRConfig:
     config = SimCLRConfig(
         data="",  # --data=FOLDER
         image_size=96,
-        view_1=view,
-        view_2=view,
+        views=(view,) * 2,
         encoder=EncoderConfig(name="MobileNetV3Small"),
         optimizer=OptimizerConfig(
             name="adam",
@@ -431,8 +423,7 @@ def folder(**overrides) -> SimCLRConfig:
     config = SimCLRConfig(
         data="",  # --data=FOLDER
         image_size=224,
-        view_1=V2_VIEW,
-        view_2=V2_VIEW,
+        views=(V2_VIEW,) * 2,
         optimizer=OptimizerConfig(
             learning_rate=1.2,  # .075 sqrt(batch), issue 166
             scaling="sqrt",
@@ -464,8 +455,7 @@ def imagenet(**overrides) -> SimCLRConfig:
         data="imagenet2012",
         held_out=0,  # the published number learns from all images
         image_size=224,
-        view_1=V1_VIEW,
-        view_2=V1_VIEW,
+        views=(V1_VIEW,) * 2,
         encoder=EncoderConfig(name="resnet50"),
         optimizer=OptimizerConfig(
             learning_rate=0.3,  # 4.8 at 4096, as .075 sqrt(batch) is
@@ -516,8 +506,7 @@ def imagenet_v2(**overrides) -> SimCLRConfig:
         data="imagenet2012",
         held_out=0,  # the published number learns from all images
         image_size=224,
-        view_1=V2_VIEW,
-        view_2=V2_VIEW,
+        views=(V2_VIEW,) * 2,
         encoder=EncoderConfig(name="resnet50"),
         optimizer=OptimizerConfig(
             learning_rate=1.6,  # .1 sqrt(batch): 6.4 at 4096 (section 3.1, issue 77)

@@ -55,8 +55,7 @@ def make_tiny_config(method: str, **overrides) -> Config:
     values = {
         "data": "shapes",
         "image_size": 16,
-        "view_1": CROP_AND_FLIP,
-        "view_2": CROP_AND_FLIP,
+        "views": (CROP_AND_FLIP,) * (package.config_class.num_views or 2),
         "encoder": EncoderConfig(name="resnet18", width=1 / 16, stem="small_stride2"),
         "optimizer": OptimizerConfig(name="sgd", learning_rate=0.5, warmup_epochs=0.0),
         "batch_size": 16,

@@ -5,7 +5,6 @@ import pytest
 from selfsup_tf import config as configs
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig, make_plan
 from selfsup_tf.errors import InputError
-from selfsup_tf.fields import from_dict
 from simclr_tf import SimCLRConfig
 
 
@@ -35,11 +34,11 @@ def test_refusals(make, message):
 
 def test_json_is_strict():
     values = configs.to_dict(SimCLRConfig())
-    assert from_dict(SimCLRConfig, values) == SimCLRConfig()
+    assert configs.read_config(SimCLRConfig, values) == SimCLRConfig()
     with pytest.raises(InputError, match="Perhaps you meant: temperature"):
-        from_dict(SimCLRConfig, {"temprature": 0.1})
+        configs.read_config(SimCLRConfig, {"temprature": 0.1})
     with pytest.raises(InputError, match=r"optimizer\.momentum to be of type float"):
-        from_dict(SimCLRConfig, {"optimizer": {"momentum": "high"}})
+        configs.read_config(SimCLRConfig, {"optimizer": {"momentum": "high"}})
 
 
 def test_differences_name_what_changes_a_run():

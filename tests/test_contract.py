@@ -11,7 +11,6 @@ import tensorflow as tf
 import selfsup_tf as selfsup
 from selfsup_tf import config as configs
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.fields import from_dict
 from selfsup_tf.methods import find_method, list_methods
 
 METHODS = list_methods()
@@ -30,7 +29,7 @@ def test_every_recipe_round_trips_through_json(name):
         config = recipe(seed=3)
         assert config.seed == 3
         values = json.loads(json.dumps(configs.to_dict(config)))
-        assert from_dict(package.config_class, values) == config
+        assert configs.read_config(package.config_class, values) == config
         assert configs.differences(config, values) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from selfsup_tf import cli
 from selfsup_tf.config import to_dict
 from selfsup_tf.data.shapes import make_shapes
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 
 
 def save_encoder(path, size=16, bias=None):

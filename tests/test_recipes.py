@@ -139,7 +139,11 @@ def _flat(config, prefix=""):
 def _facts(config):
     """The fields by their dotted names; and the rate, which several of them make."""
     plan = make_plan(config, 10 * config.batch_size)
-    return {**_flat(config), "rate": pytest.approx(plan.learning_rate)}
+    views = {f"view_{i}.": view for i, view in enumerate(config.views, 1)}
+    facts = _flat(config)
+    for prefix, view in views.items():
+        facts |= _flat(view, prefix)
+    return {**facts, "rate": pytest.approx(plan.learning_rate)}
 
 
 def _both(view):
@@ -636,12 +640,12 @@ def test_stl10_learns_from_what_has_no_labels():
     [("simclr", "imagenet"), ("simclr", "imagenet_v2"), ("byol", "imagenet_1000")],
 )
 def test_taps_of_the_blur(method, name, size, taps):
-    from selfsup_tf.data.augment import RandomGaussianBlur
-    from selfsup_tf.data.views import make_view
+    from selfsup_tf.data.layers import RandomGaussianBlur
+    from selfsup_tf.data.views import View
 
     config = RECIPES[method, name]()
-    for view in (config.view_1, config.view_2):
-        layers = make_view(view, size).layers
+    for view in config.views:
+        layers = View(view, size).layers
         (blur,) = [layer for layer in layers if isinstance(layer, RandomGaussianBlur)]
         assert blur.taps(size) == taps
 

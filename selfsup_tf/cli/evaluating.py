@@ -8,7 +8,7 @@ from typing import Any
 from selfsup_tf.cli import program, protocols
 from selfsup_tf.cli.judged_run import Run
 from selfsup_tf.errors import InputError, check, nearest
-from selfsup_tf.figures import save_figure
+from selfsup_tf.files import save_figure
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:

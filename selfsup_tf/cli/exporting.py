@@ -11,7 +11,7 @@ from selfsup_tf.cli.judged_run import Run
 from selfsup_tf.cli.protocols import RunFlags
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.exporting.formats import find_formats
-from selfsup_tf.json_files import read_json
+from selfsup_tf.files import read_json
 
 
 @dataclasses.dataclass(frozen=True)

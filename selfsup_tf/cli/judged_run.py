@@ -8,7 +8,7 @@ from typing import Any
 from selfsup_tf import config as configs
 from selfsup_tf.cli import program, protocols
 from selfsup_tf.errors import check
-from selfsup_tf.json_files import read_json
+from selfsup_tf.run import RunDirectory
 
 # Flags that change no number, or stand in a file's name in a way of their own.
 _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")
@@ -23,8 +23,6 @@ class Run:
     """
 
     def __init__(self, flags: protocols.RunFlags, protocol: str):
-        from selfsup_tf.models.saved import run_directory
-
         check(
             flags.encoder == "last" or not flags.run_dir.endswith(".keras"),
             "--encoder beside the directory of a run",
@@ -32,9 +30,10 @@ class Run:
             "Name the directory, or leave --encoder out.",
         )
         self.flags = flags
-        self.directory = run_directory(flags.run_dir)
-        self.folder = self.directory / "eval"
-        self.cache = self.folder / "features"
+        self.files = RunDirectory(flags.run_dir)
+        self.directory = self.files.path
+        self.folder = self.files.evaluation
+        self.cache = self.files.features
         self._protocol = protocol
 
     @property
@@ -47,12 +46,7 @@ class Run:
     @property
     def encoder_path(self) -> pathlib.Path:
         """The file of the encoder."""
-        from selfsup_tf import api
-
-        path = pathlib.Path(self.flags.run_dir).expanduser()
-        if path.suffix == ".keras":
-            return path
-        return path / f"{api.NETWORKS[self.flags.encoder]}.keras"
+        return self.files.encoder(self.flags.encoder)
 
     def file(self, suffix: str) -> pathlib.Path:
         """Where a result goes: in its name stands every flag that is not the default.
@@ -90,8 +84,7 @@ class Run:
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """A field of the run's config, if it has one."""
-        path = self.directory / "config.json"
-        return read_json(path).get(name, otherwise) if path.exists() else otherwise
+        return (self.files.read_config() or {}).get(name, otherwise)
 
     def _data(self) -> tuple[str, str | None]:
         flags = self.flags
@@ -106,8 +99,8 @@ class Run:
         """
         learned = (self.directory / "classifier.keras").is_file()
         if self.encoder_path.stem == "encoder_best":
-            chosen = self.directory / "best.json"
-            learned |= not chosen.is_file() or "knn" in read_json(chosen)["by"]
+            chosen = self.files.read_best()
+            learned |= chosen is None or "knn" in chosen["by"]
         if not learned:
             return False
         return may_have_learned(self._own("data", configs.FROM_PYTHON), self._data()[0])

@@ -17,7 +17,7 @@ import tyro
 
 from selfsup_tf import config as configs
 from selfsup_tf.errors import InputError, check, nearest
-from selfsup_tf.json_files import read_json
+from selfsup_tf.run import RunDirectory
 
 Positional = tyro.conf.Positional
 _MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -46,9 +46,11 @@ def parse_flags(
 def _flag_names(kind: type, prefix: str = "") -> list[str]:
     """The flags of a dataclass and of the dataclasses in it."""
     names = []
-    for name, hint in typing.get_type_hints(kind).items():
-        if typing.get_origin(hint) is ClassVar:
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        marks = getattr(hint, "__metadata__", ())
+        if typing.get_origin(hint) is ClassVar or tyro.conf.Fixed in marks:
             continue
+        hint = hint.__origin__ if marks else hint
         names.append(prefix + name)
         if dataclasses.is_dataclass(hint):
             names += _flag_names(hint, f"{prefix}{name}.")
@@ -68,18 +70,16 @@ def run_data(
     Returns:
         The same two, filled in.
     """
-    from selfsup_tf.models.saved import run_directory
-
-    path = run_directory(run_dir) / "config.json"
-    if data is not None and not path.exists():
+    directory = RunDirectory(run_dir)
+    stored = directory.read_config()
+    if data is not None and stored is None:
         return data, data_dir
     check(
-        path.exists(),
+        stored is not None,
         "--data",
-        f"none, and no {path} that tells what the run learned from",
+        f"none, and no {directory.config} that tells what the run learned from",
         "Name the images: --data=FOLDER",
     )
-    stored = read_json(path)
     recorded = stored["data_dir"]
     check(
         data_dir is not None

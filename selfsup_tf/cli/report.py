@@ -7,8 +7,8 @@ from selfsup_tf.cli.judged_run import Run
 from selfsup_tf.cli.protocols import CurvesFlags, ReportFlags, RunFlags
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.report import MOST_RUNS, write_comparison, write_report
-from selfsup_tf.figures import save_figure
-from selfsup_tf.json_files import read_json, read_log
+from selfsup_tf.files import read_json, save_figure
+from selfsup_tf.run import RunDirectory
 
 UNLABELLED = ("views", "health", "neighbours", "map")
 LABELLED = ("knn", "linear", "retrieval")
@@ -52,16 +52,16 @@ def curves(flags: CurvesFlags) -> None:
     """Draws the log of a run."""
     from selfsup_tf.evaluation.charts import draw_curves
 
-    run_dir = pathlib.Path(flags.run_dir).expanduser()
-    records = read_log(run_dir / "log.jsonl")
+    run_dir = RunDirectory(flags.run_dir)
+    records = run_dir.read_log()
     check(
         any("train/loss" in record for record in records),
         f"a log of a run in {run_dir}",
         "none" if not records else "one without a step",
         "Name the directory of a run that has been trained.",
     )
-    figure = draw_curves(records, read_json(run_dir / "config.json"))
-    print(f"Curves: {save_figure(figure, run_dir / 'eval' / 'curves.png')}")
+    figure = draw_curves(records, run_dir.read_config())
+    print(f"Curves: {save_figure(figure, run_dir.result('curves', '.png'))}")
 
 
 def _beside(flags: ReportFlags, name: str) -> pathlib.Path:

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import tyro
+
 from selfsup_tf import config as configs
 from selfsup_tf.cli import program
-from selfsup_tf.config import Config
+from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import check
@@ -39,15 +41,45 @@ class _OwnFlags:
             self.local_workers,
             "--local_workers=2 starts two.",
         )
+        moved = [
+            f"--{field.name}"
+            for field in dataclasses.fields(_OwnFlags)
+            if field.name.startswith("lr_find_")
+            and getattr(self, field.name) != field.default
+        ]
+        check(
+            self.lr_find or not moved,
+            f"--lr_find=True beside {' and '.join(moved)}",
+            "a training, which looks for no rate",
+            f"Add --lr_find=True, or leave out {' and '.join(moved)}.",
+        )
+
+
+_NoFlag = tyro.conf.Suppress[tyro.conf.Fixed[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _ViewFlags(ViewConfig):
+    """A view of every image."""
+
+    layers: _NoFlag = ()  # a recipe names them
 
 
 def _parse_config(
     method: str, recipe: str, default: Config, words: Sequence[str]
 ) -> tuple[_OwnFlags, Config]:
     own = _OwnFlags(run_dir=f"runs/{method}-{recipe}")
-    # They stand among the config's flags without being any of its fields.
+    views = {
+        f"view_{number}": _ViewFlags(**_fields(view))
+        for number, view in enumerate(default.views, 1)
+    }
+    # The own flags stand among the config's without being any of its fields, and so
+    # does each view of the tuple.
     kind = dataclasses.make_dataclass(
-        type(default).__name__, [], bases=(type(default), _OwnFlags), frozen=True
+        type(default).__name__,
+        [("views", _NoFlag, ()), *((n, _ViewFlags, v) for n, v in views.items())],
+        bases=(type(default), _OwnFlags),
+        frozen=True,
     )
     kind.__doc__ = f"Trains by {method}'s recipe {recipe}. The same command resumes."
     parsed = program.parse_flags(
@@ -56,8 +88,10 @@ def _parse_config(
         words,
         default=kind(**_fields(own), **_fields(default)),
     )
+    values = _fields(parsed)
+    values["views"] = [ViewConfig(**_fields(values[name])) for name in views]
     return tuple(
-        type(part)(**{name: getattr(parsed, name) for name in _fields(part)})
+        type(part)(**{name: values[name] for name in _fields(part)})
         for part in (own, default)
     )
 

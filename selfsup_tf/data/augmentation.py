@@ -6,6 +6,7 @@ an accelerator or under XLA give it whole batches: every branch is computed and 
 right one chosen. A batch of one image takes only the branches it needs.
 """
 
+import inspect
 import zlib
 from typing import Any
 
@@ -22,7 +23,7 @@ class Augmentation(keras.layers.Layer):
 
     A layer declares how many `draws` it takes for an image, `draw`, which turns them
     into parameters, and `transform`, which is pure. Whether an image is left alone is
-    decided here.
+    decided here. It keeps the arguments of its constructor as attributes.
 
     Args:
         probability: Share of the images that are transformed.
@@ -43,13 +44,13 @@ class Augmentation(keras.layers.Layer):
         self.salt = zlib.crc32(type(self).__name__.encode()) if salt is None else salt
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
-        """Parameters of `transform`, by name, each (N, ...).
+        """Parameters of `transform`, by name, each (N, ...); none by default.
 
         Args:
             draws: (N, self.draws) float32, uniform in [0, 1).
             shape: Height and width of the images, ints or (N,) integers.
         """
-        raise NotImplementedError
+        return {}
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
         """Transforms every image (N, H, W, 3), float32 in [0, 1]."""
@@ -81,6 +82,8 @@ class Augmentation(keras.layers.Layer):
         return self.apply(images, self.sample(random.fold_in(keys, self.salt), shape))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {"probability": self.probability, "salt": self.salt}
-        return {**super().get_config(), **own}
+        """The constructor's arguments, which a layer keeps under their own names."""
+        own = inspect.signature(type(self)).parameters.values()
+        names = {p.name for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD}
+        names |= {"probability", "salt"}
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -7,12 +7,11 @@ import matplotlib.figure
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf import config as config_lib
-from selfsup_tf.data import random, views
+from selfsup_tf.config import Config
+from selfsup_tf.data import views
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
-from selfsup_tf.figures import save_figure
-from selfsup_tf.single_view import SingleViewConfig
+from selfsup_tf.files import save_figure
 
 _EPOCHS = 3  # draws of each view that are shown
 _INCHES = 1.15  # side of an image on paper
@@ -20,7 +19,7 @@ _INCHES = 1.15  # side of an image on paper
 
 def preview_views(
     images: Any,
-    config: config_lib.Config,
+    config: Config,
     path: str | pathlib.Path | None = None,
     *,
     seed: int = 0,
@@ -28,12 +27,12 @@ def preview_views(
 ) -> matplotlib.figure.Figure:
     """Draws images beside the views that training would make of them.
 
-    Each row is an image; view 1 and view 2 of the first three epochs follow.
+    Each row is an image; all its views of the first three epochs follow.
 
     Args:
         images: uint8 or float [0, 1] arrays (N, H, W, 3), a sequence of arrays (H, W,
             3) of any size, or a Source.
-        config: Its image_size, view_1 and view_2 are used.
+        config: Its views are used.
         path: Where to write the picture (.png, .pdf, ...), if anywhere.
         seed: What the views are drawn from.
         count: How many images are shown, from the first on.
@@ -45,11 +44,8 @@ def preview_views(
         InputError: There is no image, or an image has another shape.
     """
     originals = _first(images, count)
-    shown = [config.view_1, config.view_2]
-    names = ["view 1", "view 2"]
-    if isinstance(config, SingleViewConfig):
-        shown, names = shown[:1], ["view"]
-    pair = [views.make_view(view, config.image_size) for view in shown]
+    drawn = {name: views.View(view) for name, view in config.drawn_views.items()}
+    names = [name.replace("_", " ") for name in drawn] if len(drawn) > 1 else ["view"]
     titles = ["image", *names * _EPOCHS]
     rows, columns = len(originals), len(titles)
     figure = matplotlib.figure.Figure(
@@ -60,8 +56,9 @@ def preview_views(
     for index, (original, row) in enumerate(zip(originals, axes, strict=True)):
         pictures = [original.numpy()]
         for epoch in range(_EPOCHS):
-            for number, view in enumerate(pair):
-                keys = random.image_keys(seed, epoch, tf.constant([index]), number)
+            place = {"epoch": tf.constant([epoch]), "index": tf.constant([index])}
+            for name, view in drawn.items():
+                keys = views.view_keys(place, name, seed)
                 crop = view.crop_one(original, keys[0])
                 pictures.append(view.finish(crop[tf.newaxis], keys)[0].numpy())
         for place, picture in zip(row, pictures, strict=True):
@@ -69,9 +66,9 @@ def preview_views(
             place.set_axis_off()
     for place, title in zip(axes[0], titles, strict=True):
         place.set_title(title, fontsize=9, color="#333333")
-    size = config.image_size
+    sizes = dict.fromkeys(f"{view.size} x {view.size}" for view in drawn.values())
     figure.suptitle(
-        f"{rows} images and their views of {size} x {size} pixels, "
+        f"{rows} images and their views of {' and '.join(sizes)} pixels, "
         f"over {_EPOCHS} epochs",
         fontsize=10,
     )

@@ -3,11 +3,9 @@
 import math
 
 from selfsup_tf.evaluation.health import Numbers
+from selfsup_tf.training.spread import COLLAPSED
 
 HEALTHY, DIMENSIONAL, FULL = "healthy", "dimensional collapse", "full collapse"
-
-COLLAPSED = 0.01
-"""A spread below which all representations are all but equal: the training loop's."""
 
 FEW, FEW_SHARE = 8, 0.01
 """Principal directions, and their share of D, below which an encoder has collapsed to a

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import ViewConfig
 from selfsup_tf.data import random, views
+from selfsup_tf.data.pipeline import BATCHED_PIXELS
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check
@@ -22,9 +23,6 @@ from selfsup_tf.evaluation.features import image_size
 
 # Crop and flip are what is left of SimCLR's view for ImageNet.
 CROP_AND_FLIP = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
-# Up to this many pixels images are cropped as a batch, which is faster; beyond, one
-# by one, each of its own size.
-BATCHED_PIXELS = 96 * 96
 
 
 def fit_sgd(
@@ -121,7 +119,7 @@ def _make_crops(
 
     They are {"image": (B, S, S, 3) float32 in [0, 1], "label": (B,) int64}.
     """
-    view = views.make_view(CROP_AND_FLIP, size)
+    view = views.View(CROP_AND_FLIP, size)
 
     # Traced once, for all epochs; XLA merges the passes over a batch's pixels.
     @tf.function(jit_compile=True)

@@ -14,8 +14,7 @@ import numpy as np
 import PIL.Image
 
 from selfsup_tf.evaluation.chart_values import COLOURS, MARKERS
-from selfsup_tf.figures import save_figure
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import save_figure, write_json
 
 THUMBNAIL = 48
 """Largest side of a thumbnail, in pixels."""

@@ -17,7 +17,7 @@ from selfsup_tf.evaluation.features import (
     image_size,
 )
 from selfsup_tf.evaluation.vectors import unit_vectors
-from selfsup_tf.figures import save_figure
+from selfsup_tf.files import save_figure
 
 # Okabe and Ito's blue and vermillion, which the colour-blind tell apart; the dashes
 # tell them apart in grey, too.

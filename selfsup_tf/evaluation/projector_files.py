@@ -21,7 +21,7 @@ from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import compile_encoder, image_size
 from selfsup_tf.evaluation.vectors import check_finite
-from selfsup_tf.json_files import write_atomically
+from selfsup_tf.files import write_atomically
 
 TENSORS, METADATA, SPRITE = "tensors.tsv", "metadata.tsv", "sprite.png"
 CONFIG = "projector_config.pbtxt"

@@ -21,7 +21,7 @@ from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.linear import linear_probe
 from selfsup_tf.evaluation.retrieval import retrieval
 from selfsup_tf.evaluation.robustness import robustness
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 from selfsup_tf.models.untrained import untrained_copy
 
 PROTOCOLS = {

@@ -15,15 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import Config
-from selfsup_tf.data.pipeline import view_pairs
 from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.distribution.environment import versions
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.collapse import judge
 from selfsup_tf.evaluation.features import compile_encoder, image_size, weights_hash
 from selfsup_tf.evaluation.health import EDGES, Numbers, measure
-from selfsup_tf.json_files import write_json
-from selfsup_tf.single_view import SingleViewConfig
+from selfsup_tf.files import write_json
 
 LEAST = 16
 """Images below which neither verdict nor numbers mean anything."""
@@ -226,7 +225,7 @@ def temperature_of(config: Config) -> float:
 
     The temperature of a run of one view, such as a distillation, softens labels.
     """
-    if isinstance(config, SingleViewConfig):
+    if len(config.drawn_views) == 1:
         return _TEMPERATURE
     return getattr(config, "temperature", _TEMPERATURE)
 

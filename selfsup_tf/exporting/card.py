@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from selfsup_tf.exporting.formats import find_formats
-from selfsup_tf.json_files import write_atomically
+from selfsup_tf.files import write_atomically
 
 MODEL_CARD = "MODEL_CARD.md"
 # Stands in programs for the path of the file, so that equal ones are shown once.

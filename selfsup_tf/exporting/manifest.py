@@ -22,7 +22,7 @@ from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.parity import Parity, format_table
 from selfsup_tf.exporting.proof import Proof
 from selfsup_tf.exporting.reference import Reference, describe_judges
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1

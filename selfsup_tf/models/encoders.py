@@ -11,9 +11,9 @@ import pathlib
 import keras
 
 from selfsup_tf.config import EncoderConfig
-from selfsup_tf.data.augment import Normalize
 from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.models import resnet, vit
+from selfsup_tf.models.normalize import Normalize
 
 
 def build_encoder(

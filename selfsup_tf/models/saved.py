@@ -5,16 +5,14 @@ import pathlib
 import keras
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.json_files import read_json
 
 # The import registers the layers that a saved network may hold.
 from selfsup_tf.models import encoders  # noqa: F401
-
-ADVICE = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
+from selfsup_tf.run import TRAIN_ONE, RunDirectory
 
 
 def load_network(
-    run_dir: str | pathlib.Path, name: str = "encoder", *, advice: str = ADVICE
+    run_dir: str | pathlib.Path, name: str = "encoder", *, advice: str = TRAIN_ONE
 ) -> keras.Model:
     """A network of a run, float32, ready for evaluation, export or more training.
 
@@ -26,9 +24,7 @@ def load_network(
     Raises:
         InputError: There is none, or it can't be read.
     """
-    path = pathlib.Path(run_dir).expanduser()
-    if path.suffix != ".keras":
-        path = path / f"{name}.keras"
+    path = RunDirectory(run_dir).network(name)
     article = "an" if name.startswith("encoder") else "a"
     check(
         path.is_file(),
@@ -49,12 +45,5 @@ def load_network(
 
 
 def load_class_names(run_dir: str | pathlib.Path) -> tuple[str, ...] | None:
-    """What the logits of a run's classifier mean; None where the run does not say."""
-    file = run_directory(run_dir) / "class_names.json"
-    return tuple(read_json(file)) if file.is_file() else None
-
-
-def run_directory(run_dir: str | pathlib.Path) -> pathlib.Path:
-    """The directory of a run, of which a .keras file may be named instead."""
-    path = pathlib.Path(run_dir).expanduser()
-    return path.parent if path.suffix == ".keras" else path
+    """The names of the classes of a run's classifier; None where nothing says."""
+    return RunDirectory(run_dir).read_class_names()

@@ -50,8 +50,8 @@ def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callabl
             totals |= whole
         seeds = first_seeds
         for k in tf.range(count):
-            totals, seeds = backward(batch, k, by_outputs, totals, seeds)
-        return end(totals, seeds)
+            totals, kept, seeds = backward(batch, k, by_outputs, totals, kept, seeds)
+        return end(totals, kept, seeds)
 
     return step
 
@@ -72,7 +72,10 @@ class _Accumulation:
         self.statistics = [v for v in state if _is_float(v)]
 
     def begin(self, batch, wait):
-        """The batch in micro-batches (K, n, ...), sums of nothing, outputs, seeds."""
+        """The batch in micro-batches (K, n, ...), and where its loops begin.
+
+        That is totals of zero, zeros (K, n, ...) for the outputs to keep, and seeds.
+        """
         batch = self.replica.received(batch, wait)
         batch = {name: self._parts(values) for name, values in batch.items()}
         size = next(iter(batch.values())).shape[1]
@@ -87,22 +90,18 @@ class _Accumulation:
                 if name.startswith("representation_")
             ],
         }
-        kept = {}
-        if self.replica.method.couples_images:
-            kept = {
-                name: tf.zeros([self.count, size, *output.shape[1:]], output.dtype)
-                for name, output in self.model.output.items()
-            }
+        method = self.replica.method
+        kept = {
+            name: tf.zeros([self.count, size, *output.shape[1:]], output.dtype)
+            for name, output in self.model.output.items()
+            if method.couples_images or name in method.watched_outputs
+        }
         return batch, totals, kept, [tf.identity(v.value) for v in self.seeds]
 
     def forward(self, batch, k, kept, seeds):
         """Keeps the outputs of micro-batch k; no variable changes."""
         outputs, _, seeds = self._run(batch, k, seeds)
-        kept = {
-            name: tf.tensor_scatter_nd_update(values, [[k]], outputs[name][tf.newaxis])
-            for name, values in kept.items()
-        }
-        return kept, seeds
+        return self._keep(outputs, k, kept), seeds
 
     def by_output(self, kept):
         """The gradient of the whole batch's loss by every output, (K, n, ...)."""
@@ -117,8 +116,8 @@ class _Accumulation:
         whole = {"loss": loss, "moments": self.replica.moments(outputs)}
         return {name: self._parts(g) for name, g in gradients.items()}, whole
 
-    def backward(self, batch, k, by_outputs, totals, seeds):
-        """Adds what micro-batch k brings."""
+    def backward(self, batch, k, by_outputs, totals, kept, seeds):
+        """Adds what micro-batch k brings; in a single pass keeps its outputs, too."""
         replica = self.replica
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             weights = replica.weights
@@ -141,24 +140,34 @@ class _Accumulation:
         added = {"gradients": gradients, "statistics": moved}
         if not by_outputs:
             added |= {"loss": loss, "moments": replica.moments(outputs)}
+            kept = self._keep(outputs, k, kept)
         sums = {
             name: tf.nest.map_structure(tf.add, totals[name], value)
             for name, value in added.items()
         }
-        return totals | sums, seeds
+        return totals | sums, kept, seeds
 
-    def end(self, totals, seeds):
+    def end(self, totals, kept, seeds):
         """Changes the weights, the moving statistics and the seeds."""
         # What a loop hands out has no device, and an exchange asks for one.
-        totals = tf.nest.map_structure(tf.identity, totals)
+        totals, kept = tf.nest.map_structure(tf.identity, (totals, kept))
         for variable, total in zip(self.statistics, totals["statistics"], strict=True):
             # Those of a frozen network have moved by nothing, and stay to the bit.
             variable.assign(variable.value + total / self.count)
         for variable, seed in zip(self.seeds, seeds, strict=True):
             variable.assign(seed)
-        return self.replica.update(
+        metrics = self.replica.update(
             totals["gradients"], totals["loss"], totals["moments"]
         )
+        outputs = {name: self._joined(values) for name, values in kept.items()}
+        return metrics, self.replica.watched(outputs)
+
+    def _keep(self, outputs, k, kept):
+        """The kept outputs with those of micro-batch k in their place."""
+        return {
+            name: tf.tensor_scatter_nd_update(values, [[k]], outputs[name][tf.newaxis])
+            for name, values in kept.items()
+        }
 
     def _run(self, batch, k, seeds):
         """Outputs, moving statistics and seeds after micro-batch k."""

@@ -7,13 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from selfsup_tf.config import Config
 from selfsup_tf.data.sources import Source
-from selfsup_tf.json_files import write_json
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.checkpoints import Checkpoints
+from selfsup_tf.training.log import RunLog
 from selfsup_tf.training.reporting import describe_run
-from selfsup_tf.training.run_directory import RunDirectory, RunLog
 
 CRITERIA = ("eval/knn_top_1", "health/rank_me")
 """What the best encoder is chosen by: the first of these that a run logs. The second
@@ -25,6 +26,7 @@ class Archive:
 
     Args:
         directory: The directory.
+        config: The run's config, as it is recorded.
         method: Built, under the run's strategy.
         optimizer: Built.
 
@@ -36,10 +38,11 @@ class Archive:
     def __init__(
         self,
         directory: RunDirectory,
+        config: Config,
         method: Method,
         optimizer: keras.optimizers.Optimizer,
     ):
-        self._directory = directory
+        self._directory, self._config = directory, config
         self._method, self._optimizer = method, optimizer
         self._kept = KeptNetworks(method)
         self.best, self.best_by = -math.inf, None
@@ -65,12 +68,15 @@ class Archive:
         Raises:
             InputError: The run had other images, or none of its states can be read.
         """
-        self._directory.begin(source.size)
+        self._directory.begin(self._config, source.size)
         self._checkpoints = Checkpoints(
-            self._directory.checkpoints, self._method.model, self._optimizer
+            self._directory.checkpoints,
+            self._method.model,
+            self._optimizer,
+            state=self._method.state,
         )
         step = self._checkpoints.restore()
-        self._log = RunLog(self._directory, step)
+        self._log = RunLog(self._directory, self._config, step)
         if not self.records:
             self.write(describe_run(self._method, source))
         for record in self.records:
@@ -86,17 +92,12 @@ class Archive:
         self._kept.update()
 
     def keep_if_best(self, scores: Mapping[str, float], step: int) -> None:
-        """Keeps the encoder as encoder_best.keras if none has been better.
-
-        best.json says of which step it is, and by what. Where it is missing, a run was
-        stopped between the two files; resumed, it writes both again.
-        """
+        """Keeps the encoder as the best if none has been better."""
         if not self._take_if_best(scores):
             return
-        said = self._directory.path / "best.json"
-        said.unlink(missing_ok=True)
-        self._directory.save_network(self.encoder, "encoder_best")
-        write_json(said, {"step": step, "by": self.best_by, "score": self.best})
+        self._directory.write_best(
+            self.encoder, {"step": step, "by": self.best_by, "score": self.best}
+        )
 
     def _take_if_best(self, scores: Mapping[str, Any]) -> bool:
         """Whether a record's score is the best so far; if so, it is from here on."""
@@ -166,6 +167,6 @@ class KeptNetworks:
     def save(self, directory: RunDirectory) -> None:
         """Writes each as NAME.keras, and what a classifier's answers mean."""
         for name, copy in self._copies.items():
-            directory.save_network(copy, name)
+            directory.write_network(copy, name)
         if self._class_names is not None:
-            directory.save_class_names(self._class_names)
+            directory.write_class_names(self._class_names)

@@ -3,6 +3,7 @@
 import functools
 import logging
 import pathlib
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -13,15 +14,16 @@ logger = logging.getLogger("selfsup_tf")
 
 
 class Checkpoints:
-    """The last states of a run: step, model, optimizer.
+    """The last states of a run: step, model, optimizer, what a method keeps beside.
 
     The data order and the views follow from the seed and the step, so nothing of the
     input pipeline is kept.
 
     Args:
         directory: Where they lie.
-        model: The dual-branch model, with all that its method keeps.
+        model: The method's model.
         optimizer: Built already.
+        state: The method's own variables, by name; there may be none.
         keep: How many are kept; the one before the last is there for the day on which
             the last is damaged.
     """
@@ -32,13 +34,15 @@ class Checkpoints:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         *,
+        state: Mapping[str, keras.Variable] | None = None,
         keep: int = 2,
     ):
         self._directory = pathlib.Path(directory)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._checkpoint = tf.train.Checkpoint(
-            step=self._step, model=model, optimizer=optimizer
-        )
+        parts = {"model": model, "optimizer": optimizer}
+        if state:  # runs of before there was any are restored, too
+            parts["state"] = {name: v.value for name, v in state.items()}
+        self._checkpoint = tf.train.Checkpoint(step=self._step, **parts)
         manage = functools.partial(
             tf.train.CheckpointManager,
             self._checkpoint,

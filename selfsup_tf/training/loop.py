@@ -1,5 +1,6 @@
 """The training loop, in the order the data travels. It knows no method by name."""
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -15,6 +16,7 @@ import tqdm
 
 from selfsup_tf.config import Config, make_plan
 from selfsup_tf.data.sources import Source
+from selfsup_tf.data.views import check_views
 from selfsup_tf.distribution.strategy import check_devices, connect, is_chief
 from selfsup_tf.distribution.workers import (
     check_same_images,
@@ -22,19 +24,19 @@ from selfsup_tf.distribution.workers import (
     wait_for_all,
     watched_workers,
 )
+from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.compilation import explain
 from selfsup_tf.training.optimizers import build_optimizer, build_schedule
 from selfsup_tf.training.reporting import announce, name_skipped
-from selfsup_tf.training.run_directory import RunDirectory
+from selfsup_tf.training.spread import COLLAPSED
 from selfsup_tf.training.step import distributed_batches, make_train_steps
+from selfsup_tf.training.wandb_log import check_wandb
 
 logger = logging.getLogger("selfsup_tf")
-
-COLLAPSED = 0.01
-"""A spread of the representations below which they are all but equal."""
 
 Monitor = Callable[[Mapping[str, keras.Model]], dict[str, float]]
 """From the networks that a run keeps, "encoder" among them, to numbers for the log."""
@@ -70,6 +72,7 @@ def train(
     run_dir: str | pathlib.Path,
     monitor: Monitor | None = None,
     progress: bool = True,
+    recorded: Config | None = None,
 ) -> Run:
     """Trains the method's encoder on the source, or goes on where a run was stopped.
 
@@ -85,6 +88,8 @@ def train(
             is logged. The encoder with the best "eval/knn_top_1", or without labels
             "health/rank_me", is kept as encoder_best.keras.
         progress: Whether to draw a progress bar.
+        recorded: The config that the directory holds, where it says more than the
+            method's of what was given in Python.
 
     Raises:
         InputError: The config, the data and the devices do not fit together, or run_dir
@@ -93,17 +98,24 @@ def train(
         WorkerLost: Another worker has stopped; the last checkpoint stays.
     """
     config = method.config
+    recorded = recorded or config
     strategy = connect(config)
     chief = is_chief(strategy)
+    check_views(config.drawn_views)
     source = method.prepare(source)
     plan = make_plan(config, source.size)
-    directory = RunDirectory(run_dir, config) if chief else None
+    directory = RunDirectory(run_dir)
+    if chief:
+        check_wandb(config)
+        directory.check_config(recorded)
     check_devices(config, strategy)
-    with watched_workers(strategy):
+    writing = directory.locked() if chief else contextlib.nullcontext()
+    with writing, watched_workers(strategy):
         check_same_images(strategy, source.size)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
             method.build()
+            _check_inputs(method)
             optimizer = build_optimizer(
                 config.optimizer,
                 plan,
@@ -111,9 +123,10 @@ def train(
                 method.unadapted_variables,
                 scaled=config.precision == "mixed_float16",
             )
-        archive = Archive(directory, method, optimizer) if chief else None
+        archive = Archive(directory, recorded, method, optimizer) if chief else None
         step = archive.open(source) if chief else 0
         variables = [*method.model.variables, *optimizer.variables]
+        variables += method.state.values()
         step = go_on_together(strategy, step, variables)
         if chief:
             replicas = strategy.num_replicas_in_sync
@@ -128,16 +141,28 @@ def train(
         if not chief:
             wait_for_all(strategy)
             return Run(
-                pathlib.Path(run_dir).expanduser(),
+                directory.path,
                 copy_network(method.encoder, synchronized=False),
-                config,
+                recorded,
                 log=[],
                 is_chief=False,
             )
         archive.close()
         wait_for_all(strategy)
     name_skipped(source)
-    return Run(directory.path, archive.encoder, config, archive.records)
+    return Run(directory.path, archive.encoder, recorded, archive.records)
+
+
+def _check_inputs(method):
+    """Raises InputError where the views drawn are not those that the model takes."""
+    drawn = method.config.drawn_views
+    taken = sorted(name for name in method.model.input if name.startswith("view_"))
+    check(
+        taken == sorted(drawn),
+        f"a model with the inputs {', '.join(drawn)}, the views of the config",
+        f"one with {', '.join(taken) or 'no view'}",
+        f"Build the model of {type(method).__name__} from config.drawn_views.",
+    )
 
 
 def _bar(total, step, *, shown):

@@ -15,7 +15,7 @@ import matplotlib.figure
 import numpy as np
 
 from selfsup_tf.errors import check
-from selfsup_tf.figures import save_figure
+from selfsup_tf.files import save_figure
 
 DIVERGED = 4.0
 """Times its best that the mean of the last losses may be before a test ends."""

@@ -23,7 +23,7 @@ from selfsup_tf.data.sources import Source
 from selfsup_tf.distribution.strategy import check_devices, connect, is_chief
 from selfsup_tf.distribution.workers import check_same_images, watched_workers
 from selfsup_tf.errors import check
-from selfsup_tf.json_files import write_json
+from selfsup_tf.files import write_json
 from selfsup_tf.methods import Method
 from selfsup_tf.training.compilation import explain
 from selfsup_tf.training.lr_curve import LearningRates, Watch, read_curve

@@ -6,14 +6,20 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf.config import Config, Plan
-from selfsup_tf.data.pipeline import draw_views, training_dataset
+from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.source import Source
-from selfsup_tf.distribution.replicas import num_replicas, sum_over_replicas
+from selfsup_tf.data.views import draw_views
+from selfsup_tf.distribution.replicas import (
+    gather,
+    num_replicas,
+    sum_over_replicas,
+)
 from selfsup_tf.distribution.strategy import always_compiles
 from selfsup_tf.methods import Method
 from selfsup_tf.models.rematerialisation import rematerialised
 from selfsup_tf.training.accumulation import accumulate
 from selfsup_tf.training.optimizers import decay_penalty
+from selfsup_tf.training.spread import moments, spread
 
 METRICS = ("train/loss", "train/representation_std", "finite")
 
@@ -55,13 +61,15 @@ def make_train_steps(
             batch = next(iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             wait = tf.timestamp() - before
-        per_replica = take_step(batch, wait)
-        # Every replica holds the same sums already.
-        metrics = {
-            name: strategy.experimental_local_results(value)[0]
-            for name, value in per_replica.items()
-        }
-        metrics |= method.after_update(step, plan.total_steps)
+        # Every replica holds the same sums and the same outputs of all already.
+        metrics, watched = (
+            {
+                name: strategy.experimental_local_results(value)[0]
+                for name, value in per_replica.items()
+            }
+            for per_replica in take_step(batch, wait)
+        )
+        metrics |= method.after_update(step, plan.total_steps, watched)
         metrics["wait"] = wait
         return {name: tf.cast(value, dtype) for name, value in metrics.items()}
 
@@ -150,14 +158,23 @@ class Replica:
 
     def inputs(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What the model takes; views that the host has not drawn are drawn here."""
-        views = [name for name in self.method.model.input if name not in batch]
-        batch = batch | draw_views(batch, self.config, views)
-        return {name: batch[name] for name in self.method.model.input}
+        names = self.method.model.input
+        drawn = {
+            name: view
+            for name, view in self.config.drawn_views.items()
+            if name in names and name not in batch
+        }
+        batch = batch | draw_views(batch, drawn, seed=self.config.seed)
+        return {name: batch[name] for name in names}
 
     def step(
         self, batch: dict[str, tf.Tensor], wait: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Forward, backward and update on this replica's part of the batch."""
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Forward, backward and update on this replica's part of the batch.
+
+        Returns:
+            What `update` and `watched` return.
+        """
         batch = self.received(batch, wait)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             weights = self.weights
@@ -166,7 +183,8 @@ class Replica:
             loss = self.share_of_loss(outputs)
             objective = self.objective(loss)
         gradients = self.gradients(tape, objective, weights)
-        return self.update(gradients, loss, self.moments(outputs))
+        metrics = self.update(gradients, loss, self.moments(outputs))
+        return metrics, self.watched(outputs)
 
     def share_of_loss(self, outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """What these images add to the mean of the loss over the global batch."""
@@ -199,6 +217,20 @@ class Replica:
             if name.startswith("representation_")
         ]
 
+    def watched(self, outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The outputs that the method watches, (G, ...), the same on every replica.
+
+        Args:
+            outputs: Of this replica's images, (N, ...), micro-batch after micro-batch.
+
+        Returns:
+            Those of all images, in the order in which a single replica has them.
+        """
+        return {
+            name: _of_all(outputs[name], self.config.accumulate)
+            for name in self.method.watched_outputs
+        }
+
     def update(
         self, gradients: list[tf.Tensor], loss: tf.Tensor, moments: list[tf.Tensor]
     ) -> dict[str, tf.Tensor]:
@@ -230,37 +262,8 @@ def _reduce(gradients, optimizer, config):
     return [g / num_replicas() for g in gradients]
 
 
-def moments(representations: tf.Tensor) -> tf.Tensor:
-    """Sums over a batch of the L2-normalised vectors and of their squares.
-
-    Args:
-        representations: h, (N, D), float.
-
-    Returns:
-        (2, D), float32 (float64 for float64). Those of parts of a batch add up.
-    """
-    dtype = tf.float64 if representations.dtype == tf.float64 else tf.float32
-    h = tf.math.l2_normalize(tf.cast(representations, dtype), axis=1)
-    return tf.stack([tf.reduce_sum(h, axis=0), tf.reduce_sum(h * h, axis=0)])
-
-
-def spread(moments: tf.Tensor, size: int) -> tf.Tensor:
-    """How far the representations of a batch are spread, in [0, 1].
-
-    The standard deviation of the L2-normalised vectors, averaged over the dimensions
-    and multiplied by sqrt(D): near 1 when they point everywhere, 0 (below 1e-3, by
-    rounding) when all are equal.
-
-    Args:
-        moments: Those of all images of the batch, (2, D).
-        size: G, the images of the batch.
-
-    Returns:
-        A scalar of their dtype.
-
-    Reference: Chen and He 2021, "Exploring simple Siamese representation learning",
-        section 4.1.
-    """
-    mean, square = tf.unstack(moments / size)
-    deviations = tf.sqrt(tf.maximum(square - mean**2, 0.0))
-    return tf.reduce_mean(deviations) * moments.shape[1] ** 0.5
+def _of_all(values, micro_batches):
+    """The values of all replicas: by micro-batch, by replica, by image."""
+    parts = tf.reshape(gather(values), [num_replicas(), micro_batches, -1])
+    parts = tf.transpose(parts, [1, 0, 2])
+    return tf.reshape(parts, [num_replicas() * values.shape[0], *values.shape[1:]])

@@ -9,7 +9,7 @@ from typing import Any
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.json_files import read_json, write_json
+from selfsup_tf.files import read_json, write_json
 
 _open_runs = {}  # by id: those that an exception has kept from being closed, too
 

@@ -84,8 +84,7 @@ CONFIG = _Settings(
     image_size=12,
     batch_size=4,
     seed=7,
-    view_1=ViewConfig(blur_size=0.3),
-    view_2=SECOND,
+    views=(ViewConfig(blur_size=0.3), SECOND),
 )
 SOURCES = pytest.mark.parametrize("source", [UNIFORM, MIXED], ids=["uniform", "mixed"])
 
@@ -141,9 +140,8 @@ def test_a_resumed_dataset_equals_an_uninterrupted_one_to_the_bit(source, whole,
 def test_views_are_those_of_their_keys(source, whole):
     """Whatever the batching: image i of epoch 1 is drawn from (seed, 1, i, view)."""
     batch = whole[id(source)][5]
-    configs = (CONFIG.view_1, CONFIG.view_2)
-    for number, config in enumerate(configs):
-        view = views.make_view(config, 12)
+    for number, config in enumerate(CONFIG.views):
+        view = views.View(config, 12)
         keys = random.image_keys(7, 1, tf.constant(batch["index"]), number)
         for place, index in enumerate(batch["index"]):
             expected = view(
@@ -155,7 +153,7 @@ def test_views_are_those_of_their_keys(source, whole):
 
 @SOURCES
 def test_the_two_views_of_one_distribution_differ(source):
-    config = dataclasses.replace(CONFIG, view_2=CONFIG.view_1)
+    config = dataclasses.replace(CONFIG, views=CONFIG.views[:1] * 2)
     (batch,) = _read(source, config, total_steps=1)
     apart = np.abs(batch["view_1"] - batch["view_2"]).max(axis=(1, 2, 3))
     assert (apart > 0.05).all()
@@ -163,7 +161,7 @@ def test_the_two_views_of_one_distribution_differ(source):
 
 def test_an_image_looks_alike_in_batches_of_any_size(whole):
     """The same seed with a batch of eight, which is made of other groups."""
-    config = dataclasses.replace(CONFIG, batch_size=8, view_2=CONFIG.view_1)
+    config = dataclasses.replace(CONFIG, batch_size=8, views=CONFIG.views[:1] * 2)
     large = _read(UNIFORM, config, total_steps=2)
     small = whole[id(UNIFORM)][:4]
     for name in ("view_1", "index"):
@@ -306,7 +304,7 @@ def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
 
     @tf.function
     def draw(batch):
-        return pipeline.draw_views(batch, config, pipeline.PAIR)
+        return views.draw_views(batch, config.drawn_views, seed=config.seed)
 
     dataset = pipeline.training_dataset(source, config, total_steps=5)
     for batch, expected in zip(dataset, host, strict=True):

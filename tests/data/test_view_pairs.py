@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import random, views
-from selfsup_tf.data.pipeline import view_pairs
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.streams import StreamSource
+from selfsup_tf.data.view_pairs import view_pairs
 
 # Colour jitter is what XLA compiles for seconds; it is tested with the pipeline.
 VIEW_1 = ViewConfig(jitter=0.0, grayscale=0.5, blur=0.0)
 VIEW_2 = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
-CONFIG = Config(image_size=12, view_1=VIEW_1, view_2=VIEW_2)
+CONFIG = Config(image_size=12, views=(VIEW_1, VIEW_2))
 STILL = ViewConfig(
     crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0.0, jitter=0.0, grayscale=0.0,
     blur=0.0,
@@ -42,7 +42,7 @@ def test_each_image_comes_once_with_the_views_of_its_own_keys():
     np.testing.assert_array_equal(found["index"], np.arange(70))
     for number, (name, view) in enumerate((("view_1", VIEW_1), ("view_2", VIEW_2))):
         keys = random.image_keys(5, -1, tf.range(70), number)
-        expected = views.make_view(view, 12)(tf.constant(x), keys)
+        expected = views.View(view, 12)(tf.constant(x), keys)
         # XLA and TensorFlow's own kernels round float32 differently.
         np.testing.assert_allclose(found[name], expected, atol=2e-5)
     np.testing.assert_array_equal(
@@ -77,7 +77,7 @@ def test_images_of_many_sizes_and_large_ones(shapes, tmp_path):
         png = tf.io.encode_png(images(1, *shapes[i % len(shapes)], seed=i)[0])
         (tmp_path / f"{i}.png").write_bytes(png.numpy())
     source = open_source(tmp_path)
-    config = dataclasses.replace(CONFIG, view_1=VIEW_2)
+    config = dataclasses.replace(CONFIG, views=(VIEW_2, VIEW_2))
     found, sizes = collect(source, config, batch_size=4)
     assert sizes == [4, 2]
     assert found["view_1"].shape == found["image"].shape == (6, 12, 12, 3)
@@ -109,13 +109,13 @@ def test_of_a_stream_no_more_is_read_than_wanted():
 
 
 def test_a_run_of_one_view_is_drawn_twice(tiny_config):
-    config = tiny_config("distill", image_size=16, view_2=ViewConfig(), view_1=STILL)
+    config = tiny_config("distill", image_size=16, views=(STILL,))
     x = images(5, 16, 16)
     found, _ = collect(open_source(x), config)
     for name in ("view_1", "view_2"):
         np.testing.assert_allclose(found[name], x / np.float32(255), atol=1e-6)
     flipped = dataclasses.replace(STILL, flip=0.5)
-    config = tiny_config("distill", image_size=16, view_2=ViewConfig(), view_1=flipped)
+    config = tiny_config("distill", image_size=16, views=(flipped,))
     found, _ = collect(open_source(images(40, 16, 16)), config)
     differ = np.abs(found["view_1"] - found["view_2"]).max(axis=(1, 2, 3)) > 0.01
     assert 5 < differ.sum() < 35  # half of them, up to chance

@@ -2,16 +2,61 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import ViewConfig
-from selfsup_tf.data import augment, random, views
+from selfsup_tf.config import Config, ViewConfig, layer
+from selfsup_tf.data import layers, random, views
 from selfsup_tf.errors import InputError
 
 KEYS = random.image_keys(0, 0, tf.range(16), 0)
 EVERYTHING = ViewConfig(blur_size=0.3, solarize=0.3, rotate90=0.3, rotation=10.0)
+
+
+def registered(layer_class):
+    return keras.saving.register_keras_serializable(package="tests")(layer_class)
+
+
+@registered
+class Dim(keras.layers.Layer):
+    def __init__(self, factor=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, images):
+        return images * self.factor
+
+
+@registered
+class Offset(keras.layers.Layer):
+    """Adds a number to each image."""
+
+    def call(self, images, keys):
+        return images + random.uniform(keys, 1)[:, :, None, None]
+
+
+@registered
+class Stateful(keras.layers.Layer):
+    def call(self, images):
+        return images * tf.random.uniform([])
+
+
+@registered
+class KerasFlip(keras.layers.RandomFlip):
+    pass
+
+
+@registered
+class Learned(keras.layers.Dense):
+    pass
+
+
+@registered
+class Halve(keras.layers.Layer):
+    def call(self, images):
+        return images[:, ::2]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +67,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def drawn(images):
-    return views.make_view(EVERYTHING, 20)(images, KEYS).numpy()
+    return views.View(EVERYTHING, 20)(images, KEYS).numpy()
 
 
 def test_a_view_has_its_size_dtype_and_range(drawn):
@@ -31,18 +76,18 @@ def test_a_view_has_its_size_dtype_and_range(drawn):
 
 
 def test_a_view_is_replayed_from_its_key(images, drawn):
-    again = views.make_view(EVERYTHING, 20)(images[3:4], KEYS[3:4])
+    again = views.View(EVERYTHING, 20)(images[3:4], KEYS[3:4])
     np.testing.assert_allclose(again[0], drawn[3], atol=1e-5)
 
 
 def test_another_key_draws_another_view(images, drawn):
     keys = random.image_keys(0, 0, tf.range(16), 1)
-    other = views.make_view(EVERYTHING, 20)(images, keys).numpy()
+    other = views.View(EVERYTHING, 20)(images, keys).numpy()
     assert (np.abs(other - drawn).max(axis=(1, 2, 3)) > 0.05).all()
 
 
 def test_compiled_and_in_halves_it_is_the_same_view(images, drawn):
-    view = views.make_view(EVERYTHING, 20)
+    view = views.View(EVERYTHING, 20)
     compiled = tf.function(view, jit_compile=True)(images, KEYS)
     np.testing.assert_allclose(compiled, drawn, atol=1e-4)
     for number in range(4):
@@ -52,18 +97,18 @@ def test_compiled_and_in_halves_it_is_the_same_view(images, drawn):
 
 
 def test_operations_follow_the_fields_and_those_never_applied_are_left_out():
-    full = views.make_view(EVERYTHING, 20)
+    full = views.View(EVERYTHING, 20)
     assert [type(layer) for layer in full.layers] == [
-        augment.RandomHorizontalFlip,
-        augment.ColorJitter,
-        augment.RandomGrayscale,
-        augment.RandomGaussianBlur,
-        augment.RandomSolarize,
-        augment.RandomRotate90,
-        augment.RandomRotation,
+        layers.RandomHorizontalFlip,
+        layers.ColorJitter,
+        layers.RandomGrayscale,
+        layers.RandomGaussianBlur,
+        layers.RandomSolarize,
+        layers.RandomRotate90,
+        layers.RandomRotation,
     ]
     bare = ViewConfig(flip=0, jitter=0, grayscale=0, blur=0)
-    assert views.make_view(bare, 20).layers == []
+    assert views.View(bare, 20).layers == []
 
 
 def test_every_field_reaches_its_layer():
@@ -76,15 +121,22 @@ def test_every_field_reaches_its_layer():
         "antialias": True,
         "brightness_mode": "add",
         "blur_sigma": (0.5, 0.6),
+        "size": 14,
+        "layers": (layer("tests>Dim"),),
     }
 
     def configs(config):
-        view = views.make_view(config, 20)
-        own = [layer.get_config() for layer in (view.crop, *view.layers)]
+        view = views.View(config, 20)
+        own = [
+            each.get_config() if isinstance(each, keras.layers.Layer) else {}
+            for each in (view.crop, *view.layers)
+        ]
         return [{k: v for k, v in c.items() if k != "name"} for c in own]
 
     before = configs(EVERYTHING)
     for field in dataclasses.fields(ViewConfig):
+        if field.name == "count":
+            continue
         value = changes.get(field.name, 0.123)
         changed = dataclasses.replace(EVERYTHING, **{field.name: value})
         assert configs(changed) != before, field.name
@@ -103,8 +155,8 @@ def test_asymmetric_views_differ_in_their_operations(images):
     """BYOL: the second view alone is solarized, here always."""
     plain = ViewConfig(flip=0, jitter=0, grayscale=0, blur=0)
     solarized = dataclasses.replace(plain, solarize=1.0)
-    first = views.make_view(plain, 20)(images, KEYS).numpy()
-    second = views.make_view(solarized, 20)(images, KEYS).numpy()
+    first = views.View(plain, 20)(images, KEYS).numpy()
+    second = views.View(solarized, 20)(images, KEYS).numpy()
     np.testing.assert_allclose(second, np.where(first >= 0.5, 1 - first, first))
 
 
@@ -135,3 +187,59 @@ def test_evaluation_view_takes_shapes_unknown_until_run(images, size):
     for image, result in zip(images[:2], batch, strict=True):
         alone = views.evaluation_view(image, size)
         np.testing.assert_allclose(result, alone, atol=1e-6)
+
+
+def test_own_layers_stand_where_they_are_told_to(images):
+    still = ViewConfig(flip=0, jitter=0, grayscale=0, blur=0, solarize=1.0)
+    crops = views.View(dataclasses.replace(still, solarize=0.0), 20)(images, KEYS)
+    own = (layer("tests>Dim", factor=0.5, before="solarize"), layer("tests>Dim"))
+    view = views.View(dataclasses.replace(still, layers=own), 20)
+    expected = np.where(crops / 2 >= 0.5, 1 - crops / 2, crops / 2) / 2
+    np.testing.assert_allclose(view(images, KEYS), expected, atol=1e-6)
+
+
+def test_random_layers_draw_from_keys_of_their_own(images):
+    still = ViewConfig(flip=0, jitter=0, grayscale=0, blur=0)
+    own = (layer("tests>Dim", factor=0.0), *[layer("tests>Offset")] * 2)
+    config = dataclasses.replace(still, size=20, layers=own)
+    view = views.View(config)
+    sums = view(images, KEYS).numpy()[:, 0, 0, 0]
+    offsets = [random.uniform(random.fold_in(KEYS, i), 1)[:, 0] for i in (1, 2)]
+    np.testing.assert_allclose(sums, np.minimum(1, offsets[0] + offsets[1]), atol=1e-6)
+    compiled = tf.function(view, jit_compile=True)
+    dataset = tf.data.Dataset.from_tensors((images, KEYS)).map(compiled)
+    np.testing.assert_allclose(next(iter(dataset))[:, 0, 0, 0], sums, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (layer("tests>Nothing"), "registered as 'tests>Nothing'; received none"),
+        (layer("nowhere>Layer"), "in a module nowhere that can be imported"),
+        (layer("tests>Dim", faktor=1), "options that the layer tests>Dim takes"),
+        (layer("tests>Halve"), "keep the shape of the images"),
+        (layer("tests>Stateful"), "follows from images and keys alone.*RandomUniform"),
+        (layer("tests>KerasFlip"), "follows from images and keys alone"),
+        (layer("tests>Learned", units=3), "follows from images and keys alone"),
+    ],
+)
+def test_layers_that_can_not_stand_in_a_view_are_refused(own, message):
+    with pytest.raises(InputError, match=message):
+        views.check_views({"view_1": ViewConfig(size=20, layers=(own,))})
+
+
+def test_what_a_layer_of_a_config_may_say():
+    with pytest.raises(InputError, match="Perhaps you meant: blur"):
+        ViewConfig(layers=(layer("tests>Dim", before="blurr"),))
+    with pytest.raises(InputError, match="numbers, words, None or tuples"):
+        layer("tests>Dim", factor={"a": 1})
+
+
+def test_views_are_numbered_over_all_that_are_counted():
+    small = ViewConfig(size=16, count=2)
+    drawn = Config(image_size=32, views=(ViewConfig(), small)).drawn_views
+    assert {name: view.size for name, view in drawn.items()} == {
+        "view_1": 32,
+        "view_2": 16,
+        "view_3": 16,
+    }

@@ -16,7 +16,7 @@ from selfsup_tf.evaluation.chart_values import (
     relative_spectrum,
     training_panels,
 )
-from selfsup_tf.figures import save_figure
+from selfsup_tf.files import save_figure
 
 
 def texts(figure):

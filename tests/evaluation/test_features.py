@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.data.augment import Normalize
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import array_cache
 from selfsup_tf.evaluation.features import (
@@ -17,6 +16,7 @@ from selfsup_tf.evaluation.features import (
     image_size,
     weights_hash,
 )
+from selfsup_tf.models.normalize import Normalize
 from selfsup_tf.models.untrained import untrained_copy
 
 

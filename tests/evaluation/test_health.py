@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selfsup_tf.config import Config, ViewConfig
-from selfsup_tf.data.pipeline import view_pairs
+from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import health as numbers
 from selfsup_tf.evaluation import verdict
@@ -244,7 +244,7 @@ def images(count, seed=0):
 
 
 FLIPS = ViewConfig(crop_area=(0.6, 1.0), jitter=0.0, grayscale=0.0, blur=0.0)
-CONFIG = Config(image_size=SIZE, view_1=FLIPS, view_2=FLIPS)
+CONFIG = Config(image_size=SIZE, views=(FLIPS, FLIPS))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_without_a_config_the_views_are_simclrs(monkeypatch):
 
 
 def test_the_views_and_the_temperature_are_the_runs(tiny_config):
-    """A distillation's temperature softens labels, and its second view is a default."""
+    """A distillation's temperature softens labels, and its view is drawn twice."""
     model, x = encoder("healthy"), images(30)
     still = ViewConfig(
         crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0.0, jitter=0.0,
@@ -320,9 +320,8 @@ def test_the_views_and_the_temperature_are_the_runs(tiny_config):
     )  # fmt: skip
     for name, temperature in (("simclr", 0.35), ("byol", 0.1), ("distill", 0.1)):
         values = {"temperature": temperature} if name == "simclr" else {}
-        both = {"view_2": still} if name in ("simclr", "byol") else {}
-        other = {"view_2": ViewConfig()} if name == "distill" else both
-        config = tiny_config(name, image_size=SIZE, view_1=still, **other, **values)
+        views = (still,) * (1 if name == "distill" else 2)
+        config = tiny_config(name, image_size=SIZE, views=views, **values)
         found = health(model, x, config=config)
         assert found.views == "those of the run"
         assert found.temperature == temperature

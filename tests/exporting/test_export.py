@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from selfsup_tf.data.augment import Normalize
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
@@ -24,6 +23,7 @@ from selfsup_tf.exporting.images import choose_images
 from selfsup_tf.exporting.manifest import check_manifest
 from selfsup_tf.exporting.portable import portable_encoder
 from selfsup_tf.exporting.thresholds import override_thresholds
+from selfsup_tf.models.normalize import Normalize
 
 SIZE = 16
 

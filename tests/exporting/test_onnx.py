@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.data.augment import Normalize
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import onnx_file
 from selfsup_tf.exporting.onnx_file import export_onnx
 from selfsup_tf.exporting.program import ConversionError
+from selfsup_tf.models.normalize import Normalize
 
 needs_onnx = pytest.mark.usefixtures("onnx_packages")
 

@@ -9,11 +9,11 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from selfsup_tf.data.augment import Normalize
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import tflite
 from selfsup_tf.exporting.compact import compact, read_model
 from selfsup_tf.exporting.tflite import ConversionError, export_tflite, read_class_names
+from selfsup_tf.models.normalize import Normalize
 
 SIZE = 16
 CLASSES = ("ship", "chat noir", "Größe")

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from ways import each_way, run_each_way
 
-from selfsup_tf.data import augment, colour, random
+from selfsup_tf.data import colour, layers, random
 
 U = 2.0**-24
 SIDE = 8
@@ -146,7 +146,7 @@ def test_solarize_equals_its_reference(images):
 
 
 def test_normalize_equals_its_reference(images):
-    layer = augment.Normalize(MEAN_RGB, STD_RGB)
+    layer = layers.Normalize(MEAN_RGB, STD_RGB)
     expected = [
         reference.normalize(image.astype(float), MEAN_RGB, STD_RGB) for image in images
     ]
@@ -168,7 +168,7 @@ AMPLIFICATION = {
 @pytest.mark.parametrize("mode", ["multiply", "add"])
 def test_jitter_equals_its_reference_in_the_order_of_each_image(images, mode):
     """Clipped after each operation; batches and single images, in all three ways."""
-    layer = augment.ColorJitter(probability=1.0, brightness_mode=mode)
+    layer = layers.ColorJitter(probability=1.0, brightness_mode=mode)
     keys = random.image_keys(0, 0, tf.range(12), 0)
     params = layer.sample(keys, (SIDE, SIDE))
     names = ("brightness", "contrast", "saturation", "hue")

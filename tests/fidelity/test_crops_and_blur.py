@@ -12,7 +12,7 @@ import tensorflow as tf
 from ways import run_each_way
 
 from selfsup_tf.config import ViewConfig
-from selfsup_tf.data import augment, colour, crop_boxes, geometry, random, views
+from selfsup_tf.data import colour, crop_boxes, geometry, layers, random, views
 
 U = 2.0**-24
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -65,7 +65,7 @@ def test_other_bounds_reach_the_reference_too():
 
 def test_boxes_of_the_default_law_are_those_of_earlier_runs():
     """What a run draws may not change under it."""
-    layer = augment.RandomResizedCrop(32)
+    layer = layers.RandomResizedCrop(32)
     keys = random.fold_in(random.image_keys(7, 3, tf.range(4), 1), layer.salt)
     assert layer.sample(keys, (300, 200))["boxes"].numpy().tolist() == [
         [45, 100, 83, 91],
@@ -124,7 +124,7 @@ def test_crop_and_resize_equals_its_reference_and_tf_image(
 
 
 def test_flip_equals_its_reference(images):
-    layer = augment.RandomHorizontalFlip(probability=1.0)
+    layer = layers.RandomHorizontalFlip(probability=1.0)
     keys = random.image_keys(0, 0, tf.range(6), 0)
     expected = [reference.flip(image) for image in images]
     for way, actual in run_each_way(layer, images, keys).items():
@@ -136,7 +136,7 @@ TAPS = {224: 23, 128: 13, 96: 9, 64: 7, 32: 3}
 
 def test_taps_are_those_of_both_references():
     """SimCLR divides by ten in whole numbers, BYOL in fractions: the same."""
-    layer = augment.RandomGaussianBlur()
+    layer = layers.RandomGaussianBlur()
     for height in range(8, 1025):
         for name in ("simclr", "byol"):
             assert layer.taps(height) == reference.blur_taps(height, name)
@@ -151,7 +151,7 @@ def test_blur_has_the_weights_of_its_reference(height, taps):
     middle, reach = height // 2, taps // 2
     dots[:, middle, middle] = 1
     dots[:, 0, 0] = 1
-    layer = augment.RandomGaussianBlur(probability=1.0)
+    layer = layers.RandomGaussianBlur(probability=1.0)
     blurred = layer.apply(tf.constant(dots), {"sigma": tf.constant(sigmas)}).numpy()
     for sigma, image in zip(sigmas, blurred, strict=True):
         kernel = reference.blur_kernel(float(sigma), taps)
@@ -226,7 +226,7 @@ def test_a_view_is_the_operations_in_the_order_of_its_reference(config):
     rng = np.random.default_rng(2)
     images = rng.integers(0, 256, (24, 30, 40, 3), np.uint8)
     keys = random.image_keys(3, 0, tf.range(24), 0)
-    view = views.make_view(config, 20)
+    view = views.View(config, 20)
     assert view.crop.law == config.crop_law
     layers = {type(layer): layer for layer in (view.crop, *view.layers)}
     drawn, chosen = {}, {}
@@ -247,22 +247,22 @@ def test_a_view_is_the_operations_in_the_order_of_its_reference(config):
     }
     expected = []
     for n, image in enumerate(images):
-        box = drawn[augment.RandomResizedCrop]["boxes"][n].numpy()
+        box = drawn[layers.RandomResizedCrop]["boxes"][n].numpy()
         x = reference.crop_and_resize(image / 255, box, 20, "bicubic", False)
         x = np.clip(x, 0, 1)
-        if chosen[augment.RandomHorizontalFlip][n]:
+        if chosen[layers.RandomHorizontalFlip][n]:
             x = reference.flip(x)
-        if chosen[augment.ColorJitter][n]:
-            params = drawn[augment.ColorJitter]
+        if chosen[layers.ColorJitter][n]:
+            params = drawn[layers.ColorJitter]
             values = [float(params[name][n]) for name in operations]
             order = params["order"][n].numpy()
             x = reference.jitter(x, list(operations.values()), values, order)
-        if chosen[augment.RandomGrayscale][n]:
+        if chosen[layers.RandomGrayscale][n]:
             x = reference.to_grayscale(x)
-        if chosen[augment.RandomGaussianBlur][n]:
-            sigma = float(drawn[augment.RandomGaussianBlur]["sigma"][n])
+        if chosen[layers.RandomGaussianBlur][n]:
+            sigma = float(drawn[layers.RandomGaussianBlur]["sigma"][n])
             x = reference.gaussian_blur(x, sigma, reference.blur_taps(20, "byol"))
-        if augment.RandomSolarize in layers and chosen[augment.RandomSolarize][n]:
+        if layers.RandomSolarize in layers and chosen[layers.RandomSolarize][n]:
             x = reference.solarize(x, 0.5)
         expected.append(np.clip(x, 0, 1))
     # Each operation but the certain ones is met, and left out.

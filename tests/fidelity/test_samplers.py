@@ -14,7 +14,7 @@ import scipy.stats
 import tensorflow as tf
 
 from selfsup_tf.config import ViewConfig
-from selfsup_tf.data import augment, crop_boxes, random, views
+from selfsup_tf.data import crop_boxes, layers, random, views
 
 COUNT = 10_000
 ALPHA = 1e-3
@@ -35,7 +35,7 @@ def _sample(layer, keys=None, shape=(32, 32)):
 
 
 def _boxes(law, shape, area=AREA, **keys):
-    layer = augment.RandomResizedCrop(32, area=area, law=law)
+    layer = layers.RandomResizedCrop(32, area=area, law=law)
     return _sample(layer, _keys(**keys), shape)["boxes"].astype(float).T
 
 
@@ -169,7 +169,7 @@ def test_boxes_lie_inside(law, shape):
 
 @pytest.mark.parametrize("mode", ["multiply", "add"])
 def test_jitter_draws_each_factor_uniformly(mode):
-    layer = augment.ColorJitter(
+    layer = layers.ColorJitter(
         brightness=0.4, contrast=1.2, saturation=0.2, hue=0.1, brightness_mode=mode
     )
     params = _sample(layer)
@@ -188,27 +188,27 @@ def test_jitter_draws_each_factor_uniformly(mode):
 
 def test_brightness_of_strength_1_stays_between_a_fifth_and_nine_fifths():
     """SimCLR v2's max(1 - .8 s, 0) ... 1 + .8 s."""
-    layer = augment.ColorJitter()
+    layer = layers.ColorJitter()
     for name in ("brightness", "contrast", "saturation"):
         _assert_uniform(_sample(layer)[name], 0.2 - 1e-7, 1.8 + 1e-7, name)
     _assert_uniform(_sample(layer)["hue"], -0.2 - 1e-7, 0.2 + 1e-7)
 
 
 def test_blur_draws_sigma_uniformly():
-    params = _sample(augment.RandomGaussianBlur(sigma=(0.1, 2.0), probability=0.1))
+    params = _sample(layers.RandomGaussianBlur(sigma=(0.1, 2.0), probability=0.1))
     _assert_uniform(params["sigma"], 0.1, 2.0)
     _assert_rate(params["chosen"], 0.1)
 
 
 def test_rotation_draws_its_angle_uniformly():
-    params = _sample(augment.RandomRotation(30.0, probability=0.6))
+    params = _sample(layers.RandomRotation(30.0, probability=0.6))
     _assert_uniform(params["degrees"], -30, 30)
     _assert_rate(params["chosen"], 0.6)
 
 
 def test_rotate90_takes_each_turn_equally_often():
     """Seen in the images."""
-    layer = augment.RandomRotate90(probability=0.75)
+    layer = layers.RandomRotate90(probability=0.75)
     square = np.random.default_rng(0).uniform(size=(4, 4, 3)).astype(np.float32)
     results = layer(tf.tile(square[None], [COUNT, 1, 1, 1]), _keys()).numpy()
     matches = [(results == np.rot90(square, k)).all(axis=(1, 2, 3)) for k in range(4)]
@@ -219,19 +219,19 @@ def test_rotate90_takes_each_turn_equally_often():
 @pytest.mark.parametrize(
     ("make", "probability"),
     [
-        (augment.RandomHorizontalFlip, 0.5),
-        (augment.RandomGrayscale, 0.2),
-        (augment.RandomSolarize, 0.2),
-        (augment.RandomGaussianBlur, 0.5),
-        (augment.RandomGaussianBlur, 1.0),
-        (augment.ColorJitter, 0.8),
+        (layers.RandomHorizontalFlip, 0.5),
+        (layers.RandomGrayscale, 0.2),
+        (layers.RandomSolarize, 0.2),
+        (layers.RandomGaussianBlur, 0.5),
+        (layers.RandomGaussianBlur, 1.0),
+        (layers.ColorJitter, 0.8),
     ],
 )
 def test_a_share_of_the_images_is_transformed(make, probability):
     """Seen in the images: the others are left as they are, to the bit."""
     image = np.random.default_rng(0).uniform(size=(1, 2, 2, 3)).astype(np.float32)
     options = {}
-    if make is augment.RandomGaussianBlur:
+    if make is layers.RandomGaussianBlur:
         # Of a small sigma float32 sees nothing.
         options = {"size": 1.0, "sigma": (0.5, 2.0)}
     layer = make(probability=probability, **options)
@@ -240,16 +240,16 @@ def test_a_share_of_the_images_is_transformed(make, probability):
 
 
 RANDOM_LAYERS = [
-    augment.RandomResizedCrop(32),
-    augment.RandomResizedCrop(32, law="log_uniform_clipped"),
-    augment.RandomResizedCrop(32, law="distorted_box"),
-    augment.RandomHorizontalFlip(),
-    augment.ColorJitter(),
-    augment.RandomGrayscale(),
-    augment.RandomGaussianBlur(),
-    augment.RandomSolarize(),
-    augment.RandomRotate90(),
-    augment.RandomRotation(30.0, probability=0.5),
+    layers.RandomResizedCrop(32),
+    layers.RandomResizedCrop(32, law="log_uniform_clipped"),
+    layers.RandomResizedCrop(32, law="distorted_box"),
+    layers.RandomHorizontalFlip(),
+    layers.ColorJitter(),
+    layers.RandomGrayscale(),
+    layers.RandomGaussianBlur(),
+    layers.RandomSolarize(),
+    layers.RandomRotate90(),
+    layers.RandomRotation(30.0, probability=0.5),
 ]
 
 
@@ -288,7 +288,7 @@ def test_the_operations_of_a_view_draw_independently():
 
 def test_both_views_of_a_pair_flip_independently():
     """A quarter of the pairs each: neither, one, the other, both."""
-    flip = augment.RandomHorizontalFlip()
+    flip = layers.RandomHorizontalFlip()
     pair = [_sample(flip, _keys(view=view))["chosen"] for view in (0, 1)]
     _assert_equally_likely(np.stack(pair, axis=1), 4)
 
@@ -296,23 +296,23 @@ def test_both_views_of_a_pair_flip_independently():
 def _only(**widths):
     """A jitter of one operation."""
     none = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-    return augment.ColorJitter(probability=1.0, **(none | widths))
+    return layers.ColorJitter(probability=1.0, **(none | widths))
 
 
 @pytest.mark.parametrize(
     "layer",
     [
-        augment.RandomResizedCrop(16),
-        augment.RandomResizedCrop(16, law="log_uniform_clipped"),
-        augment.RandomResizedCrop(16, law="distorted_box"),
-        augment.ColorJitter(probability=1.0),
+        layers.RandomResizedCrop(16),
+        layers.RandomResizedCrop(16, law="log_uniform_clipped"),
+        layers.RandomResizedCrop(16, law="distorted_box"),
+        layers.ColorJitter(probability=1.0),
         _only(brightness=0.8),
         _only(brightness=0.8, brightness_mode="add"),
         _only(contrast=0.8),
         _only(saturation=0.8),
         _only(hue=0.2),
-        augment.RandomGaussianBlur(probability=1.0, sigma=(0.5, 2.0)),
-        augment.RandomRotation(30.0),
+        layers.RandomGaussianBlur(probability=1.0, sigma=(0.5, 2.0)),
+        layers.RandomRotation(30.0),
     ],
     ids=lambda layer: type(layer).__name__,
 )
@@ -326,10 +326,10 @@ def test_every_image_draws_its_own(layer):
 @pytest.mark.parametrize(
     ("layer", "outcomes"),
     [
-        (augment.RandomHorizontalFlip(), 2),
-        (augment.RandomGrayscale(probability=0.5), 2),
-        (augment.RandomSolarize(probability=0.5), 2),
-        (augment.RandomRotate90(), 4),
+        (layers.RandomHorizontalFlip(), 2),
+        (layers.RandomGrayscale(probability=0.5), 2),
+        (layers.RandomSolarize(probability=0.5), 2),
+        (layers.RandomRotate90(), 4),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -342,7 +342,7 @@ def test_every_image_decides_for_itself(layer, outcomes):
 
 @pytest.mark.parametrize("law", crop_boxes.LAWS)
 def test_every_image_of_a_view_draws_its_own_one_by_one_too(law):
-    view = views.make_view(ViewConfig(crop_law=law), 16)
+    view = views.View(ViewConfig(crop_law=law), 16)
     image = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
     crops = [view.crop_one(tf.constant(image), key).numpy() for key in _keys(count=8)]
     assert len({crop.tobytes() for crop in crops}) == 8

@@ -235,7 +235,7 @@ def test_a_config_that_contradicts_itself_is_refused(tiny_config):
     config = tiny_config("finetune")
     for changes, message in (
         ({"pretrained": "runs/a"}, "either --pretrained"),
-        ({"view_2": ViewConfig(flip=0.0)}, "one view of each image"),
+        ({"views": (ViewConfig(), ViewConfig())}, "1 view of each image"),
         ({"head_layer": 1}, "Name a run"),
         ({"from_scratch": True}, "from_scratch alone"),
         ({"fraction": 0.0}, "fraction within"),

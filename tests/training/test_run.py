@@ -18,10 +18,10 @@ from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.rematerialisation import rematerialised
+from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop, step
 from selfsup_tf.training.loop import TrainingDiverged
 from selfsup_tf.training.reporting import describe_run, describe_variables
-from selfsup_tf.training.run_directory import read_log
 from selfsup_tf.training.step import make_train_steps
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -185,7 +185,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_state(
         train(config, few_images[0], tmp_path)
     assert not (tmp_path / "encoder.keras").exists()
     assert all(
-        np.isfinite(r["train/loss"]) for r in read_log(tmp_path / "log.jsonl")[1:]
+        np.isfinite(r["train/loss"]) for r in RunDirectory(tmp_path).read_log()[1:]
     )
 
 
@@ -280,18 +280,18 @@ def test_kill_and_resume_leaves_no_gap_and_no_repetition(
         [*command, f"--run_dir={killed}"], stderr=subprocess.DEVNULL, **options
     )
     deadline = time.monotonic() + 240
-    while len(read_log(killed / "log.jsonl")) < 12 and time.monotonic() < deadline:
+    while len(RunDirectory(killed).read_log()) < 12 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    at_kill = read_log(killed / "log.jsonl")[-1]["step"]
+    at_kill = RunDirectory(killed).read_log()[-1]["step"]
     assert 4 < at_kill < 60
 
     subprocess.run([*command, f"--run_dir={killed}"], check=True, **options)
     subprocess.run([*command, f"--run_dir={tmp_path / 'whole'}"], check=True, **options)
-    resumed = curve(read_log(killed / "log.jsonl"))
+    resumed = curve(RunDirectory(killed).read_log())
     assert [r[0] for r in resumed] == list(range(1, 61))
-    whole = curve(read_log(tmp_path / "whole" / "log.jsonl"))
+    whole = curve(RunDirectory(tmp_path / "whole").read_log())
     # The order of sums on several cores is all that may differ.
     np.testing.assert_allclose(resumed, whole, rtol=1e-4)
     config = json.loads((killed / "config.json").read_text())

@@ -10,7 +10,7 @@ import pytest
 
 import selfsup_tf as selfsup
 from selfsup_tf.errors import InputError
-from selfsup_tf.training.run_directory import RunLog
+from selfsup_tf.training.log import RunLog
 from selfsup_tf.training.wandb_log import WandbLog
 
 wandb = pytest.importorskip("wandb", reason="pip install '.[wandb]'")

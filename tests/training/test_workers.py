@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from selfsup_tf.training.run_directory import read_log
+from selfsup_tf.run import RunDirectory
 
 ROOT = pathlib.Path(__file__).parents[2]
 STOPS_WITHIN = 60  # seconds, promised in docs/scaling.md
@@ -71,7 +71,7 @@ def test_a_killed_worker_ends_the_other_and_the_same_command_resumes(flags, tmp_
     log = tmp_path / "run" / "log.jsonl"
     launcher = Launcher(*flags)
     deadline = time.monotonic() + 240
-    while len(read_log(log)) < 8 and time.monotonic() < deadline:
+    while len(RunDirectory(log.parent).read_log()) < 8 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(launcher.worker(1), signal.SIGKILL)
     code, output = launcher.end(timeout=STOPS_WITHIN)
@@ -80,11 +80,13 @@ def test_a_killed_worker_ends_the_other_and_the_same_command_resumes(flags, tmp_
     # Said by the other worker, which no launcher told.
     assert "worker 1 (127.0.0.1:" in output and "same command" in output
     assert "Traceback" not in output
-    assert 4 < read_log(log)[-1]["step"] < 100
+    assert 4 < RunDirectory(log.parent).read_log()[-1]["step"] < 100
     code, output = Launcher(*flags).end(timeout=400)
     assert code == 0, output
     assert "Resuming after step" in output and "2 replicas" in output
-    steps = [r["step"] for r in read_log(log) if "train/loss" in r]
+    steps = [
+        r["step"] for r in RunDirectory(log.parent).read_log() if "train/loss" in r
+    ]
     assert steps == list(range(1, 101))
 
 

@@ -47,8 +47,7 @@ VIEW = ViewConfig(solarize=0.2, rotate90=0.2, rotation=10.0, blur_size=0.3)
 def make_config(method, **overrides):
     """A tiny ResNet with BatchNorm, all augmentations, float64."""
     values = {
-        "view_1": VIEW,
-        "view_2": VIEW,
+        "views": (VIEW,) * (find_method(method).config_class.num_views or 2),
         "precision": "float64",
         "strategy": STRATEGY,
         "steps": 5,

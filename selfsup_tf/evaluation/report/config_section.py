@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.evaluation.report.gather import RunFiles
 from selfsup_tf.evaluation.report.header import method_name
 from selfsup_tf.evaluation.report.markup import Html, element
@@ -43,6 +43,8 @@ def _groups(config: dict[str, Any]) -> list[tuple[str, dict, dict]]:
         name: v for name, v in flat.items() if name in fields and fields[name].metadata
     }
     general = {n: v for n, v in flat.items() if n not in own and n not in operation}
+    view = dataclasses.asdict(ViewConfig())
+    defaults |= {name: view for name in nested if name.startswith("view_")}
     if nested.get("view_1") == nested.get("view_2") and "view_1" in nested:
         nested["view_1 and view_2"] = nested.pop("view_1")
         del nested["view_2"]

@@ -6,8 +6,10 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from selfsup_tf.config import upgraded
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.json_files import read_json, read_log
+from selfsup_tf.files import read_json
+from selfsup_tf.run import RunDirectory
 
 _LATER = 60.0  # seconds; files that are copied together are no further apart
 
@@ -112,7 +114,7 @@ def gather(run_dir: str | pathlib.Path) -> RunFiles:
         exported = _mark_export(exported, [*results, place], config)
     newest = max((r.path.stat().st_mtime for r in results), default=None)
     with reading(log):
-        records = read_log(log)
+        records = RunDirectory(path).read_log()
         if not all(isinstance(record, dict) for record in records):
             raise TypeError("a line is no JSON object")
     return RunFiles(
@@ -147,7 +149,11 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
 def _read_config(path: pathlib.Path) -> dict[str, Any]:
     config = read_object(path)
     with reading(path):
-        for name in ("encoder", "optimizer", "view_1", "view_2"):
+        config = upgraded(config)
+        views = config.pop("views", [])
+        config |= {f"view_{number}": view for number, view in enumerate(views, 1)}
+        views = {name for name in config if name.startswith("view_")}
+        for name in {"encoder", "optimizer", *views}:
             if not isinstance(config.get(name, {}), dict):
                 raise TypeError(f"{name} is no object")
     return config

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.report.markup import Html, element
 from selfsup_tf.evaluation.report.pictures import LIMIT, STEPS, Pictures
-from selfsup_tf.json_files import write_atomically
+from selfsup_tf.files import write_atomically
 
 
 def render(title: str, body: Html, contents: Sequence[tuple[str, str]]) -> str:

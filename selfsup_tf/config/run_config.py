@@ -1,38 +1,18 @@
-"""What a run is made of: frozen dataclasses, their checks, and the plan of a run.
+"""The config of a run: one frozen dataclass, which each method extends once.
 
-Nothing here imports TensorFlow, so that a mistake in a flag is reported at once.
 Batch sizes are global (over all replicas), learning rates are per 256 images, and a
 duration is counted in epochs or in steps, never in both.
 """
 
 import dataclasses
-import math
 from typing import Any, ClassVar, Literal
 
-from selfsup_tf.config_parts import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    PRETRAINED,
-    EncoderConfig,
-    OptimizerConfig,
-    ViewConfig,
-    check_not_negative,
-    check_positive,
-)
+from selfsup_tf.config.checks import check_not_negative, check_positive
+from selfsup_tf.config.encoder import PRETRAINED, EncoderConfig
+from selfsup_tf.config.optimizer import OptimizerConfig
+from selfsup_tf.config.view import ViewConfig
 from selfsup_tf.errors import check
 from selfsup_tf.fields import check_fields
-
-__all__ = [
-    "FROM_PYTHON",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "PRETRAINED",
-    "Config",
-    "EncoderConfig",
-    "OptimizerConfig",
-    "Plan",
-    "ViewConfig",
-]
 
 FROM_PYTHON = "(given in Python)"
 """Stands in a config for what has no name on disk: arrays, a network."""
@@ -52,6 +32,9 @@ class Config:
         "data": "Name a folder, an .npz file or a TFDS data set: --data=~/photos"
     }
     """The fields that a recipe may leave empty for the user to fill, with advice."""
+    num_views: ClassVar[int | None] = None
+    """How many views of an image, all of image_size, the method takes; None takes any
+    number of any size."""
 
     data: str = "shapes"
     """A TFDS name, a folder of images, an .npz file, or shapes (drawn by us)."""
@@ -62,10 +45,8 @@ class Config:
     tenth of the data."""
     image_size: int = 224
     """Height and width of a view, in pixels."""
-    view_1: ViewConfig = ViewConfig()
-    """The first view of every image."""
-    view_2: ViewConfig = ViewConfig()
-    """The second view of every image."""
+    views: tuple[ViewConfig, ...] = (ViewConfig(), ViewConfig())
+    """The views of every image; the flags of the first begin with --view_1."""
     encoder: EncoderConfig = EncoderConfig()
     """The network that is learned and kept."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -137,6 +118,7 @@ class Config:
             "A contrast needs two images; choose a larger batch.",
         )
         check_divisible(self.batch_size, 1, self.accumulate)
+        self._check_views()
         check(
             self.tpu is None or self.strategy in ("auto", "tpu"),
             f"no --tpu beside --strategy={self.strategy}",
@@ -152,6 +134,38 @@ class Config:
         for name in ("epochs", "steps"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
+
+    def _check_views(self):
+        sizes = [view.size for view in self.drawn_views.values()]
+        check(sizes, "views of at least one kind", "none", "Give a ViewConfig.")
+        if self.num_views is None:
+            return
+        check(
+            len(sizes) == self.num_views,
+            f"{self.num_views} view{'s' * (self.num_views > 1)} of each image for "
+            f"{self.method}",
+            len(sizes),
+            "Give as many in `views`, what each counts included.",
+        )
+        check(
+            set(sizes) == {self.image_size},
+            f"views of image_size={self.image_size} for {self.method}",
+            f"views of {', '.join(map(str, sizes))} pixels",
+            "Leave out the size of a view.",
+        )
+
+    @property
+    def drawn_views(self) -> dict[str, ViewConfig]:
+        """The views drawn of an image, by the names of the model's inputs.
+
+        They are view_1, view_2, ..., one for each that is counted; each has its size.
+        """
+        drawn = [
+            dataclasses.replace(view, size=view.size or self.image_size, count=1)
+            for view in self.views
+            for _ in range(view.count)
+        ]
+        return {f"view_{number}": view for number, view in enumerate(drawn, 1)}
 
 
 def check_divisible(batch_size: int, replicas: int, accumulate: int = 1) -> None:
@@ -176,115 +190,42 @@ def check_complete(config: Config) -> None:
         check(getattr(config, name) != "", f"--{name}", "nothing", advice)
 
 
+OF_THE_RUN = EncoderConfig(name=PRETRAINED)
+
+
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """The numbers that follow from a config and the size of its data, in steps.
+class FromPretrainedConfig(Config):
+    """A run of one view of each image, which may start where another run ended."""
 
-    Attributes:
-        steps_per_epoch: Full batches in the data; the rest of an epoch is dropped.
-        total_steps: Length of the run.
-        warmup_steps: Length of the warm-up.
-        learning_rate: The rate after the warm-up.
-        checkpoint_steps: Steps between two checkpoints.
-        knn_steps: Steps between two looks at the encoder: online k-NN and health.
-    """
+    required: ClassVar[dict[str, str]] = {
+        **Config.required,
+        "pretrained": "Name the run to start from, --pretrained=runs/a; or give "
+        "--pretrained=None and describe a network by --encoder.",
+    }
 
-    steps_per_epoch: int
-    total_steps: int
-    warmup_steps: int
-    learning_rate: float
-    checkpoint_steps: int
-    knn_steps: int
+    num_views: ClassVar[int | None] = 1
 
+    views: tuple[ViewConfig, ...] = (ViewConfig(),)
+    """The view of every image."""
+    encoder: EncoderConfig = OF_THE_RUN
+    """The network, where none is pretrained."""
+    pretrained: str | None = None
+    """Directory of the run whose encoder this one starts from, or a .keras file; None
+    builds the one that --encoder describes."""
+    from_scratch: bool = False
+    """Whether the pretrained run's network starts from fresh weights, to compare."""
 
-def make_plan(config: Config, num_images: int) -> Plan:
-    """Turns epochs into steps and the base rate into the rate of this batch, once.
-
-    Args:
-        config: The run's config.
-        num_images: Images that the run learns from.
-
-    Raises:
-        InputError: The batch is larger than the data, or the warm-up than the run.
-    """
-    check(
-        config.batch_size <= num_images,
-        f"a batch no larger than the data ({num_images} images)",
-        f"batch_size={config.batch_size}",
-        f"Use --batch_size={num_images} or less, or more images.",
-    )
-    per_epoch = num_images // config.batch_size
-    if config.steps is not None:
-        total = config.steps
-    else:
-        total = max(1, round(config.epochs * per_epoch))
-    warmup = round(config.optimizer.warmup_epochs * per_epoch)
-    check(
-        warmup < total or warmup == 0,
-        f"a warm-up shorter than the run ({total} steps)",
-        f"optimizer.warmup_epochs={config.optimizer.warmup_epochs} ({warmup} steps)",
-        "Train for longer, or lower --optimizer.warmup_epochs.",
-    )
-    ratio = config.batch_size / 256
-    scale = {"linear": ratio, "sqrt": math.sqrt(ratio), "none": 1.0}
-    return Plan(
-        steps_per_epoch=per_epoch,
-        total_steps=total,
-        warmup_steps=warmup,
-        learning_rate=config.optimizer.learning_rate * scale[config.optimizer.scaling],
-        checkpoint_steps=max(1, round(config.checkpoint_epochs * per_epoch)),
-        knn_steps=max(1, round(config.knn_epochs * per_epoch)),
-    )
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """The config as plain values, with the method's name under "method"."""
-    return {"method": config.method, **dataclasses.asdict(config)}
-
-
-def differences(config: Config, stored: dict[str, Any]) -> list[str]:
-    """Lines naming the fields of `config` that differ from those of a stored run.
-
-    Operational fields (where the data lie, how often to log) may differ and are left
-    out. A field that is younger than the stored run had its default then.
-    """
-    free = {f.name for f in dataclasses.fields(config) if f.metadata}
-    now, then = _flat(to_dict(config)), _flat(stored)
-    for field in dataclasses.fields(config):
-        if field.default is not dataclasses.MISSING:
-            then = _flat({field.name: _plain(field.default)}) | then
-    if now["method"] != then.get("method"):
-        return [f"method: {then.get('method')} there, {now['method']} here"]
-    return [
-        f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
-        for key in sorted(now.keys() | then.keys())
-        if key not in free and now.get(key) != then.get(key)
-    ]
-
-
-def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-
-
-def worker_differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
-    """Lines naming what differs between the configs of two workers of one run.
-
-    Each is a `to_dict`. Only where the data lie may differ between machines.
-    """
-    theirs, mine = _flat(theirs), _flat(mine)
-    return [
-        f"{key}: {theirs.get(key, 'absent')} there, {mine.get(key, 'absent')} here"
-        for key in sorted(theirs.keys() | mine.keys())
-        if key != "data_dir" and theirs.get(key) != mine.get(key)
-    ]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            value = list(value) if isinstance(value, tuple) else value
-            flat[prefix + key] = value
-    return flat
+    def __post_init__(self):
+        super().__post_init__()
+        check(
+            self.pretrained is None or self.encoder == OF_THE_RUN,
+            "either --pretrained, whose encoder is taken as it is, or --encoder",
+            f"both: pretrained={self.pretrained}, encoder={self.encoder.name}",
+            "Leave out the flags of --encoder, or give --pretrained=None.",
+        )
+        check(
+            self.pretrained is not None or not self.from_scratch,
+            "--pretrained, the run whose network is meant",
+            "from_scratch alone",
+            "Name a run, --pretrained=runs/a, or leave out --from_scratch.",
+        )

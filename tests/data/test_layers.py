@@ -1,4 +1,4 @@
-"""Layers that move pixels, as layers. What they compute and draw: tests/fidelity."""
+"""Augmentations as layers. What they compute and draw: tests/fidelity."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from selfsup_tf.data import augment, crop_boxes, geometry, random
+from selfsup_tf.data import crop_boxes, geometry, layers, random
 from selfsup_tf.errors import InputError
 
 KEYS = random.image_keys(0, 0, tf.range(200), 0)
@@ -14,8 +14,12 @@ KEYS = random.image_keys(0, 0, tf.range(200), 0)
 
 @pytest.fixture(scope="module")
 def images():
+    """Noise, black, white, grey, and primary colours: (24, 20, 28, 3)."""
     rng = np.random.default_rng(0)
-    return tf.constant(rng.uniform(size=(24, 20, 28, 3)).astype(np.float32))
+    batch = rng.uniform(size=(24, 20, 28, 3)).astype(np.float32)
+    batch[20], batch[21], batch[22] = 0, 1, 0.5
+    batch[23] = rng.integers(0, 2, size=(20, 28, 3))
+    return tf.constant(batch)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def test_boxes_of_images_of_different_sizes_equal_those_drawn_alone(law):
 
 def test_a_law_that_is_none_is_refused():
     with pytest.raises(InputError, match="one of log_uniform, log_uniform_clipped"):
-        augment.RandomResizedCrop(24, law="uniform")
+        layers.RandomResizedCrop(24, law="uniform")
 
 
 def test_a_crop_of_bytes_equals_a_crop_of_floats(images):
@@ -69,7 +73,7 @@ def test_a_crop_of_bytes_equals_a_crop_of_floats(images):
 
 @pytest.mark.parametrize("law", crop_boxes.LAWS)
 def test_crop_layer_stays_in_range_and_crops_one_alike(images, law):
-    layer = augment.RandomResizedCrop(24, law=law)
+    layer = layers.RandomResizedCrop(24, law=law)
     results = layer(images, KEYS[:24])
     assert results.shape == (24, 24, 24, 3)
     assert results.numpy().min() >= 0 and results.numpy().max() <= 1
@@ -91,14 +95,18 @@ def test_rotation_equals_scipys(images, shape):
 
 
 LAYERS = [
-    augment.RandomResizedCrop(
+    layers.RandomResizedCrop(
         12, area=(0.3, 0.6), aspect=(0.9, 1.1), interpolation="bilinear", salt=4
     ),
-    augment.RandomResizedCrop(20, antialias=True, law="log_uniform_clipped"),
-    augment.RandomResizedCrop(16, law="distorted_box"),
-    augment.RandomHorizontalFlip(probability=0.6),
-    augment.RandomRotate90(probability=0.6),
-    augment.RandomRotation(15.0, probability=0.6),
+    layers.RandomResizedCrop(20, antialias=True, law="log_uniform_clipped"),
+    layers.RandomResizedCrop(16, law="distorted_box"),
+    layers.RandomHorizontalFlip(probability=0.6),
+    layers.RandomRotate90(probability=0.6),
+    layers.RandomRotation(15.0, probability=0.6),
+    layers.ColorJitter(brightness=0.1, hue=0.3, brightness_mode="add", salt=9),
+    layers.RandomGrayscale(probability=0.4),
+    layers.RandomGaussianBlur(sigma=(0.2, 0.9), size=0.4, probability=0.7),
+    layers.RandomSolarize(threshold=0.3, probability=0.7),
 ]
 
 
@@ -129,3 +137,20 @@ def test_an_image_is_augmented_alike_in_any_batch(images, layer):
     for some in ([5], [17, 3]):
         part = layer(tf.gather(square, some), tf.gather(keys, some))
         np.testing.assert_allclose(part, whole[some], atol=1e-6)
+
+
+def test_images_not_chosen_are_left_alone(images):
+    layer, keys = layers.ColorJitter(probability=0.5), KEYS[:24]
+    chosen = layer.sample(random.fold_in(keys, layer.salt), (20, 28))["chosen"]
+    assert 0 < chosen.numpy().sum() < 24
+    same = (layer(images, keys).numpy() == images.numpy()).all(axis=(1, 2, 3))
+    assert same[~chosen.numpy()].all()
+
+
+def test_a_precision_policy_leaves_the_images_in_float32(images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layer = layers.ColorJitter()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert layer(images, KEYS[:24]).dtype == tf.float32

@@ -1,0 +1,51 @@
+"""What a run is made of: frozen dataclasses, their checks, and the plan of a run.
+
+Nothing here imports TensorFlow, so that a mistake in a flag is reported at once.
+"""
+
+from selfsup_tf.config.encoder import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PRETRAINED,
+    EncoderConfig,
+)
+from selfsup_tf.config.optimizer import OptimizerConfig
+from selfsup_tf.config.plan import Plan, make_plan
+from selfsup_tf.config.run_config import (
+    FROM_PYTHON,
+    Config,
+    FromPretrainedConfig,
+    check_complete,
+    check_divisible,
+)
+from selfsup_tf.config.stored import (
+    differences,
+    read_config,
+    to_dict,
+    upgraded,
+    worker_differences,
+)
+from selfsup_tf.config.view import LayerConfig, ViewConfig, layer
+
+__all__ = [
+    "FROM_PYTHON",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "PRETRAINED",
+    "Config",
+    "EncoderConfig",
+    "FromPretrainedConfig",
+    "LayerConfig",
+    "OptimizerConfig",
+    "Plan",
+    "ViewConfig",
+    "check_complete",
+    "check_divisible",
+    "differences",
+    "layer",
+    "make_plan",
+    "read_config",
+    "to_dict",
+    "upgraded",
+    "worker_differences",
+]

@@ -1,0 +1,75 @@
+"""Checks that the parts of a config share; each raises InputError."""
+
+import dataclasses
+import math
+from typing import Any
+
+from selfsup_tf.errors import check
+
+Interval = tuple[float, float]
+
+
+def check_probability(name: str, value: float) -> None:
+    """Raises InputError unless the value lies in [0, 1]."""
+    check(
+        0 <= value <= 1,
+        f"{name} to be a probability in [0, 1]",
+        value,
+        f"Give {name} a value between 0 and 1.",
+    )
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raises InputError unless the value is above 0 and finite."""
+    check(
+        0 < value < math.inf,
+        f"{name} above 0 and finite",
+        value,
+        f"Give {name} a positive value.",
+    )
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Raises InputError unless the value is 0 or more and finite."""
+    check(
+        0 <= value < math.inf,
+        f"{name} of 0 or more and finite",
+        value,
+        f"Give {name} 0 or more.",
+    )
+
+
+def check_interval(name: str, value: Interval, low: float, high: float) -> None:
+    """Raises InputError unless the value is two rising numbers in [low, high]."""
+    check(
+        low <= value[0] <= value[1] <= high,
+        f"{name} to be two rising numbers within [{low}, {high}]",
+        value,
+        f"Give {name} its lower and its upper bound, in this order.",
+    )
+
+
+def check_defaults(config: Any, group: str, options: dict[str, tuple]) -> None:
+    """Raises InputError where an option differs from a default that alone applies.
+
+    Args:
+        config: A part of a config; its `name` says what the options have to fit.
+        group: Under which the part's flags are found, such as "encoder".
+        options: The names that take other values of an option, by the option.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    # All at once: a recipe may have set several that another name lacks.
+    moved = [
+        option
+        for option, names in options.items()
+        if config.name not in names and getattr(config, option) != defaults[option]
+    ]
+    flags = " ".join(f"--{group}.{option}={defaults[option]}" for option in moved)
+    names = dict.fromkeys(name for option in moved for name in options[option])
+    check(
+        not moved,
+        f"{flags} for the {group} {config.name}",
+        ", ".join(str(getattr(config, option)) for option in moved),
+        f"Only {', '.join(names)} take other values: choose one of them with "
+        f"--{group}.name, or give {flags}.",
+    )

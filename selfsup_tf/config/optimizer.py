@@ -1,0 +1,65 @@
+"""The optimizer of a config."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from selfsup_tf.config.checks import (
+    check_defaults,
+    check_interval,
+    check_not_negative,
+    check_positive,
+)
+from selfsup_tf.fields import check_fields
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights follow their gradients.
+
+    An option that the optimizer does not have is refused.
+    """
+
+    TAKEN_BY: ClassVar[dict[str, tuple[str, ...]]] = {
+        "momentum": ("lars", "sgd", "rmsprop"),
+        "nesterov": ("sgd",),
+        "lars_form": ("lars",),
+        "trust_coefficient": ("lars",),
+        "trust_clip": ("lars",),
+    }
+
+    name: Literal["lars", "sgd", "adam", "adamw", "rmsprop", "lamb"] = "lars"
+    """lars is the papers'; the others are Keras's."""
+    learning_rate: float = 0.3
+    """Per 256 images of the global batch."""
+    scaling: Literal["linear", "sqrt", "none"] = "linear"
+    """How the rate grows with the batch: by batch/256, by its root, or not."""
+    warmup_epochs: float = 10.0
+    """Epochs in which the rate rises linearly from 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the rate does after the warm-up."""
+    weight_decay: float = 1e-6
+    """Decoupled for adamw and lamb, coupled into the gradient for the others."""
+    momentum: float = 0.9
+    """Momentum of lars, sgd and rmsprop."""
+    nesterov: bool = False
+    """Whether sgd looks ahead."""
+    lars_form: Literal["classic", "popular"] = "classic"
+    """Whether the rate enters the velocity (SimCLR) or the update (BYOL)."""
+    trust_coefficient: float = 0.001
+    """eta of lars: how large an update may be beside its weights."""
+    trust_clip: bool = False
+    """Whether lars keeps the learning rate times the trust at the rate or below, as
+    solo-learn does: its effective rate is the smaller of trust and rate."""
+    clip_norm: float | None = None
+    """Largest global norm of the gradient; longer ones are scaled down."""
+
+    def __post_init__(self):
+        check_fields(self)
+        check_positive("optimizer.learning_rate", self.learning_rate)
+        check_not_negative("optimizer.weight_decay", self.weight_decay)
+        check_not_negative("optimizer.warmup_epochs", self.warmup_epochs)
+        check_positive("optimizer.trust_coefficient", self.trust_coefficient)
+        check_interval("optimizer.momentum", (0, self.momentum), 0, 1)
+        if self.clip_norm is not None:
+            check_positive("optimizer.clip_norm", self.clip_norm)
+        check_defaults(self, "optimizer", self.TAKEN_BY)

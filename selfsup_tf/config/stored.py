@@ -1,0 +1,104 @@
+"""Configs as plain values: written, read back, compared, those of old runs as well."""
+
+import dataclasses
+import json
+from typing import Any, TypeVar
+
+from selfsup_tf.config.optimizer import OptimizerConfig
+from selfsup_tf.config.run_config import Config
+from selfsup_tf.config.view import ViewConfig
+from selfsup_tf.fields import from_dict
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The config as plain values, with the method's name under "method"."""
+    return {"method": config.method, **dataclasses.asdict(config)}
+
+
+def read_config(config_class: type[AnyConfig], stored: dict[str, Any]) -> AnyConfig:
+    """The inverse of `to_dict`, of what an older version wrote, too.
+
+    Raises:
+        InputError: A field is unknown or not of its type.
+    """
+    values = upgraded(stored, config_class.num_views)
+    return from_dict(
+        config_class, {key: v for key, v in values.items() if key != "method"}
+    )
+
+
+def upgraded(stored: dict[str, Any], num_views: int | None = None) -> dict[str, Any]:
+    """The values of a stored config in the words of this version.
+
+    Args:
+        stored: Contents of a config.json. Before there were `views` it held view_1 and
+            view_2, and a view_2 that meant nothing in a run of one view; and options
+            that its optimizer did not have.
+        num_views: How many views the method takes, if that is given.
+    """
+    values = dict(stored)
+    old = [values.pop(name) for name in ("view_1", "view_2") if name in values]
+    if old:
+        values.setdefault("views", old[:num_views])
+    optimizer = values.get("optimizer", {})
+    name = optimizer.get("name", OptimizerConfig.name)
+    values["optimizer"] = {
+        option: value
+        for option, value in optimizer.items()
+        if name in OptimizerConfig.TAKEN_BY.get(option, (name,))
+    }
+    return values
+
+
+def differences(config: Config, stored: dict[str, Any]) -> list[str]:
+    """Lines naming the fields of `config` that differ from those of a stored run.
+
+    Operational fields (where the data lie, how often to log) may differ and are left
+    out. A field that is younger than the stored run had its default then.
+    """
+    free = {f.name for f in dataclasses.fields(config) if f.metadata}
+    then = upgraded(stored, config.num_views)
+    if "views" in then:
+        younger = dataclasses.asdict(ViewConfig())
+        then["views"] = [younger | view for view in then["views"]]
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(field.default):
+            younger = dataclasses.asdict(field.default)
+            then[field.name] = younger | then.get(field.name, {})
+        elif field.default is not dataclasses.MISSING:
+            then.setdefault(field.name, field.default)
+    if config.method != then.get("method"):
+        return [f"method: {then.get('method')} there, {config.method} here"]
+    return _differing(then, to_dict(config), free)
+
+
+def worker_differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    """Lines naming what differs between the configs of two workers of one run.
+
+    Each is a `to_dict`. Only where the data lie may differ between machines.
+    """
+    return _differing(theirs, mine, {"data_dir"})
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any], free: set[str]) -> list[str]:
+    then, now = _flat(then), _flat(now)
+    return [
+        f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
+        for key in sorted(now.keys() | then.keys())
+        if key not in free and now.get(key) != then.get(key)
+    ]
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The values by their flags, as JSON has them: "optimizer.name", "view_1.blur"."""
+    values = json.loads(json.dumps(values))
+    views = {f"view_{i}": view for i, view in enumerate(values.pop("views", ()), 1)}
+    flat = {}
+    for key, value in (values | views).items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[key] = value
+    return flat

@@ -1,0 +1,224 @@
+"""A protocol of `eval.py`, and the one form in which all protocols give their results.
+
+A protocol is a module of the folder `protocols` that defines PROTOCOL, an object of a
+subclass of `Protocol`; the module's name is the word on the command line. The command
+line, Python, the report, the comparison and the model card read `Result.rows` and know
+no protocol by its name. Nothing here imports TensorFlow.
+"""
+
+import abc
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+    from selfsup_tf.evaluation.judged import Judged
+
+Interval = tuple[float, float]
+
+FORMAT = 2
+"""Version of the JSON form; files without one are of before there was one form."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """The same number of another encoder, such as the same network untrained.
+
+    Attributes:
+        value: Its number; None where it has none.
+        gain: The judged encoder's number less this one, in the unit of the row.
+        gain_interval: The paired 95 % interval of the gain; it contains 0 in a tie.
+    """
+
+    value: float | None
+    gain: float | None = None
+    gain_interval: Interval | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One number of a result.
+
+    Attributes:
+        name: Such as "top_1"; unique within the group.
+        title: For people, such as "top-1".
+        value: None where it could not be measured.
+        interval: Its 95 % interval, or None.
+        unit: "share" is in [0, 1] and shown in per cent; "number" is shown as it is.
+        higher_is_better: None where neither is.
+        beside: The same number of other encoders, by their names, such as "untrained".
+        group: Where a result has parts, such as the two of transfer, the part's title.
+        meaning: How to read it, a few words.
+    """
+
+    name: str
+    title: str
+    value: float | None
+    interval: Interval | None = None
+    unit: str = "share"
+    higher_is_better: bool | None = True
+    beside: Mapping[str, Beside] = dataclasses.field(default_factory=dict)
+    group: str = ""
+    meaning: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a protocol has measured; plain values, written as eval/NAME.json.
+
+    Attributes:
+        protocol: The protocol's word.
+        title: For people, with what sets it apart, such as "k-NN (k 20)".
+        rows: The numbers; the first of each group is the one that counts.
+        measured_on: {"name", "size"} of each set of images: "train" and "test", or
+            "images".
+        options: All options, defaults included.
+        details: What the protocol's own tables and charts are made of, plain values,
+            by the encoder they are of: "trained", "untrained", ...
+        verdict: One or two words, where the protocol gives a verdict.
+        notes: Sentences, such as the reasons of the verdict.
+        pictures: Names of the pictures that lie beside the file, and what they show.
+        network: What was judged: "encoder" or "classifier".
+        weights_hash: `features.weights_hash` of it.
+        seconds: Time it took, by encoder.
+        versions: Of the packages that the numbers depend on.
+    """
+
+    protocol: str
+    title: str
+    rows: tuple[Row, ...] = ()
+    measured_on: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    verdict: str | None = None
+    notes: tuple[str, ...] = ()
+    pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    network: str = "encoder"
+    weights_hash: str | None = None
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with the version of the form under "format"."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a result's details, for the page.
+
+    Attributes:
+        caption: What it shows.
+        head: Headings of the columns.
+        rows: Cells as text; the first of each row is its heading.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A drawing of a result: a file beside it, and a figure on the page.
+
+    Attributes:
+        title: What is shown.
+        figure: matplotlib's.
+        meaning: How to read it, a sentence.
+        value: The number that belongs to it, as text.
+        label: What a person who can't see it is told.
+    """
+
+    title: str
+    figure: "matplotlib.figure.Figure"
+    meaning: str = ""
+    value: str = ""
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """Which run, and which images; what is said here is what --help says."""
+
+    run_dir: str
+    """Directory of the run, or a .keras file."""
+
+
+class Protocol(abc.ABC):
+    """A way to judge, or to look at, an encoder.
+
+    Attributes:
+        title: For people, such as "k-NN".
+        flags: A frozen dataclass that extends `RunFlags`; its docstring and those of
+            its fields are the help. The first line is listed by `eval.py`.
+        order: Place among the protocols, in lists and on the page.
+        needs: What must be there: "labels" (labelled images), "classifier" (of the
+            run), "log" (of the run). Empty: an encoder and images are enough.
+        measured_by_report: Whether `eval.py report` runs it where its result is
+            missing and its needs are met.
+        lead: A sentence over its section of the page.
+        template: Jinja2 template of its section, a file beside the module; None for
+            the section that all share: verdict, notes, tables, charts, pictures.
+    """
+
+    title: ClassVar[str]
+    flags: ClassVar[type]
+    order: ClassVar[int] = 100
+    needs: ClassVar[tuple[str, ...]] = ()
+    measured_by_report: ClassVar[bool] = False
+    lead: ClassVar[str] = ""
+    template: ClassVar[str | None] = None
+
+    @abc.abstractmethod
+    def run(self, judged: "Judged", flags: Any) -> Result | None:
+        """Measures; the caller writes the result, draws it and prints it.
+
+        Args:
+            judged: The run: its networks, its images, its files.
+            flags: An object of `self.flags`.
+
+        Returns:
+            The result; None where it has written and said all there is itself.
+        """
+
+    def text(self, result: Result, flags: Any) -> str:
+        """The result for a terminal: by default the table of its rows."""
+        from selfsup_tf.evaluation.text import format_rows
+
+        return format_rows(result)
+
+    def draw(self, result: Result) -> dict[str, Chart]:
+        """Its charts by a short name; each is saved as eval/NAME_KEY.png.
+
+        The key "" stands for eval/NAME.png.
+        """
+        return {}
+
+    def tables(self, result: Result) -> list[Table]:
+        """Tables of its details, folded on the page."""
+        return []
+
+    def compare(self, results: Mapping[str, Result]) -> dict[str, Chart]:
+        """Charts that show this protocol's results of several runs in one."""
+        return {}
+
+    def read(self, folder: pathlib.Path) -> dict[str, Result]:
+        """Results of this protocol in RUN_DIR/eval that are of no JSON file.
+
+        For files of before there was one form, such as a picture alone.
+        """
+        return {}
+
+    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
+        """A result from a JSON file NAME.json of before there was one form.
+
+        Raises:
+            LookupError, TypeError, ValueError: It is not of that form.
+        """
+        raise ValueError(f"a result without rows, of another version of {name}")

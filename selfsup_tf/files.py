@@ -1,0 +1,90 @@
+"""Text, JSON and figures on disk, written whole or not at all."""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from selfsup_tf.errors import InputError
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+DAMAGED = "It is damaged or of another program; delete it, or run again what wrote it."
+
+
+def read_json(path: str | pathlib.Path, *, advice: str = DAMAGED) -> Any:
+    """The contents of a JSON file as plain values.
+
+    Args:
+        path: The file.
+        advice: What to do where it can't be read, for the one who named it.
+
+    Raises:
+        InputError: There is no such file, or it holds no JSON.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"a readable JSON file at {path}", str(error), advice
+        ) from error
+
+
+def read_object(path: str | pathlib.Path, *, advice: str = DAMAGED) -> dict[str, Any]:
+    """The contents of a JSON file that holds an object.
+
+    Raises:
+        InputError: As `read_json`, or it holds something else.
+    """
+    values = read_json(path, advice=advice)
+    if not isinstance(values, dict):
+        raise InputError(f"a JSON object in {path}", type(values).__name__, advice)
+    return values
+
+
+@contextlib.contextmanager
+def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path to write to, beside the file; it takes the file's place at the end.
+
+    Where the block raises, what was written is removed and the file stays as it was.
+    The suffix is the file's, since formats are often chosen by it.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | pathlib.Path, contents: str) -> None:
+    """Writes a text file whole or not at all."""
+    with whole_file(path) as beside:
+        beside.write_text(contents, encoding="utf-8")
+
+
+def write_json(path: str | pathlib.Path, values: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_atomically(path, json.dumps(values, indent=2) + "\n")
+
+
+def save_figure(
+    figure: "matplotlib.figure.Figure", path: str | pathlib.Path
+) -> pathlib.Path:
+    """Writes a figure whole or not at all; the suffix chooses the format.
+
+    Args:
+        figure: The figure.
+        path: Such as RUN_DIR/eval/confusion_knn.png, or .svg, or .pdf.
+
+    Returns:
+        The path.
+    """
+    with whole_file(path) as beside:
+        figure.savefig(beside, dpi=150)
+    return pathlib.Path(path)

@@ -1,0 +1,314 @@
+"""The run directory: every file of it by name, how it is read, who may write it.
+
+It is the only thing that training, evaluation, exporting and the report share, and this
+is the only module that spells its names. Nothing here imports TensorFlow.
+
+    config.json          the run's config, see `config.to_dict`
+    log.jsonl            a JSON object a line, rising in "step"
+    tensorboard/         the same as curves
+    checkpoints/         the states that a run can be resumed from
+    encoder.keras        and what else the method keeps: projector, classifier, ...
+    encoder_best.keras   the best encoder so far; best.json says of which step, by what
+    class_names.json     what the logits of classifier.keras mean
+    wandb.json           the run's id at Weights & Biases
+    lr_find.json, .png   a learning-rate range test
+    eval/                results NAME.json, their pictures, and features/ that are kept
+    embeddings.parquet   the representation of every image
+    report.html          comparison.html
+    export/              an export, with its manifest.json
+    .lock                who is writing the run at the moment
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from selfsup_tf import config as configs
+from selfsup_tf.config import Config
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.files import read_json, read_object, whole_file, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+if TYPE_CHECKING:
+    import keras
+
+TRAIN_ONE = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
+ENCODERS = {"last": "encoder", "best": "encoder_best"}
+"""The names of a run's encoders, by what `--encoder` calls them."""
+
+
+class RunDirectory:
+    """The files of a run, which may be absent.
+
+    Args:
+        named: The directory, or a .keras file in it; "~" is expanded.
+
+    Attributes:
+        path: The directory.
+        file: The .keras file that was named, or None.
+    """
+
+    def __init__(self, named: "str | os.PathLike[str] | RunDirectory"):
+        if isinstance(named, RunDirectory):
+            named = named.file or named.path
+        path = pathlib.Path(named).expanduser()
+        self.file = path if path.suffix == ".keras" else None
+        self.path = path.parent if self.file else path
+        self.config = self.path / "config.json"
+        self.log = self.path / "log.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best.json"
+        self.class_names = self.path / "class_names.json"
+        self.wandb = self.path / "wandb.json"
+        self.rate_test = self.path / "lr_find.json"
+        self.evaluation = self.path / "eval"
+        self.features = self.evaluation / "features"
+        self.fine_tuning = self.evaluation / "finetune"
+        self.embeddings = self.path / "embeddings.parquet"
+        self.report = self.path / "report.html"
+        self.comparison = self.path / "comparison.html"
+        self.export = self.path / "export"
+        self.lock = self.path / ".lock"
+
+    def __str__(self) -> str:
+        return str(self.file or self.path)
+
+    def network(self, name: str = "encoder") -> pathlib.Path:
+        """NAME.keras, or the .keras file itself, where one was named."""
+        return self.file or self.path / f"{name}.keras"
+
+    def encoder(self, which: str = "last") -> pathlib.Path:
+        """The file of the "last" encoder or of the "best"."""
+        check(which in ENCODERS, "which to be last or best", repr(which), "Choose one.")
+        return self.network(ENCODERS[which])
+
+    def result(self, name: str, suffix: str = ".json") -> pathlib.Path:
+        """eval/NAME.json, or a picture beside it."""
+        return self.evaluation / f"{name}{suffix}"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run, or an encoder alone, is there."""
+        return self.config.is_file() or self.network().is_file()
+
+    def check_exists(self) -> None:
+        """Raises InputError unless a run, or an encoder alone, is there."""
+        there = self.path.is_dir()
+        check(
+            self.exists,
+            f"a run at {self}",
+            "no config.json and no encoder.keras" if there else "no such directory",
+            TRAIN_ONE,
+        )
+
+    def read_config(self) -> dict[str, Any] | None:
+        """config.json as plain values; None beside a .keras file that no run has left.
+
+        Raises:
+            InputError: It can't be read.
+        """
+        if not self.config.exists():
+            return None
+        advice = "Name a run directory that train.py has written."
+        return read_object(self.config, advice=advice)
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """The records of log.jsonl; a last line cut off by a crash is left out."""
+        if not self.log.exists():
+            return []
+        records = []
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def read_best(self) -> dict[str, Any] | None:
+        """best.json: "step", "by" and "score" of the best encoder; None without one."""
+        return read_object(self.best) if self.best.is_file() else None
+
+    def read_class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes of classifier.keras; None where nothing says."""
+        return (
+            tuple(read_json(self.class_names)) if self.class_names.is_file() else None
+        )
+
+    def check_config(self, config: Config) -> None:
+        """Raises InputError where a run of another config is here, or something else.
+
+        What a learning-rate range test or a killed process has left here may stay.
+        """
+        if self.config.exists():
+            different = configs.differences(config, self.read_config())
+            check(
+                not different,
+                f"the config of the run in {self.path}",
+                "; ".join(different),
+                "Use another --run_dir for this config, or repeat the flags of that "
+                "run.",
+            )
+            return
+        own = (self.rate_test.stem, self.lock.stem)
+        check(
+            self.file is None
+            and (
+                not self.path.exists()
+                or (
+                    self.path.is_dir()
+                    and all(file.stem in own for file in self.path.iterdir())
+                )
+            ),
+            "run_dir to be empty, new, or a run's directory",
+            str(self),
+            "It is a file, or holds files but no config.json; choose another place.",
+        )
+
+    def begin(self, config: Config, images: int) -> None:
+        """Writes config.json where there is none.
+
+        Args:
+            config: The run's.
+            images: How many the run learns from. The order of the data follows from
+                it, so a run that is resumed must have as many.
+
+        Raises:
+            InputError: The run began with another number of images, or the directory
+                can't be written.
+        """
+        records = self.read_log()
+        if records:
+            before = records[0]["images"]
+            check(
+                before == images,
+                f"the {before} images that the run in {self.path} began with",
+                f"{images} images",
+                "Use another --run_dir for other images, or bring back that run's.",
+            )
+        for partial in self.path.glob(".*.keras"):
+            partial.unlink()  # left by a run that was killed while it wrote
+        if not self.config.exists():
+            with _writable():
+                write_json(self.config, configs.to_dict(config))
+
+    def write_network(self, network: "keras.Model", name: str) -> None:
+        """Writes NAME.keras whole or not at all."""
+        with whole_file(self.path / f"{name}.keras") as beside:
+            network.save(beside)
+
+    def write_best(self, network: "keras.Model", said: dict[str, Any]) -> None:
+        """Writes encoder_best.keras, then best.json.
+
+        Where best.json is missing a run was stopped between the two; resumed, it
+        writes both again.
+        """
+        self.best.unlink(missing_ok=True)
+        self.write_network(network, ENCODERS["best"])
+        write_json(self.best, said)
+
+    def write_class_names(self, names: Sequence[str]) -> None:
+        """Writes class_names.json."""
+        write_json(self.class_names, list(names))
+
+    def check_free(self) -> None:
+        """Raises InputError where another process is writing the run."""
+        if self.lock.exists():
+            with self.locked():
+                pass
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing the run, for the length of the block.
+
+        The operating system lets the lock go when the process ends, however it ends; a
+        .lock that is left behind holds nobody up. A file system without locks, and
+        Windows, has none.
+
+        Raises:
+            InputError: Another process holds it; the message says which, since when.
+        """
+        made = not self.path.exists()
+        with _writable():
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = self._take_lock()
+        try:
+            yield
+        finally:
+            self.lock.unlink(missing_ok=True)
+            handle.close()
+            if made:
+                with contextlib.suppress(OSError):  # it holds files: the run has begun
+                    self.path.rmdir()
+
+    def _take_lock(self) -> TextIO:
+        while True:
+            handle = self.lock.open("a+", encoding="utf-8")
+            if not _try_lock(handle):
+                with handle:
+                    handle.seek(0)
+                    self._refuse(handle.read())
+            # Who held it before may just have removed the file that was opened here.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle.fileno()), self.lock.stat()):
+                    break
+            handle.close()
+        handle.truncate(0)
+        now = datetime.datetime.now().astimezone()
+        values = {
+            "process": os.getpid(),
+            "machine": platform.node(),
+            "since": now.isoformat(timespec="seconds"),
+            "command": shlex.join(sys.argv),
+        }
+        handle.write(json.dumps(values))
+        handle.flush()
+        return handle
+
+    def _refuse(self, contents: str) -> None:
+        try:
+            said = json.loads(contents)
+            holder = (
+                f"process {said['process']} on {said['machine']}, which has been "
+                f"writing it since {said['since']} ({said['command']})"
+            )
+        except (ValueError, LookupError, TypeError):  # it is just being written
+            holder = "another process, which has just begun"
+        raise InputError(
+            f"a run that no other process is writing in {self.path}",
+            holder,
+            "Wait for its end, stop it, or use another --run_dir.",
+        )
+
+
+@contextlib.contextmanager
+def _writable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            "a run_dir that can be written", str(error), "Choose another."
+        ) from error
+
+
+def _try_lock(handle: TextIO) -> bool:
+    """Locks an open file for this process; False where another one holds it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+    return True
