@@ -29,9 +29,9 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 import simclr_tf
-from selfsup_tf import monitoring
 from selfsup_tf.data.shapes import make_shapes
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.evaluation import monitor
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
 from selfsup_tf.evaluation.knn import MAX_SIMILARITIES, knn_predict
 from selfsup_tf.models.encoders import build_encoder
@@ -112,7 +112,7 @@ def _features(flags: argparse.Namespace) -> str:
 
 def _panel(flags: argparse.Namespace) -> str:
     spent = []
-    visit = monitoring.HealthPanel.__call__
+    visit = monitor.HealthPanel.__call__
 
     def timed(self, *arguments):
         start = time.perf_counter()
@@ -120,7 +120,7 @@ def _panel(flags: argparse.Namespace) -> str:
         spent.append((time.perf_counter() - start, self.count))
         return scores
 
-    monitoring.HealthPanel.__call__ = timed
+    monitor.HealthPanel.__call__ = timed
     # Three visits; the first also traces, draws the views, and is left out, as is the
     # training before it.
     images = make_shapes("train", size=8000)[0]

@@ -59,10 +59,12 @@ def _measure(encoder, run, config, data_dir, count) -> dict[str, float]:
     source = selfsup.open_source(config.data, data_dir=data_dir)
     train, test = selfsup.open_evaluation(config.data, data_dir=data_dir)
     cache = None if run is None else run / "eval" / "features"
-    if run is None:
-        health = selfsup.health(encoder, source, config=config, count=count)
-    else:
-        health = selfsup.run_health(run, source, count=count)
+    projector = None
+    if run is not None and (run / "projector.keras").is_file():
+        projector = selfsup.load_network(run, "projector")
+    health = selfsup.health(
+        encoder, source, config=config, projector=projector, count=count
+    )
     z = health.projection
     return {
         "RankMe h": health.representation.rank_me,

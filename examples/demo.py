@@ -17,10 +17,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import logging
 
+from selfsup_tf.evaluation.verdict import format_health
+
 import selfsup_tf as selfsup
 import simclr_tf
 from selfsup_tf.evaluation import results
-from selfsup_tf.evaluation.verdict import format_health
 from selfsup_tf.exporting import exporter
 
 

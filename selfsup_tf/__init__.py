@@ -7,46 +7,37 @@ selfsup.knn(run.encoder, (x_train, y_train), (x_test, y_test)).top_1
 selfsup.export(run.encoder, "exported")
 """
 
+import importlib
+
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method, list_methods
 
 __version__ = "0.1.0"
 
-VERBS = (
-    "Run",
-    "classifier_accuracy",
-    "connect",
-    "embed",
-    "embedding_map",
-    "evaluate",
-    "export",
-    "find_learning_rate",
-    "fine_tune",
-    "health",
-    "knn",
-    "linear_classifier",
-    "linear_probe",
-    "load_class_names",
-    "load_config",
-    "load_encoder",
-    "load_network",
-    "neighbour_gallery",
-    "open_evaluation",
-    "open_pair",
-    "open_source",
-    "open_test",
-    "preview_run",
-    "preview_views",
-    "retrieval",
-    "robustness",
-    "run_health",
-    "train",
-    "transfer",
-    "write_comparison",
-    "write_map",
-    "write_projector",
-    "write_report",
-)
+_HOMES = {
+    "api": ("find_learning_rate", "load_config", "train"),
+    "data.preview": ("preview_views",),
+    "data.sources": ("open_evaluation", "open_pair", "open_source", "open_test"),
+    "distribution.strategy": ("connect",),
+    "evaluation.classification": ("classifier_accuracy",),
+    "evaluation.embedding_map": ("embedding_map",),
+    "evaluation.embeddings": ("embed",),
+    "evaluation.fine_tuning": ("fine_tune",),
+    "evaluation.health": ("health",),
+    "evaluation.knn": ("knn",),
+    "evaluation.linear": ("linear_classifier", "linear_probe"),
+    "evaluation.neighbours": ("neighbour_gallery",),
+    "evaluation.projector_files": ("write_projector",),
+    "evaluation.report": ("write_comparison", "write_report"),
+    "evaluation.results": ("evaluate", "read_results", "run_protocol"),
+    "evaluation.retrieval": ("retrieval",),
+    "evaluation.robustness": ("robustness",),
+    "exporting.exporter": ("export",),
+    "models.saved": ("load_class_names", "load_encoder", "load_network"),
+    "training.loop": ("Run",),
+}
+VERBS = {verb: f"selfsup_tf.{home}" for home, verbs in _HOMES.items() for verb in verbs}
+"""Where each verb is; it is imported when it is first asked for."""
 
 __all__ = ["InputError", "find_method", "list_methods", *VERBS]
 
@@ -54,7 +45,5 @@ __all__ = ["InputError", "find_method", "list_methods", *VERBS]
 def __getattr__(name):
     # Importing TensorFlow takes seconds; the command line's help does without it.
     if name in VERBS:
-        from selfsup_tf import api
-
-        return getattr(api, name)
+        return getattr(importlib.import_module(VERBS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

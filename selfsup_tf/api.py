@@ -1,7 +1,6 @@
-"""The verbs of the package, for Python: train, knn, linear_probe, export, views.
+"""Training from Python: what a run learns from, what watches it, and the loop.
 
-They put together what the rooms below them hold and are all that the command line
-calls.
+`selfsup_tf.VERBS` lists every verb of the package with the module that it is in.
 """
 
 import dataclasses
@@ -10,84 +9,20 @@ import logging
 import pathlib
 from typing import Any
 
-import keras
-import matplotlib.figure
-
 from selfsup_tf import config as configs
 from selfsup_tf.config import FROM_PYTHON, Config
-from selfsup_tf.data.preview import preview_views
-from selfsup_tf.data.sources import (
-    Source,
-    open_evaluation,
-    open_pair,
-    open_source,
-    open_test,
-)
+from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.distribution.strategy import connect, is_chief
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.classifier import classifier_accuracy
-from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
-from selfsup_tf.evaluation.embeddings import embed
-from selfsup_tf.evaluation.knn import knn
-from selfsup_tf.evaluation.linear import linear_probe
-from selfsup_tf.evaluation.linear_classifier import linear_classifier
-from selfsup_tf.evaluation.neighbours import neighbour_gallery
-from selfsup_tf.evaluation.projector_files import write_projector
-from selfsup_tf.evaluation.report import write_comparison, write_report
-from selfsup_tf.evaluation.results import evaluate, transfer
-from selfsup_tf.evaluation.retrieval import retrieval
-from selfsup_tf.evaluation.robustness import robustness
-from selfsup_tf.evaluation.verdict import Health, health
-from selfsup_tf.exporting.exporter import export
-from selfsup_tf.files import write_json
-from selfsup_tf.fine_tuning import fine_tune
+from selfsup_tf.evaluation.monitor import hold_out
 from selfsup_tf.methods import Method, restore_config
-from selfsup_tf.models.saved import load_class_names, load_network
-from selfsup_tf.models.untrained import untrained_copy
-from selfsup_tf.monitoring import hold_out
-from selfsup_tf.run import ENCODERS, TRAIN_ONE, RunDirectory
+from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
 from selfsup_tf.training.lr_curve import LearningRates
 from selfsup_tf.training.lr_find import lr_find
 
 logger = logging.getLogger("selfsup_tf")
-
-__all__ = [
-    "Run",
-    "classifier_accuracy",
-    "connect",
-    "embed",
-    "embedding_map",
-    "evaluate",
-    "export",
-    "find_learning_rate",
-    "fine_tune",
-    "health",
-    "knn",
-    "linear_classifier",
-    "linear_probe",
-    "load_class_names",
-    "load_config",
-    "load_encoder",
-    "load_network",
-    "neighbour_gallery",
-    "open_evaluation",
-    "open_pair",
-    "open_source",
-    "open_test",
-    "preview_run",
-    "preview_views",
-    "retrieval",
-    "robustness",
-    "run_health",
-    "train",
-    "transfer",
-    "write_comparison",
-    "write_map",
-    "write_projector",
-    "write_report",
-]
 
 
 def train(
@@ -211,89 +146,3 @@ def load_config(run_dir: str | pathlib.Path) -> Config | None:
     """
     stored = RunDirectory(run_dir).read_config()
     return None if stored is None else restore_config(stored)
-
-
-def preview_run(
-    run_dir: str | pathlib.Path, images: Any, path: str | pathlib.Path
-) -> matplotlib.figure.Figure:
-    """Draws images beside the views that a run learned from; see `preview_views`.
-
-    Args:
-        run_dir: Directory of the run.
-        images: A Source, or arrays.
-        path: Where to write the picture.
-
-    Raises:
-        InputError: There is no run.
-    """
-    config = load_config(run_dir)
-    check(
-        config is not None,
-        f"the config.json of a run in {run_dir}",
-        "none",
-        "Only a run that was trained here knows its views.",
-    )
-    return preview_views(images, config, path, seed=config.seed)
-
-
-def run_health(
-    run_dir: str | pathlib.Path,
-    images: Any,
-    *,
-    which: str = "last",
-    count: int = 4096,
-    seed: int = 0,
-    compare_untrained: bool = True,
-    path: str | pathlib.Path | None = None,
-) -> Health:
-    """Judges the encoder of a run without labels, with its own views; see `health`.
-
-    Args:
-        run_dir: Directory of the run, or a .keras file. Where no config.json lies
-            beside it, it is judged by the views of SimCLR.
-        images: A Source, or arrays, as the run learned from.
-        which: "last" or "best".
-        count: Images that are looked at.
-        seed: Of their views.
-        compare_untrained: Whether the same network untrained is measured, too, for
-            the file.
-        path: A JSON file for the numbers, such as RUN_DIR/eval/health.json.
-    """
-    directory = RunDirectory(run_dir)
-    # The projector of the run's end fits its last encoder alone.
-    is_last = directory.encoder(which).stem != ENCODERS["best"]
-    directory = RunDirectory(directory.path)
-    has_projector = is_last and directory.network("projector").is_file()
-    encoder, images = load_encoder(run_dir, which), open_source(images)
-    options = {"config": load_config(run_dir), "count": count, "seed": seed}
-    found = health(
-        encoder,
-        images,
-        projector=load_network(directory.path, "projector") if has_projector else None,
-        **options,
-    )
-    if path is not None:
-        values = found.to_dict()
-        if compare_untrained:
-            fresh = health(untrained_copy(encoder), images, **options)
-            before = fresh.representation.scalars()
-            values["untrained"] = {"representation": before, "projection": None}
-        write_json(path, values)
-    return found
-
-
-def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Model:
-    """The encoder of a run, ready for evaluation, export or fine-tuning.
-
-    Args:
-        run_dir: Directory of the run, or a .keras file.
-        which: "last", or "best" by the online k-NN, or by RankMe without labels.
-
-    Raises:
-        InputError: There is none.
-    """
-    directory = RunDirectory(run_dir)
-    advice = TRAIN_ONE
-    if directory.encoder(which) != directory.network() and directory.exists:
-        advice = "This run has measured nothing to choose its best by; use last."
-    return load_network(run_dir, ENCODERS[which], advice=advice)

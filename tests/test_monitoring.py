@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from selfsup_tf.monitoring import HealthPanel, hold_out
 
 import selfsup_tf as selfsup
 from selfsup_tf import monitoring
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.evaluation.health import rank_me
-from selfsup_tf.monitoring import HealthPanel, hold_out
 from selfsup_tf.training import loop
 
 NAMES = (

@@ -2,16 +2,17 @@
 
 import dataclasses
 import inspect
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from selfsup_tf.cli import program
-from selfsup_tf.cli.judged_run import Run
-from selfsup_tf.cli.protocols import RunFlags
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.protocol import EncoderFlags, Row
+from selfsup_tf.evaluation.results import read_results
+from selfsup_tf.evaluation.text import shown
 from selfsup_tf.exporting.formats import find_formats
-from selfsup_tf.files import read_json
+from selfsup_tf.run import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,22 +133,21 @@ def _list_lossy_layers(flags: ExportFlags) -> None:
     from selfsup_tf.exporting import exporter
     from selfsup_tf.exporting.quantisation import search
 
-    run = _run(flags)
-    encoder = run.encoder
-    seen, unseen = run.open_pair()
+    judged = _judged(flags)
+    encoder = judged.encoder
+    seen, unseen = judged.open_pair()
     print(search.format_layers(exporter.lossy_layers(encoder, unseen, seen)))
 
 
 def _export(flags: ExportFlags) -> None:
-    from selfsup_tf import api
     from selfsup_tf.evaluation.features import weights_hash
     from selfsup_tf.exporting import exporter
     from selfsup_tf.exporting.format import Options
     from selfsup_tf.exporting.formats import override_thresholds
 
-    run = _run(flags)
-    run_dir = run.directory
-    directory = flags.directory or run_dir / "export"
+    judged = _judged(flags)
+    run = judged.run
+    directory = flags.directory or run.export
     thresholds = override_thresholds(
         cosine=flags.min_cosine,
         knn_loss=flags.max_knn_loss,
@@ -168,13 +168,13 @@ def _export(flags: ExportFlags) -> None:
     exporter.check_request(
         flags.formats, directory, options=options, overwrite=flags.overwrite, **counts
     )
-    encoder = run.encoder
-    seen, unseen = run.open_pair()
-    unjudged = _why_unjudged(flags, run, seen)
+    encoder = judged.encoder
+    seen, unseen = judged.open_pair()
+    unjudged = _why_unjudged(flags, judged, seen)
     if unjudged:
         counts["num_bank"] = 0
-    classifier, class_names = _classifier(flags, run_dir, encoder, seen)
-    training = _training(run_dir)
+    classifier, class_names = _classifier(flags, run, encoder, seen)
+    training = _training(run)
     if classifier is not None:
         training["classifier"] = (
             f"linear, fitted to {seen.size:,} labelled images of {seen.name}"
@@ -182,10 +182,10 @@ def _export(flags: ExportFlags) -> None:
             else "fine-tuned with the encoder"
         )
     hashes = {weights_hash(net) for net in (encoder, classifier) if net is not None}
-    metrics = _metrics(run_dir, hashes)
+    metrics = _metrics(run, hashes)
     if unjudged:
         metrics["no accuracies in the table"] = unjudged
-    result = api.export(
+    result = exporter.export(
         encoder,
         directory,
         formats=flags.formats,
@@ -209,19 +209,18 @@ def _export(flags: ExportFlags) -> None:
     print(f"\nMODEL_CARD.md in {result.directory} says how to call each.")
 
 
-def _run(flags: ExportFlags) -> Run:
-    return Run(
-        RunFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder), "export"
-    )
+def _judged(flags: ExportFlags) -> Judged:
+    named = EncoderFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder)
+    return Judged(named, "export")
 
 
-def _why_unjudged(flags: ExportFlags, run: Run, seen: Any) -> str:
+def _why_unjudged(flags: ExportFlags, judged: Judged, seen: Any) -> str:
     """Why the labels can't judge the network; nothing where they can, or are none.
 
     Raises:
         InputError: A flag asks for what they would tell.
     """
-    if not seen.labelled or run.can_be_judged:
+    if not seen.labelled or judged.can_be_judged:
         return ""
     reason = "labels of these images may have gone into the network"
     defaults = ExportFlags()
@@ -235,12 +234,14 @@ def _why_unjudged(flags: ExportFlags, run: Run, seen: Any) -> str:
     return reason
 
 
-def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:
-    from selfsup_tf import api
+def _classifier(flags, run, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:
+    from selfsup_tf.evaluation.linear import linear_classifier
+    from selfsup_tf.models.saved import load_network
 
     if flags.classifier == "linear":
-        return api.linear_classifier(encoder, seen, cache=run_dir / "eval" / "features")
-    if flags.classifier == "none" or not (run_dir / "classifier.keras").is_file():
+        return linear_classifier(encoder, seen, cache=run.features)
+    own = run.path / "classifier.keras"
+    if flags.classifier == "none" or not own.is_file():
         return None, None
     if flags.encoder == "best":
         raise InputError(
@@ -248,17 +249,16 @@ def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | N
             "auto, whose classifier belongs to the last encoder",
             "Name one of them.",
         )
-    classifier = api.load_network(run_dir, "classifier")
-    names = api.load_class_names(run_dir)
+    classifier = load_network(own)
+    names = run.read_class_names()
     return classifier, names or tuple(map(str, range(classifier.output_shape[-1])))
 
 
-def _training(run_dir: pathlib.Path) -> dict[str, Any]:
+def _training(run: RunDirectory) -> dict[str, Any]:
     """How the run came about: what tells most first, then its config."""
-    path = run_dir / "config.json"
-    if not path.is_file():
+    config = run.read_config()
+    if config is None:
         return {}
-    config = read_json(path)
     told = ("method", "data", "image_size", "epochs", "steps", "batch_size", "seed")
     return {
         **{name: config[name] for name in told if config.get(name) is not None},
@@ -266,17 +266,19 @@ def _training(run_dir: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _metrics(run_dir: pathlib.Path, hashes: set[str]) -> dict[str, Any]:
-    """The accuracies that eval.py has found of these very weights."""
-    from selfsup_tf.evaluation.report.gather import encoder_hash, read_object
-
+def _metrics(run: RunDirectory, hashes: set[str]) -> dict[str, str]:
+    """What counts in each result of eval.py of these very weights, for people."""
     found = {}
-    for path in sorted((run_dir / "eval").glob("*.json")):
-        values = read_object(path)
-        if (encoder_hash(values) or values.get("classifier_hash")) not in hashes:
+    for stored in read_results(run):
+        if stored.result.weights_hash not in hashes:
             continue
-        for name, words in (("trained", ""), ("untrained", ", untrained network")):
-            accuracy = (values.get(name) or {}).get("top_1")
-            if accuracy is not None:
-                found[f"{path.stem}{words}, top-1"] = f"{100 * accuracy:.2f} %"
+        first: dict[str, Row] = {}  # the first row of a group is the one that counts
+        for row in stored.result.rows:
+            first.setdefault(row.group, row)
+        for group, row in first.items():
+            name = ", ".join(filter(None, (stored.name, group)))
+            found[f"{name}, {row.title}"] = shown(row.value, row.unit)
+            for other, one in row.beside.items():
+                words = f"{name}, {other} network, {row.title}"
+                found[words] = shown(one.value, row.unit)
     return found

@@ -15,9 +15,7 @@ from typing import Any, ClassVar
 
 import tyro
 
-from selfsup_tf import config as configs
-from selfsup_tf.errors import InputError, check, nearest
-from selfsup_tf.run import RunDirectory
+from selfsup_tf.errors import InputError, nearest
 
 Positional = tyro.conf.Positional
 _MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -57,57 +55,6 @@ def _flag_names(kind: type, prefix: str = "") -> list[str]:
     return names
 
 
-def run_data(
-    run_dir: str, data: str | None, data_dir: str | None
-) -> tuple[str, str | None]:
-    """Where the images are: what the flags say, else what the run learned from.
-
-    Args:
-        run_dir: Directory of the run, or a .keras file.
-        data: What --data says.
-        data_dir: What --data_dir says.
-
-    Returns:
-        The same two, filled in.
-    """
-    directory = RunDirectory(run_dir)
-    stored = directory.read_config()
-    if data is not None and stored is None:
-        return data, data_dir
-    check(
-        stored is not None,
-        "--data",
-        f"none, and no {directory.config} that tells what the run learned from",
-        "Name the images: --data=FOLDER",
-    )
-    recorded = stored["data_dir"]
-    check(
-        data_dir is not None
-        or recorded is None
-        or pathlib.Path(recorded).expanduser().exists()
-        or pathlib.Path(data or stored["data"]).expanduser().exists(),
-        f"the data directory that the run recorded, {recorded}",
-        "no such directory",
-        "Say where the data lie on this machine: --data_dir=DIRECTORY",
-    )
-    data_dir = data_dir or recorded
-    if data is not None:
-        return data, data_dir
-    check(
-        stored["data"] != configs.FROM_PYTHON,
-        "--data",
-        "none, and this run learned from images given in Python",
-        "Name images on disk: --data=FOLDER",
-    )
-    return stored["data"], data_dir
-
-
-def name_skipped(*sources: Any) -> None:
-    """Names the files that could not be read, once each."""
-    for line in sorted({line for source in sources for line in source.skipped}):
-        print(f"skipped, unreadable: {line}")
-
-
 def spelled(verb: str) -> str:
     """How the user calls a verb: as a script of a checkout, or as installed."""
     installed = pathlib.Path(sys.argv[0]).name.startswith("selfsup-")
@@ -115,7 +62,7 @@ def spelled(verb: str) -> str:
 
 
 def first_line(documented: Any) -> str:
-    """Of a docstring."""
+    """The first line of an object's docstring."""
     return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 

@@ -7,13 +7,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import sklearn.metrics
 
-from selfsup_tf.evaluation.accuracy import top_hits
+from selfsup_tf.data.sources import check_labelled, open_source
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.features import extract_features
 from selfsup_tf.evaluation.intervals import bootstrap_interval
-
-Interval = tuple[float, float]
+from selfsup_tf.evaluation.protocol import Interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,22 +50,11 @@ class Classification:
     confusion: tuple[tuple[int, ...], ...]
     per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
 
-    @property
-    def score(self) -> float:
-        """What two encoders are compared by."""
-        return self.top_1
-
-    def columns(self) -> dict[str, float | None]:
-        """What a table shows."""
-        return {"top-1": self.top_1, "top-5": self.top_5}
-
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, but for `per_image`."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name != "per_image"
-        }
+        values = dataclasses.asdict(self)
+        del values["per_image"]
+        return values
 
 
 def count_answers(
@@ -115,13 +106,112 @@ def count_answers(
     }
 
 
-def format_classes(per_class: Sequence[dict[str, Any]]) -> str:
-    """Precision, recall, F1 and test images of each class, as lines for a terminal."""
-    width = max(5, *(len(row["name"]) for row in per_class))
-    lines = [f"{'class':{width}}  precision   recall       F1  images"]
-    lines += [
-        f"{row['name']:{width}}{100 * row['precision']:9.2f} %"
-        f"{100 * row['recall']:7.2f} %{100 * row['f1']:7.2f} %{row['support']:8d}"
-        for row in per_class
-    ]
-    return "\n".join(lines)
+def classifier_accuracy(
+    classifier: keras.Model,
+    test: Any,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    batch_size: int = 256,
+) -> Classification:
+    """Judges a classifier on every test image, each once.
+
+    Args:
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
+        test: A labelled Source or (images, labels).
+        class_names: What the logits mean; the test set's must be the same.
+        batch_size: Images in a call of the classifier.
+
+    Raises:
+        InputError: The test set has no labels, or other classes than the classifier.
+    """
+    source = open_source(test)
+    check_labelled(source)
+    classes = classifier.output_shape[-1]
+    check(
+        class_names is None or len(class_names) == classes,
+        f"a classifier of the {len(class_names or ())} classes of its run",
+        f"a network of {classes} outputs",
+        "Name the run's directory, or its classifier.keras.",
+    )
+    check(
+        class_names is None or tuple(source.class_names) == tuple(class_names),
+        f"the classes that the classifier tells apart: {_some(class_names or ())}",
+        f"{_some(source.class_names)} in {source.name}",
+        "Judge it on images of the same classes.",
+    )
+    check(
+        int(source.labels.max()) < classes,
+        f"labels below {classes}, the number of the classifier's classes",
+        int(source.labels.max()),
+        "Judge it on images of the same classes.",
+    )
+    outputs = extract_features(classifier, source, batch_size=batch_size)
+    names = class_names or source.class_names
+    return Classification(**count_answers(outputs.features, outputs.labels, names))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def top_hits(scores: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray | None:
+    """Whether the class of each example is among the `n` with the highest scores.
+
+    Classes with equal scores rank by their number, so that an example is a hit or a
+    miss and never half of one.
+
+    Args:
+        scores: (N, C), any float type.
+        labels: (N,) integers in [0, C).
+        n: How many classes count as the answer.
+
+    Returns:
+        (N,) bool; None where there are no more than `n` classes: all would be hits
+        whatever the scores.
+    """
+    if n > 1 and scores.shape[1] <= n:
+        return None
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    before = np.arange(scores.shape[1])[None, :] < labels[:, None]
+    rank = ((scores > own) | ((scores == own) & before)).sum(axis=1)
+    return rank < n
+
+
+def check_labels(
+    train_labels: np.ndarray | None, test_labels: np.ndarray | None
+) -> int:
+    """The number of classes of a labelled train and test set.
+
+    Raises:
+        InputError: One has no labels, or they aren't 0, 1, 2, ..., or there is only
+            one class.
+    """
+    for name, labels in (("train", train_labels), ("test", test_labels)):
+        check(
+            labels is not None,
+            f"a labelled {name} set",
+            f"a {name} set without labels",
+            "This protocol compares with labels; for a folder of images, make one "
+            "sub-folder for each class. Without labels there are health, neighbours "
+            "and map.",
+        )
+        check(
+            len(labels) > 0,
+            f"a {name} set with images",
+            "none",
+            f"Check what the {name} set was opened from.",
+        )
+        check(
+            labels.min() >= 0,
+            f"{name} labels of 0 or more",
+            int(labels.min()),
+            "Leave out the images without a class.",
+        )
+    check(
+        len(np.unique(train_labels)) > 1,
+        "a train set of two or more classes",
+        f"only class {train_labels[0]}",
+        "A classifier needs something to tell apart.",
+    )
+    return int(max(train_labels.max(), test_labels.max())) + 1

@@ -3,10 +3,13 @@
 Legend: N images, S height and width of the encoder's input, t that of a thumbnail.
 """
 
+import dataclasses
 import pathlib
 from typing import Any
 
 import keras
+import matplotlib.axes
+import matplotlib.figure
 import numpy as np
 import PIL.Image
 import sklearn.decomposition
@@ -17,21 +20,62 @@ from selfsup_tf.data import pipeline
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check, nearest
-from selfsup_tf.evaluation.features import (
-    extract_features,
-    image_size,
-    weights_hash,
-)
-from selfsup_tf.evaluation.map_files import THUMBNAIL, EmbeddingMap, write_map
+from selfsup_tf.evaluation.chart_values import COLOURS, MARKERS
+from selfsup_tf.evaluation.features import extract_features, image_size
 from selfsup_tf.evaluation.vectors import unit_vectors
-
-__all__ = ["EmbeddingMap", "embedding_map", "lay_out", "write_map"]
+from selfsup_tf.files import save_figure, whole_file
 
 METHODS = ("tsne", "pca")
 LEAST = 10
 """Fewer images make no map."""
+THUMBNAIL = 48
+"""Largest side of a thumbnail, in pixels."""
 _COMPONENTS = 50  # of the PCA before t-SNE, as its authors do
 _FLAT = 1e-9  # directions that differ by less are one, but for rounding
+_TOLD_APART = 72  # classes, by colours and markers together
+_FRAMED = 34  # thumbnails that fit beside each other on the picture
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingMap:
+    """Images and their places.
+
+    Attributes:
+        method: tsne or pca.
+        source: Where the images are from.
+        positions: (N, 2) float64 in [0, 1], to the right and downwards. Both axes have
+            one scale, so that the longer one fills it.
+        labels: (N,) int64, or None where there are none.
+        class_names: Of the labels, or None.
+        indices: (N,) int64, the number of each image in its source.
+        thumbnails: (N, t, t, 3) uint8, the evaluation views, t at most `THUMBNAIL`.
+    """
+
+    method: str
+    source: str
+    positions: np.ndarray
+    labels: np.ndarray | None
+    class_names: tuple[str, ...] | None
+    indices: np.ndarray
+    thumbnails: np.ndarray
+
+    @property
+    def columns(self) -> int:
+        """Thumbnails in a row of the picture that holds all of them."""
+        return int(np.ceil(np.sqrt(len(self.thumbnails))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the thumbnails as plain values; these lie in rows of `columns`."""
+        return {
+            "method": self.method,
+            "source": self.source,
+            "positions": self.positions.round(5).tolist(),
+            "labels": None if self.labels is None else self.labels.tolist(),
+            "class_names": self.class_names and list(self.class_names),
+            "indices": self.indices.tolist(),
+            "thumbnail": self.thumbnails.shape[1],
+            "columns": self.columns,
+        }
 
 
 def embedding_map(
@@ -80,7 +124,6 @@ def embedding_map(
     order = np.random.default_rng(seed).permutation(source.indices)[:count]
     part = source.select(np.sort(order), source.name)
     found = extract_features(encoder, part, batch_size=batch_size, cache=cache)
-    size = image_size(encoder)
     return EmbeddingMap(
         method=method,
         source=source.name,
@@ -88,8 +131,7 @@ def embedding_map(
         labels=found.labels,
         class_names=None if found.labels is None else source.class_names,
         indices=found.indices,
-        thumbnails=_thumbnails(part, size, batch_size),
-        encoder_hash=weights_hash(encoder),
+        thumbnails=_thumbnails(part, image_size(encoder), batch_size),
     )
 
 
@@ -136,3 +178,114 @@ def _thumbnails(source: Source, size: int, batch_size: int) -> np.ndarray:
                 image = np.asarray(resized)
             thumbnails.append(image)
     return np.stack(thumbnails)
+
+
+def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
+    """Writes a map's picture, and all thumbnails in one beside it.
+
+    Args:
+        embedding: The map.
+        picture: Such as RUN_DIR/eval/map.png.
+
+    Returns:
+        The path of the thumbnails, such as RUN_DIR/eval/map_thumbnails.jpg.
+    """
+    count, side = embedding.thumbnails.shape[:2]
+    columns = embedding.columns
+    sprite = np.zeros((-(-count // columns) * side, columns * side, 3), np.uint8)
+    for n, thumbnail in enumerate(embedding.thumbnails):
+        row, column = (side * place for place in divmod(n, columns))
+        sprite[row : row + side, column : column + side] = thumbnail
+    thumbnails = picture.with_name(f"{picture.stem}_thumbnails.jpg")
+    with whole_file(thumbnails) as beside:
+        # With all its colour, or that of a thumbnail would run into the next.
+        image = PIL.Image.fromarray(sprite)
+        image.save(beside, "JPEG", quality=88, subsampling=0)
+    save_figure(draw_map(embedding), picture)
+    return thumbnails
+
+
+def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
+    """The images at their places.
+
+    Of images that would lie over each other one is drawn and the others are points, so
+    that each can be seen. A frame's colour and the marker at its corner are the class.
+    """
+    places, labels = embedding.positions, embedding.labels
+    present = [] if labels is None else np.unique(labels).tolist()
+    height = float(np.ptp(places[:, 1]))
+    size = (10, max(4.0, 1 + 8 * height))
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    half = 0.5 / _FRAMED
+    chosen = thinned(places, 2.15 * half)
+    _draw_points(axes, embedding, present, chosen, half)
+    for n in np.flatnonzero(chosen):
+        x, y = places[n]
+        extent = (x - half, x + half, y + half, y - half)
+        axes.imshow(embedding.thumbnails[n], extent=extent, zorder=2)
+        told = labels is not None and len(present) <= _TOLD_APART
+        if told:
+            colour, _ = _look(present, labels[n])
+            edge = [x - half, x + half, x + half, x - half, x - half]
+            axes.plot(edge, [y - half, y - half, y + half, y + half, y - half],
+                      color=colour, linewidth=2, zorder=3)  # fmt: skip
+    top, bottom = places[:, 1].min() - 0.03, places[:, 1].max() + 0.03
+    axes.set(xlim=(-0.03, 1.03), ylim=(bottom, top), xticks=[], yticks=[], aspect=1)
+    axes.spines[:].set_visible(False)
+    method = {"tsne": "t-SNE", "pca": "PCA"}[embedding.method]
+    axes.set_title(
+        f"{len(places):,} images of {embedding.source} by {method}; "
+        f"{int(chosen.sum())} are drawn",
+        loc="left",
+    )
+    return figure
+
+
+def _draw_points(axes: matplotlib.axes.Axes, embedding: EmbeddingMap, present: list,
+                 chosen: np.ndarray, half: float) -> None:  # fmt: skip
+    """Points for what is not drawn, markers at the corners of what is, the legend."""
+    places, labels = embedding.positions, embedding.labels
+    if labels is None or len(present) > _TOLD_APART:
+        rest = places[~chosen]
+        axes.scatter(*rest.T, s=10, color=COLOURS[0], alpha=0.6, linewidths=0)
+        return
+    for label in present:
+        colour, marker = _look(present, label)
+        own = labels == label
+        rest, corners = places[own & ~chosen], places[own & chosen] - half
+        axes.scatter(
+            *rest.T, s=14, color=colour, marker=marker, alpha=0.6, linewidths=0
+        )
+        name = f"class {label}"
+        if embedding.class_names is not None and label >= 0:
+            name = str(embedding.class_names[label])
+        axes.scatter(*corners.T, s=42, color=colour, marker=marker, zorder=4,
+                     edgecolors="white", linewidths=0.7,
+                     label=name.lstrip("_").replace("$", r"\$") or " ")  # fmt: skip
+    axes.figure.legend(
+        loc="outside right upper",
+        frameon=False,
+        ncols=-(-len(present) // 40),
+        fontsize=9 if len(present) <= 40 else 6,
+    )
+
+
+def _look(present: list[int], label: int) -> tuple[str, str]:
+    """Colour and marker of a class, by its place among those present."""
+    number = present.index(label)
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
+def thinned(places: np.ndarray, distance: float) -> np.ndarray:
+    """Which of the places, (N,) bool, keep clear of those kept before.
+
+    Args:
+        places: (N, 2).
+        distance: Least difference of two that are kept, to the side or downwards.
+    """
+    kept = np.zeros(len(places), bool)
+    for n, place in enumerate(places):
+        gaps = np.abs(places[kept] - place).max(axis=1, initial=0)
+        kept[n] = bool((gaps >= distance).all())
+    return kept

@@ -7,18 +7,24 @@ representation h.
 import dataclasses
 import hashlib
 import pathlib
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import sklearn
 import tensorflow as tf
 
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.distribution import environment
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.array_cache import read_arrays, write_arrays
 from selfsup_tf.evaluation.vectors import check_finite
+from selfsup_tf.files import whole_file
+
+LIMIT_BYTES = 2**32
+"""What a cache may hold; beyond, what was written longest ago goes."""
 
 _CACHE_FORMAT = "1"  # raised when evaluation views or representations change
 
@@ -173,3 +179,49 @@ def weights_hash(model: keras.Model) -> str:
         digest.update(f"{weight.name} {value.dtype} {value.shape};".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that numbers depend on."""
+    return {**environment.versions(), "scikit-learn": sklearn.__version__}
+
+
+def read_arrays(folder: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
+    """The arrays kept under a key; None where there are none, or the file is damaged.
+
+    Args:
+        folder: Of the cache; may be absent.
+        key: Names a file.
+    """
+    try:
+        with np.load(folder / f"{key}.npz", allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def write_arrays(
+    folder: pathlib.Path,
+    key: str,
+    arrays: dict[str, np.ndarray],
+    *,
+    limit: int = LIMIT_BYTES,
+) -> None:
+    """Keeps arrays under a key, whole or not at all; too large ones are not kept.
+
+    Args:
+        folder: Of the cache; made where it is absent.
+        key: Names a file.
+        arrays: By name.
+        limit: Bytes that the folder may hold; what is oldest goes.
+    """
+    if sum(array.nbytes for array in arrays.values()) > limit:
+        return
+    with whole_file(folder / f"{key}.npz") as beside:
+        np.savez(beside, **arrays)
+    kept = sorted(folder.glob("[!.]*.npz"), key=lambda file: -file.stat().st_mtime)
+    total = 0
+    for file in kept:
+        total += file.stat().st_size
+        if total > limit:
+            file.unlink(missing_ok=True)

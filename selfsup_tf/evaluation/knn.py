@@ -16,8 +16,11 @@ import tensorflow as tf
 
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check, nearest
-from selfsup_tf.evaluation.accuracy import check_labels
-from selfsup_tf.evaluation.classification import Classification, count_answers
+from selfsup_tf.evaluation.classification import (
+    Classification,
+    check_labels,
+    count_answers,
+)
 from selfsup_tf.evaluation.features import Features, extract_features
 
 DEFAULT_K = 200

@@ -8,9 +8,10 @@ no protocol by its name. Nothing here imports TensorFlow.
 
 import abc
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -77,7 +78,9 @@ class Result:
             "images".
         options: All options, defaults included.
         details: What the protocol's own tables and charts are made of, plain values,
-            by the encoder they are of: "trained", "untrained", ...
+            by the encoder they are of: "trained", then those of `Row.beside`. A
+            protocol that classifies has "class_names", "per_class" and "confusion"
+            there, see `Classification`; the protocol's module says the rest.
         verdict: One or two words, where the protocol gives a verdict.
         notes: Sentences, such as the reasons of the verdict.
         pictures: Names of the pictures that lie beside the file, and what they show.
@@ -106,6 +109,44 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the version of the form under "format"."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Result":
+        """The inverse of `to_dict`; fields of a later version are passed over.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError: It is not of this form.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        kept = {name: value for name, value in values.items() if name in known}
+        for name in ("protocol", "title"):
+            if not isinstance(kept[name], str):
+                raise TypeError(f"{name} is no text")
+        rows = tuple(_row(values) for values in kept.pop("rows", ()))
+        return cls(**kept | {"rows": rows, "notes": tuple(kept.get("notes", ()))})
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    beside = {name: Beside(**one) for name, one in values["beside"].items()}
+    beside = {
+        name: dataclasses.replace(one, gain_interval=interval(one.gain_interval))
+        for name, one in beside.items()
+    }
+    read = {"interval": interval(values["interval"]), "value": share(values["value"])}
+    return Row(**{**values, **read, "beside": beside})
+
+
+def share(value: Any) -> float | None:
+    """A number of a file; what is not finite has not been measured."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def interval(values: Any) -> Interval | None:
+    """Two bounds of a file; None where one has not been measured."""
+    low, high = map(share, values or (None, None))
+    return None if None in (low, high) else (low, high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,10 +185,29 @@ class Chart:
 
 @dataclasses.dataclass(frozen=True)
 class RunFlags:
-    """Which run, and which images; what is said here is what --help says."""
+    """Which run; what is said here is what --help says."""
 
     run_dir: str
     """Directory of the run, or a .keras file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFlags(RunFlags):
+    """Which run, and which images."""
+
+    data: str | None = None
+    """Images, in place of the run's own: a folder, an .npz file, a TFDS name."""
+    data_dir: str | None = None
+    """Where TFDS keeps its data, in place of the run's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderFlags(ImageFlags):
+    """Which run, which images, and which encoder of the run."""
+
+    encoder: Literal["last", "best"] = "last"
+    """Which encoder of the run; best is by the online k-NN, or by RankMe where there
+    are no labels."""
 
 
 class Protocol(abc.ABC):
@@ -186,6 +246,10 @@ class Protocol(abc.ABC):
         Returns:
             The result; None where it has written and said all there is itself.
         """
+
+    def reads_files_alone(self, flags: Any) -> bool:
+        """Whether it runs without TensorFlow, whose import takes seconds."""
+        return False
 
     def text(self, result: Result, flags: Any) -> str:
         """The result for a terminal: by default the table of its rows."""

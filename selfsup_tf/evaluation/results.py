@@ -1,325 +1,250 @@
-"""A protocol run for an encoder and for its untrained copy, kept and shown."""
+"""Results of protocols: made, written into a run, read back; no TensorFlow."""
 
 import dataclasses
-import inspect
 import pathlib
-import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
-import sklearn
+from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.evaluation.protocol import FORMAT, Result, RunFlags
+from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.files import DAMAGED, read_object, save_figure, write_json
+from selfsup_tf.run import RunDirectory
 
-from selfsup_tf.data.sources import open_source
-from selfsup_tf.distribution import environment
-from selfsup_tf.errors import check, nearest
-from selfsup_tf.evaluation.classifier import classifier_accuracy
-from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.evaluation.intervals import bootstrap_interval
-from selfsup_tf.evaluation.knn import knn
-from selfsup_tf.evaluation.linear import linear_probe
-from selfsup_tf.evaluation.retrieval import retrieval
-from selfsup_tf.evaluation.robustness import robustness
-from selfsup_tf.files import write_json
-from selfsup_tf.models.untrained import untrained_copy
+if TYPE_CHECKING:
+    import keras
 
-PROTOCOLS = {
-    "knn": knn,
-    "linear": linear_probe,
-    "retrieval": retrieval,
-    "robustness": robustness,
-}
-
-
-class Result(Protocol):
-    """What every protocol gives.
-
-    Attributes:
-        per_image: (N,), what each test image brought to the score.
-    """
-
-    per_image: np.ndarray
-
-    @property
-    def score(self) -> float:
-        """The number that two encoders are compared by, in [0, 1]."""
-
-    def columns(self) -> dict[str, float | None]:
-        """What a table shows, in [0, 1]."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """One protocol's numbers for an encoder and for the same network untrained.
-
-    Attributes:
-        protocol: A name among `PROTOCOLS`.
-        options: All options of the protocol, defaults included.
-        trained: The encoder's result.
-        untrained: The untrained copy's, or None where it was not asked for.
-        train: Name and size of the train set.
-        test: Name and size of the test set.
-        encoder_hash: `weights_hash` of the encoder.
-        seconds: Time of each evaluation.
-        versions: Of the packages that the numbers depend on.
-    """
-
-    protocol: str
-    options: dict[str, Any]
-    trained: Result
-    untrained: Result | None
-    train: dict[str, Any]
-    test: dict[str, Any]
-    encoder_hash: str
-    seconds: dict[str, float]
-    versions: dict[str, str]
-
-    @property
-    def gain(self) -> float | None:
-        """Points of the score above the same network with fresh weights."""
-        if self.untrained is None:
-            return None
-        return 100 * (self.trained.score - self.untrained.score)
-
-    @property
-    def gain_interval(self) -> tuple[float, float] | None:
-        """The gain's interval of .95, in points: both were judged on the same images.
-
-        See `bootstrap_interval`.
-        """
-        if self.untrained is None:
-            return None
-        trained, untrained = (
-            np.asarray(result.per_image, np.float64)
-            for result in (self.trained, self.untrained)
-        )
-        return bootstrap_interval(100 * (trained - untrained))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, and the gain with its interval."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("trained", "untrained"):
-            values[name] = values[name] and values[name].to_dict()
-        return {
-            **values,
-            "gain_points": self.gain,
-            "gain_interval_points": self.gain_interval,
-        }
+# Flags that change no number, or stand in a file's name in a way of their own.
+_UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")
+_NO_OPTIONS = ("run_dir", "data", "data_dir", "encoder", "classes")
 
 
 def evaluate(
     protocol: str,
-    encoder: keras.Model,
+    encoder: "keras.Model",
     train: Any,
-    test: Any,
+    test: Any = None,
     *,
     path: str | pathlib.Path | None = None,
-    compare_untrained: bool = True,
     cache: pathlib.Path | None = None,
     **options: Any,
-) -> Evaluation:
-    """Runs a protocol for the encoder and for its untrained copy.
+) -> Result | None:
+    """Judges an encoder by a protocol of `eval.py`.
 
     Args:
-        protocol: A name among `PROTOCOLS`.
+        protocol: Its word, such as "knn".
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
-        train: A labelled Source or (images, labels).
+        train: A Source or (images, labels), as `open_source` takes them; of protocols
+            that look at one set of images, that one.
         test: Likewise.
-        path: A JSON file for the numbers, such as RUN_DIR/eval/knn.json.
-        compare_untrained: Whether the same network is judged untrained, too.
+        path: A JSON file for the result, such as RUN_DIR/eval/knn.json.
         cache: A folder where representations are kept for the next protocol.
-        **options: Of the protocol's function.
+        **options: Flags of the protocol, such as k=20 or untrained=False. Protocols
+            that write more than a result need run_dir, where it goes.
+
+    Returns:
+        The result; None from a protocol whose outcome is a file.
 
     Raises:
         InputError: An unknown protocol or option, or what the protocol refuses.
     """
-    check(
-        protocol in PROTOCOLS,
-        "a protocol",
-        repr(protocol),
-        nearest(str(protocol), PROTOCOLS),
-    )
-    run = PROTOCOLS[protocol]
-    options = _all_options(run, options)
-    train, test = open_source(train), open_source(test)
-    results, seconds = {}, {}
-    encoders = {"trained": lambda: encoder}
-    if compare_untrained:
-        encoders["untrained"] = lambda: untrained_copy(encoder)
-    for name, make in encoders.items():
-        start = time.perf_counter()
-        results[name] = run(make(), train, test, cache=cache, **options)
-        seconds[name] = round(time.perf_counter() - start, 2)
-    evaluation = Evaluation(
-        protocol=protocol,
-        options=options,
-        trained=results["trained"],
-        untrained=results.get("untrained"),
-        train={"name": train.name, "size": train.size},
-        test={"name": test.name, "size": test.size},
-        encoder_hash=weights_hash(encoder),
-        seconds=seconds,
-        versions=versions(),
-    )
-    if path is not None:
-        write_json(path, evaluation.to_dict())
-    return evaluation
+    from selfsup_tf.evaluation.judged import Judged
+
+    flags = _make_flags(protocol, {"run_dir": "", **options})
+    judged = Judged(flags, protocol, encoder=encoder, images=(train, test), cache=cache)
+    result = PROTOCOLS.find(protocol).run(judged, flags)
+    if path is not None and result is not None:
+        write_json(path, result.to_dict())
+    return result
 
 
-def transfer(
-    encoder: keras.Model,
-    train: Any,
-    test: Any,
-    *,
-    name: str,
-    path: str | pathlib.Path | None = None,
-    compare_untrained: bool = True,
-    cache: pathlib.Path | None = None,
-) -> list[Evaluation]:
-    """k-NN and linear accuracy on images that the encoder has not learned from.
+def run_protocol(protocol: str, **options: Any) -> Result | None:
+    """Does what `eval.py` does: measures, writes, draws and prints.
 
     Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
-        train: A labelled Source or (images, labels).
-        test: Likewise.
-        name: Of the data.
-        path: A JSON file for the numbers, such as RUN_DIR/eval/transfer_NAME.json.
-        compare_untrained: Whether the same network is judged untrained, too.
-        cache: A folder where representations are kept.
+        protocol: The protocol's word, such as "knn".
+        **options: Its flags, such as run_dir="runs/a" and k=20.
 
-    Reference: Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer better?",
-        section 3 (logistic regression, its penalty chosen on a part of the train set).
+    Returns:
+        The result; None from a protocol whose outcome is a file.
+
+    Raises:
+        InputError: An unknown protocol or option, or what the protocol refuses.
     """
-    train, test = open_source(train), open_source(test)
-    options = {"compare_untrained": compare_untrained, "cache": cache}
-    found = {
-        protocol: evaluate(protocol, encoder, train, test, **options)
-        for protocol in ("knn", "linear")
-    }
-    if path is not None:
-        judged = {protocol: one.to_dict() for protocol, one in found.items()}
-        write_json(path, {"protocol": "transfer", "data": name, **judged})
-    return list(found.values())
+    from selfsup_tf.evaluation.judged import Judged
+
+    flags = _make_flags(protocol, options)
+    found, judged = PROTOCOLS.find(protocol), Judged(flags, protocol)
+    result = found.run(judged, flags)
+    if result is None:
+        return None
+    path = judged.file()
+    write_json(path, result.to_dict())
+    for key, chart in found.draw(result).items():
+        save_figure(chart.figure, judged.file(f"_{key}.png" if key else ".png"))
+    text = found.text(result, flags)
+    if text:
+        print(text)
+    for picture, what in result.pictures.items():
+        print(f"{what}: {path.with_name(picture)}")
+    if text:
+        print(f"\nWritten to {path}")
+    return result
 
 
-def evaluate_classifier(
-    classifier: keras.Model,
-    test: Any,
-    *,
-    class_names: tuple[str, ...] | None = None,
-    path: str | pathlib.Path | None = None,
-) -> dict[str, Any]:
-    """`classifier_accuracy`, with what was judged on what, as plain values.
-
-    Args:
-        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
-        test: A labelled Source or (images, labels).
-        class_names: What the logits mean.
-        path: A JSON file for the numbers, such as RUN_DIR/eval/accuracy.json.
-    """
-    test = open_source(test)
-    start = time.perf_counter()
-    result = classifier_accuracy(classifier, test, class_names=class_names)
-    evaluation = {
-        "protocol": "accuracy",
-        "trained": result.to_dict(),
-        "test": {"name": test.name, "size": result.num_test},
-        "classifier_hash": weights_hash(classifier),
-        "seconds": round(time.perf_counter() - start, 2),
-        "versions": versions(),
-    }
-    if path is not None:
-        write_json(path, evaluation)
-    return evaluation
-
-
-def format_accuracy(evaluation: dict[str, Any]) -> str:
-    """One line: accuracy on 10000 of cifar10:test: top-1 61.20 %, top-5 95.31 %."""
-    found = evaluation["trained"]
-    low, high = found["top_1_interval"]
-    line = (
-        f"accuracy on {found['num_test']} of {evaluation['test']['name']}: "
-        f"top-1 {100 * found['top_1']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
-    )
-    if found["top_5"] is not None:
-        line += f", top-5 {100 * found['top_5']:.2f} %"
-    return line
-
-
-def format_table(evaluation: Evaluation) -> str:
-    """The numbers as lines of text for a terminal.
-
-    ```
-    knn (k=200, temperature=0.1): 50000 images of cifar10/train judge 10000 of ...
-                   top-1     top-5
-    trained      50.48 %   94.11 %
-    untrained    29.83 %   82.77 %
-    gain          +20.65    +11.34  points
-    With other test images the gain in top-1 would be within +19.80 and +21.50 (95 %).
-    ```
-    """
-    options = ", ".join(
-        f"{name}={getattr(evaluation.trained, name)}"
-        for name in _SHOWN[evaluation.protocol]
-    )
-    train, test = evaluation.train, evaluation.test
-    trained, untrained = evaluation.trained, evaluation.untrained
-    columns = trained.columns()
-    lines = [
-        f"{evaluation.protocol} ({options}): {train['size']} images of {train['name']}"
-        f" judge {test['size']} of {test['name']}",
-        f"{'':9}" + "".join(f"{name:>12}" for name in columns),
-        _row("trained", columns),
-    ]
-    if untrained is not None:
-        before = untrained.columns()
-        lines.append(_row("untrained", before))
-        gains = [
-            f"{'':12}"
-            if value is None or before[name] is None
-            else f"{100 * (value - before[name]):+12.2f}"
-            for name, value in columns.items()
-        ]
-        lines.append(f"{'gain':9}{''.join(gains)}  points")
-        low, high = evaluation.gain_interval
-        lines.append(
-            f"With other test images the gain in {next(iter(columns))} would be within "
-            f"{low:+.2f} and {high:+.2f} (95 %)."
-        )
-    return "\n".join(lines)
-
-
-_SHOWN = {
-    "knn": ("k", "temperature"),
-    "linear": ("optimizer",),
-    "retrieval": ("gallery",),
-    "robustness": ("classifier",),
-}
-
-
-def _row(name: str, columns: dict[str, float | None]) -> str:
-    cells = ["-" if x is None else f"{100 * x:.2f} %" for x in columns.values()]
-    return f"{name:9}" + "".join(f"{cell:>12}" for cell in cells)
-
-
-def _all_options(run: Callable, given: dict[str, Any]) -> dict[str, Any]:
-    parameters = inspect.signature(run).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
-    del defaults["cache"]  # changes nothing
-    for name in given:
+def _make_flags(protocol: str, options: dict[str, Any]) -> RunFlags:
+    kind = PROTOCOLS.find(protocol).flags
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    for name in options:
         check(
-            name in defaults,
-            f"an option of {run.__name__}",
+            name in fields,
+            f"an option of {protocol}",
             repr(name),
-            nearest(name, defaults),
+            nearest(name, fields),
         )
-    return defaults | given
+    for name, default in fields.items():
+        there = name in options or default is not dataclasses.MISSING
+        check(there, f"{name}, an option of {protocol}", "none", "Say it.")
+    return kind(**options)
 
 
-def versions() -> dict[str, str]:
-    """Of the packages that numbers depend on."""
-    return {**environment.versions(), "scikit-learn": sklearn.__version__}
+def said_in_name(flags: RunFlags) -> list[str]:
+    """What a result's name says: every flag that is not the default, such as k=5."""
+    said = []
+    for field in dataclasses.fields(flags):
+        value = getattr(flags, field.name)
+        if field.name not in _UNNAMED and value != field.default:
+            value = "-".join(map(str, value)) if isinstance(value, tuple) else value
+            said.append(f"{field.name.replace('_', '-')}={value}")
+    return said
+
+
+def options_of(flags: RunFlags) -> dict[str, Any]:
+    """The options of a result: all flags that are about numbers."""
+    fields = (field.name for field in dataclasses.fields(flags))
+    return {name: getattr(flags, name) for name in fields if name not in _NO_OPTIONS}
+
+
+def titled(title: str, rest: str, *, without: tuple[str, ...] = ()) -> str:
+    """A protocol's title with what sets a result apart, such as k-NN (k 20).
+
+    Args:
+        title: Of the protocol.
+        rest: Of the result's name, such as k=20_encoder=best.
+        without: Flags that the title says already.
+    """
+    parts = [part for part in rest.split("_") if part]
+    parts = [part for part in parts if part.partition("=")[0] not in without]
+    extra = ", ".join(part.replace("=", " ") for part in parts)
+    return f"{title} ({extra})" if extra else title
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredResult:
+    """A result in the directory of a run.
+
+    Attributes:
+        name: That of its file, without a suffix: the protocol and what sets it apart.
+        path: The file: JSON, or a picture of before pictures had one.
+        result: What it holds.
+        stale: Whether it is of another state of the encoder than the newest result.
+    """
+
+    name: str
+    path: pathlib.Path
+    result: Result
+    stale: bool = False
+
+
+def read_results(run_dir: str | pathlib.Path | RunDirectory) -> list[StoredResult]:
+    """All results in RUN_DIR/eval, by name; files of no protocol are left out.
+
+    Raises:
+        InputError: A file is damaged.
+    """
+    return _read_folder(RunDirectory(run_dir).evaluation)[0]
+
+
+def unread_files(run_dir: str | pathlib.Path | RunDirectory) -> list[str]:
+    """Names of the JSON files in RUN_DIR/eval that are of no protocol."""
+    return _read_folder(RunDirectory(run_dir).evaluation)[1]
+
+
+def read_pictures(folder: pathlib.Path, protocol: str, what: str) -> dict[str, Result]:
+    """Results of a protocol that once left a picture alone; see `Protocol.read`.
+
+    Args:
+        folder: RUN_DIR/eval.
+        protocol: The protocol's word.
+        what: What the pictures show.
+    """
+    return {
+        path.stem: Result(
+            protocol=protocol,
+            title=titled(what, path.stem.removeprefix(protocol)),
+            pictures={path.name: what},
+        )
+        for path in sorted(folder.glob(f"{protocol}*.png"))
+        if path.stem.partition("_")[0] == protocol
+    }
+
+
+def _read_folder(folder: pathlib.Path) -> tuple[list[StoredResult], list[str]]:
+    stored, unread = {}, []
+    for path in sorted(folder.glob("*.json")):
+        result = _read_file(path)
+        if result is None:
+            unread.append(path.name)
+        else:
+            stored[path.stem] = StoredResult(path.stem, path, result)
+    for protocol in PROTOCOLS.all().values():
+        for name, result in protocol.read(folder).items():
+            picture = folder / next(iter(result.pictures))
+            stored.setdefault(name, StoredResult(name, picture, result))
+    return _mark_stale([stored[name] for name in sorted(stored)]), unread
+
+
+def _read_file(path: pathlib.Path) -> Result | None:
+    """The result in a JSON file; None where no protocol has written it."""
+    values = read_object(path)
+    said = values.get("protocol")
+    try:
+        if values.get("format") == FORMAT and isinstance(said, str):
+            return Result.from_dict(values)
+        # A map did not say its protocol once.
+        word = said or path.stem.partition("_")[0]
+        if word not in PROTOCOLS.names() or not (said or "encoder_hash" in values):
+            return None
+        return PROTOCOLS.find(word).upgrade(path.stem, values)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} as eval.py writes it", reason, DAMAGED) from error
+
+
+def _mark_stale(results: list[StoredResult]) -> list[StoredResult]:
+    """Marks those that are of another state of the encoder than the newest one.
+
+    A run that goes on training leaves results of an earlier state behind. Those of
+    the best encoder (NAME_encoder=best) are compared among themselves; a classifier's
+    are of another network and are never marked.
+    """
+    newest: dict[bool, tuple[float, str]] = {}
+    for one in filter(_is_of_encoder, results):
+        best, written = _is_of_best(one), one.path.stat().st_mtime
+        if best not in newest or written > newest[best][0]:
+            newest[best] = (written, one.result.weights_hash)
+    return [
+        dataclasses.replace(
+            one, stale=one.result.weights_hash != newest[_is_of_best(one)][1]
+        )
+        if _is_of_encoder(one)
+        else one
+        for one in results
+    ]
+
+
+def _is_of_encoder(one: StoredResult) -> bool:
+    return one.result.network == "encoder" and one.result.weights_hash is not None
+
+
+def _is_of_best(one: StoredResult) -> bool:
+    return "encoder=best" in one.name.split("_")

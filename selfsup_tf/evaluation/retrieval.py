@@ -61,16 +61,6 @@ class RetrievalResult:
     num_without_match: int
     per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
 
-    @property
-    def score(self) -> float:
-        """The mean average precision."""
-        return self.mean_average_precision
-
-    def columns(self) -> dict[str, float | None]:
-        """What a table shows."""
-        recall = {f"R@{k}": share for k, share in self.recall_at.items()}
-        return {"mAP": self.mean_average_precision, **recall}
-
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, without those of single images."""
         fields = dataclasses.asdict(self)

@@ -19,7 +19,7 @@ from selfsup_tf.data import corruptions as corruptions_lib
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check, nearest
-from selfsup_tf.evaluation.accuracy import check_labels
+from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import (
     Features,
     compile_encoder,
@@ -28,7 +28,7 @@ from selfsup_tf.evaluation.features import (
 )
 from selfsup_tf.evaluation.intervals import bootstrap_interval
 from selfsup_tf.evaluation.knn import DEFAULT_K, knn_predict
-from selfsup_tf.evaluation.linear import INVERSE_PENALTIES, fit_lbfgs
+from selfsup_tf.evaluation.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
 
 CLASSIFIERS = ("knn", "linear")
@@ -67,16 +67,6 @@ class RobustnessResult:
     num_test: int
     num_classes: int
     per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
-
-    @property
-    def score(self) -> float:
-        """Mean top-1 over all corruptions and strengths."""
-        return self.mean_top_1
-
-    def columns(self) -> dict[str, float | None]:
-        """What a table shows: all in the mean, clean, each corruption in the mean."""
-        means = {name: float(np.mean(shares)) for name, shares in self.top_1.items()}
-        return {"mean": self.mean_top_1, "clean": self.clean_top_1, **means}
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, but for `per_image`."""
@@ -147,9 +137,7 @@ def robustness(
     if classifier == "knn":
         classify, fit = _bank(features, k, temperature)
     else:
-        classify, fit = fit_lbfgs(
-            features, _num_classes(features), INVERSE_PENALTIES, seed
-        )
+        classify, fit = fit_lbfgs(features, _num_classes(features), seed=seed)
     answers = predict_corrupted(
         encoder, classify, test, corruptions, seed=seed, batch_size=batch_size
     )

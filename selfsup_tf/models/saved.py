@@ -8,7 +8,7 @@ from selfsup_tf.errors import InputError, check
 
 # The import registers the layers that a saved network may hold.
 from selfsup_tf.models import encoders  # noqa: F401
-from selfsup_tf.run import TRAIN_ONE, RunDirectory
+from selfsup_tf.run import ENCODERS, TRAIN_ONE, RunDirectory
 
 
 def load_network(
@@ -42,6 +42,23 @@ def load_network(
             str(error).splitlines()[0],
             "Train again, or name another run.",
         ) from error
+
+
+def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Model:
+    """The encoder of a run, ready for evaluation, export or fine-tuning.
+
+    Args:
+        run_dir: Directory of the run, or a .keras file.
+        which: "last", or "best" by the online k-NN, or by RankMe without labels.
+
+    Raises:
+        InputError: There is none.
+    """
+    directory = RunDirectory(run_dir)
+    advice = TRAIN_ONE
+    if directory.encoder(which) != directory.network() and directory.exists:
+        advice = "This run has measured nothing to choose its best by; use last."
+    return load_network(run_dir, ENCODERS[which], advice=advice)
 
 
 def load_class_names(run_dir: str | pathlib.Path) -> tuple[str, ...] | None:

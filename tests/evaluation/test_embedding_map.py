@@ -7,11 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import sklearn.decomposition
+from selfsup_tf.evaluation.map_files import thinned, write_map
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.embedding_map import embedding_map, lay_out
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.evaluation.map_files import thinned, write_map
 
 
 def mean_encoder(size=8):

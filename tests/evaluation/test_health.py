@@ -7,15 +7,15 @@ import math
 import keras
 import numpy as np
 import pytest
+from selfsup_tf.evaluation.collapse import DIMENSIONAL, FULL, HEALTHY, judge
+from selfsup_tf.evaluation.verdict import format_health, health
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import health as numbers
 from selfsup_tf.evaluation import verdict
-from selfsup_tf.evaluation.collapse import DIMENSIONAL, FULL, HEALTHY, judge
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.evaluation.verdict import format_health, health
 
 SIZE = 8
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from selfsup_tf.evaluation.accuracy import top_hits
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import knn as knn_lib
-from selfsup_tf.evaluation.accuracy import top_hits
 from selfsup_tf.evaluation.features import Features
 
 

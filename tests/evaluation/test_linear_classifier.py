@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from selfsup_tf.evaluation.linear_classifier import linear_classifier
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features, weights_hash
 from selfsup_tf.evaluation.linear import fit_lbfgs
-from selfsup_tf.evaluation.linear_classifier import linear_classifier
 
 SIZE = 8
 

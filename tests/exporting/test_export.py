@@ -11,11 +11,11 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from selfsup_tf.evaluation.linear_classifier import linear_classifier
 
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.linear_classifier import linear_classifier
 from selfsup_tf.exporting import parity, tflite, writers
 from selfsup_tf.exporting.artefact import Options
 from selfsup_tf.exporting.exporter import export, format_table

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from selfsup_tf.cli.judged_run import may_have_learned, may_have_learned_test
 
 import selfsup_tf as selfsup
 from finetune_tf.loss import label_loss
-from selfsup_tf.cli.judged_run import may_have_learned, may_have_learned_test
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError

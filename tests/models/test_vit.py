@@ -140,7 +140,7 @@ def test_saved_and_loaded_by_a_new_process(tmp_path, images, run_program):
     np.save(tmp_path / "images.npy", images)
     run_program(
         "-c",
-        "import numpy as np; from selfsup_tf.api import load_encoder;"
+        "import numpy as np; from selfsup_tf import load_encoder;"
         "h = load_encoder('.')(np.load('images.npy')); np.save('h.npy', h)",
         cwd=tmp_path,
     )

@@ -20,11 +20,12 @@ from selfsup_tf.data.source import Source, fingerprint
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.subsets import labelled_fraction
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.accuracy import check_labels
-from selfsup_tf.evaluation.classifier import ClassifierResult, classifier_accuracy
+from selfsup_tf.evaluation.classification import (
+    Classification,
+    check_labels,
+    classifier_accuracy,
+)
 from selfsup_tf.evaluation.features import image_size, weights_hash
-from selfsup_tf.evaluation.results import versions
-from selfsup_tf.files import write_json
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
@@ -43,28 +44,15 @@ class FineTuning:
         trained: Accuracy of the fine-tuned encoder.
         from_scratch: Of the same network from fresh weights, or None.
         run_dir: The fine-tuned run.
-        train: Name and size of the images that the labels are drawn from.
-        test: Name and size of the images judged.
-        encoder_hash: `weights_hash` of the encoder before fine-tuning.
         seconds: Time of each training, 0 where it was finished already.
     """
 
     fraction: float
     num_labels: int
-    trained: ClassifierResult
-    from_scratch: ClassifierResult | None
+    trained: Classification
+    from_scratch: Classification | None
     run_dir: str
-    train: dict[str, Any]
-    test: dict[str, Any]
-    encoder_hash: str
     seconds: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("trained", "from_scratch"):
-            values[name] = values[name] and values[name].to_dict()
-        return {"protocol": "finetune", **values, "versions": versions()}
 
 
 def fine_tune(
@@ -79,7 +67,6 @@ def fine_tune(
     learning_rate: float = 0.2,
     from_scratch: bool = True,
     seed: int = 0,
-    path: str | pathlib.Path | None = None,
 ) -> FineTuning:
     """Fine-tunes an encoder, and judges it on `test` once, after the last epoch.
 
@@ -95,7 +82,6 @@ def fine_tune(
         learning_rate: Per 256 images.
         from_scratch: Whether the same network is trained from fresh weights, too.
         seed: Of labels, order and crops.
-        path: A JSON file for the numbers, such as RUN_DIR/eval/finetune.json.
 
     Raises:
         InputError: Labels are missing, or a class would be left without any.
@@ -141,20 +127,14 @@ def fine_tune(
         results[name] = classifier_accuracy(
             classifier, test, class_names=method.class_names
         )
-    found = FineTuning(
+    return FineTuning(
         fraction=fraction,
         num_labels=images,
         trained=results["trained"],
         from_scratch=results.get("from_scratch"),
         run_dir=str(runs["trained"]),
-        train={"name": train.name, "size": train.size},
-        test={"name": test.name, "size": test.size},
-        encoder_hash=digest,
         seconds=seconds,
     )
-    if path is not None:
-        write_json(path, found.to_dict())
-    return found
 
 
 def _labelled(train: Source, fraction: float, seed: int) -> int:
@@ -174,24 +154,3 @@ def _run_name(start: str, config: Config, train: Source, digest: str) -> str:
         f"{start}_{config.fraction:g}_{config.epochs:g}_{config.batch_size}_"
         f"{config.optimizer.learning_rate:g}_{config.seed}_{of_both}"
     )
-
-
-def format_fine_tuning(found: FineTuning) -> str:
-    """The numbers as lines of text for a terminal."""
-    lines = [
-        f"finetune on {found.num_labels} labels of {found.train['name']} "
-        f"({100 * found.fraction:g} %), judged on {found.test['size']} of "
-        f"{found.test['name']}",
-        f"{'':14}{'top-1':>10}{'95 % interval':>18}",
-    ]
-    for name, result in (
-        ("pretrained", found.trained),
-        ("from scratch", found.from_scratch),
-    ):
-        if result is not None:
-            low, high = result.top_1_interval
-            lines.append(
-                f"{name:14}{100 * result.top_1:8.2f} %"
-                f"{100 * low:10.2f} to {100 * high:.2f}"
-            )
-    return "\n".join(lines)

@@ -11,11 +11,16 @@ import tensorflow as tf
 from selfsup_tf.config import Config
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.view_pairs import view_pairs
-from selfsup_tf.evaluation.collapse import DIMENSIONAL, judge
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
-from selfsup_tf.evaluation.health import Numbers, measure, rank_me
+from selfsup_tf.evaluation.health import (
+    DIMENSIONAL,
+    LEAST,
+    compile_head,
+    judge,
+    temperature_of,
+)
 from selfsup_tf.evaluation.knn import knn_from_features
-from selfsup_tf.evaluation.verdict import LEAST, compile_head, temperature_of
+from selfsup_tf.evaluation.statistics import Numbers, measure, rank_me
 
 logger = logging.getLogger("selfsup_tf")
 

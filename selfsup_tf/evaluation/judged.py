@@ -1,0 +1,299 @@
+"""An encoder that is judged: its networks, its images, its files."""
+
+import dataclasses
+import functools
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from selfsup_tf.config import FROM_PYTHON, Config
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.learned import may_have_learned, may_have_learned_test
+from selfsup_tf.evaluation.protocol import Result, RunFlags
+from selfsup_tf.evaluation.results import options_of, said_in_name, titled
+from selfsup_tf.methods import restore_config
+from selfsup_tf.run import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+    from selfsup_tf.data.source import Source
+
+logger = logging.getLogger("selfsup_tf")
+
+
+class Judged:
+    """An encoder that is judged: its networks, its images, its files.
+
+    Args:
+        flags: What the user says of it: an object of a protocol's flags.
+        protocol: The protocol's word, which names the files.
+        encoder: The encoder, from Python; None loads the run's.
+        images: (train, test) as `open_source` takes them, from Python; the second may
+            be None. None opens those that the flags or the run name.
+        cache: A folder that keeps representations; the run's where it is left out.
+    """
+
+    def __init__(
+        self,
+        flags: RunFlags,
+        protocol: str,
+        *,
+        encoder: "keras.Model | None" = None,
+        images: tuple[Any, Any] | None = None,
+        cache: pathlib.Path | None = None,
+    ):
+        self.flags, self.protocol = flags, protocol
+        self.run = RunDirectory(flags.run_dir)
+        self.of_run = encoder is None
+        self.cache = self.run.features if self.of_run else cache
+        self._given, self._images = encoder, images
+        self._which = self._said("encoder") or "last"
+        check(
+            self._which == "last" or self.run.file is None,
+            "--encoder beside the directory of a run",
+            f"--encoder={self._which} beside a file",
+            "Name the directory, or leave --encoder out.",
+        )
+
+    def _said(self, name: str) -> Any:
+        """A flag that not every protocol has."""
+        return vars(self.flags).get(name)
+
+    @functools.cached_property
+    def encoder(self) -> "keras.Model":
+        """The encoder that is judged: float32 [0, 1] (N, S, S, 3) -> h (N, D)."""
+        if self._given is not None:
+            return self._given
+        from selfsup_tf.models.saved import load_encoder
+
+        return load_encoder(self.run, self._which)
+
+    def encoders(self, untrained: bool) -> dict[str, Callable[[], "keras.Model"]]:
+        """What makes each encoder, by name: the judged one, and those beside it.
+
+        Args:
+            untrained: Whether the same network untrained stands beside it.
+        """
+        from selfsup_tf.models.untrained import untrained_copy
+
+        encoder = self.encoder  # that it is missing is told before images are opened
+        found = {"trained": lambda: encoder}
+        if untrained:
+            found["untrained"] = lambda: untrained_copy(encoder)
+        return found
+
+    @functools.cached_property
+    def config(self) -> Config | None:
+        """What the run was made with; None where no run has left the encoder."""
+        values = self.run.read_config() if self.of_run else None
+        return None if values is None else restore_config(values)
+
+    @property
+    def projector(self) -> "keras.Model | None":
+        """The run's projector, where it kept one that fits this encoder."""
+        from selfsup_tf.models.saved import load_network
+
+        if not self.of_run:
+            return None
+        # The projector of the run's end fits its last encoder alone.
+        is_last = self.run.encoder(self._which).stem != "encoder_best"
+        folder = RunDirectory(self.run.path)
+        if not (is_last and folder.network("projector").is_file()):
+            return None
+        return load_network(folder, "projector")
+
+    def open_evaluation(self) -> "tuple[Source, Source]":
+        """Labelled images to fit on, and labelled images to be judged on."""
+        if self._images is not None:
+            return self.open_pair()
+        self._check_test()
+        return self._open("open_evaluation", learned=self.has_learned)
+
+    def open_pair(self) -> "tuple[Source, Source]":
+        """Images and others, with labels or without."""
+        if self._images is not None:
+            return self.open_source(), self.open_test()
+        return self._open("open_pair")
+
+    def open_test(self) -> "Source":
+        """Images that a classifier has not learned from."""
+        if self._images is not None:
+            train, test = self._images
+            return _sources().open_source(train if test is None else test)
+        self._check_test()
+        return self._open("open_test", learned=self.has_learned)
+
+    def open_source(self, split: str | None = None) -> "Source":
+        """One part of the images; that which the run learned from by default."""
+        if self._images is not None:
+            return _sources().open_source(self._images[0])
+        if split is None and not self.is_other_data:
+            split = self._own("split", "train")
+        return self._open("open_source", split=split or "train")
+
+    def _open(self, function: str, **options: Any) -> Any:
+        """Opens the images; files that could not be read are named, once each."""
+        data, data_dir = self.data()
+        found = getattr(_sources(), function)(data, data_dir=data_dir, **options)
+        parts = found if isinstance(found, tuple) else (found,)
+        for line in sorted({line for source in parts for line in source.skipped}):
+            logger.warning("skipped, unreadable: %s", line)
+        return found
+
+    def data(self) -> tuple[str, str | None]:
+        """Where the images are, and TFDS's folder: what the flags say, else the run's.
+
+        Raises:
+            InputError: Nothing says it, or the run's are not on this machine.
+        """
+        data, data_dir = self._said("data"), self._said("data_dir")
+        stored = self.run.read_config()
+        if data is not None and stored is None:
+            return data, data_dir
+        check(
+            stored is not None,
+            "--data",
+            f"none, and no {self.run.config} that tells what the run learned from",
+            "Name the images: --data=FOLDER",
+        )
+        recorded = stored["data_dir"]
+        check(
+            data_dir is not None
+            or recorded is None
+            or pathlib.Path(recorded).expanduser().exists()
+            or pathlib.Path(data or stored["data"]).expanduser().exists(),
+            f"the data directory that the run recorded, {recorded}",
+            "no such directory",
+            "Say where the data lie on this machine: --data_dir=DIRECTORY",
+        )
+        check(
+            data is not None or stored["data"] != FROM_PYTHON,
+            "--data",
+            "none, and this run learned from images given in Python",
+            "Name images on disk: --data=FOLDER",
+        )
+        return data or stored["data"], data_dir or recorded
+
+    def _own(self, name: str, otherwise: Any) -> Any:
+        """A field of the run's config, if it has one."""
+        return (self.run.read_config() or {}).get(name, otherwise)
+
+    @property
+    def is_other_data(self) -> bool:
+        """Whether --data names other images than the run's own, which may have moved.
+
+        What a run was given in Python has no name to compare with.
+        """
+        data = self._said("data")
+        if data is None or not self.of_run:
+            return False
+        own = self._own("data", FROM_PYTHON)
+        ours, theirs = (pathlib.Path(d).expanduser() for d in (own, data))
+        moved = not ours.exists() and ours.stem == theirs.stem
+        same = own == data or ours.resolve() == theirs.resolve()
+        return not (own == FROM_PYTHON or moved or same)
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether labels of the images that shall judge it may have gone into it.
+
+        They are learned by a run that leaves a classifier, and choose the best encoder
+        by the online k-NN.
+        """
+        learned = RunDirectory(self.run.path).network("classifier").is_file()
+        if self.run.encoder(self._which).stem == "encoder_best":
+            chosen = self.run.read_best()
+            learned |= chosen is None or "knn" in chosen["by"]
+        if not learned:
+            return False
+        return may_have_learned(self._own("data", FROM_PYTHON), self.data()[0])
+
+    @property
+    def has_learned_test(self) -> bool:
+        """Whether labels of a test split of these images may have gone into it."""
+        own = self._own("data", FROM_PYTHON), self._own("split", "train")
+        return self.has_learned and may_have_learned_test(*own, self.data()[0])
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether there are images whose labels have not gone into it."""
+        data, data_dir = self.data()
+        if self.has_learned_test:
+            return False
+        return not self.has_learned or _sources().has_test_split(
+            data, data_dir=data_dir
+        )
+
+    def _check_test(self) -> None:
+        check(
+            not self.has_learned_test,
+            f"a test split of {self.data()[0]} that the network has not seen",
+            f"a run that learned labels of {self._own('split', 'a part')} of "
+            f"{self._own('data', 'it')}",
+            "Name images that it has not seen: --data=FOLDER",
+        )
+
+    @property
+    def name(self) -> str:
+        """Of its result: the protocol, and every flag that is not the default.
+
+        `knn`, `knn_k=5`, `health_encoder=best`, `map_data=photos`
+        """
+        parts = [self.protocol]
+        if self.run.file is not None and self.run.file.stem != "encoder":
+            parts.append(f"file={self.run.file.stem}")
+        data = pathlib.Path(self._said("data") or "").stem
+        if _is_required(self.flags, "data"):
+            parts.append(data)
+        elif self.is_other_data:
+            parts.append(f"data={data}")
+        return "_".join([*parts, *said_in_name(self.flags)])
+
+    def file(self, suffix: str = ".json") -> pathlib.Path:
+        """Where a result, or what lies beside it, goes.
+
+        Raises:
+            InputError: No run is named, as `evaluate` allows for numbers alone.
+        """
+        check(
+            self.flags.run_dir != "",
+            "run_dir, in whose eval/ files go",
+            "none",
+            'Name a directory: run_dir="runs/a"',
+        )
+        return self.run.result(self.name, suffix)
+
+    def result(self, protocol_title: str, **fields: Any) -> Result:
+        """A result of this encoder: title, options, hash and versions are filled in.
+
+        Args:
+            protocol_title: What the flags say is added.
+            **fields: Of `Result`; they win.
+        """
+        from selfsup_tf.evaluation.features import versions, weights_hash
+
+        filled = {
+            "protocol": self.protocol,
+            "title": titled(protocol_title, self.name.removeprefix(self.protocol)),
+            "options": options_of(self.flags),
+            "versions": versions(),
+        }
+        if "weights_hash" not in fields:
+            filled["weights_hash"] = weights_hash(self.encoder)
+        return Result(**filled | fields)
+
+
+def _is_required(flags: RunFlags, name: str) -> bool:
+    return any(
+        field.name == name and field.default is dataclasses.MISSING
+        for field in dataclasses.fields(flags)
+    )
+
+
+def _sources() -> Any:
+    """What opens images; protocols that read files alone do without TensorFlow."""
+    from selfsup_tf.data import sources
+
+    return sources

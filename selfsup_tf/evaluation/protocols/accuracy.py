@@ -1,0 +1,95 @@
+"""Accuracy of the classifier that a run has left; details are a `Classification`."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from selfsup_tf.evaluation.labelled import (
+    Classifying,
+    accuracy_rows,
+    format_with_classes,
+    measured_on,
+)
+from selfsup_tf.evaluation.protocol import ImageFlags, Result
+from selfsup_tf.evaluation.results import titled
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+TRAIN_ONE = (
+    "finetune and distill leave one: python train.py finetune RECIPE "
+    "--pretrained=DIRECTORY --run_dir=DIRECTORY"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class AccuracyFlags(ImageFlags):
+    """Accuracy of the classifier that finetune or distill left in a run."""
+
+    classes: bool = False
+    """Whether precision, recall and F1 of every class are printed, too."""
+
+
+class Accuracy(Classifying):
+    """See `selfsup_tf.evaluation.classification.classifier_accuracy`."""
+
+    title = "Classifier"
+    flags = AccuracyFlags
+    order = 70
+    needs = ("labels", "classifier")
+    measured_by_report = True
+
+    def run(self, judged: "Judged", flags: AccuracyFlags) -> Result:
+        """Judges the classifier on images that it has not learned from."""
+        from selfsup_tf.evaluation.classification import classifier_accuracy
+        from selfsup_tf.evaluation.features import weights_hash
+        from selfsup_tf.models.saved import load_network
+
+        classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
+        names, test = judged.run.read_class_names(), judged.open_test()
+        start = time.perf_counter()
+        found = classifier_accuracy(classifier, test, class_names=names).to_dict()
+        return judged.result(
+            self.title,
+            rows=accuracy_rows(found),
+            measured_on=measured_on(test=test),
+            details={"trained": found},
+            network="classifier",
+            weights_hash=weights_hash(classifier),
+            seconds={"trained": round(time.perf_counter() - start, 2)},
+        )
+
+    def text(self, result: Result, flags: AccuracyFlags) -> str:
+        """One line: accuracy on 10000 of cifar10:test: top-1 61.20 %, top-5 95.31 %."""
+        found = result.details["trained"]
+        low, high = found["top_1_interval"]
+        line = (
+            f"accuracy on {found['num_test']} of {result.measured_on['test']['name']}: "
+            f"top-1 {100 * found['top_1']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+        )
+        if found["top_5"] is not None:
+            line += f", top-5 {100 * found['top_5']:.2f} %"
+        return format_with_classes(line, found, flags)
+
+    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
+        """An accuracy.json of before there was one form.
+
+        The numbers stood at its top before they stood under "trained".
+        """
+        found = dict(values.get("trained") or values)
+        seconds = values.get("seconds")
+        return Result(
+            protocol="accuracy",
+            title=titled(self.title, name.removeprefix("accuracy")),
+            rows=accuracy_rows(found),
+            measured_on={"test": values["test"]} if values.get("test") else {},
+            details={"trained": found},
+            network="classifier",
+            weights_hash=values.get("classifier_hash"),
+            seconds={} if seconds is None else {"trained": seconds},
+            versions=values.get("versions") or {},
+        )
+
+
+PROTOCOL = Accuracy()

@@ -1,0 +1,50 @@
+"""A picture of all that a run has logged."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.protocol import Protocol, RunFlags
+from selfsup_tf.files import save_figure
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvesFlags(RunFlags):
+    """A picture: loss, rate with its warm-up, health and online k-NN over the run."""
+
+    run_dir: str
+    """Directory of the run."""
+
+
+class Curves(Protocol):
+    """See `selfsup_tf.evaluation.charts.draw_curves`."""
+
+    title = "Curves"
+    flags = CurvesFlags
+    order = 120
+    needs = ("log",)
+
+    def reads_files_alone(self, flags: CurvesFlags) -> bool:
+        """A log needs no TensorFlow."""
+        return True
+
+    def run(self, judged: "Judged", flags: CurvesFlags) -> None:
+        """Draws the log of the run."""
+        from selfsup_tf.evaluation.charts import draw_curves
+
+        run = judged.run
+        records = run.read_log()
+        check(
+            any("train/loss" in record for record in records),
+            f"a log of a run in {run.path}",
+            "none" if not records else "one without a step",
+            "Name the directory of a run that has been trained.",
+        )
+        figure = draw_curves(records, run.read_config() or {})
+        print(f"Curves: {save_figure(figure, run.result('curves', '.png'))}")
+
+
+PROTOCOL = Curves()

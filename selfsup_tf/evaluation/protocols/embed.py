@@ -1,0 +1,47 @@
+"""Writes the representation of every image to a file."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedFlags(EncoderFlags):
+    """Writes the representation of every image to a file, one batch at a time."""
+
+    output: str = ""
+    """A .npz or .parquet file; RUN_DIR/embeddings.parquet if it is left out."""
+    split: str = "train"
+    """Which part of the data."""
+    normalise: bool = False
+    """Whether the vectors are of length 1."""
+    overwrite: bool = False
+    """Whether a file that is there is replaced."""
+
+
+class Embed(Protocol):
+    """See `selfsup_tf.evaluation.embeddings`."""
+
+    title = "Embeddings"
+    flags = EmbedFlags
+    order = 130
+
+    def run(self, judged: "Judged", flags: EmbedFlags) -> None:
+        """Writes the file, and says where it is."""
+        from selfsup_tf.evaluation.embeddings import embed
+
+        found = embed(
+            judged.encoder,
+            judged.open_source(flags.split),
+            flags.output or judged.run.embeddings,
+            normalise=flags.normalise,
+            overwrite=flags.overwrite,
+        )
+        print(f"{found.count} vectors of {found.size} numbers: {found.path}")
+
+
+PROTOCOL = Embed()

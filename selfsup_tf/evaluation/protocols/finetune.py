@@ -1,0 +1,128 @@
+"""Fine-tuning: accuracy with labels, beside the same network from scratch.
+
+Details are a `Classification` of each, and how many labels were learned from.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from selfsup_tf.evaluation.labelled import (
+    Classifying,
+    accuracy_rows,
+    format_with_classes,
+    gain_intervals,
+    measured_on,
+    rows_beside,
+)
+from selfsup_tf.evaluation.protocol import EncoderFlags, Result
+from selfsup_tf.evaluation.results import titled
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+SCRATCH = "from scratch"
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneFlags(EncoderFlags):
+    """Accuracy after fine-tuning on all labels or a fraction of them.
+
+    The training is a run of its own below RUN_DIR/eval; the same command resumes it.
+    """
+
+    fraction: float = 1.0
+    """Share of the labels, the same of every class, drawn by the seed."""
+    epochs: float | None = None
+    """Passes over the labelled images; 60 for 1 % or less, else 30."""
+    batch_size: int = 64
+    """Images in a step."""
+    learning_rate: float = 0.2
+    """Per 256 images; Nesterov SGD, cosine, no warm-up."""
+    from_scratch: bool = True
+    """Whether the same network is trained on the same labels from fresh weights."""
+    seed: int = 0
+    """Of labels, order and crops."""
+    classes: bool = False
+    """Whether precision, recall and F1 of every class are printed, too."""
+
+
+class Finetune(Classifying):
+    """See `selfsup_tf.evaluation.fine_tuning`."""
+
+    title = "Fine-tuning"
+    flags = FinetuneFlags
+    order = 60
+
+    def run(self, judged: "Judged", flags: FinetuneFlags) -> Result:
+        """Trains, or goes on training, and judges what came of it."""
+        from selfsup_tf.evaluation.fine_tuning import fine_tune
+
+        encoder = judged.encoder
+        train, test = judged.open_evaluation()
+        names = ("fraction", "epochs", "batch_size", "learning_rate", "from_scratch")
+        options = {name: getattr(flags, name) for name in (*names, "seed")}
+        directory = judged.file("").with_name("finetune")
+        tuned = fine_tune(encoder, train, test, directory=directory, **options)
+        found = {"trained": tuned.trained}
+        if tuned.from_scratch is not None:
+            found[SCRATCH] = tuned.from_scratch
+        details = {name: one.to_dict() for name, one in found.items()}
+        details["trained"] |= {"num_labels": tuned.num_labels, "run_dir": tuned.run_dir}
+        rest = judged.name.removeprefix(judged.protocol)
+        return judged.result(
+            self.title,
+            title=_title(self.title, flags.fraction, rest),
+            rows=rows_beside(details, accuracy_rows, gain_intervals(found)),
+            measured_on=measured_on(train=train, test=test),
+            details=details,
+            seconds={k.replace("_", " "): v for k, v in tuned.seconds.items()},
+        )
+
+    def text(self, result: Result, flags: FinetuneFlags) -> str:
+        """Top-1 of both, with its interval."""
+        found = result.details["trained"]
+        train, test = (result.measured_on[name] for name in ("train", "test"))
+        lines = [
+            f"finetune on {found['num_labels']} labels of {train['name']} "
+            f"({100 * flags.fraction:g} %), judged on {test['size']} of {test['name']}",
+            f"{'':14}{'top-1':>10}{'95 % interval':>18}",
+        ]
+        for name, one in result.details.items():
+            low, high = one["top_1_interval"]
+            lines.append(
+                f"{'pretrained' if name == 'trained' else name:14}"
+                f"{100 * one['top_1']:8.2f} %{100 * low:10.2f} to {100 * high:.2f}"
+            )
+        lines = format_with_classes("\n".join(lines), found, flags)
+        return f"{lines}\n\nThe run: {found['run_dir']}"
+
+    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
+        """A finetune.json of before there was one form."""
+        kept = {key: values.get(key) for key in ("num_labels", "run_dir")}
+        details = {"trained": {**values["trained"], **kept}}
+        if values.get("from_scratch"):
+            details[SCRATCH] = dict(values["from_scratch"])
+        seconds = values.get("seconds") or {}
+        return Result(
+            protocol="finetune",
+            title=_title(self.title, values["fraction"], name.removeprefix("finetune")),
+            rows=rows_beside(details, accuracy_rows, {}),
+            measured_on={
+                part: values[part] for part in ("train", "test") if values.get(part)
+            },
+            options={"fraction": values["fraction"]},
+            details=details,
+            weights_hash=values.get("encoder_hash"),
+            seconds={k.replace("_", " "): v for k, v in seconds.items()},
+            versions=values.get("versions") or {},
+        )
+
+
+def _title(title: str, fraction: float, rest: str) -> str:
+    return titled(
+        f"{title}, {100 * fraction:g} % of labels", rest, without=("fraction",)
+    )
+
+
+PROTOCOL = Finetune()

@@ -1,0 +1,65 @@
+"""A map of images; details are of `EmbeddingMap.to_dict`, and the thumbnails' file."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
+from selfsup_tf.evaluation.results import titled
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class MapFlags(EncoderFlags):
+    """A picture: images laid out in the plane by what the encoder takes to be alike."""
+
+    method: Literal["tsne", "pca"] = "tsne"
+    """How the plane is found."""
+    count: int = 1500
+    """Images."""
+    seed: int = 0
+    """Chooses the images and starts t-SNE."""
+
+
+class Map(Protocol):
+    """See `selfsup_tf.evaluation.embedding_map`."""
+
+    title = "Map"
+    flags = MapFlags
+    order = 100
+    measured_by_report = True
+
+    def run(self, judged: "Judged", flags: MapFlags) -> Result:
+        """Lays the images out, and writes their picture and their thumbnails."""
+        from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
+
+        encoder, images = judged.encoder, judged.open_pair()[1]
+        options = {name: getattr(flags, name) for name in ("method", "count", "seed")}
+        found = embedding_map(encoder, images, cache=judged.cache, **options)
+        picture = judged.file(".png")
+        thumbnails = write_map(found, picture)
+        count = len(found.positions)
+        return judged.result(
+            self.title,
+            measured_on={"images": {"name": images.name, "size": count}},
+            details={"trained": found.to_dict() | {"thumbnails": thumbnails.name}},
+            pictures={picture.name: f"Map of {count} images"},
+        )
+
+    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
+        """A map.json of before there was one form."""
+        found = {key: value for key, value in values.items() if key != "encoder_hash"}
+        count = len(values["positions"])
+        return Result(
+            protocol="map",
+            title=titled(self.title, name.removeprefix("map")),
+            measured_on={"images": {"name": values["source"], "size": count}},
+            details={"trained": {**found, "thumbnails": f"{name}_thumbnails.jpg"}},
+            pictures={f"{name}.png": f"Map of {count} images"},
+            weights_hash=values["encoder_hash"],
+        )
+
+
+PROTOCOL = Map()

@@ -1,0 +1,62 @@
+"""A picture of images, each beside the nearest ones; it has no numbers."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+from selfsup_tf.evaluation.labelled import measured_on
+from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
+from selfsup_tf.evaluation.results import read_pictures
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class NeighboursFlags(EncoderFlags):
+    """A picture: images, each beside the nearest ones. Needs no labels."""
+
+    queries: int = 8
+    """Rows."""
+    hits: int = 7
+    """Neighbours in a row."""
+    seed: int = 0
+    """Chooses the images."""
+
+
+class Neighbours(Protocol):
+    """See `selfsup_tf.evaluation.neighbours`."""
+
+    title = "Nearest neighbours"
+    flags = NeighboursFlags
+    order = 90
+    measured_by_report = True
+
+    def run(self, judged: "Judged", flags: NeighboursFlags) -> Result:
+        """Draws the picture."""
+        from selfsup_tf.evaluation.neighbours import neighbour_gallery
+
+        encoder, (seen, unseen) = judged.encoder, judged.open_pair()
+        picture = judged.file(".png")
+        neighbour_gallery(
+            encoder,
+            seen,
+            unseen,
+            picture,
+            queries=min(flags.queries, unseen.size),
+            hits=min(flags.hits, seen.size - 1),
+            seed=flags.seed,
+            cache=judged.cache,
+        )
+        return judged.result(
+            self.title,
+            measured_on=measured_on(train=seen, test=unseen),
+            pictures={picture.name: self.title},
+        )
+
+    def read(self, folder: pathlib.Path) -> dict[str, Result]:
+        """Pictures of before each had a JSON file."""
+        return read_pictures(folder, "neighbours", self.title)
+
+
+PROTOCOL = Neighbours()

@@ -1,0 +1,39 @@
+"""Writes vectors and thumbnails as TensorBoard's projector reads them."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class ProjectorFlags(EncoderFlags):
+    """Files for TensorBoard's embedding projector."""
+
+    count: int = 2000
+    """Images."""
+    seed: int = 0
+    """Chooses the images."""
+
+
+class Projector(Protocol):
+    """See `selfsup_tf.evaluation.projector_files`."""
+
+    title = "Projector"
+    flags = ProjectorFlags
+    order = 140
+
+    def run(self, judged: "Judged", flags: ProjectorFlags) -> None:
+        """Writes the files, and says how to look at them."""
+        from selfsup_tf.evaluation.projector_files import write_projector
+
+        directory = judged.file("")
+        encoder, images = judged.encoder, judged.open_pair()[1]
+        write_projector(encoder, images, directory, count=flags.count, seed=flags.seed)
+        print(f"To look at it: tensorboard --logdir={directory}")
+
+
+PROTOCOL = Projector()

@@ -1,0 +1,146 @@
+"""A run on one page, or several side by side; what is missing is measured first."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.protocol import Protocol, RunFlags
+from selfsup_tf.run import RunDirectory
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+    from selfsup_tf.evaluation.results import StoredResult
+
+MOST_RUNS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFlags(RunFlags):
+    """Everything about a run on one page, or several runs side by side.
+
+    What has not been measured yet of health, k-NN, linear, retrieval, neighbours, map
+    and views is measured first; what needs labels only where there are some.
+    """
+
+    run_dir: str = ""
+    """Directory of the run."""
+    compare: tuple[str, ...] = ()
+    """Directories of runs to put side by side, after --run_dir's if it is given."""
+    output: str | None = None
+    """The page; RUN_DIR/report.html, or comparison.html, if it is left out."""
+    data: str | None = None
+    """Where the run's own images are, if they have moved or were given in Python."""
+    data_dir: str | None = None
+    """Where TFDS keeps its data, in place of the run's."""
+    measure: bool = True
+    """Whether what is missing is measured; if not, the page says what is missing."""
+
+
+class Report(Protocol):
+    """See `selfsup_tf.evaluation.report`."""
+
+    title = "Report"
+    flags = ReportFlags
+    order = 150
+
+    def reads_files_alone(self, flags: ReportFlags) -> bool:
+        """A page needs no TensorFlow."""
+        return not flags.measure
+
+    def run(self, judged: "Judged", flags: ReportFlags) -> None:
+        """Measures what is missing, and writes the page."""
+        from selfsup_tf.evaluation.report import write_comparison, write_report
+
+        runs = _runs(flags)
+        if flags.measure:
+            for run in runs:
+                _measure(run, flags)
+        if flags.compare:
+            path = flags.output or RunDirectory(flags.run_dir or ".").comparison
+            path = write_comparison([run.path for run in runs], path)
+        else:
+            path = write_report(runs[0].path, flags.output or runs[0].report)
+        print(f"\nOpen it in a browser: {path}")
+
+
+def _runs(flags: ReportFlags) -> list[RunDirectory]:
+    check(
+        flags.run_dir != "" or len(flags.compare) > 1,
+        "--run_dir, or two runs and more to --compare",
+        " ".join(flags.compare) or "neither",
+        "Name a run: --run_dir=runs/a",
+    )
+    check(
+        flags.measure or (flags.data is None and flags.data_dir is None),
+        "--measure=True beside --data or --data_dir",
+        "--measure=False, which looks at no images",
+        "Leave one of them out.",
+    )
+    named = [*([flags.run_dir] if flags.run_dir else []), *flags.compare]
+    runs = [RunDirectory(name) for name in named]
+    check(
+        len({run.path.resolve() for run in runs}) == len(runs) <= MOST_RUNS,
+        f"at most {MOST_RUNS} runs, each named once",
+        " ".join(named),
+        "Leave some out.",
+    )
+    for run in runs:
+        check(
+            run.network().is_file(),
+            f"a run with an encoder.keras at {run}",
+            "no such file" if run.path.is_dir() else "no such directory",
+            "Name the directory of a run that has been trained.",
+        )
+    return runs
+
+
+def _measure(run: RunDirectory, flags: ReportFlags) -> None:
+    """Runs each protocol whose result is absent or of another encoder."""
+    from selfsup_tf.evaluation.features import weights_hash
+    from selfsup_tf.evaluation.judged import Judged
+    from selfsup_tf.evaluation.protocol import EncoderFlags
+    from selfsup_tf.evaluation.protocols import PROTOCOLS
+    from selfsup_tf.evaluation.results import read_results, run_protocol
+
+    where: dict[str, Any] = {"data": flags.data, "data_dir": flags.data_dir}
+    judged = Judged(EncoderFlags(str(run.path), **where), "report")
+    check(
+        not judged.is_other_data,
+        f"the run's own images, which a report of {run.path} is about",
+        f"--data={flags.data}",
+        "`eval.py transfer` judges a run by other images, and the report shows it.",
+    )
+    digest = weights_hash(judged.encoder)
+    there = {
+        "labels": all(source.labelled for source in judged.open_pair()),
+        "classifier": run.network("classifier").is_file(),
+        "log": run.log.is_file(),
+    }
+    stored = {one.name: one for one in read_results(run)}
+    for name, protocol in sorted(PROTOCOLS.all().items(), key=lambda p: p[1].order):
+        wanted = protocol.measured_by_report and all(
+            there[need] for need in protocol.needs
+        )
+        if not wanted or _is_fresh(stored.get(name), run, digest):
+            continue
+        print(f"\n{name}:")
+        try:
+            run_protocol(name, run_dir=str(run.path), **where)
+        except InputError as error:
+            # The page says of each protocol that is missing how to make it.
+            print(f"not measured: {error}")
+
+
+def _is_fresh(stored: "StoredResult | None", run: RunDirectory, digest: str) -> bool:
+    """Whether a result is there, beside its untrained, and of the encoder of this hash.
+
+    One that knows no encoder, or a classifier's, is when it is newer than the encoder.
+    """
+    if stored is None or stored.result.options.get("untrained") is False:
+        return False
+    if stored.result.network != "encoder" or stored.result.weights_hash is None:
+        return stored.path.stat().st_mtime >= run.network().stat().st_mtime
+    return stored.result.weights_hash == digest
+
+
+PROTOCOL = Report()

@@ -1,0 +1,134 @@
+"""Robustness: accuracy on spoilt images; details are a `RobustnessResult`."""
+
+import dataclasses
+import functools
+import statistics
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from selfsup_tf.evaluation.labelled import (
+    LabelledFlags,
+    judge_labelled,
+    upgrade_labelled,
+)
+from selfsup_tf.evaluation.protocol import (
+    Chart,
+    Protocol,
+    Result,
+    Row,
+    Table,
+    interval,
+    share,
+)
+from selfsup_tf.evaluation.text import format_rows
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class RobustnessFlags(LabelledFlags):
+    """Accuracy under blur, noise, JPEG and brightness, each in five strengths."""
+
+    classifier: Literal["knn", "linear"] = "knn"
+    """What judges; it learns from clean images alone."""
+    corruptions: tuple[str, ...] = ("blur", "noise", "jpeg", "brightness")
+    """Which of them."""
+    seed: int = 0
+    """Of the noise."""
+
+
+class Robustness(Protocol):
+    """See `selfsup_tf.evaluation.robustness`."""
+
+    title = "Robustness"
+    flags = RobustnessFlags
+    order = 40
+    needs = ("labels",)
+
+    def run(self, judged: "Judged", flags: RobustnessFlags) -> Result:
+        """Judges the encoder, and the same network untrained."""
+        from selfsup_tf.evaluation.robustness import robustness
+
+        names = ("classifier", "corruptions", "seed")
+        options = {name: getattr(flags, name) for name in names}
+        measure = functools.partial(robustness, **options)
+        return judge_labelled(self, judged, measure, _rows, untrained=flags.untrained)
+
+    def text(self, result: Result, flags: RobustnessFlags) -> str:
+        """The table of its rows, under what judges."""
+        judge = result.details["trained"]["classifier"]
+        return format_rows(result, {"": f"robustness (classifier={judge})"})
+
+    def draw(self, result: Result) -> dict[str, Chart]:
+        """Top-1 over the strength of each disturbance."""
+        from selfsup_tf.evaluation.charts import draw_robustness
+
+        found = result.details["trained"]
+        ends = ", ".join(
+            f"{name} to {100 * shares[-1]:.1f} %"
+            for name, shares in found["top_1"].items()
+        )
+        chart = Chart(
+            "Top-1 under disturbances, %",
+            draw_robustness(result.details),
+            meaning="The number is the mean over all disturbances and strengths.",
+            value=f"{100 * found['mean_top_1']:.1f} %",
+            label=f"Top-1 accuracy, falling with the strength of {ends}",
+        )
+        return {"": chart}
+
+    def tables(self, result: Result) -> list[Table]:
+        """Top-1 at each strength, with the strength's parameter."""
+        found = result.details["trained"]
+        others = {
+            name: one["top_1"] for name, one in result.details.items() if one != found
+        }
+        strengths = found.get("strengths") or {}
+        rows = []
+        for kind, shares in found["top_1"].items():
+            cells = []
+            for n, value in enumerate(shares):
+                cell = f"{100 * value:.1f} %"
+                if kind in strengths:
+                    cell += f" at {strengths[kind][n]:g}"
+                for name, theirs in others.items():
+                    cell += f", {name} {100 * theirs[kind][n]:.1f} %"
+                cells.append(cell)
+            rows.append((kind, *cells))
+        caption = (
+            "Top-1 at five strengths, each with its parameter; clean "
+            f"{100 * found['clean_top_1']:.1f} %; judged by {found['classifier']}."
+        )
+        longest = max(len(row) for row in rows)
+        head = ("Disturbance", *(str(n) for n in range(1, longest)))
+        filled = (row + ("",) * (longest - len(row)) for row in rows)
+        return [Table(caption, head, tuple(filled))]
+
+    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
+        """A robustness.json of before there was one form."""
+        return upgrade_labelled(self, name, values, _rows)
+
+
+def _rows(found: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Top-1 in the mean, of clean images, and of each disturbance in the mean."""
+    ends = {"mean_top_1": "over all disturbances and strengths", "clean_top_1": ""}
+    return (
+        *(
+            Row(
+                name,
+                name.replace("_top_1", " top-1"),
+                share(found[name]),
+                interval(found.get(f"{name}_interval")),
+                meaning=meaning,
+            )
+            for name, meaning in ends.items()
+        ),
+        *(
+            Row(f"{kind}_top_1", kind, statistics.fmean(shares), meaning="top-1, mean")
+            for kind, shares in found["top_1"].items()
+        ),
+    )
+
+
+PROTOCOL = Robustness()

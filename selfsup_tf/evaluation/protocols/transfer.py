@@ -1,0 +1,127 @@
+"""Transfer: k-NN and linear accuracy on other images than the encoder learned from.
+
+Details of each encoder are {"knn": a `KnnResult`, "linear": a `LinearResult`}.
+
+Reference: Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer better?",
+    section 3 (logistic regression, its penalty chosen on a part of the train set).
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from selfsup_tf.evaluation.labelled import (
+    ClassifierFlags,
+    accuracy_rows,
+    class_table,
+    confusion_chart,
+    format_with_classes,
+    judge_labelled,
+    upgrade_labelled,
+)
+from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Table
+from selfsup_tf.evaluation.protocols import knn, linear
+from selfsup_tf.evaluation.results import titled
+from selfsup_tf.evaluation.text import format_rows
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+WAYS = {"knn": knn.PROTOCOL, "linear": linear.PROTOCOL}
+HEADS = {"knn": knn.head, "linear": linear.head}
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferFlags(ClassifierFlags):
+    """k-NN and linear accuracy on other labelled images than the run learned from."""
+
+    data: str = dataclasses.field()  # required, unlike that of the other protocols
+    """The other images: a folder, an .npz file, a TFDS name."""
+
+
+class Transfer(Protocol):
+    """k-NN and the linear probe, each with its defaults."""
+
+    title = "Transfer"
+    flags = TransferFlags
+    order = 50
+    needs = ("labels",)
+
+    def run(self, judged: "Judged", flags: TransferFlags) -> Result:
+        """Judges the encoder both ways, and the same network untrained."""
+        from selfsup_tf.evaluation.knn import knn as by_knn
+        from selfsup_tf.evaluation.linear import linear_probe
+
+        found = {}
+        for way, measure in (("knn", by_knn), ("linear", linear_probe)):
+            found[way] = judge_labelled(
+                WAYS[way], judged, measure, accuracy_rows, untrained=flags.untrained
+            )
+        data = pathlib.Path(flags.data).stem
+        rest = judged.name.removeprefix(f"transfer_{data}")
+        return _joined(found, titled(f"{self.title} to {data}", rest))
+
+    def text(self, result: Result, flags: TransferFlags) -> str:
+        """A table for each way."""
+        texts = []
+        for way, found in result.details["trained"].items():
+            title = WAYS[way].title
+            rows = tuple(row for row in result.rows if row.group == title)
+            part = dataclasses.replace(result, rows=rows)
+            text = format_rows(part, {title: HEADS[way](found)})
+            texts.append(format_with_classes(text, found, flags))
+        return "\n\n".join(texts)
+
+    def draw(self, result: Result) -> dict[str, Chart]:
+        """The confusion of each way."""
+        charts = {
+            way: confusion_chart(f"{result.title}: {WAYS[way].title}", found)
+            for way, found in result.details["trained"].items()
+        }
+        return {way: chart for way, chart in charts.items() if chart}
+
+    def tables(self, result: Result) -> list[Table]:
+        """Class by class, each way."""
+        return [
+            table
+            for way, found in result.details["trained"].items()
+            for table in class_table(f"{result.title}: {WAYS[way].title}", found)
+        ]
+
+    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
+        """A transfer_NAME.json of before there was one form."""
+        found = {
+            way: upgrade_labelled(protocol, way, values[way])
+            for way, protocol in WAYS.items()
+            if values.get(way)
+        }
+        rest = name.removeprefix("transfer_").removeprefix(values["data"])
+        return _joined(found, titled(f"{self.title} to {values['data']}", rest))
+
+
+def _joined(found: Mapping[str, Result], title: str) -> Result:
+    """One result of both ways; each is a group of rows."""
+    first = next(iter(found.values()))
+    encoders = first.details
+    return dataclasses.replace(
+        first,
+        protocol="transfer",
+        title=title,
+        rows=tuple(
+            dataclasses.replace(row, group=WAYS[way].title)
+            for way, one in found.items()
+            for row in one.rows
+        ),
+        details={
+            name: {way: one.details[name] for way, one in found.items()}
+            for name in encoders
+        },
+        seconds={
+            name: round(sum(one.seconds.get(name, 0) for one in found.values()), 2)
+            for name in encoders
+        },
+    )
+
+
+PROTOCOL = Transfer()

@@ -1,0 +1,54 @@
+"""A picture of images beside the views that the run learned from; it has no numbers."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.labelled import measured_on
+from selfsup_tf.evaluation.protocol import ImageFlags, Protocol, Result
+from selfsup_tf.evaluation.results import read_pictures
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.judged import Judged
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewsFlags(ImageFlags):
+    """A picture: images beside the views that the run learned from."""
+
+
+class Views(Protocol):
+    """See `selfsup_tf.data.preview`."""
+
+    title = "Images and their views"
+    flags = ViewsFlags
+    order = 110
+    measured_by_report = True
+
+    def run(self, judged: "Judged", flags: ViewsFlags) -> Result:
+        """Draws the picture; whether an encoder is there does not matter."""
+        from selfsup_tf.data.preview import preview_views
+
+        images = judged.open_source()
+        check(
+            judged.config is not None,
+            f"the config.json of a run in {flags.run_dir}",
+            "none",
+            "Only a run that was trained here knows its views.",
+        )
+        picture = judged.file(".png")
+        preview_views(images, judged.config, picture, seed=judged.config.seed)
+        return judged.result(
+            self.title,
+            measured_on=measured_on(images=images),
+            pictures={picture.name: self.title},
+            weights_hash=None,
+        )
+
+    def read(self, folder: pathlib.Path) -> dict[str, Result]:
+        """Pictures of before each had a JSON file."""
+        return read_pictures(folder, "views", self.title)
+
+
+PROTOCOL = Views()
