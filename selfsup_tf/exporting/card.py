@@ -1,17 +1,15 @@
 """The page for people beside an export: what it is, its limits, how it is called.
 
-Its text is `card.md.jinja`, and that of the programs in it `program.py.jinja`.
+Its text is `card.md.jinja`; the programs in it are those of the formats.
 """
 
-import functools
 import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-
 from selfsup_tf.exporting.formats import find_formats
+from selfsup_tf.exporting.usage import template
 from selfsup_tf.files import write_atomically
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -32,9 +30,7 @@ def write_model_card(directory: str | pathlib.Path, manifest: dict) -> None:
 def format_model_card(manifest: dict) -> str:
     """The model card as Markdown."""
     programs = list(format_programs(manifest).items())
-    card = _template("card.md.jinja").render(
-        manifest, programs=programs, values=_values
-    )
+    card = template("card.md.jinja").render(manifest, programs=programs, values=_values)
     return card + "\n"
 
 
@@ -59,48 +55,6 @@ def format_programs(manifest: dict) -> dict[str, str]:
             heading += ", and likewise " + ", ".join(f"`{name}`" for name in others)
         programs[heading] = program.replace(_PATH, path)
     return programs
-
-
-def image_program(
-    entry: Mapping[str, Any],
-    preprocessing: Mapping[str, Any],
-    *,
-    imports: str,
-    call: str,
-) -> str:
-    """A program that prepares an image with NumPy and Pillow and calls a file.
-
-    Args:
-        entry: The artefact's, of the manifest; it has one signature with one input.
-        preprocessing: The manifest's.
-        imports: The line that imports the runtime.
-        call: The lines that give `found`, {output: array}, of the array `images`;
-            {path} and {name} in them stand for the file and its input.
-    """
-    (signature,) = entry["signatures"].values()
-    ((name, images),) = signature["inputs"].items()
-    return _template("program.py.jinja").render(
-        class_names=entry["class_names"],
-        imports=imports,
-        size=preprocessing["size"][0],
-        share=preprocessing["central_crop"],
-        images=images,
-        outputs=signature["outputs"],
-        call=call.format(path=entry["path"], name=name),
-    )
-
-
-def _template(name: str) -> jinja2.Template:
-    return _environment().get_template(name)
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    # Neither is HTML: nothing is escaped.
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-        undefined=jinja2.ChainableUndefined,
-    )
 
 
 def _values(values: Mapping[str, Any], otherwise: str) -> str:

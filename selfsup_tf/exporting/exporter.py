@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from selfsup_tf.errors import check
 from selfsup_tf.exporting import manifest as manifests
@@ -21,7 +20,6 @@ from selfsup_tf.exporting.card import write_model_card
 from selfsup_tf.exporting.format import (
     Artefact,
     Format,
-    Networks,
     Options,
     Threshold,
 )
@@ -147,9 +145,19 @@ def export(
         artefacts, parities = [], []
         with tempfile.TemporaryDirectory() as scratch:
             for one in wanted:
-                images_of = {"all": proof, "typical": typical}.get(one.calibration)
-                calibration = images_of and images_of.calibration
-                artefact = write_artefact(one, networks, work, options, calibration)
+                of_proof = {"all": proof, "typical": typical}.get(one.calibration)
+                artefact = Artefact(
+                    path=work / one.file,
+                    format=one,
+                    options=one.heeded(options),
+                    class_names=networks.class_names,
+                )
+                one.write(
+                    networks,
+                    artefact.path,
+                    options=artefact.options,
+                    calibration=of_proof and of_proof.calibration,
+                )
                 rows = measure(
                     artefact,
                     reference,
@@ -180,32 +188,6 @@ def export(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return ExportResult(directory, tuple(parities), found, options)
-
-
-def write_artefact(
-    of: Format,
-    networks: Networks,
-    directory: pathlib.Path,
-    options: Options = Options(),
-    calibration: np.ndarray | None = None,
-) -> Artefact:
-    """Writes one artefact, unproven.
-
-    Args:
-        of: Its format.
-        networks: What is exported, see `portable.portable_pair`.
-        directory: Where to; the format names the file.
-        options: What is asked of all formats; each takes those that it heeds.
-        calibration: (M, S, S, 3) float32 in [0, 1], for formats that are calibrated.
-    """
-    artefact = Artefact(
-        path=directory / of.file,
-        format=of,
-        options=of.heeded(options),
-        class_names=networks.class_names,
-    )
-    of.write(networks, artefact.path, options=artefact.options, calibration=calibration)
-    return artefact
 
 
 def check_request(
@@ -250,11 +232,7 @@ def check_request(
 
 
 def lossy_layers(
-    encoder: keras.Model | str | pathlib.Path,
-    images: Any = None,
-    training_images: Any = None,
-    *,
-    count: int = 10,
+    encoder: keras.Model, images: Any, training_images: Any
 ) -> list[search.LayerLoss]:
     """The layers through which int8 loses most, the worst first.
 
@@ -262,19 +240,14 @@ def lossy_layers(
         encoder: As for `export`; likewise the images.
         images: What the loss is measured on.
         training_images: What int8 is calibrated on.
-        count: How many layers are tried.
     """
     encoder = portable_encoder(encoder)
     size = encoder.input_shape[1]
     proof = choose_images(
         images, training_images, size=size, calibrates=True, num_images=64, num_bank=0
     )
-    return search.find_lossy_layers(
-        encoder,
-        without_outliers(encoder, proof).calibration,
-        proof.views,
-        count=count,
-    )
+    typical = without_outliers(encoder, proof).calibration
+    return search.Int8Search(encoder, typical, proof.views).lossy_layers()
 
 
 def format_table(result: ExportResult) -> str:

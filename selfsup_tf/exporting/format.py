@@ -20,6 +20,8 @@ if typing.TYPE_CHECKING:
     import keras
     import numpy as np
 
+AUTO = "auto"
+"""In `keep_float`: the layers that it takes."""
 PROBES = pathlib.Path(__file__).parent / "probes"
 
 

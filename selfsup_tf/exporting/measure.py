@@ -55,7 +55,8 @@ def measure(
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         inputs = pathlib.Path(scratch) if work is None else work
         jobs = [(c.signature, _write_inputs(c.inputs, proof, inputs)) for c in calls]
-        native = [c.signature for c in calls if c.inputs == "views"][:1]
+        represent = [c for c in calls if "representation" in c.outputs]
+        native = [c.signature for c in represent if c.inputs == "views"][:1]
         if proof.bank_views is not None and native:
             bank = write_inputs(inputs / "bank.npy", proof.bank_views)
             jobs.append((native[0], bank))

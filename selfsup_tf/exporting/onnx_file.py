@@ -10,6 +10,7 @@ representation h, C classes.
 """
 
 import contextlib
+import importlib
 import json
 import logging
 import pathlib
@@ -20,8 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.views import evaluation_crop
+from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.format import Networks, Options
-from selfsup_tf.exporting.formats.onnx import import_onnx
 from selfsup_tf.exporting.program import (
     ConversionError,
     Program,
@@ -31,6 +32,7 @@ from selfsup_tf.exporting.program import (
 
 # Of ONNX's operations: the first with LayerNormalization.
 OPSET = 17
+NEEDED = ("onnx", "onnxruntime", "tf2onnx")
 
 
 def write_onnx(
@@ -82,6 +84,22 @@ def write_onnx(
             "Export saved_model or TFLite."
         ) from error
     pathlib.Path(path).write_bytes(model.SerializeToString())
+
+
+def import_onnx() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """The packages onnx, onnxruntime and tf2onnx.
+
+    Raises:
+        InputError: One of them is not installed.
+    """
+    try:
+        return tuple(importlib.import_module(name) for name in NEEDED)
+    except ImportError as error:
+        raise InputError(
+            f"the packages {', '.join(NEEDED)} for format onnx",
+            f"an error from their import: {error}",
+            "Install them: pip install 'selfsup-tf[onnx]'",
+        ) from error
 
 
 def _metadata(networks: Networks, options: Options) -> dict[str, str]:

@@ -91,10 +91,6 @@ class Parity:
     inputs: dict[str, Any]
     outputs: dict[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return dataclasses.asdict(self)
-
 
 def require_parity(parity: Parity, advice: str = "") -> None:
     """Raises ParityError where a threshold is not met.

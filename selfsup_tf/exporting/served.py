@@ -70,14 +70,12 @@ class _ServedNetwork(tf.Module):
 
     def _view_pixels(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 3) uint8 -> (N, S, S, 3) float32 in [0, 1]."""
-        return self._native(
-            evaluation_view(_require_pixels(images, self._max_pixels), self._size)
-        )
+        return evaluation_view(_require_pixels(images, self._max_pixels), self._size)
 
     def _view_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """(N,) string -> (N, S, S, 3) float32 in [0, 1]."""
         size = self._size
-        views = tf.map_fn(
+        return tf.map_fn(
             lambda contents: evaluation_view(
                 decode_image(contents, self._max_pixels), size
             ),
@@ -85,10 +83,11 @@ class _ServedNetwork(tf.Module):
             fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
             parallel_iterations=_DECODED_AT_ONCE,
         )
-        return self._native(views)
 
-    def _native(self, views: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(views, (None, self._size, self._size, 3))
+    def _infer(self, views: tf.Tensor) -> tf.Tensor:
+        """The network's answer to views, whose shape a caller may have got wrong."""
+        views = tf.ensure_shape(views, (None, self._size, self._size, 3))
+        return self(views, training=False)
 
 
 class ServedEncoder(_ServedNetwork):
@@ -109,7 +108,7 @@ class ServedEncoder(_ServedNetwork):
         views = tf.cond(
             native, lambda: images, lambda: evaluation_view(images, self._size)
         )
-        return self._represent(self._native(views))
+        return self._represent(views)
 
     @tf.function(input_signature=[_BYTES])
     def serve_bytes(self, image_bytes):
@@ -132,7 +131,7 @@ class ServedEncoder(_ServedNetwork):
         }
 
     def _represent(self, views):
-        return {"representation": self(views, training=False)}
+        return {"representation": self._infer(views)}
 
 
 class ServedClassifier(_ServedNetwork):
@@ -177,7 +176,7 @@ class ServedClassifier(_ServedNetwork):
         }
 
     def _answer(self, views):
-        probabilities = tf.nn.softmax(self(views, training=False))
+        probabilities = tf.nn.softmax(self._infer(views))
         label = self._labels.lookup(tf.argmax(probabilities, axis=-1))
         return {"probabilities": probabilities, "label": label}
 

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import check, nearest
-from selfsup_tf.exporting.format import Format, Options, Threshold
+from selfsup_tf.exporting.format import AUTO, Format, Options, Threshold
 
-AUTO = "auto"
 DOOR = Door(sys.modules[__name__], "FORMAT", "a module of export formats")
 
 

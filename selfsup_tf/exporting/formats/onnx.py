@@ -1,12 +1,7 @@
 """ONNX, for runtimes that know neither TensorFlow nor LiteRT."""
 
-import importlib
-from types import ModuleType
-
-from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.format import PROBES, Format, Threshold
 
-NEEDED = ("onnx", "onnxruntime", "tf2onnx")
 _CALL = """\
 session = onnxruntime.InferenceSession("{path}")
 names = [output.name for output in session.get_outputs()]
@@ -27,6 +22,8 @@ class Onnx(Format):
 
     def check_installed(self):
         """Raises InputError without the extra `onnx`."""
+        from selfsup_tf.exporting.onnx_file import import_onnx
+
         import_onnx()
 
     def write(self, networks, path, *, options, calibration):
@@ -37,7 +34,7 @@ class Onnx(Format):
 
     def code(self, entry, preprocessing):
         """Calls the file in onnxruntime."""
-        from selfsup_tf.exporting.card import image_program
+        from selfsup_tf.exporting.usage import image_program
 
         return image_program(
             entry, preprocessing, imports="import onnxruntime", call=_CALL
@@ -45,19 +42,3 @@ class Onnx(Format):
 
 
 FORMAT = Onnx()
-
-
-def import_onnx() -> tuple[ModuleType, ModuleType, ModuleType]:
-    """The packages onnx, onnxruntime and tf2onnx.
-
-    Raises:
-        InputError: One of them is not installed.
-    """
-    try:
-        return tuple(importlib.import_module(name) for name in NEEDED)
-    except ImportError as error:
-        raise InputError(
-            f"the packages {', '.join(NEEDED)} for format onnx",
-            f"an error from their import: {error}",
-            "Install them: pip install 'selfsup-tf[onnx]'",
-        ) from error

@@ -72,7 +72,7 @@ class TFLite(Format):
 
     def code(self, entry, preprocessing):
         """Calls the file by its signature."""
-        from selfsup_tf.exporting.card import image_program
+        from selfsup_tf.exporting.usage import image_program
 
         return image_program(
             entry,

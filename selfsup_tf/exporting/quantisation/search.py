@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from selfsup_tf.exporting.format import Format, Networks, Options, Threshold
-from selfsup_tf.exporting.formats import AUTO
+from selfsup_tf.exporting.format import AUTO, Format, Networks, Options, Threshold
 from selfsup_tf.exporting.parity import Parity, ParityError, compare, require_parity
 from selfsup_tf.exporting.program import build_program
 from selfsup_tf.exporting.proof import Proof
@@ -50,76 +49,93 @@ class LayerLoss:
     cosine_kept: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Suggestion:
-    """Layers to leave in float32.
-
-    Attributes:
-        keep_float: Their names; none where int8 is good enough as it is.
-        cosine: Mean cosine of the representations with them in float32.
-        enough: Whether that meets the threshold.
-    """
-
-    keep_float: tuple[str, ...]
-    cosine: float
-    enough: bool
-
-
-def find_lossy_layers(
-    encoder: keras.Model,
-    calibration_images: Sequence[np.ndarray],
-    images: Sequence[np.ndarray],
-    *,
-    count: int = 10,
-) -> list[LayerLoss]:
-    """The layers through which int8 loses most, the worst first.
-
-    The `count` noisiest are left in float32 one at a time, by TFLite's quantisation
-    debugger, and ordered by what that gains at the representation. Operations
-    written between layers (x + y) have no name and are not among them.
+class Int8Search:
+    """Int8 files of one encoder with some layers in float32, each measured alike.
 
     Args:
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
         calibration_images: What int8 is calibrated on, (M, S, S, 3) float32 in [0, 1].
         images: Others to measure on, likewise; 64 will do.
-        count: How many layers are tried; each is a quantisation and a run.
 
     Raises:
         InputError: No images, or of another shape.
     """
-    return _Search(encoder, calibration_images, images).lossy_layers(count)
 
+    def __init__(
+        self,
+        encoder: keras.Model,
+        calibration_images: Sequence[np.ndarray],
+        images: Sequence[np.ndarray],
+    ):
+        size = encoder.input_shape[1]
+        for given in (calibration_images, images):
+            check_calibration("int8", given, size)
+        # A batch of a fixed size, which every operation can take.
+        batch = min(BATCH_SIZE, len(images))
+        self._quantizer = MixedQuantizer(
+            build_program(Networks(encoder), Options(batch=batch)), calibration_images
+        )
+        self._images = np.asarray(images[: len(images) // batch * batch], np.float32)
+        self._batch = batch
+        self._expected = self._represent(
+            lambda taken: encoder(tf.constant(taken), training=False).numpy()
+        )
 
-def suggest_keep_float(
-    encoder: keras.Model,
-    calibration_images: Sequence[np.ndarray],
-    images: Sequence[np.ndarray],
-    *,
-    threshold: float = 0.98,
-    count: int = 10,
-) -> Suggestion:
-    """The layers of `find_lossy_layers` that int8 must leave to be close enough.
+    def cosine(self, keep_float: Collection[str] = ()) -> float:
+        """Mean cosine with the encoder of a file with these layers in float32."""
+        contents = self._quantizer.quantize(keep_float)
+        try:
+            received = self._run(contents)
+        except RuntimeError:
+            # Scales that lie far apart are too much for XNNPACK: a loss to be found.
+            received = self._run(
+                contents,
+                experimental_op_resolver_type=(
+                    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+                ),
+            )
+        return compare(self._expected, received)["cosine_mean"]
 
-    They are left in float32 one after the other, the worst first, until the mean
-    cosine reaches the threshold; those that gain nothing are left out.
+    def lossy_layers(self, count: int = 10) -> list[LayerLoss]:
+        """The layers through which int8 loses most, the worst first.
 
-    Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
-        calibration_images: What int8 is calibrated on, (M, S, S, 3) float32 in [0, 1].
-        images: Others to measure on, likewise.
-        threshold: Least mean cosine with the encoder's representations.
-        count: How many layers are tried.
-    """
-    search = _Search(encoder, calibration_images, images)
-    kept, cosine = (), search.cosine(())
-    if cosine < threshold:
-        for loss in search.lossy_layers(count):
-            tried = search.cosine((*kept, loss.layer))
+        The `count` noisiest are left in float32 one at a time, by TFLite's quantisation
+        debugger, each of them a quantisation and a run, and ordered by what that gains
+        at the representation. Operations written between layers (x + y) have no name
+        and are not among them.
+        """
+        plain = self.cosine()
+        noises = list(self._quantizer.noises(self._images).items())[:count]
+        found = [
+            LayerLoss(layer, operation, noise, plain, self.cosine((layer,)))
+            for layer, (operation, noise) in noises
+        ]
+        return sorted(found, key=lambda loss: -loss.cosine_kept)
+
+    def suggest(self, threshold: float, count: int = 10) -> tuple[str, ...]:
+        """The layers that int8 must leave for a mean cosine of `threshold`.
+
+        Of `count` lossy layers one after the other is left in float32, the worst first,
+        until that is reached; those that gain nothing are left out.
+        """
+        kept, cosine = (), self.cosine()
+        for loss in self.lossy_layers(count) if cosine < threshold else ():
+            tried = self.cosine((*kept, loss.layer))
             if tried > cosine + LEAST_GAIN:
                 kept, cosine = (*kept, loss.layer), tried
             if cosine >= threshold:
                 break
-    return Suggestion(keep_float=kept, cosine=cosine, enough=cosine >= threshold)
+        return kept
+
+    def _run(self, contents: bytes, **options) -> np.ndarray:
+        runner = Interpreter(model_content=contents, **options).get_signature_runner()
+        return self._represent(lambda taken: runner(images=taken)["representation"])
+
+    def _represent(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        starts = range(0, len(self._images), self._batch)
+        return np.concatenate(
+            [np.array(function(self._images[n : n + self._batch])) for n in starts]
+        )
 
 
 def resolve_keep_float(
@@ -141,14 +157,8 @@ def resolve_keep_float(
     if AUTO not in options.keep_float:
         return options
     least = [thresholds[f.word].cosine for f in wanted if "keep_float" in f.heeds]
-    suggestion = suggest_keep_float(
-        encoder,
-        proof.calibration,
-        proof.views[:64],
-        threshold=max(least),
-        count=20,
-    )
-    return dataclasses.replace(options, keep_float=suggestion.keep_float)
+    search = Int8Search(encoder, proof.calibration, proof.views[:64])
+    return dataclasses.replace(options, keep_float=search.suggest(max(least), count=20))
 
 
 def require_parity_by_layers(
@@ -171,9 +181,9 @@ def require_parity_by_layers(
             raise
         if not strays or options.keep_float:
             raise
-        losses = find_lossy_layers(encoder, proof.calibration, proof.views[:64])
+        search = Int8Search(encoder, proof.calibration, proof.views[:64])
         raise ParityError(
-            f"{error}\n{format_layers(losses)}\n"
+            f"{error}\n{format_layers(search.lossy_layers())}\n"
             "--keep_float=auto leaves in float32 what it takes, as far as that helps."
         ) from error
 
@@ -193,55 +203,3 @@ def format_layers(losses: Sequence[LayerLoss]) -> str:
             f"{loss.cosine_kept:18.5f}"
         )
     return "\n".join(lines)
-
-
-class _Search:
-    """Int8 variants of one encoder, each measured on the same images."""
-
-    def __init__(self, encoder, calibration_images, images):
-        size = encoder.input_shape[1]
-        for given in (calibration_images, images):
-            check_calibration("int8", given, size)
-        # A batch of a fixed size, which every operation can take.
-        batch = min(BATCH_SIZE, len(images))
-        self._quantizer = MixedQuantizer(
-            build_program(Networks(encoder), Options(batch=batch)), calibration_images
-        )
-        self._images = np.asarray(images[: len(images) // batch * batch], np.float32)
-        self._batch = batch
-        self._expected = self._represent(
-            lambda taken: encoder(tf.constant(taken), training=False).numpy()
-        )
-
-    def cosine(self, keep_float: Collection[str]) -> float:
-        contents = self._quantizer.quantize(keep_float)
-        try:
-            received = self._run(contents)
-        except RuntimeError:
-            # Scales that lie far apart are too much for XNNPACK: a loss to be found.
-            received = self._run(
-                contents,
-                experimental_op_resolver_type=(
-                    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-                ),
-            )
-        return compare(self._expected, received)["cosine_mean"]
-
-    def lossy_layers(self, count: int) -> list[LayerLoss]:
-        plain = self.cosine(())
-        noises = list(self._quantizer.noises(self._images).items())[:count]
-        found = [
-            LayerLoss(layer, operation, noise, plain, self.cosine((layer,)))
-            for layer, (operation, noise) in noises
-        ]
-        return sorted(found, key=lambda loss: -loss.cosine_kept)
-
-    def _run(self, contents: bytes, **options) -> np.ndarray:
-        runner = Interpreter(model_content=contents, **options).get_signature_runner()
-        return self._represent(lambda taken: runner(images=taken)["representation"])
-
-    def _represent(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        starts = range(0, len(self._images), self._batch)
-        return np.concatenate(
-            [np.array(function(self._images[n : n + self._batch])) for n in starts]
-        )
