@@ -17,11 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import logging
 
-from selfsup_tf.evaluation.verdict import format_health
-
 import selfsup_tf as selfsup
 import simclr_tf
-from selfsup_tf.evaluation import results
 from selfsup_tf.exporting import exporter
 
 
@@ -41,24 +38,10 @@ def main() -> None:
     run = selfsup.train(simclr_tf.SimCLR(config), "shapes", run_dir=run_dir)
     minutes = (time.perf_counter() - started) / 60
 
+    for protocol, options in PROTOCOLS.items():
+        print()
+        selfsup.run_protocol(protocol, run_dir=str(run_dir), **options)
     train, test = selfsup.open_evaluation("shapes")
-    judgement = run_dir / "eval"
-    judged = [
-        results.evaluate(
-            protocol,
-            run.encoder,
-            train,
-            test,
-            path=judgement / f"{protocol}.json",
-            cache=judgement / "features",
-            **options,
-        )
-        for protocol, options in PROTOCOLS.items()
-    ]
-    health = selfsup.run_health(run_dir, images, path=judgement / "health.json")
-    selfsup.preview_views(images, config, judgement / "views.png")
-    selfsup.neighbour_gallery(run.encoder, train, test, judgement / "neighbours.png")
-    selfsup.write_map(selfsup.embedding_map(run.encoder, test, count=800), judgement)
     exported = selfsup.export(
         run.encoder,
         run_dir / "export",
@@ -69,9 +52,6 @@ def main() -> None:
     selfsup.write_report(run_dir)
 
     print(f"\nTrained for {minutes:.1f} minutes on {images.size} images, no labels.\n")
-    for evaluation in judged:
-        print(results.format_table(evaluation), end="\n\n")
-    print(format_health(health), end="\n\n")
     print(exporter.format_table(exported))
     print("\nWhere everything lies:")
     for name, what in WRITTEN.items():
@@ -79,7 +59,14 @@ def main() -> None:
 
 
 # Of 800 images a class, the nearest 20 say more than the nearest 200.
-PROTOCOLS = {"knn": {"k": 20}, "linear": {}}
+PROTOCOLS = {
+    "knn": {"k": 20},
+    "linear": {},
+    "health": {},
+    "neighbours": {},
+    "map": {},
+    "views": {},
+}
 
 WRITTEN = {
     "config.json": "what the run was made with",
@@ -89,7 +76,7 @@ WRITTEN = {
     "encoder.keras": "the encoder",
     "report.html": "all of it on one page: open it in a browser",
     "eval/views.png": "what the encoder learned from",
-    "eval/knn.json": "k-NN accuracy",
+    "eval/knn_k=20.json": "k-NN accuracy",
     "eval/linear.json": "linear-probe accuracy",
     "eval/health.json": "whether it has collapsed, without labels",
     "eval/neighbours.png": "test images and their nearest neighbours",

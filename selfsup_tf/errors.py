@@ -27,6 +27,14 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"Choose one of: {', '.join(words)}"
 
 
+def check_one_of(value: Any, members: Iterable[Any], expected: str) -> None:
+    """Raises InputError unless `value` is among `members`; the nearest is named."""
+    members = list(members)
+    if value not in members:
+        advice = nearest(str(value), map(str, members))
+        raise InputError(expected, repr(value), advice)
+
+
 def check(condition: bool, expected: str, received: Any, advice: str) -> None:
     """Raises InputError unless `condition` holds."""
     if not condition:

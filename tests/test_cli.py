@@ -117,6 +117,9 @@ def test_evaluation_without_a_run(refused, tmp_path):
     assert "meant: knn" in refused(cli.evaluate, "knnn", f"--run_dir={tmp_path}")
     said = refused(cli.evaluate, "knn", f"--run_dir={tmp_path}", "--epochs=3")
     assert "a flag of eval.py knn" in said
+    for name in ("views", "accuracy"):  # which look at no encoder
+        said = refused(cli.evaluate, name, f"--run_dir={tmp_path}", "--encoder=best")
+        assert f"a flag of eval.py {name}" in said
     assert "an encoder at" in refused(cli.export, f"--run_dir={tmp_path / 'none'}")
     (tmp_path / "encoder.keras").write_bytes(b"not a model")
     assert "readable" in refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
@@ -177,7 +180,7 @@ def test_commands_of_the_documents_parse(command, monkeypatch):
 
     monkeypatch.setattr("selfsup_tf.cli.program.import_tensorflow", stop)
     monkeypatch.setattr("selfsup_tf.cli.training.run_local_workers", stop)
-    monkeypatch.setattr("selfsup_tf.cli.report.report", stop)
+    monkeypatch.setattr("selfsup_tf.cli.evaluating.run_protocol", stop)
     try:
         verbs[program](words[1:])
     except Parsed:

@@ -75,14 +75,12 @@ def test_every_protocol_leaves_what_it_prints(run_dir, capsys):
         path = said.rpartition("Written to ")[2].strip()
         written = json.loads(pathlib.Path(path).read_text())
         assert written["protocol"] == name
-        assert written["test"]["size"] == 60
-        for kind in ("trained", "untrained"):
-            one = written[kind]
-            score = one.get("top_1", one.get("mean_average_precision"))
-            score = one["clean_top_1"] if name == "robustness" else score
-            assert f"{100 * score:.2f} %" in said
-        low, high = written["gain_interval_points"]
-        assert f"within {low:+.2f} and {high:+.2f}" in said
+        assert written["measured_on"]["test"]["size"] == 60
+        for row in written["rows"]:
+            for value in (row["value"], row["beside"]["untrained"]["value"]):
+                assert f"{100 * value:.2f} %" in said
+        low, high = written["rows"][0]["beside"]["untrained"]["gain_interval"]
+        assert f"within {100 * low:+.2f} and {100 * high:+.2f}" in said
         if name != "retrieval":
             drawn = pathlib.Path(path).with_suffix(".png")
             assert drawn.read_bytes().startswith(b"\x89PNG")
@@ -102,7 +100,8 @@ def test_what_needs_no_labels(run_dir, capsys):
     said = capsys.readouterr().out
     written = json.loads((run_dir / "eval" / "health.json").read_text())
     assert said.startswith(written["verdict"])
-    assert written["untrained"]["representation"]["rank_me"] > 1
+    assert written["details"]["untrained"]["representation"]["rank_me"] > 1
+    assert written["rows"][0]["beside"]["untrained"]["value"] > 1
     for name in ("health_spectrum", "health_cosines"):
         assert (run_dir / "eval" / f"{name}.png").stat().st_size > 5000
     for name in ("views", "neighbours", "map"):
@@ -111,6 +110,8 @@ def test_what_needs_no_labels(run_dir, capsys):
         picture = run_dir / "eval" / f"{stem}.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert str(picture) in capsys.readouterr().out
+        written = json.loads(picture.with_suffix(".json").read_text())
+        assert picture.name in written["pictures"]
     cli.evaluate(["embed", where, "--split=test"])
     assert "60 vectors of 24 numbers" in capsys.readouterr().out
     table = pyarrow.parquet.read_table(run_dir / "embeddings.parquet")
@@ -129,11 +130,11 @@ def test_the_report_measures_what_is_missing_once(run_dir, capsys):
     page = (run_dir / "report.html").read_text()
     for name in ("knn", "linear", "retrieval"):
         written = json.loads((run_dir / "eval" / f"{name}.json").read_text())
-        score = written["trained"].get("top_1")
-        score = written["trained"].get("mean_average_precision", score)
-        assert f"{100 * score:.1f}" in page
+        assert f"{100 * written['rows'][0]['value']:.1f}" in page
     cli.evaluate(["report", where])
-    assert "knn" not in capsys.readouterr().out  # nothing is measured again
+    said = capsys.readouterr().out
+    names = ("knn", "linear", "retrieval", "health", "map", "neighbours", "views")
+    assert not any(f"{name}:" in said for name in names)  # nothing is measured again
     save_encoder(run_dir, bias=0.1)  # the run has gone on
     cli.evaluate(["report", where])
     said = capsys.readouterr().out
@@ -149,11 +150,11 @@ def test_other_data_have_files_of_their_own(run_dir, tmp_path, capsys):
     cli.evaluate(["transfer", where, f"--data={other}"])
     said = capsys.readouterr().out
     written = json.loads((run_dir / "eval" / "transfer_other.json").read_text())
-    assert written["data"] == "other"
+    assert written["title"] == "Transfer to other"
+    assert sum(one["size"] for one in written["measured_on"].values()) == 50
     for name in ("knn", "linear"):
-        one = written[name]
-        assert one["train"]["size"] + one["test"]["size"] == 50
-        assert f"{100 * one['trained']['top_1']:.2f} %" in said
+        top_1 = written["details"]["trained"][name]["top_1"]
+        assert f"{name} (" in said and f"{100 * top_1:.2f} %" in said
 
 
 def test_bad_images_are_one_message(run_dir, refused, tmp_path):
@@ -200,3 +201,7 @@ def test_bad_encoders_are_one_message(run_dir, refused, tmp_path):
     (broken / "encoder.keras").write_bytes(b"no model")
     assert "readable" in refused("health", f"--run_dir={broken}")
     assert "two runs and more" in refused("report", "--compare", broken)
+    words = (f"--run_dir={run_dir}", "--measure=False", "--data=shapes")
+    assert "--measure=True beside --data" in refused("report", *words)
+    words = (f"--run_dir={run_dir}", "--batch_size=64")
+    assert "--batch_size beside --preset=simclr" in refused("linear", *words)

@@ -14,12 +14,12 @@ import sklearn.metrics
 from selfsup_tf.data.sources import check_labelled, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import extract_features
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.protocol import Interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classification:
+class Classification(Scored):
     """The answers of a classifier, counted. A protocol's result extends it once.
 
     Attributes:
@@ -36,7 +36,7 @@ class Classification:
             images). A class that is never predicted has precision 0, one without
             test images recall 0, as in scikit-learn with zero_division=0.
         confusion: C rows, the true classes, of C counts, the predicted ones.
-        per_image: (N,) bool, whether the first answer was right. Not in `to_dict`.
+        per_image: (N,) bool, whether the first answer was right.
     """
 
     top_1: float
@@ -48,13 +48,6 @@ class Classification:
     class_names: tuple[str, ...]
     per_class: tuple[dict[str, Any], ...]
     confusion: tuple[tuple[int, ...], ...]
-    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, but for `per_image`."""
-        values = dataclasses.asdict(self)
-        del values["per_image"]
-        return values
 
 
 def count_answers(
@@ -179,7 +172,10 @@ def top_hits(scores: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray | Non
 
 
 def check_labels(
-    train_labels: np.ndarray | None, test_labels: np.ndarray | None
+    train_labels: np.ndarray | None,
+    test_labels: np.ndarray | None,
+    *,
+    names: tuple[str, str] = ("train", "test"),
 ) -> int:
     """The number of classes of a labelled train and test set.
 
@@ -187,7 +183,7 @@ def check_labels(
         InputError: One has no labels, or they aren't 0, 1, 2, ..., or there is only
             one class.
     """
-    for name, labels in (("train", train_labels), ("test", test_labels)):
+    for name, labels in zip(names, (train_labels, test_labels), strict=True):
         check(
             labels is not None,
             f"a labelled {name} set",
@@ -210,8 +206,8 @@ def check_labels(
         )
     check(
         len(np.unique(train_labels)) > 1,
-        "a train set of two or more classes",
+        f"a {names[0]} set of two or more classes",
         f"only class {train_labels[0]}",
-        "A classifier needs something to tell apart.",
+        "Of one class any answer would be right.",
     )
     return int(max(train_labels.max(), test_labels.max())) + 1

@@ -19,9 +19,10 @@ import threadpoolctl
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.chart_values import COLOURS, MARKERS
 from selfsup_tf.evaluation.features import extract_features, image_size
+from selfsup_tf.evaluation.thumbnails import join_thumbnails, make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.files import save_figure, whole_file
 
@@ -108,12 +109,7 @@ def embedding_map(
 
     Reference: van der Maaten and Hinton 2008, "Visualizing data using t-SNE".
     """
-    check(
-        method in METHODS,
-        "a method of making maps",
-        repr(method),
-        nearest(str(method), METHODS),
-    )
+    check_one_of(method, METHODS, "a method of making maps")
     source = open_source(source)
     check(
         min(count, source.size) >= LEAST,
@@ -172,12 +168,8 @@ def _thumbnails(source: Source, size: int, batch_size: int) -> np.ndarray:
     batches = pipeline.evaluation_dataset(source, size=size, batch_size=batch_size)
     for batch in batches:
         images = batch["image"].numpy()[batch["valid"].numpy()]
-        for image in np.round(255 * np.clip(images, 0, 1)).astype(np.uint8):
-            if side < size:
-                resized = PIL.Image.fromarray(image).resize((side, side))
-                image = np.asarray(resized)
-            thumbnails.append(image)
-    return np.stack(thumbnails)
+        thumbnails.append(make_thumbnails(images, side))
+    return np.concatenate(thumbnails)
 
 
 def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
@@ -190,12 +182,7 @@ def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
     Returns:
         The path of the thumbnails, such as RUN_DIR/eval/map_thumbnails.jpg.
     """
-    count, side = embedding.thumbnails.shape[:2]
-    columns = embedding.columns
-    sprite = np.zeros((-(-count // columns) * side, columns * side, 3), np.uint8)
-    for n, thumbnail in enumerate(embedding.thumbnails):
-        row, column = (side * place for place in divmod(n, columns))
-        sprite[row : row + side, column : column + side] = thumbnail
+    sprite = join_thumbnails(embedding.thumbnails, embedding.columns)
     thumbnails = picture.with_name(f"{picture.stem}_thumbnails.jpg")
     with whole_file(thumbnails) as beside:
         # With all its colour, or that of a thumbnail would run into the next.

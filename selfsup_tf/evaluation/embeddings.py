@@ -18,11 +18,14 @@ import pyarrow
 import pyarrow.parquet
 import tqdm
 
-from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.features import compile_encoder, image_size
-from selfsup_tf.evaluation.vectors import check_finite, unit_vectors
+from selfsup_tf.evaluation.features import (
+    compile_encoder,
+    encoded_batches,
+    image_size,
+)
+from selfsup_tf.evaluation.vectors import unit_vectors
 
 VECTORS, INDEX, LABEL = "vectors", "index", "label"
 CLASS_NAME, PATH = "class_name", "path"
@@ -132,18 +135,11 @@ def _encode(
     """The rows of the file, batch after batch."""
     encode, paths, first = compile_encoder(encoder), source.paths, 0
     names = np.array([*(source.class_names or ()), ""])
-    batches = pipeline.evaluation_dataset(
-        source, size=image_size(encoder), batch_size=batch_size
-    )
-    for batch in batches:
-        valid = batch["valid"].numpy()
-        h = encode(batch["image"]).numpy()[valid]
-        check_finite(h, source.name)
-        if normalise:
-            h = unit_vectors(h)
-        rows = {VECTORS: h, INDEX: batch["index"].numpy()[valid]}
+    for batch in encoded_batches(encode, source, image_size(encoder), batch_size):
+        h = unit_vectors(batch["h"]) if normalise else batch["h"]
+        rows = {VECTORS: h, INDEX: batch["index"]}
         if "label" in batch:
-            rows[LABEL] = batch["label"].numpy()[valid].astype(np.int64)
+            rows[LABEL] = batch["label"].astype(np.int64)
             rows[CLASS_NAME] = names[np.maximum(rows[LABEL], -1)]
         if paths is not None:
             these = paths[first : first + len(h)]

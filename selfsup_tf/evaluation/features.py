@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import pathlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -142,29 +142,46 @@ def _cache_key(encoder: keras.Model, source: Source) -> str | None:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
+def encoded_batches(
+    encode: Callable[[tf.Tensor], tf.Tensor], source: Source, size: int, batch_size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Every image of a source once, batch by batch, with its representation.
+
+    Yields:
+        {"h": (n, D) float32, finite, "image": (n, S, S, 3) float32 in [0, 1], "index":
+        (n,) int64, and where there are labels "label": (n,)}.
+
+    Raises:
+        InputError: A representation is NaN or infinite.
+    """
+    batches = pipeline.evaluation_dataset(source, size=size, batch_size=batch_size)
+    for batch in batches:
+        h = encode(batch["image"])
+        batch = {name: values.numpy() for name, values in batch.items()}
+        valid = batch.pop("valid")
+        batch = {name: values[valid] for name, values in batch.items()}
+        check_finite(h.numpy()[valid], source.name)
+        yield {"h": h.numpy()[valid], **batch}
+
+
 def _extract(
     encode: Callable[[tf.Tensor], tf.Tensor], source: Source, size: int, batch_size: int
 ) -> Features:
-    features, labels, indices = [], [], []
-    batches = pipeline.evaluation_dataset(source, size=size, batch_size=batch_size)
-    for batch in batches:
-        valid = batch["valid"].numpy()
-        h = encode(batch["image"]).numpy()[valid]
-        check_finite(h, source.name)
-        features.append(h)
-        indices.append(batch["index"].numpy()[valid])
-        if "label" in batch:
-            labels.append(batch["label"].numpy()[valid])
+    found = {"h": [], "label": [], "index": []}
+    for batch in encoded_batches(encode, source, size, batch_size):
+        for name, values in found.items():
+            values += [batch[name]] if name in batch else []
     check(
-        len(features) > 0,
+        len(found["h"]) > 0,
         "at least one image",
         f"none from {source.name}",
         "Check what it was opened from.",
     )
+    labels = found["label"]
     return Features(
-        features=np.concatenate(features),
+        features=np.concatenate(found["h"]),
         labels=np.concatenate(labels).astype(np.int64) if labels else None,
-        indices=np.concatenate(indices),
+        indices=np.concatenate(found["index"]),
     )
 
 

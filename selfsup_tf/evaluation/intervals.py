@@ -4,6 +4,9 @@ Reference: Efron and Tibshirani 1993, "An introduction to the bootstrap", sectio
 (the percentile interval).
 """
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 
 from selfsup_tf.errors import check
@@ -52,3 +55,29 @@ def bootstrap_interval(
     outside = (1 - level) / 2
     low, high = np.quantile(np.concatenate(means), [outside, 1 - outside])
     return float(low), float(high)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a protocol has found of one encoder on labelled images.
+
+    Attributes:
+        per_image: (N,), what each test image brought to the number that counts. With
+            the same images, two encoders' are paired. Not in `to_dict`.
+    """
+
+    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, but for `per_image`."""
+        values = dataclasses.asdict(self)
+        del values["per_image"]
+        return values
+
+    def gain_interval(self, other: "Scored") -> tuple[float, float]:
+        """Where the gain on another encoder lies, were other test images drawn.
+
+        The differences are paired: both were judged on the same images.
+        """
+        ours, theirs = (np.asarray(x.per_image, np.float64) for x in (self, other))
+        return bootstrap_interval(ours - theirs)

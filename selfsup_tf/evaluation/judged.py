@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.learned import may_have_learned, may_have_learned_test
 from selfsup_tf.evaluation.protocol import Result, RunFlags
 from selfsup_tf.evaluation.results import options_of, said_in_name, titled
+from selfsup_tf.evaluation.run_images import (
+    images_of,
+    may_have_learned,
+    may_have_learned_test,
+)
 from selfsup_tf.methods import restore_config
-from selfsup_tf.run import RunDirectory
+from selfsup_tf.run import ENCODERS, RunDirectory
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +36,12 @@ class Judged:
         encoder: The encoder, from Python; None loads the run's.
         images: (train, test) as `open_source` takes them, from Python; the second may
             be None. None opens those that the flags or the run name.
-        cache: A folder that keeps representations; the run's where it is left out.
+        cache: A folder that keeps representations of an encoder from Python.
+
+    Attributes:
+        run: The directory.
+        given: The encoder from Python, or None.
+        cache: A folder that keeps representations, or None.
     """
 
     def __init__(
@@ -46,9 +55,8 @@ class Judged:
     ):
         self.flags, self.protocol = flags, protocol
         self.run = RunDirectory(flags.run_dir)
-        self.of_run = encoder is None
-        self.cache = self.run.features if self.of_run else cache
-        self._given, self._images = encoder, images
+        self.cache = cache if encoder is not None else self.run.features
+        self.given, self._images = encoder, images
         self._which = self._said("encoder") or "last"
         check(
             self._which == "last" or self.run.file is None,
@@ -64,8 +72,8 @@ class Judged:
     @functools.cached_property
     def encoder(self) -> "keras.Model":
         """The encoder that is judged: float32 [0, 1] (N, S, S, 3) -> h (N, D)."""
-        if self._given is not None:
-            return self._given
+        if self.given is not None:
+            return self.given
         from selfsup_tf.models.saved import load_encoder
 
         return load_encoder(self.run, self._which)
@@ -87,7 +95,7 @@ class Judged:
     @functools.cached_property
     def config(self) -> Config | None:
         """What the run was made with; None where no run has left the encoder."""
-        values = self.run.read_config() if self.of_run else None
+        values = self.run.read_config() if self.given is None else None
         return None if values is None else restore_config(values)
 
     @property
@@ -95,10 +103,10 @@ class Judged:
         """The run's projector, where it kept one that fits this encoder."""
         from selfsup_tf.models.saved import load_network
 
-        if not self.of_run:
+        if self.given is not None:
             return None
         # The projector of the run's end fits its last encoder alone.
-        is_last = self.run.encoder(self._which).stem != "encoder_best"
+        is_last = self.run.encoder(self._which).stem != ENCODERS["best"]
         folder = RunDirectory(self.run.path)
         if not (is_last and folder.network("projector").is_file()):
             return None
@@ -148,33 +156,7 @@ class Judged:
         Raises:
             InputError: Nothing says it, or the run's are not on this machine.
         """
-        data, data_dir = self._said("data"), self._said("data_dir")
-        stored = self.run.read_config()
-        if data is not None and stored is None:
-            return data, data_dir
-        check(
-            stored is not None,
-            "--data",
-            f"none, and no {self.run.config} that tells what the run learned from",
-            "Name the images: --data=FOLDER",
-        )
-        recorded = stored["data_dir"]
-        check(
-            data_dir is not None
-            or recorded is None
-            or pathlib.Path(recorded).expanduser().exists()
-            or pathlib.Path(data or stored["data"]).expanduser().exists(),
-            f"the data directory that the run recorded, {recorded}",
-            "no such directory",
-            "Say where the data lie on this machine: --data_dir=DIRECTORY",
-        )
-        check(
-            data is not None or stored["data"] != FROM_PYTHON,
-            "--data",
-            "none, and this run learned from images given in Python",
-            "Name images on disk: --data=FOLDER",
-        )
-        return data or stored["data"], data_dir or recorded
+        return images_of(self.run, self._said("data"), self._said("data_dir"))
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """A field of the run's config, if it has one."""
@@ -187,7 +169,7 @@ class Judged:
         What a run was given in Python has no name to compare with.
         """
         data = self._said("data")
-        if data is None or not self.of_run:
+        if data is None or self.given is not None:
             return False
         own = self._own("data", FROM_PYTHON)
         ours, theirs = (pathlib.Path(d).expanduser() for d in (own, data))
@@ -203,7 +185,7 @@ class Judged:
         by the online k-NN.
         """
         learned = RunDirectory(self.run.path).network("classifier").is_file()
-        if self.run.encoder(self._which).stem == "encoder_best":
+        if self.run.encoder(self._which).stem == ENCODERS["best"]:
             chosen = self.run.read_best()
             learned |= chosen is None or "knn" in chosen["by"]
         if not learned:
@@ -252,18 +234,18 @@ class Judged:
         return "_".join([*parts, *said_in_name(self.flags)])
 
     def file(self, suffix: str = ".json") -> pathlib.Path:
-        """Where a result, or what lies beside it, goes.
+        """Where a result, or what lies beside it, goes; see `check_place`."""
+        self.check_place()
+        return self.run.result(self.name, suffix)
 
-        Raises:
-            InputError: No run is named, as `evaluate` allows for numbers alone.
-        """
+    def check_place(self) -> None:
+        """Raises InputError where no run is named, as numbers alone need none."""
         check(
             self.flags.run_dir != "",
             "run_dir, in whose eval/ files go",
             "none",
             'Name a directory: run_dir="runs/a"',
         )
-        return self.run.result(self.name, suffix)
 
     def result(self, protocol_title: str, **fields: Any) -> Result:
         """A result of this encoder: title, options, hash and versions are filled in.

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import (
     Classification,
     check_labels,
@@ -75,12 +75,7 @@ def knn(
     Raises:
         InputError: An unknown preset, no labels, one class, or a bank smaller than k.
     """
-    check(
-        preset in PRESETS,
-        "a preset of k-NN",
-        repr(preset),
-        nearest(str(preset), PRESETS),
-    )
+    check_one_of(preset, PRESETS, "a preset of k-NN")
     train, test = open_source(train), open_source(test)
     options = {"batch_size": batch_size, "cache": cache}
     bank = extract_features(encoder, train, **options)
@@ -130,13 +125,14 @@ def knn_predict(
     k: int = 200,
     temperature: float = 0.1,
     num_classes: int,
+    max_similarities: int = MAX_SIMILARITIES,
 ) -> np.ndarray:
     """The votes of each query's k nearest neighbours by cosine.
 
     A neighbour votes for its class with weight exp(cosine / T). The weights of a query
     are divided by their sum, which changes no ranking and can't overflow. Of equally
     near neighbours those first in the bank are taken. Beyond the features it holds
-    about 128 MiB of similarities at a time.
+    128 MiB of similarities at a time.
 
     Args:
         train_features: The bank, (N, D) float32 of any length.
@@ -145,6 +141,7 @@ def knn_predict(
         k: Neighbours that vote, at most N.
         temperature: T, above 0.
         num_classes: C.
+        max_similarities: Held at a time, of 64 queries at least.
 
     Returns:
         scores: (Q, C) float32; each row sums to 1.
@@ -165,7 +162,7 @@ def knn_predict(
     # as much memory again.
     squares = np.einsum("nd,nd->n", train_features, train_features)
     norms = tf.maximum(tf.sqrt(tf.convert_to_tensor(squares, tf.float32)), 1e-12)
-    rows = max(64, MAX_SIMILARITIES // len(train_features))
+    rows = max(64, max_similarities // len(train_features))
     scores = [
         _vote(
             tf.convert_to_tensor(queries[start : start + rows], tf.float32),

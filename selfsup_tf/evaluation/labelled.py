@@ -5,14 +5,12 @@ each of the others. Nothing here imports TensorFlow.
 """
 
 import dataclasses
+import importlib
 import time
-import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored
 from selfsup_tf.evaluation.protocol import (
     Beside,
     Chart,
@@ -25,8 +23,8 @@ from selfsup_tf.evaluation.protocol import (
     interval,
     share,
 )
-from selfsup_tf.evaluation.results import titled
-from selfsup_tf.evaluation.text import format_classes
+from selfsup_tf.evaluation.results import from_old
+from selfsup_tf.evaluation.text import format_classes, format_rows
 
 if TYPE_CHECKING:
     from selfsup_tf.evaluation.judged import Judged
@@ -54,51 +52,7 @@ class ClassifierFlags(LabelledFlags):
     """Whether precision, recall and F1 of every class are printed, too."""
 
 
-class Measured(typing.Protocol):
-    """What a protocol has found of one encoder.
-
-    Attributes:
-        per_image: (N,), what each test image brought to the first row's value.
-    """
-
-    per_image: np.ndarray
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, but for `per_image`."""
-
-
-def judge_labelled(
-    protocol: Protocol,
-    judged: "Judged",
-    measure: Callable[..., Measured],
-    rows_of: RowsOf,
-    *,
-    untrained: bool,
-) -> Result:
-    """Judges an encoder on labelled images, and those that stand beside it.
-
-    Args:
-        protocol: For its title.
-        judged: The encoder and the images.
-        measure: From an encoder, train and test images and `cache` to what is found.
-        rows_of: From what is found, as plain values, to rows.
-        untrained: Whether the same network untrained stands beside it.
-    """
-    encoders = judged.encoders(untrained)
-    train, test = judged.open_evaluation()
-
-    def measure_one(name: str, encoder: Any) -> Measured:
-        return measure(encoder, train, test, cache=judged.cache)
-
-    found, seconds = judge_each(encoders, measure_one)
-    details = {name: one.to_dict() for name, one in found.items()}
-    return judged.result(
-        protocol.title,
-        rows=rows_beside(details, rows_of, gain_intervals(found)),
-        measured_on=measured_on(train=train, test=test),
-        details=details,
-        seconds=seconds,
-    )
+_SHARED = tuple(field.name for field in dataclasses.fields(ClassifierFlags))
 
 
 def judge_each(
@@ -129,19 +83,10 @@ def measured_on(**sources: Any) -> dict[str, dict[str, Any]]:
     }
 
 
-def gain_intervals(found: Mapping[str, Measured]) -> dict[str, Interval]:
-    """Where the first encoder's gain on each of the others lies with probability .95.
-
-    The differences are paired: all were judged on the same images.
-    """
+def gain_intervals(found: Mapping[str, Scored]) -> dict[str, Interval]:
+    """Intervals of the first encoder's gain on each of the others, by their names."""
     (_, first), *others = found.items()
-    return {
-        name: bootstrap_interval(
-            np.asarray(first.per_image, np.float64)
-            - np.asarray(other.per_image, np.float64)
-        )
-        for name, other in others
-    }
+    return {name: first.gain_interval(other) for name, other in others}
 
 
 def rows_beside(
@@ -180,7 +125,7 @@ def accuracy_rows(found: Mapping[str, Any]) -> tuple[Row, ...]:
 
 def format_with_classes(text: str, found: Mapping[str, Any], flags: Any) -> str:
     """A text, and class by class what was found, where --classes asks for that."""
-    if not flags.classes:
+    if not vars(flags).get("classes"):
         return text
     return f"{text}\n\n{format_classes(found['per_class'])}"
 
@@ -217,10 +162,59 @@ def class_table(title: str, found: Mapping[str, Any]) -> list[Table]:
     return [Table(f"{title}, class by class", head, rows)] if rows else []
 
 
-class Classifying(Protocol):
-    """A protocol whose details hold a classification of each encoder."""
+class Labelled(Protocol):
+    """A protocol that judges on labelled images, the network untrained beside it.
+
+    Details are what its function gives of each encoder, as plain values.
+
+    Attributes:
+        function: "MODULE:NAME" of what judges: from an encoder, train and test images,
+            the protocol's own flags and `cache` to a `Scored`.
+        shown: Which details stand over its table on a terminal.
+    """
 
     needs = ("labels",)
+    function: ClassVar[str] = ""
+    shown: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, judged: "Judged", flags: LabelledFlags) -> Result:
+        """Judges the encoder, and the same network untrained."""
+        module, _, name = self.function.partition(":")
+        judge = getattr(importlib.import_module(module), name)
+        options = {
+            field.name: getattr(flags, field.name)
+            for field in dataclasses.fields(self.flags)
+            if field.name not in _SHARED
+        }
+        encoders = judged.encoders(flags.untrained)
+        train, test = judged.open_evaluation()
+
+        def measure(_: str, encoder: Any) -> Scored:
+            return judge(encoder, train, test, cache=judged.cache, **options)
+
+        found, seconds = judge_each(encoders, measure)
+        details = {name: one.to_dict() for name, one in found.items()}
+        return judged.result(
+            self.title,
+            rows=rows_beside(details, self.rows, gain_intervals(found)),
+            measured_on=measured_on(train=train, test=test),
+            details=details,
+            seconds=seconds,
+        )
+
+    def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
+        """An encoder's numbers without a comparison, the one that counts first."""
+        return accuracy_rows(found)
+
+    def head(self, word: str, found: Mapping[str, Any]) -> str:
+        """What stands over the table, such as knn (k=200, temperature=0.1)."""
+        return f"{word} ({', '.join(f'{name}={found[name]}' for name in self.shown)})"
+
+    def text(self, result: Result, flags: Any) -> str:
+        """The table of its rows, and class by class where that is asked for."""
+        found = result.details["trained"]
+        text = format_rows(result, {"": self.head(result.protocol, found)})
+        return format_with_classes(text, found, flags)
 
     def draw(self, result: Result) -> dict[str, Chart]:
         """The confusion."""
@@ -231,37 +225,15 @@ class Classifying(Protocol):
         """Class by class."""
         return class_table(result.title, result.details["trained"])
 
-
-def upgrade_labelled(
-    protocol: Protocol,
-    name: str,
-    values: Mapping[str, Any],
-    rows_of: RowsOf = accuracy_rows,
-) -> Result:
-    """A result from a JSON file of before there was one form; see `Protocol.upgrade`.
-
-    Args:
-        protocol: For its title.
-        name: Of the file.
-        values: Its contents: "trained", "untrained", "gain_interval_points", ...
-        rows_of: From "trained" to rows.
-    """
-    word = values["protocol"]
-    details = {"trained": dict(values["trained"])}
-    if values.get("untrained"):
-        details["untrained"] = dict(values["untrained"])
-    gain = interval(values.get("gain_interval_points"))
-    gains = {"untrained": gain and (gain[0] / 100, gain[1] / 100)}
-    return Result(
-        protocol=word,
-        title=titled(protocol.title, name.removeprefix(word)),
-        rows=rows_beside(details, rows_of, gains),
-        measured_on={
-            part: values[part] for part in ("train", "test") if values.get(part)
-        },
-        options={**values.get("options", {}), "untrained": "untrained" in details},
-        details=details,
-        weights_hash=values.get("encoder_hash"),
-        seconds=values.get("seconds") or {},
-        versions=values.get("versions") or {},
-    )
+    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
+        """A file of before there was one form: "trained", "untrained", a gain."""
+        details = {"trained": dict(values["trained"])}
+        if values.get("untrained"):
+            details["untrained"] = dict(values["untrained"])
+        gain = interval(values.get("gain_interval_points"))
+        gains = {"untrained": gain and (gain[0] / 100, gain[1] / 100)}
+        rows = rows_beside(details, self.rows, gains)
+        options = {**values.get("options", {}), "untrained": "untrained" in details}
+        return from_old(
+            self.title, name, values, rows=rows, details=details, options=options
+        )

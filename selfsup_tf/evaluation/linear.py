@@ -12,14 +12,14 @@ import keras
 import numpy as np
 
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import (
     Classification,
     check_labels,
     count_answers,
 )
 from selfsup_tf.evaluation.features import extract_features, weights_hash
-from selfsup_tf.evaluation.linear_fit import INVERSE_PENALTIES, fit_lbfgs, fit_sgd
+from selfsup_tf.evaluation.linear_fit import fit_lbfgs, fit_sgd
 
 SGD = {"epochs": 90, "learning_rate": 0.1, "weight_decay": 0.0}
 PRESETS = {
@@ -66,10 +66,8 @@ def linear_probe(
     test: Any,
     *,
     preset: str = "lbfgs",
-    optimizer: str | None = None,
     batch_size: int = 256,
     seed: int = 0,
-    inverse_penalties: tuple[float, ...] = INVERSE_PENALTIES,
     epochs: int | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
@@ -85,38 +83,24 @@ def linear_probe(
         preset: Of `PRESETS`. lbfgs fits a logistic regression to the standardised
             representations of the evaluation views (seconds); simclr and byol are the
             papers' protocols, SGD on fresh crops and flips in each epoch (hours).
-        optimizer: lbfgs or sgd; None for the preset's.
         batch_size: Images in a call of the encoder; for sgd also in a step. The
             papers' is 4096 (SimCLR) and 1024 (BYOL); the rate follows it.
         seed: Chooses the split (lbfgs), order and crops (sgd).
-        inverse_penalties: lbfgs: candidates for C, of which a split of the train set
-            chooses.
         epochs: sgd: passes over the train set; None for the preset's, as the next.
         learning_rate: sgd: per 256 images.
         weight_decay: sgd: L2 penalty.
         cache: A folder where representations are kept.
 
     Raises:
-        InputError: No labels, one class, or an unknown preset or optimizer.
+        InputError: No labels, one class, or or an unknown preset.
         TrunkChangedError: The encoder was changed; the numbers would be worthless.
 
     Reference:
         google-research/simclr README ("Linear evaluation"); google-deepmind
         byol/configs/eval.py.
     """
-    check(
-        preset in PRESETS,
-        "a preset of the linear probe",
-        repr(preset),
-        nearest(str(preset), PRESETS),
-    )
-    check(
-        optimizer in (None, "lbfgs", "sgd"),
-        "optimizer to be lbfgs or sgd",
-        repr(optimizer),
-        nearest(str(optimizer), ("lbfgs", "sgd")),
-    )
-    optimizer = optimizer or PRESETS[preset]["optimizer"]
+    check_one_of(preset, PRESETS, "a preset of the linear probe")
+    optimizer = PRESETS[preset]["optimizer"]
     given = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -136,7 +120,7 @@ def linear_probe(
     test_features = extract_features(encoder, test, **options)
     if optimizer == "lbfgs":
         features = extract_features(encoder, train, **options)
-        classifier, fit = fit_lbfgs(features, num_classes, inverse_penalties, seed)
+        classifier, fit = fit_lbfgs(features, num_classes, seed=seed)
     else:
         classifier, fit = fit_sgd(
             encoder,

@@ -31,8 +31,8 @@ Encode = Callable[[tf.Tensor], tf.Tensor]
 # twice; the panel costs it three, of two views and of the evaluation view: half of it.
 # So a hundredth of the images takes .5 % of an epoch. As much again goes into the
 # numbers, and once into tracing and into drawing the views.
-_SHARE = 1 / 100
-_FEWEST = 32  # images, which is more than that share of fewer than 3,200
+SHARE = 1 / 100
+FEWEST = 32  # images, which is more than that share of fewer than 3,200
 _MOST = 1024  # images
 _MOST_BYTES = 2**28  # of their views, which stay in memory
 _SURE = 64  # images from which on few directions are no accident
@@ -76,7 +76,9 @@ class Monitor:
         return scores
 
 
-def hold_out(source: Source, config: Config) -> tuple[Source, Monitor | None]:
+def hold_out(
+    source: Source, config: Config, *, share: float = SHARE, fewest: int = FEWEST
+) -> tuple[Source, Monitor | None]:
     """The images to learn from, and what watches the encoder as it does.
 
     Some labelled images are kept from training for the online k-NN; the health panel
@@ -85,9 +87,11 @@ def hold_out(source: Source, config: Config) -> tuple[Source, Monitor | None]:
     Args:
         source: All images.
         config: Of the run.
+        share: Of the images that are learned from, which the panel looks at.
+        fewest: How many it looks at, where the share is smaller.
     """
     rest, knn = _online_knn(source, config)
-    panel = _health_panel(rest, config)
+    panel = _health_panel(rest, config, share, fewest)
     if knn is None and panel is None:
         return rest, None
     return rest, Monitor(knn, panel)
@@ -187,13 +191,15 @@ class HealthPanel:
             logger.warning("DIMENSIONAL COLLAPSE: %s", reasons[0])
 
 
-def _health_panel(source: Source, config: Config) -> HealthPanel | None:
+def _health_panel(
+    source: Source, config: Config, share: float, fewest: int
+) -> HealthPanel | None:
     if len(config.drawn_views) == 1 or source.size < config.batch_size:
         return None  # one view, made for labels; or a run that is about to be refused
     fit = _MOST_BYTES // (3 * config.image_size**2 * 3)
     # Of the data alone: RankMe of other numbers of images could not be compared.
-    share = max(_FEWEST, math.floor(_SHARE * source.size))
-    count = min(_MOST, fit, source.size, share)
+    wanted = max(fewest, math.floor(share * source.size))
+    count = min(_MOST, fit, source.size, wanted)
     if count < LEAST:
         logger.info("No health numbers: fewer than %d images.", LEAST)
         return None

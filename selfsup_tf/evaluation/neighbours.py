@@ -58,6 +58,33 @@ def neighbour_gallery(
     Raises:
         InputError: Fewer images than asked for.
     """
+    same, train = train is test, open_source(train)
+    test = train if same else open_source(test)
+    rows = find_neighbours(
+        encoder, train, test, queries=queries, hits=hits, seed=seed, cache=cache
+    )
+    figure = _draw(rows, train.class_names or test.class_names, train.name)
+    return save_figure(figure, path)
+
+
+Picture = tuple[np.ndarray, int | None]
+"""An evaluation view, (S, S, 3), and its label."""
+
+
+def find_neighbours(
+    encoder: keras.Model,
+    train: Any,
+    test: Any,
+    *,
+    queries: int = 8,
+    hits: int = 7,
+    seed: int = 0,
+    cache: pathlib.Path | None = None,
+) -> list[tuple[Picture, list[tuple[np.ndarray, int | None, float]]]]:
+    """Images of `test`, each with its nearest ones of `train`: view, label, cosine.
+
+    The arguments are those of `neighbour_gallery`.
+    """
     same = train is test
     train = open_source(train)
     test = train if same else open_source(test)
@@ -78,12 +105,10 @@ def neighbour_gallery(
         cosine[np.array(list(asked))[:, None] == bank.indices[None, :]] = -np.inf
     nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :hits]
     found = _views(train, size, np.unique(bank.indices[nearest]))
-    rows = [
+    return [
         (query, [(*found[bank.indices[n]], cosine[row, n]) for n in nearest[row]])
         for row, query in enumerate(asked.values())
     ]
-    figure = _draw(rows, train.class_names or test.class_names, train.name)
-    return save_figure(figure, path)
 
 
 def _views(source: Source, size: int, indices: np.ndarray) -> dict:

@@ -12,16 +12,18 @@ from typing import Any
 import keras
 import numpy as np
 import PIL.Image
-import tensorflow as tf
 from google.protobuf import text_format
 from tensorboard.plugins import projector
 
-from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.features import compile_encoder, image_size
-from selfsup_tf.evaluation.vectors import check_finite
-from selfsup_tf.files import write_atomically
+from selfsup_tf.evaluation.features import (
+    compile_encoder,
+    encoded_batches,
+    image_size,
+)
+from selfsup_tf.evaluation.thumbnails import join_thumbnails, make_thumbnails
+from selfsup_tf.files import whole_file, write_atomically
 
 TENSORS, METADATA, SPRITE = "tensors.tsv", "metadata.tsv", "sprite.png"
 CONFIG = "projector_config.pbtxt"
@@ -84,7 +86,9 @@ def write_projector(
     directory.mkdir(parents=True, exist_ok=True)
     _write_vectors(directory / TENSORS, vectors)
     write_atomically(directory / METADATA, _metadata(part, labels))
-    _write_sprite(directory / SPRITE, thumbnails, columns)
+    sprite = join_thumbnails(thumbnails, columns, rows=columns, blank=255)
+    with whole_file(directory / SPRITE) as beside:
+        PIL.Image.fromarray(sprite).save(beside)
     # Last: it names the others.
     write_atomically(directory / CONFIG, _config(source.name, vectors.shape, thumbnail))
     return directory
@@ -94,25 +98,14 @@ def _encode(
     encoder: keras.Model, source: Source, thumbnail: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """h, (N, D) float32; thumbnails, (N, t, t, 3) uint8; labels, (N,) int64 or None."""
-    encode = compile_encoder(encoder)
-    vectors, thumbnails, labels = [], [], []
-    batches = pipeline.evaluation_dataset(
-        source, size=image_size(encoder), batch_size=_BATCH
-    )
-    for batch in batches:
-        valid = batch["valid"].numpy()
-        vectors.append(encode(batch["image"]).numpy()[valid])
-        check_finite(vectors[-1], source.name)
-        small = tf.image.resize(batch["image"], (thumbnail, thumbnail), method="area")
-        small = tf.image.convert_image_dtype(small, tf.uint8, saturate=True)
-        thumbnails.append(small.numpy()[valid])
-        if "label" in batch:
-            labels.append(batch["label"].numpy()[valid])
-    return (
-        np.concatenate(vectors),
-        np.concatenate(thumbnails),
-        np.concatenate(labels) if labels else None,
-    )
+    encode, size = compile_encoder(encoder), image_size(encoder)
+    found = {"h": [], "small": [], "label": []}
+    for batch in encoded_batches(encode, source, size, _BATCH):
+        batch["small"] = make_thumbnails(batch["image"], thumbnail)
+        for name, values in found.items():
+            values += [batch[name]] if name in batch else []
+    labels = np.concatenate(found["label"]) if found["label"] else None
+    return np.concatenate(found["h"]), np.concatenate(found["small"]), labels
 
 
 def _write_vectors(path: pathlib.Path, vectors: np.ndarray) -> None:
@@ -142,18 +135,6 @@ def _cell(text: str) -> str:
     """A text without what ends a cell or a line, as UTF-8 can hold it."""
     text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return text.translate(dict.fromkeys(map(ord, "\t\n\r"), " "))
-
-
-def _write_sprite(path: pathlib.Path, thumbnails: np.ndarray, columns: int) -> None:
-    """Thumbnail n in row n // columns, column n % columns; white after the last."""
-    count, side = thumbnails.shape[:2]
-    cells = np.full((columns**2, side, side, 3), 255, np.uint8)
-    cells[:count] = thumbnails
-    cells = cells.reshape(columns, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
-    picture = PIL.Image.fromarray(cells.reshape(columns * side, columns * side, 3))
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    picture.save(beside)
-    os.replace(beside, path)
 
 
 def _config(name: str, shape: tuple[int, int], thumbnail: int) -> str:

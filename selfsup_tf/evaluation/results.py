@@ -2,9 +2,10 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.evaluation.protocol import FORMAT, Result, RunFlags
 from selfsup_tf.evaluation.protocols import PROTOCOLS
 from selfsup_tf.files import DAMAGED, read_object, save_figure, write_json
@@ -95,12 +96,7 @@ def _make_flags(protocol: str, options: dict[str, Any]) -> RunFlags:
     kind = PROTOCOLS.find(protocol).flags
     fields = {field.name: field.default for field in dataclasses.fields(kind)}
     for name in options:
-        check(
-            name in fields,
-            f"an option of {protocol}",
-            repr(name),
-            nearest(name, fields),
-        )
+        check_one_of(name, fields, f"an option of {protocol}")
     for name, default in fields.items():
         there = name in options or default is not dataclasses.MISSING
         check(there, f"{name}, an option of {protocol}", "none", "Say it.")
@@ -136,6 +132,31 @@ def titled(title: str, rest: str, *, without: tuple[str, ...] = ()) -> str:
     parts = [part for part in parts if part.partition("=")[0] not in without]
     extra = ", ".join(part.replace("=", " ") for part in parts)
     return f"{title} ({extra})" if extra else title
+
+
+def from_old(
+    protocol_title: str, name: str, values: Mapping[str, Any], **fields: Any
+) -> Result:
+    """A result from a JSON file of before there was one form; see `Protocol.upgrade`.
+
+    Args:
+        protocol_title: What the file's name says is added.
+        name: Of the file, without its suffix.
+        values: Its contents.
+        **fields: Of `Result`, what those files do not say alike; they win.
+    """
+    word = name.partition("_")[0]
+    seconds = values.get("seconds") or {}
+    sets = ("train", "test", "images")
+    filled = {
+        "protocol": word,
+        "title": titled(protocol_title, name.removeprefix(word)),
+        "measured_on": {part: values[part] for part in sets if values.get(part)},
+        "weights_hash": values.get("encoder_hash"),
+        "seconds": seconds if isinstance(seconds, dict) else {"trained": seconds},
+        "versions": values.get("versions") or {},
+    }
+    return Result(**filled | fields)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,9 +20,10 @@ import keras
 import numpy as np
 import threadpoolctl
 
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
+from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import Features, extract_features
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 
 GALLERIES = ("train", "test")
 # Similarities held at a time by all threads together: 256 MiB.
@@ -31,8 +32,8 @@ MAX_SIMILARITIES = 2**26
 _ROWS = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class RetrievalResult:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetrievalResult(Scored):
     """What a retrieval measured.
 
     Attributes:
@@ -48,7 +49,7 @@ class RetrievalResult:
         num_without_match: Queries whose class is nowhere in the gallery; they count
             in no mean.
         per_image: The average precision of each query that has a match, float64, in
-            the order of the test set. With the same labels, two encoders' are paired.
+            the order of the test set.
     """
 
     mean_average_precision: float
@@ -59,13 +60,6 @@ class RetrievalResult:
     num_queries: int
     num_gallery: int
     num_without_match: int
-    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, without those of single images."""
-        fields = dataclasses.asdict(self)
-        del fields["per_image"]
-        return fields
 
 
 def retrieval(
@@ -95,7 +89,7 @@ def retrieval(
             rank beyond the gallery, or a train set that is the test set: its queries
             would find themselves.
     """
-    _check_gallery(gallery)
+    check_one_of(gallery, GALLERIES, "gallery to be train or test")
     check(
         gallery == "test" or train is not test,
         "another train set than the test set",
@@ -118,10 +112,10 @@ def retrieval_from_features(
     ranks: tuple[int, ...] = (1, 5, 10),
 ) -> RetrievalResult:
     """As `retrieval`, of representations that have been extracted already."""
-    _check_gallery(gallery)
+    check_one_of(gallery, GALLERIES, "gallery to be train or test")
     leave_one_out = gallery == "test"
     searched = test if leave_one_out else train
-    _check_labels(searched, test, gallery)
+    check_labels(searched.labels, test.labels, names=(gallery, "test"))
     num_gallery = len(searched.labels) - leave_one_out
     check(
         len(ranks) > 0 and min(ranks) >= 1 and max(ranks) <= num_gallery,
@@ -235,35 +229,3 @@ def _matches(gallery: np.ndarray, queries: np.ndarray, without: bool) -> np.ndar
     """How many images of the gallery have each query's class, (Q,)."""
     classes = max(gallery.max(), queries.max()) + 1
     return np.bincount(gallery, minlength=classes)[queries] - without
-
-
-def _check_gallery(gallery: str) -> None:
-    check(
-        gallery in GALLERIES,
-        "gallery to be train or test",
-        repr(gallery),
-        nearest(str(gallery), GALLERIES),
-    )
-
-
-def _check_labels(searched: Features, queries: Features, gallery: str) -> None:
-    for name, labels in ((gallery, searched.labels), ("test", queries.labels)):
-        check(
-            labels is not None,
-            f"a labelled {name} set",
-            f"a {name} set without labels",
-            "Retrieval asks whether what is found is of the query's class. Without "
-            "labels there are health, neighbours and map.",
-        )
-        check(
-            labels.min() >= 0,
-            f"{name} labels of 0 or more",
-            int(labels.min()),
-            "Leave out the images without a class.",
-        )
-    check(
-        len(np.unique(searched.labels)) > 1,
-        f"a {gallery} set of two or more classes",
-        f"only class {searched.labels[0]}",
-        "Whatever is found would be right.",
-    )

@@ -18,7 +18,7 @@ import numpy as np
 from selfsup_tf.data import corruptions as corruptions_lib
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import (
     Features,
@@ -26,7 +26,7 @@ from selfsup_tf.evaluation.features import (
     extract_features,
     image_size,
 )
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.knn import DEFAULT_K, knn_predict
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
@@ -34,8 +34,8 @@ from selfsup_tf.evaluation.vectors import check_finite
 CLASSIFIERS = ("knn", "linear")
 
 
-@dataclasses.dataclass(frozen=True)
-class RobustnessResult:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RobustnessResult(Scored):
     """What a classifier that learned from clean images makes of spoilt ones.
 
     Attributes:
@@ -52,7 +52,7 @@ class RobustnessResult:
         num_test: N.
         num_classes: C, the classes of the train set.
         per_image: (N,) float64, the share of an image's corrupted versions that is
-            classified rightly. Not in `to_dict`.
+            classified rightly.
     """
 
     classifier: str
@@ -66,13 +66,6 @@ class RobustnessResult:
     num_train: int
     num_test: int
     num_classes: int
-    per_image: np.ndarray = dataclasses.field(repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, but for `per_image`."""
-        fields = dataclasses.asdict(self)
-        del fields["per_image"]
-        return fields
 
 
 def robustness(
@@ -111,12 +104,7 @@ def robustness(
             smaller than k, k for a linear classifier, or a representation that is NaN
             or infinite.
     """
-    check(
-        classifier in CLASSIFIERS,
-        "classifier to be knn or linear",
-        repr(classifier),
-        nearest(str(classifier), CLASSIFIERS),
-    )
+    check_one_of(classifier, CLASSIFIERS, "classifier to be knn or linear")
     check(
         len(corruptions) > 0 and len(set(corruptions)) == len(corruptions),
         "one corruption or more, each once",
@@ -169,28 +157,18 @@ def predict_corrupted(
     source: Source,
     corruptions: tuple[str, ...],
     *,
-    seed: int = 0,
-    batch_size: int = 256,
+    seed: int,
+    batch_size: int,
 ) -> np.ndarray:
     """What a classifier answers for each image, clean and spoilt. Labels aren't read.
 
     A batch is spoilt in all ways before the next is read, so that memory holds one
-    batch whatever the number of images.
-
-    Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
-        classify: Representations (M, D) to scores (M, C); of equal ones the first wins.
-        source: N images.
-        corruptions: K kinds.
-        seed: Of the noise.
-        batch_size: Images in a call of the encoder.
+    batch whatever the number of images. `classify` makes scores (M, C) of
+    representations (M, D); of equal ones the first wins.
 
     Returns:
         (1 + 5 K, N) int64: clean, then strengths 1 to 5 of each kind in turn, each in
         the source's order.
-
-    Raises:
-        InputError: A representation is NaN or infinite.
     """
     encode = compile_encoder(encoder)
     ways = [(name, n) for name in corruptions for n in corruptions_lib.STRENGTHS]

@@ -11,9 +11,9 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.classification import (
     Classification,
     count_answers,
-    format_classes,
 )
 from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.text import format_classes
 
 
 def answers(count=120, classes=7, seed=0):
@@ -98,15 +98,6 @@ def test_the_interval_of_a_literal_bootstrap():
         means.append(sum(values[i] for i in row) / 50)
     expected = np.percentile(means, [2.5, 97.5])
     np.testing.assert_allclose(bootstrap_interval(values), expected, rtol=1e-12)
-
-
-def test_parts_of_the_bootstrap_are_drawn_as_a_whole(monkeypatch):
-    from selfsup_tf.evaluation import intervals
-
-    values = np.random.default_rng(3).normal(2, 1, 50)
-    whole = bootstrap_interval(values)
-    monkeypatch.setattr(intervals, "_AT_ONCE", 64)
-    assert bootstrap_interval(values) == whole
 
 
 def test_one_value_and_sure_hits():

@@ -123,16 +123,6 @@ def test_a_path_that_is_no_text(encoder, tmp_path, suffix):
     assert columns["path"].tolist() == [f"{folder}/caf\\xe9.png"]
 
 
-def test_parquet_is_a_column_of_lists_in_row_groups(encoder, tmp_path):
-    images = np.zeros((10, 8, 8, 3), np.uint8)
-    path = embed(encoder, images, tmp_path / "a.parquet", batch_size=4).path
-    file = pyarrow.parquet.ParquetFile(path)
-    kind = file.schema_arrow.field("vectors").type
-    assert kind == pyarrow.list_(pyarrow.float32(), 6)
-    groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-    assert groups == [4, 4, 2]
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_memory_does_not_grow_with_the_images(tmp_path, suffix):
     """What NumPy and Python hold at once is a few batches, of 32 in the file."""

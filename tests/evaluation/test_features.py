@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import array_cache
 from selfsup_tf.evaluation.features import (
-    compile_encoder,
     extract_features,
     image_size,
+    read_arrays,
     weights_hash,
+    write_arrays,
 )
 from selfsup_tf.models.normalize import Normalize
 from selfsup_tf.models.untrained import untrained_copy
@@ -69,22 +69,6 @@ def test_every_example_once_with_a_remainder(encoder):
     assert found.features.dtype == np.float32
     expected = encoder(tf.constant(x / 255.0, tf.float32), training=False).numpy()
     np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_no_labels_and_a_batch_larger_than_the_data(encoder):
-    found = extract_features(encoder, images(3), batch_size=64)
-    assert found.labels is None
-    assert found.features.shape == (3, 6)
-
-
-def test_a_compiled_encoder_follows_the_weights():
-    encoder = small_encoder()
-    encode = compile_encoder(encoder)
-    before = extract_features(encoder, images(4), encode=encode).features
-    train_a_little(encoder)
-    after = extract_features(encoder, images(4), encode=encode).features
-    assert np.abs(before - after).max() > 0.1
-    assert encode.experimental_get_tracing_count() == 1
 
 
 def test_a_broken_encoder_is_refused():
@@ -227,16 +211,15 @@ def test_a_damaged_cache_is_made_again(tmp_path):
     assert file.stat().st_size > 100
 
 
-def test_a_cache_keeps_within_its_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(array_cache, "LIMIT_BYTES", 3000)
+def test_a_cache_keeps_within_its_limit(tmp_path):
     for n in range(4):
-        array_cache.write_arrays(tmp_path, f"a{n}", {"x": np.zeros(150)})
+        write_arrays(tmp_path, f"a{n}", {"x": np.zeros(150)}, limit=3000)
         os.utime(tmp_path / f"a{n}.npz", (n, n))
-    assert array_cache.read_arrays(tmp_path, "a0") is None
-    assert array_cache.read_arrays(tmp_path, "a3") is not None
+    assert read_arrays(tmp_path, "a0") is None
+    assert read_arrays(tmp_path, "a3") is not None
     assert sum(f.stat().st_size for f in tmp_path.iterdir()) <= 3000
-    array_cache.write_arrays(tmp_path, "huge", {"x": np.zeros(1000)})
-    assert array_cache.read_arrays(tmp_path, "huge") is None
+    write_arrays(tmp_path, "huge", {"x": np.zeros(1000)}, limit=3000)
+    assert read_arrays(tmp_path, "huge") is None
 
 
 def test_datasets_without_an_identity_are_not_cached(tmp_path):

@@ -7,15 +7,14 @@ import math
 import keras
 import numpy as np
 import pytest
-from selfsup_tf.evaluation.collapse import DIMENSIONAL, FULL, HEALTHY, judge
-from selfsup_tf.evaluation.verdict import format_health, health
 
 from selfsup_tf.config import Config, ViewConfig
-from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import health as numbers
-from selfsup_tf.evaluation import verdict
+from selfsup_tf.evaluation import statistics as numbers
 from selfsup_tf.evaluation.features import weights_hash
+from selfsup_tf.evaluation.health import DIMENSIONAL, FULL, HEALTHY, health, judge
+from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.evaluation.results import evaluate
 
 SIZE = 8
 
@@ -251,17 +250,13 @@ CONFIG = Config(image_size=SIZE, views=(FLIPS, FLIPS))
     ("kind", "expected"),
     [("healthy", HEALTHY), ("rank 3", DIMENSIONAL), ("constant", FULL)],
 )
-def test_encoders_are_told_apart(kind, expected, tmp_path):
-    model, path = encoder(kind), tmp_path / "eval" / "health.json"
+def test_encoders_are_told_apart(kind, expected):
+    model = encoder(kind)
     before = weights_hash(model)
-    found = health(model, images(70), config=CONFIG, batch_size=32, path=path)
-    assert found.verdict == expected
-    written = json.loads(path.read_text())
-    assert written == json.loads(json.dumps(found.to_dict()))
-    assert written["protocol"] == "health"
-    assert written["verdict"] == expected
-    assert written["images"] == {"name": "arrays", "size": 70}
-    assert written["encoder_hash"] == before == weights_hash(model)
+    found = health(model, images(70), config=CONFIG, batch_size=32)
+    assert found.verdict == expected and found.count == 70
+    assert before == weights_hash(model)
+    written = json.loads(json.dumps(found.to_dict()))
     assert written["projection"] is None
     assert written["spectrum"]["projection"] is None
     assert len(written["spectrum"]["representation"]) == 64
@@ -270,7 +265,13 @@ def test_encoders_are_told_apart(kind, expected, tmp_path):
     assert (edges[0], edges[-1], len(edges)) == (-1, 1, 41)
     for side in ("positive", "negative"):
         assert sum(bins["representation"][side]) == pytest.approx(1)
-    assert format_health(found).startswith(f"{expected}: 70 images of arrays")
+    result = evaluate("health", model, images(70))
+    assert result.measured_on["images"] == {"name": "arrays", "size": 70}
+    said = PROTOCOLS.find("health").text(result, None)
+    assert said.startswith(f"{result.verdict}: 70 images of arrays, views SimCLR's")
+    (line,) = [line for line in said.splitlines() if line.startswith("RankMe")]
+    rank = result.details["trained"]["representation"]["rank_me"]
+    assert line.split()[1:] == [f"{rank:.1f}"]
 
 
 def test_the_numbers_are_those_of_the_networks():
@@ -291,24 +292,6 @@ def test_the_numbers_are_those_of_the_networks():
     )
     other = health(model, x, config=CONFIG, seed=1)
     assert other.representation.alignment != found.representation.alignment
-    lines = format_health(found).splitlines()
-    (line,) = [line for line in lines if line.startswith("RankMe")]
-    ranks = [found.representation.rank_me, found.projection.rank_me]
-    assert line.split()[1:] == [f"{rank:.1f}" for rank in ranks]
-
-
-def test_without_a_config_the_views_are_simclrs(monkeypatch):
-    asked = []
-
-    def draw(source, config, **options):
-        asked.append(config)
-        return view_pairs(source, CONFIG, **options)
-
-    monkeypatch.setattr(verdict, "view_pairs", draw)
-    found = health(encoder("healthy"), images(20))
-    assert found.views == "SimCLR's defaults"
-    assert asked == [Config(image_size=SIZE)]
-    assert "views SimCLR's defaults" in format_health(found)
 
 
 def test_the_views_and_the_temperature_are_the_runs(tiny_config):
@@ -328,17 +311,15 @@ def test_the_views_and_the_temperature_are_the_runs(tiny_config):
         assert found.representation.positive_cosine == pytest.approx(1, abs=1e-6)
 
 
-def test_what_can_not_be_judged_is_refused(tmp_path):
-    path = tmp_path / "health.json"
+def test_what_can_not_be_judged_is_refused():
     with pytest.raises(InputError, match="finite representations of arrays"):
-        health(encoder("broken"), images(20), config=CONFIG, path=path)
+        health(encoder("broken"), images(20), config=CONFIG)
     with pytest.raises(InputError, match=r"16 images or more.*received 15"):
-        health(encoder("healthy"), images(15), path=path)
+        health(encoder("healthy"), images(15))
     with pytest.raises(InputError, match=r"16 images or more.*count=9"):
-        health(encoder("healthy"), images(20), count=9, path=path)
+        health(encoder("healthy"), images(20), count=9)
     with pytest.raises(InputError, match=r"32 x 32 pixels.*received one of 8 x 8"):
-        health(encoder("healthy"), images(20), config=Config(image_size=32), path=path)
+        health(encoder("healthy"), images(20), config=Config(image_size=32))
     head = keras.Sequential([keras.Input((63,)), keras.layers.Dense(2)])
     with pytest.raises(InputError, match="64 numbers; received one of 63"):
-        health(encoder("healthy"), images(20), projector=head, path=path)
-    assert not path.exists()
+        health(encoder("healthy"), images(20), projector=head)

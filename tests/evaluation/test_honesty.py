@@ -10,8 +10,11 @@ import pytest
 
 from selfsup_tf.evaluation.classification import Classification, count_answers
 from selfsup_tf.evaluation.features import extract_features, weights_hash
-from selfsup_tf.evaluation.linear import fit_lbfgs
-from selfsup_tf.evaluation.results import PROTOCOLS, evaluate, transfer
+from selfsup_tf.evaluation.knn import knn
+from selfsup_tf.evaluation.linear import linear_probe
+from selfsup_tf.evaluation.linear_fit import fit_lbfgs
+from selfsup_tf.evaluation.results import evaluate
+from selfsup_tf.models.untrained import untrained_copy
 
 
 def encoder_of_tints():
@@ -50,24 +53,16 @@ def answers(protocol, shuffles=SHUFFLES):
     return counts[0], counts[1:]
 
 
-CLASSIFIERS = {
-    name: protocol
-    for name, protocol in PROTOCOLS.items()
-    if name not in ("retrieval", "robustness")  # they have tests of this of their own
-}
-
-
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_answers_do_not_depend_on_the_test_labels(name):
-    before, after = answers(CLASSIFIERS[name])
+@pytest.mark.parametrize("protocol", [knn, linear_probe])
+def test_answers_do_not_depend_on_the_test_labels(protocol):
+    before, after = answers(protocol)
     assert after == [before] * SHUFFLES
 
 
 def test_sgd_does_not_either():
     def sgd(encoder, train, test):
-        return PROTOCOLS["linear"](
-            encoder, train, test, preset="simclr", epochs=3, learning_rate=4.0
-        )
+        options = {"preset": "simclr", "epochs": 3, "learning_rate": 4.0}
+        return linear_probe(encoder, train, test, **options)
 
     before, after = answers(sgd, shuffles=1)
     assert after == [before]
@@ -97,29 +92,33 @@ def test_a_planted_leak_is_caught(leak):
 def test_the_encoder_stays_as_it_is():
     encoder = encoder_of_tints()
     before = weights_hash(encoder)
-    for name in PROTOCOLS:
+    for name in ("knn", "linear", "retrieval", "robustness"):
         options = {"ranks": (1,)} if name == "retrieval" else {}
-        evaluate(name, encoder, TRAIN, TEST, compare_untrained=False, **options)
+        evaluate(name, encoder, TRAIN, TEST, untrained=False, **options)
         assert weights_hash(encoder) == before
 
 
 def test_transfer_is_knn_and_linear(tmp_path):
     encoder = encoder_of_tints()
-    path = tmp_path / "transfer.json"
-    near, probe = transfer(encoder, TRAIN, TEST, name="tints", path=path)
-    assert near.trained == PROTOCOLS["knn"](encoder, TRAIN, TEST)
-    assert probe.trained == PROTOCOLS["linear"](encoder, TRAIN, TEST)
-    assert path.is_file()
+    found = evaluate("transfer", encoder, TRAIN, TEST, data="tints")
+    assert found.title == "Transfer to tints"
+    near, probe = knn(encoder, TRAIN, TEST), linear_probe(encoder, TRAIN, TEST)
+    expected = {"knn": near.to_dict(), "linear": probe.to_dict()}
+    assert found.details["trained"] == expected
+    values = {(row.group, row.name): row.value for row in found.rows}
+    assert values["k-NN", "top_1"] == near.top_1
+    assert values["Linear probe", "top_1"] == probe.top_1
 
 
 def test_a_gain_that_is_sure_has_an_interval_above_nothing():
     encoder = encoder_of_tints()
-    found = evaluate("knn", encoder, TRAIN, TEST, k=5)
+    beside = evaluate("knn", encoder, TRAIN, TEST, k=5).rows[0].beside["untrained"]
     literal = []
-    hits = [np.asarray(r.per_image, float) for r in (found.trained, found.untrained)]
+    both = (encoder, untrained_copy(encoder))
+    hits = [np.asarray(knn(e, TRAIN, TEST, k=5).per_image, float) for e in both]
     draws = np.random.default_rng(0).integers(0, 90, (1000, 90))
     for draw in draws:
-        literal.append(100 * (hits[0][draw].mean() - hits[1][draw].mean()))
+        literal.append(hits[0][draw].mean() - hits[1][draw].mean())
     expected = np.percentile(literal, [2.5, 97.5])
-    np.testing.assert_allclose(found.gain_interval, expected, atol=1e-9)
-    assert found.gain_interval[0] <= found.gain <= found.gain_interval[1]
+    np.testing.assert_allclose(beside.gain_interval, expected, atol=1e-9)
+    assert beside.gain_interval[0] <= beside.gain <= beside.gain_interval[1]

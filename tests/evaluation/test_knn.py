@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from selfsup_tf.evaluation.accuracy import top_hits
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import knn as knn_lib
+from selfsup_tf.evaluation.classification import top_hits
 from selfsup_tf.evaluation.features import Features
 
 
@@ -47,13 +47,13 @@ def test_equals_the_literal_loop(k, temperature):
     np.testing.assert_allclose(scores, expected, atol=2e-6)
 
 
-def test_a_query_chunk_at_a_time_changes_nothing(monkeypatch):
+def test_a_query_chunk_at_a_time_changes_nothing():
     bank, labels = clusters(1, 50)
     queries, _ = clusters(2, 200)
     options = dict(k=7, temperature=0.1, num_classes=4)
     whole = knn_lib.knn_predict(bank, labels, queries, **options)
     # Chunks of the least size, 64 queries: three full ones and a remainder of 8.
-    monkeypatch.setattr(knn_lib, "MAX_SIMILARITIES", 1)
+    options["max_similarities"] = 1
     chunked = knn_lib.knn_predict(bank, labels, queries, **options)
     np.testing.assert_allclose(chunked, whole, atol=1e-6)
 
@@ -101,24 +101,6 @@ def test_from_features_counts_right_answers():
     assert 0.5 < result.top_1 < 1
     assert result.top_5 is None
     assert (result.num_train, result.num_test, result.num_classes) == (80, 40, 4)
-
-
-@pytest.mark.parametrize("which", ["train", "test"])
-def test_a_set_without_labels_is_refused(which):
-    bank, labels = clusters(1, 30)
-    sets = {
-        name: Features(bank, None if name == which else labels, np.arange(30))
-        for name in ("train", "test")
-    }
-    with pytest.raises(InputError, match=f"a labelled {which} set"):
-        knn_lib.knn_from_features(**sets, k=3)
-
-
-def test_one_class_is_refused():
-    bank, _ = clusters(1, 30)
-    one = Features(bank, np.zeros(30, np.int64), np.arange(30))
-    with pytest.raises(InputError, match="two or more classes"):
-        knn_lib.knn_from_features(one, one, k=3)
 
 
 def test_top_hits():

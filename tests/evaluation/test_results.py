@@ -1,21 +1,33 @@
-"""An evaluation from end to end: numbers, file, table, picture."""
+"""Results: made from Python, written, read back from the files of all times."""
 
+import dataclasses
+import itertools
 import json
+import os
 import pathlib
+import random
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
+from selfsup_tf.cli.exporting import _metrics
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
 from selfsup_tf.evaluation.knn import knn
-from selfsup_tf.evaluation.neighbours import neighbour_gallery
-from selfsup_tf.evaluation.results import evaluate, format_table
+from selfsup_tf.evaluation.neighbours import find_neighbours, neighbour_gallery
+from selfsup_tf.evaluation.protocol import Result
+from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.evaluation.report import write_comparison, write_report
+from selfsup_tf.evaluation.results import evaluate, read_results, unread_files
+from selfsup_tf.evaluation.text import format_rows
 from selfsup_tf.models.untrained import untrained_copy
 
 TFDS = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tfds"
+OLD = pathlib.Path(__file__).parent / "old_results"
+"""Files of before there was one form, as eval.py wrote them, of two encoders."""
 
 
 def pixel_encoder(size=8):
@@ -30,9 +42,9 @@ def pixel_encoder(size=8):
 
 def striped(count, seed):
     """Two classes: bright rows above or below."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 2, count)
-    images = random.integers(0, 200, (count, 8, 8, 3))
+    drawn = np.random.default_rng(seed)
+    labels = drawn.integers(0, 2, count)
+    images = drawn.integers(0, 200, (count, 8, 8, 3))
     for image, label in zip(images, labels, strict=True):
         image[4 * label : 4 * label + 4] += 55
     return images.astype(np.uint8), labels
@@ -41,91 +53,206 @@ def striped(count, seed):
 TRAIN, TEST = striped(60, 1), striped(30, 2)
 
 
-def test_knn_is_written_beside_the_untrained_number(tmp_path):
-    encoder = pixel_encoder()
-    found = evaluate(
-        "knn", encoder, TRAIN, TEST, path=tmp_path / "eval" / "knn.json", k=5
-    )
-    written = json.loads((tmp_path / "eval" / "knn.json").read_text())
-    assert written["protocol"] == "knn"
-    assert written["options"] == {
-        "preset": "lightly",
-        "k": 5,
-        "temperature": None,
-        "batch_size": 256,
-    }
+def test_a_result_is_written_beside_the_untrained_number_and_read_back(tmp_path):
+    encoder, path = pixel_encoder(), tmp_path / "eval" / "knn.json"
+    evaluate("knn", encoder, TRAIN, TEST, path=path, k=3)
+    found = evaluate("knn", encoder, TRAIN, TEST, path=path, k=5)
+    assert [p.name for p in path.parent.iterdir()] == ["knn.json"]
+    written = json.loads(path.read_text())
+    assert written == json.loads(json.dumps(found.to_dict()))
+    (stored,) = read_results(tmp_path)
+    assert (stored.name, stored.path, stored.stale) == ("knn", path, False)
+    assert json.loads(json.dumps(stored.result.to_dict())) == written
+    assert stored.result.rows == found.rows
+    assert found.title == "k-NN (k 5)" and found.protocol == "knn"
+    options = {"preset": "lightly", "k": 5, "temperature": None, "untrained": True}
+    assert found.options == options
     direct = knn(encoder, TRAIN, TEST, k=5)
     untrained = knn(untrained_copy(encoder), TRAIN, TEST, k=5)
-    plain = json.loads(json.dumps([direct.to_dict(), untrained.to_dict()]))
-    assert [written["trained"], written["untrained"]] == plain
-    gain = 100 * (direct.top_1 - untrained.top_1)
-    assert written["gain_points"] == pytest.approx(gain)
-    assert written["encoder_hash"] == weights_hash(encoder)
-    assert (written["train"]["size"], written["test"]["size"]) == (60, 30)
-    assert set(written["versions"]) >= {"tensorflow", "keras", "scikit-learn"}
-    assert set(written["seconds"]) == {"trained", "untrained"}
-    assert written == json.loads(json.dumps(found.to_dict()))
-    assert [p.name for p in (tmp_path / "eval").iterdir()] == ["knn.json"]
+    details = {"trained": direct.to_dict(), "untrained": untrained.to_dict()}
+    assert found.details == details
+    (row,) = found.rows
+    assert (row.value, row.interval) == (direct.top_1, direct.top_1_interval)
+    gain = direct.top_1 - untrained.top_1
+    assert row.beside["untrained"].gain == pytest.approx(gain)
+    assert found.weights_hash == weights_hash(encoder)
+    assert [found.measured_on[k]["size"] for k in ("train", "test")] == [60, 30]
+    assert set(found.versions) >= {"tensorflow", "keras", "scikit-learn"}
+    assert set(found.seconds) == {"trained", "untrained"}
+    lines = format_rows(found).splitlines()
+    assert lines[0].startswith("k-NN (k 5): 60 images of ")
+    assert f"{100 * direct.top_1:.2f} %" in lines[2]
+    assert f"{100 * untrained.top_1:.2f} %" in lines[3]
+    assert f"{100 * gain:+.2f}" in lines[4]
 
 
-def test_linear_alone(tmp_path):
-    found = evaluate(
-        "linear",
-        pixel_encoder(),
-        TRAIN,
-        TEST,
-        path=tmp_path / "eval" / "linear.json",
-        compare_untrained=0,
-    )
-    written = json.loads((tmp_path / "eval" / "linear.json").read_text())
-    assert found.untrained is None
-    assert written["untrained"] is None
-    assert written["gain_points"] is None
-    assert written["trained"]["top_1"] > 0.9
-    assert written["trained"]["trunk_hash"] == written["encoder_hash"]
-    assert "untrained" not in format_table(found)
-
-
-def test_the_table_shows_the_numbers():
-    found = evaluate("knn", pixel_encoder(), TRAIN, TEST, k=5)
-    lines = format_table(found).splitlines()
-    assert lines[0].startswith("knn (k=5, temperature=0.1): 60 images of ")
-    assert f"{100 * found.trained.top_1:.2f} %" in lines[2]
-    assert f"{100 * found.untrained.top_1:.2f} %" in lines[3]
-    assert f"{found.gain:+.2f}" in lines[4]
-
-
-def test_a_second_evaluation_replaces_the_first(tmp_path):
-    for k in (3, 5):
-        evaluate(
-            "knn",
-            pixel_encoder(),
-            TRAIN,
-            TEST,
-            path=tmp_path / "eval" / "knn.json",
-            k=k,
-        )
-    written = json.loads((tmp_path / "eval" / "knn.json").read_text())
-    assert written["options"]["k"] == 5
+def test_an_encoder_alone_has_nothing_beside_it():
+    found = evaluate("linear", pixel_encoder(), TRAIN, TEST, untrained=False)
+    assert found.rows[0].beside == {} and found.rows[0].value > 0.9
+    assert found.details["trained"]["trunk_hash"] == found.weights_hash
+    assert "untrained" not in format_rows(found)
 
 
 def test_unknown_protocols_and_options_are_refused(tmp_path):
+    path = tmp_path / "eval" / "knn.json"
     with pytest.raises(InputError, match="Perhaps you meant: linear"):
-        evaluate(
-            "liner", pixel_encoder(), TRAIN, TEST, path=tmp_path / "eval" / "knn.json"
-        )
+        evaluate("liner", pixel_encoder(), TRAIN, TEST, path=path)
     with pytest.raises(InputError, match="Perhaps you meant: temperature"):
         evaluate("knn", pixel_encoder(), TRAIN, TEST, temprature=1)
-    path = tmp_path / "eval" / "knn.json"
+    with pytest.raises(InputError, match="data, an option of transfer"):
+        evaluate("transfer", pixel_encoder(), TRAIN, TEST)
     with pytest.raises(InputError, match="k of 1 to 60"):
         evaluate("knn", pixel_encoder(), TRAIN, TEST, path=path, k=200)
+    with pytest.raises(InputError, match="run_dir, in whose eval/ files go"):
+        evaluate("map", pixel_encoder(), TRAIN)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_default_k_is_that_of_a_small_bank():
-    found = evaluate("knn", pixel_encoder(), TRAIN, TEST, compare_untrained=False)
-    assert found.trained.k == 60
-    assert "knn (k=60," in format_table(found)
+OLD_NUMBERS = {
+    "accuracy": (0.333333, None),
+    "finetune_fraction=0.5_epochs=2.0_batch-size=8": (None, "from scratch"),
+    "health": (None, "untrained"),
+    "knn_k=10": (0.4, "untrained"),
+    "linear": (0.3, "untrained"),
+    "map_count=20": (None, None),
+    "retrieval": (None, "untrained"),
+    "robustness_corruptions=blur-jpeg": (0.366667, "untrained"),
+    "transfer_ten": (None, "untrained"),
+}
+
+
+def in_a_run(folder, names, *, upgraded=()):
+    """A run with some of the old files, one written after the other."""
+    evaluation = folder / "eval"
+    evaluation.mkdir(parents=True)
+    (folder / "encoder.keras").write_bytes(b"never opened")
+    for time, name in enumerate(names):
+        path = evaluation / f"{name}.json"
+        shutil.copy(OLD / path.name, path)
+        if name in upgraded:
+            (stored,) = (one for one in read_results(folder) if one.name == name)
+            path.write_text(json.dumps(stored.result.to_dict()))
+        os.utime(path, (10 + time, 10 + time))
+    return folder
+
+
+@pytest.mark.parametrize("name", OLD_NUMBERS)
+def test_files_of_before_there_was_one_form_are_read(name, tmp_path):
+    value, other = OLD_NUMBERS[name]
+    (stored,) = read_results(in_a_run(tmp_path, [name]))
+    found, old = stored.result, json.loads((OLD / f"{name}.json").read_text())
+    assert found.protocol == name.partition("_")[0]
+    assert found.title.startswith(PROTOCOLS.find(found.protocol).title)
+    assert list(found.details) == list(filter(None, ["trained", other]))
+    digests = [old.get(k) for k in ("encoder_hash", "classifier_hash")]
+    if "knn" in old:
+        digests = [old["knn"]["encoder_hash"]]
+        assert [r.group for r in found.rows][::2] == ["k-NN", "Linear probe"]
+    assert found.weights_hash in digests
+    if value is not None:
+        assert found.rows[0].value == value
+    for row in found.rows[:1]:
+        assert list(row.beside) == ([other] if other else [])
+        for one in row.beside.values():
+            assert one.gain == pytest.approx(row.value - one.value)
+    if "gain_interval_points" in old:
+        bounds = [b / 100 for b in old["gain_interval_points"]]
+        assert found.rows[0].beside[other].gain_interval == pytest.approx(bounds)
+    again = Result.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.rows == found.rows and again.title == found.title
+
+
+def test_titles_say_what_sets_a_result_apart(tmp_path):
+    titles = {
+        s.name: s.result.title for s in read_results(in_a_run(tmp_path, OLD_NUMBERS))
+    }
+    assert titles["knn_k=10"] == "k-NN (k 10)"
+    assert titles["transfer_ten"] == "Transfer to ten"
+    name = "finetune_fraction=0.5_epochs=2.0_batch-size=8"
+    assert titles[name] == "Fine-tuning, 50 % of labels (epochs 2.0, batch-size 8)"
+
+
+def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
+    """By page, comparison and model card; in the old form and the new."""
+    shuffle = random.Random(0).shuffle
+    digest = json.loads((OLD / "linear.json").read_text())["encoder_hash"]
+    runs = []
+    for n in range(4):
+        names = list(OLD_NUMBERS)
+        shuffle(names)
+        runs.append(in_a_run(tmp_path / f"run{n}", names, upgraded=names[: 3 * n]))
+        (runs[-1] / "eval" / "notes.json").write_text('{"of": "nobody"}')
+        shutil.rmtree(runs[-1] / "eval" / "x", ignore_errors=True)
+        sprite = runs[-1] / "eval" / "map_count=20_thumbnails.jpg"
+        shutil.copy(OLD / sprite.name, sprite)
+        found = read_results(runs[-1])
+        assert [one.name for one in found] == sorted(OLD_NUMBERS)
+        assert unread_files(runs[-1]) == ["notes.json"]
+        page = write_report(runs[-1]).read_text()
+        assert all(one.result.title in page for one in found if one.result.rows)
+        assert "notes.json" in page
+        assert _metrics(runs[-1], {digest})["linear, top-1"] == "30.00 %"
+    for a, b in itertools.pairwise(OLD_NUMBERS):
+        runs += [in_a_run(tmp_path / f"{a}-{b}", [a, b])]
+    page = write_comparison(runs[:8], tmp_path / "comparison.html").read_text()
+    assert "k-NN (k 10)" in page
+    for one in runs[4:]:
+        assert write_report(one).is_file()
+
+
+def test_a_damaged_file_is_named_with_advice_for_its_reader(tmp_path):
+    run = in_a_run(tmp_path, ["linear"], upgraded=["linear"])
+    path = run / "eval" / "linear.json"
+    whole = path.read_text()
+    broken = [whole[:200], "[]", '{"format": 2, "protocol": "linear"}']
+    broken.append(json.dumps({**json.loads(whole), "rows": [{"name": "top_1"}]}))
+    broken.append('{"protocol": "linear", "trained": {}}')
+    for text in broken:
+        path.write_text(text)
+        with pytest.raises(InputError) as error:
+            read_results(run)
+        assert str(path) in str(error.value)
+        assert "delete it, or run again what wrote it" in str(error.value)
+        assert "run directory" not in str(error.value)
+
+
+def test_files_of_no_protocol_are_counted(tmp_path):
+    folder = in_a_run(tmp_path, ["linear"]) / "eval"
+    (folder / "notes.json").write_text('{"protocol": 3}')
+    (folder / "knn_notes.json").write_text("{}")
+    (folder / "odd.json").write_text('{"protocol": "of another program"}')
+    assert [one.name for one in read_results(tmp_path)] == ["linear"]
+    assert unread_files(tmp_path) == ["knn_notes.json", "notes.json", "odd.json"]
+
+
+def test_pictures_of_before_they_had_files_are_read(tmp_path):
+    folder = in_a_run(tmp_path, []) / "eval"
+    for name in ("neighbours", "neighbours_hits=3", "views", "knn"):
+        (folder / f"{name}.png").write_bytes(b"a picture")
+    found = {one.name: one for one in read_results(tmp_path)}
+    assert list(found) == ["neighbours", "neighbours_hits=3", "views"]
+    shown = found["neighbours_hits=3"]
+    assert shown.result.title == "Nearest neighbours (hits 3)"
+    assert shown.path == folder / "neighbours_hits=3.png" and not shown.stale
+
+
+def test_results_of_an_earlier_state_are_stale(tmp_path):
+    run = in_a_run(tmp_path, ["accuracy"])
+    result = Result("knn", "k-NN", weights_hash="old")
+
+    def write(name, time, **fields):
+        path = run / "eval" / f"{name}.json"
+        path.write_text(json.dumps(dataclasses.replace(result, **fields).to_dict()))
+        os.utime(path, (time, time))
+
+    write("knn", 20)
+    write("linear", 30, weights_hash="new")
+    write("health", 10, weights_hash="new")
+    write("knn_encoder=best", 5, weights_hash="best")
+    write("views", 1, weights_hash=None)
+    stale = {one.name: one.stale for one in read_results(run)}
+    assert [name for name in stale if stale[name]] == ["knn"]
+    assert set(stale) >= {"accuracy", "views", "knn_encoder=best", "health"}
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -138,22 +265,13 @@ def test_the_gallery_is_drawn(tmp_path, labelled):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_an_image_is_not_its_own_neighbour(tmp_path, monkeypatch):
-    drawn = []
-
-    def record(rows, class_names, name):
-        drawn.extend(rows)
-        raise StopIteration
-
-    monkeypatch.setattr("selfsup_tf.evaluation.neighbours._draw", record)
+def test_an_image_is_not_its_own_neighbour():
     source = open_source(TRAIN)
     for test in (source, open_source(TRAIN)):
-        drawn.clear()
-        with pytest.raises(StopIteration):
-            neighbour_gallery(pixel_encoder(), source, test, tmp_path / "a.png")
-        found_itself = [np.array_equal(query[0], hits[0][0]) for query, hits in drawn]
+        rows = find_neighbours(pixel_encoder(), source, test)
+        found_itself = [np.array_equal(query[0], hits[0][0]) for query, hits in rows]
         assert found_itself == [test is not source] * 8
-        for _, hits in drawn:
+        for _, hits in rows:
             cosines = [cosine for *_, cosine in hits]
             assert cosines == sorted(cosines, reverse=True)
 
@@ -173,8 +291,7 @@ def test_real_cifar10():
     train = train.select(train.indices[:2000], "cifar10:first")
     test = test.select(test.indices[:500], "cifar10:test_first")
     encoder = pixel_encoder(32)
-    near = evaluate("knn", encoder, train, test, k=20, compare_untrained=False)
-    assert 0.2 < near.trained.top_1 < 0.4
-    assert 0.5 < near.trained.top_5 < 0.95
-    probe = evaluate("linear", encoder, train, test, compare_untrained=False)
-    assert 0.2 < probe.trained.top_1 < 0.4
+    top_1, top_5 = evaluate("knn", encoder, train, test, k=20, untrained=False).rows
+    assert 0.2 < top_1.value < 0.4 and 0.5 < top_5.value < 0.95
+    probe = evaluate("linear", encoder, train, test, untrained=False)
+    assert 0.2 < probe.rows[0].value < 0.4

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from selfsup_tf.cli.judged_run import may_have_learned, may_have_learned_test
 
 import selfsup_tf as selfsup
 from finetune_tf.loss import label_loss
@@ -15,6 +14,7 @@ from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
+from selfsup_tf.evaluation.run_images import may_have_learned, may_have_learned_test
 from selfsup_tf.methods import find_method
 
 PACKAGE = find_method("finetune")

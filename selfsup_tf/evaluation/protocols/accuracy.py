@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.evaluation.labelled import (
-    Classifying,
+    Labelled,
     accuracy_rows,
     format_with_classes,
     measured_on,
 )
 from selfsup_tf.evaluation.protocol import ImageFlags, Result
-from selfsup_tf.evaluation.results import titled
+from selfsup_tf.evaluation.results import from_old
 
 if TYPE_CHECKING:
     from selfsup_tf.evaluation.judged import Judged
@@ -31,7 +31,7 @@ class AccuracyFlags(ImageFlags):
     """Whether precision, recall and F1 of every class are printed, too."""
 
 
-class Accuracy(Classifying):
+class Accuracy(Labelled):
     """See `selfsup_tf.evaluation.classification.classifier_accuracy`."""
 
     title = "Classifier"
@@ -46,8 +46,11 @@ class Accuracy(Classifying):
         from selfsup_tf.evaluation.features import weights_hash
         from selfsup_tf.models.saved import load_network
 
-        classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
-        names, test = judged.run.read_class_names(), judged.open_test()
+        classifier, names = judged.given, None
+        if classifier is None:
+            classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
+            names = judged.run.read_class_names()
+        test = judged.open_test()
         start = time.perf_counter()
         found = classifier_accuracy(classifier, test, class_names=names).to_dict()
         return judged.result(
@@ -78,17 +81,14 @@ class Accuracy(Classifying):
         The numbers stood at its top before they stood under "trained".
         """
         found = dict(values.get("trained") or values)
-        seconds = values.get("seconds")
-        return Result(
-            protocol="accuracy",
-            title=titled(self.title, name.removeprefix("accuracy")),
+        return from_old(
+            self.title,
+            name,
+            values,
             rows=accuracy_rows(found),
-            measured_on={"test": values["test"]} if values.get("test") else {},
             details={"trained": found},
             network="classifier",
             weights_hash=values.get("classifier_hash"),
-            seconds={} if seconds is None else {"trained": seconds},
-            versions=values.get("versions") or {},
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.evaluation.labelled import (
-    Classifying,
+    Labelled,
     accuracy_rows,
     format_with_classes,
     gain_intervals,
@@ -16,7 +16,7 @@ from selfsup_tf.evaluation.labelled import (
     rows_beside,
 )
 from selfsup_tf.evaluation.protocol import EncoderFlags, Result
-from selfsup_tf.evaluation.results import titled
+from selfsup_tf.evaluation.results import from_old, titled
 
 if TYPE_CHECKING:
     from selfsup_tf.evaluation.judged import Judged
@@ -47,7 +47,7 @@ class FinetuneFlags(EncoderFlags):
     """Whether precision, recall and F1 of every class are printed, too."""
 
 
-class Finetune(Classifying):
+class Finetune(Labelled):
     """See `selfsup_tf.evaluation.fine_tuning`."""
 
     title = "Fine-tuning"
@@ -58,11 +58,12 @@ class Finetune(Classifying):
         """Trains, or goes on training, and judges what came of it."""
         from selfsup_tf.evaluation.fine_tuning import fine_tune
 
+        judged.check_place()
         encoder = judged.encoder
         train, test = judged.open_evaluation()
         names = ("fraction", "epochs", "batch_size", "learning_rate", "from_scratch")
         options = {name: getattr(flags, name) for name in (*names, "seed")}
-        directory = judged.file("").with_name("finetune")
+        directory = judged.run.fine_tuning
         tuned = fine_tune(encoder, train, test, directory=directory, **options)
         found = {"trained": tuned.trained}
         if tuned.from_scratch is not None:
@@ -76,7 +77,7 @@ class Finetune(Classifying):
             rows=rows_beside(details, accuracy_rows, gain_intervals(found)),
             measured_on=measured_on(train=train, test=test),
             details=details,
-            seconds={k.replace("_", " "): v for k, v in tuned.seconds.items()},
+            seconds=tuned.seconds,
         )
 
     def text(self, result: Result, flags: FinetuneFlags) -> str:
@@ -103,19 +104,14 @@ class Finetune(Classifying):
         details = {"trained": {**values["trained"], **kept}}
         if values.get("from_scratch"):
             details[SCRATCH] = dict(values["from_scratch"])
-        seconds = values.get("seconds") or {}
-        return Result(
-            protocol="finetune",
+        return from_old(
+            self.title,
+            name,
+            values,
             title=_title(self.title, values["fraction"], name.removeprefix("finetune")),
             rows=rows_beside(details, accuracy_rows, {}),
-            measured_on={
-                part: values[part] for part in ("train", "test") if values.get(part)
-            },
             options={"fraction": values["fraction"]},
             details=details,
-            weights_hash=values.get("encoder_hash"),
-            seconds={k.replace("_", " "): v for k, v in seconds.items()},
-            versions=values.get("versions") or {},
         )
 
 

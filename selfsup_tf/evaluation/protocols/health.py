@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from selfsup_tf.evaluation.labelled import judge_each, rows_beside
 from selfsup_tf.evaluation.protocol import Chart, EncoderFlags, Protocol, Result, Row
 from selfsup_tf.evaluation.protocol import share as number
-from selfsup_tf.evaluation.results import titled
+from selfsup_tf.evaluation.results import from_old
 
 if TYPE_CHECKING:
     from selfsup_tf.evaluation.judged import Judged
@@ -144,19 +144,15 @@ class HealthProtocol(Protocol):
         }
         if values.get("untrained"):
             details["untrained"] = dict(values["untrained"])
-        seconds = values.get("seconds")
-        return Result(
-            protocol="health",
-            title=titled(self.title, name.removeprefix("health")),
+        return from_old(
+            self.title,
+            name,
+            values,
             rows=_rows(details),
-            measured_on={"images": values["images"]},
             options={"untrained": "untrained" in details},
             details=details,
             verdict=values["verdict"],
             notes=tuple(values["reasons"]),
-            weights_hash=values.get("encoder_hash"),
-            seconds={} if seconds is None else {"trained": seconds},
-            versions=values.get("versions") or {},
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
-from selfsup_tf.evaluation.results import titled
+from selfsup_tf.evaluation.results import from_old
 
 if TYPE_CHECKING:
     from selfsup_tf.evaluation.judged import Judged
@@ -52,13 +52,13 @@ class Map(Protocol):
         """A map.json of before there was one form."""
         found = {key: value for key, value in values.items() if key != "encoder_hash"}
         count = len(values["positions"])
-        return Result(
-            protocol="map",
-            title=titled(self.title, name.removeprefix("map")),
+        return from_old(
+            self.title,
+            name,
+            values,
             measured_on={"images": {"name": values["source"], "size": count}},
             details={"trained": {**found, "thumbnails": f"{name}_thumbnails.jpg"}},
             pictures={f"{name}.png": f"Map of {count} images"},
-            weights_hash=values["encoder_hash"],
         )
 
 

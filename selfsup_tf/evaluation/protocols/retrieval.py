@@ -1,20 +1,11 @@
 """Retrieval: recall@k and mean average precision; details are a `RetrievalResult`."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from selfsup_tf.evaluation.labelled import (
-    LabelledFlags,
-    judge_labelled,
-    upgrade_labelled,
-)
-from selfsup_tf.evaluation.protocol import Protocol, Result, Row, Table, interval, share
-from selfsup_tf.evaluation.text import format_rows, shown
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.labelled import Labelled, LabelledFlags
+from selfsup_tf.evaluation.protocol import Result, Row, Table, interval, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,62 +18,37 @@ class RetrievalFlags(LabelledFlags):
     """The k of recall@k."""
 
 
-class Retrieval(Protocol):
+class Retrieval(Labelled):
     """See `selfsup_tf.evaluation.retrieval`."""
 
     title = "Retrieval"
     flags = RetrievalFlags
     order = 30
-    needs = ("labels",)
     measured_by_report = True
+    function = "selfsup_tf.evaluation.retrieval:retrieval"
+    shown = ("gallery",)
 
-    def run(self, judged: "Judged", flags: RetrievalFlags) -> Result:
-        """Judges the encoder, and the same network untrained."""
-        from selfsup_tf.evaluation.retrieval import retrieval
-
-        measure = functools.partial(retrieval, gallery=flags.gallery, ranks=flags.ranks)
-        return judge_labelled(self, judged, measure, _rows, untrained=flags.untrained)
-
-    def text(self, result: Result, flags: RetrievalFlags) -> str:
-        """The table of its rows, under the gallery."""
-        gallery = result.details["trained"]["gallery"]
-        return format_rows(result, {"": f"retrieval (gallery={gallery})"})
+    def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
+        """Mean average precision, then recall at each rank."""
+        name = "mean_average_precision"
+        intervals = found.get("recall_at_intervals") or {}
+        mean, reach = share(found[name]), interval(found.get(f"{name}_interval"))
+        rows = [Row(name, "mAP", mean, reach)]
+        for k, value in found["recall_at"].items():
+            reach = interval(intervals.get(k))
+            rows.append(Row(f"recall_at_{k}", f"R@{k}", share(value), reach))
+        return tuple(rows)
 
     def tables(self, result: Result) -> list[Table]:
-        """Mean average precision and recall of each encoder."""
+        """What was searched."""
         found = result.details["trained"]
-        caption = (
-            f"{found['num_queries']:,} queries, {found['num_gallery']:,} images in the "
-            f"gallery ({found['gallery']})"
+        shown = (
+            ("queries", found["num_queries"]),
+            (f"images in the gallery ({found['gallery']})", found["num_gallery"]),
+            ("queries without any match, left out", found["num_without_match"]),
         )
-        if found.get("num_without_match"):
-            caption += f"; {found['num_without_match']:,} without any match left out"
-        rows = tuple(
-            (row.title, *(shown(v, row.unit) for v in _values(row)))
-            for row in result.rows
-        )
-        return [Table(caption, ("", *result.details), rows)]
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A retrieval.json of before there was one form."""
-        return upgrade_labelled(self, name, values, _rows)
-
-
-def _values(row: Row) -> list[float | None]:
-    return [row.value, *(one.value for one in row.beside.values())]
-
-
-def _rows(found: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Mean average precision, then recall at each rank."""
-    name = "mean_average_precision"
-    intervals = found.get("recall_at_intervals") or {}
-    return (
-        Row(name, "mAP", share(found[name]), interval(found.get(f"{name}_interval"))),
-        *(
-            Row(f"recall_at_{k}", f"R@{k}", share(value), interval(intervals.get(k)))
-            for k, value in found["recall_at"].items()
-        ),
-    )
+        rows = tuple((name, f"{number:,}") for name, number in shown)
+        return [Table(f"{result.title}: what was searched", ("", "Images"), rows)]
 
 
 PROTOCOL = Retrieval()

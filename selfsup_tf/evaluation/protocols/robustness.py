@@ -1,29 +1,12 @@
 """Robustness: accuracy on spoilt images; details are a `RobustnessResult`."""
 
 import dataclasses
-import functools
 import statistics
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from selfsup_tf.evaluation.labelled import (
-    LabelledFlags,
-    judge_labelled,
-    upgrade_labelled,
-)
-from selfsup_tf.evaluation.protocol import (
-    Chart,
-    Protocol,
-    Result,
-    Row,
-    Table,
-    interval,
-    share,
-)
-from selfsup_tf.evaluation.text import format_rows
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.labelled import Labelled, LabelledFlags
+from selfsup_tf.evaluation.protocol import Chart, Result, Row, Table, interval, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,27 +21,35 @@ class RobustnessFlags(LabelledFlags):
     """Of the noise."""
 
 
-class Robustness(Protocol):
+class Robustness(Labelled):
     """See `selfsup_tf.evaluation.robustness`."""
 
     title = "Robustness"
     flags = RobustnessFlags
     order = 40
-    needs = ("labels",)
+    function = "selfsup_tf.evaluation.robustness:robustness"
+    shown = ("classifier",)
 
-    def run(self, judged: "Judged", flags: RobustnessFlags) -> Result:
-        """Judges the encoder, and the same network untrained."""
-        from selfsup_tf.evaluation.robustness import robustness
-
-        names = ("classifier", "corruptions", "seed")
-        options = {name: getattr(flags, name) for name in names}
-        measure = functools.partial(robustness, **options)
-        return judge_labelled(self, judged, measure, _rows, untrained=flags.untrained)
-
-    def text(self, result: Result, flags: RobustnessFlags) -> str:
-        """The table of its rows, under what judges."""
-        judge = result.details["trained"]["classifier"]
-        return format_rows(result, {"": f"robustness (classifier={judge})"})
+    def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
+        """Top-1 in the mean, of clean images, and of each disturbance in the mean."""
+        means = (
+            ("mean", "over all disturbances and strengths"),
+            ("clean", "of images as they are"),
+        )
+        rows = [
+            Row(
+                f"{name}_top_1",
+                f"{name} top-1",
+                share(found[f"{name}_top_1"]),
+                interval(found.get(f"{name}_top_1_interval")),
+                meaning=meaning,
+            )
+            for name, meaning in means
+        ]
+        for kind, shares in found["top_1"].items():
+            mean = statistics.fmean(shares)
+            rows.append(Row(f"{kind}_top_1", kind, mean, meaning="top-1, mean"))
+        return tuple(rows)
 
     def draw(self, result: Result) -> dict[str, Chart]:
         """Top-1 over the strength of each disturbance."""
@@ -104,31 +95,6 @@ class Robustness(Protocol):
         head = ("Disturbance", *(str(n) for n in range(1, longest)))
         filled = (row + ("",) * (longest - len(row)) for row in rows)
         return [Table(caption, head, tuple(filled))]
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A robustness.json of before there was one form."""
-        return upgrade_labelled(self, name, values, _rows)
-
-
-def _rows(found: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Top-1 in the mean, of clean images, and of each disturbance in the mean."""
-    ends = {"mean_top_1": "over all disturbances and strengths", "clean_top_1": ""}
-    return (
-        *(
-            Row(
-                name,
-                name.replace("_top_1", " top-1"),
-                share(found[name]),
-                interval(found.get(f"{name}_interval")),
-                meaning=meaning,
-            )
-            for name, meaning in ends.items()
-        ),
-        *(
-            Row(f"{kind}_top_1", kind, statistics.fmean(shares), meaning="top-1, mean")
-            for kind, shares in found["top_1"].items()
-        ),
-    )
 
 
 PROTOCOL = Robustness()

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.evaluation.labelled import (
     ClassifierFlags,
-    accuracy_rows,
     class_table,
     confusion_chart,
     format_with_classes,
-    judge_labelled,
-    upgrade_labelled,
 )
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Table
 from selfsup_tf.evaluation.protocols import knn, linear
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from selfsup_tf.evaluation.judged import Judged
 
 WAYS = {"knn": knn.PROTOCOL, "linear": linear.PROTOCOL}
-HEADS = {"knn": knn.head, "linear": linear.head}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +46,10 @@ class Transfer(Protocol):
 
     def run(self, judged: "Judged", flags: TransferFlags) -> Result:
         """Judges the encoder both ways, and the same network untrained."""
-        from selfsup_tf.evaluation.knn import knn as by_knn
-        from selfsup_tf.evaluation.linear import linear_probe
-
         found = {}
-        for way, measure in (("knn", by_knn), ("linear", linear_probe)):
-            found[way] = judge_labelled(
-                WAYS[way], judged, measure, accuracy_rows, untrained=flags.untrained
-            )
+        for way, protocol in WAYS.items():
+            plain = protocol.flags(flags.run_dir, untrained=flags.untrained)
+            found[way] = protocol.run(judged, plain)
         data = pathlib.Path(flags.data).stem
         rest = judged.name.removeprefix(f"transfer_{data}")
         return _joined(found, titled(f"{self.title} to {data}", rest))
@@ -69,7 +61,7 @@ class Transfer(Protocol):
             title = WAYS[way].title
             rows = tuple(row for row in result.rows if row.group == title)
             part = dataclasses.replace(result, rows=rows)
-            text = format_rows(part, {title: HEADS[way](found)})
+            text = format_rows(part, {title: WAYS[way].head(way, found)})
             texts.append(format_with_classes(text, found, flags))
         return "\n\n".join(texts)
 
@@ -92,7 +84,7 @@ class Transfer(Protocol):
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
         """A transfer_NAME.json of before there was one form."""
         found = {
-            way: upgrade_labelled(protocol, way, values[way])
+            way: protocol.upgrade(way, values[way])
             for way, protocol in WAYS.items()
             if values.get(way)
         }

@@ -7,12 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from selfsup_tf.monitoring import HealthPanel, hold_out
 
-import selfsup_tf as selfsup
-from selfsup_tf import monitoring
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.evaluation.health import rank_me
+from selfsup_tf.evaluation import monitor as monitoring
+from selfsup_tf.evaluation.monitor import HealthPanel, hold_out
+from selfsup_tf.evaluation.statistics import rank_me
 from selfsup_tf.training import loop
 
 NAMES = (
@@ -27,21 +26,19 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def watched():
-    """The panel looks at as many images as an interval has, or runs would be long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(monitoring, "_SHARE", 1.0)
-        yield
+def train(tiny_config, tiny_method):
+    """Eight steps of SimCLR, evaluated every second and kept every fourth.
 
+    The panel looks at as many images as an interval has, or runs would be long.
+    """
 
-@pytest.fixture(scope="module")
-def train(tiny_config, tiny_method, watched):
-    """Eight steps of SimCLR, evaluated every second and kept every fourth."""
-
-    def run(data, run_dir, **overrides):
+    def run(data, run_dir, *, share=1.0, fewest=32, **overrides):
         values = {"steps": 8, "knn_epochs": 0.5, "checkpoint_epochs": 1.0}
         config = tiny_config("simclr", precision="float64", **values | overrides)
-        return selfsup.train(tiny_method(config), data, run_dir=run_dir, progress=False)
+        method, data = tiny_method(config), open_source(data)
+        source, monitor = hold_out(data, config, share=share, fewest=fewest)
+        options = {"monitor": monitor, "progress": False}
+        return loop.train(method, source, run_dir=run_dir, **options)
 
     return run
 
@@ -137,12 +134,8 @@ def test_a_resumed_run_has_the_health_of_an_uninterrupted_one(
     assert said.read_bytes() == before
 
 
-def test_the_panel_leaves_no_trace_in_the_run(
-    whole, train, few_images, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(monitoring, "_SHARE", 0.0)
-    monkeypatch.setattr(monitoring, "_FEWEST", 0)
-    without = train(few_images[0], tmp_path)
+def test_the_panel_leaves_no_trace_in_the_run(whole, train, few_images, tmp_path):
+    without = train(few_images[0], tmp_path, share=0.0, fewest=0)
     assert not health_of(without.log)
     assert not (tmp_path / "best.json").exists()
     losses = [[r["train/loss"] for r in run.log[1:]] for run in (whole, without)]
@@ -162,35 +155,8 @@ def networks(size=32, rank=None):
     return {"encoder": encoder, "projector": head}
 
 
-def test_views_are_drawn_once_and_networks_traced_once(
-    tiny_config, few_images, watched, monkeypatch
-):
-    drawn, view_pairs = [], monitoring.view_pairs
-
-    def draw(*arguments, **options):
-        drawn.append(options["count"])
-        return view_pairs(*arguments, **options)
-
-    monkeypatch.setattr(monitoring, "view_pairs", draw)
-    config = tiny_config("simclr", steps=4, knn_epochs=1.0)
-    source, monitor = hold_out(open_source(few_images[0]), config)
-    assert source.size == 64
-    kept = networks()
-    first, again = monitor(kept), monitor(kept)
-    assert first == again
-    kept["encoder"].set_weights([2 * w for w in kept["encoder"].get_weights()])
-    scaled = monitor(kept)  # the weights of the moment, whose scale does not matter
-    assert scaled["health/rank_me"] == pytest.approx(first["health/rank_me"], rel=1e-4)
-    kept["encoder"].set_weights([w**2 for w in kept["encoder"].get_weights()])
-    assert monitor(kept)["health/rank_me"] != pytest.approx(first["health/rank_me"])
-    assert drawn == [64]
-    assert monitor._encode.experimental_get_tracing_count() == 1
-    assert monitor._project.experimental_get_tracing_count() == 1
-
-
-def test_the_panel_keeps_to_its_share(tiny_config, few_images, monkeypatch):
+def test_the_panel_keeps_to_its_share(tiny_config, few_images):
     """A hundredth of the images but 32, however often; RankMe depends on how many."""
-    monkeypatch.setattr(monitoring, "_SHARE", 0.01)
     images = np.repeat(few_images[0], 100, axis=0)  # 6,400
 
     def count(part, **overrides):
@@ -203,8 +169,8 @@ def test_the_panel_keeps_to_its_share(tiny_config, few_images, monkeypatch):
     assert count(6400, knn_epochs=100.0) == 64
     assert count(1000) == 32
     assert count(20) == 20
-    monkeypatch.setattr(monitoring, "LEAST", 21)
-    assert count(20) is None  # so few images tell nothing
+    assert count(16, batch_size=8) == 16
+    assert count(15, batch_size=8) is None  # so few images tell nothing
     config = tiny_config("finetune", epochs=9.0, steps=None, knn_epochs=2.0)
     assert hold_out(open_source(images), config)[1] is None
 

@@ -1,0 +1,82 @@
+"""Which images judge a run, and whether it has learned their labels: by names alone."""
+
+import pathlib
+import re
+
+from selfsup_tf.config import FROM_PYTHON
+from selfsup_tf.errors import check
+from selfsup_tf.run import RunDirectory
+
+
+def images_of(
+    run: RunDirectory, data: str | None, data_dir: str | None
+) -> tuple[str, str | None]:
+    """Where images are, and TFDS's folder: what is said, else what the run recorded.
+
+    Args:
+        run: The run.
+        data: What --data says.
+        data_dir: What --data_dir says.
+
+    Raises:
+        InputError: Nothing says it, or the run's are not on this machine.
+    """
+    stored = run.read_config()
+    if data is not None and stored is None:
+        return data, data_dir
+    check(
+        stored is not None,
+        "--data",
+        f"none, and no {run.config} that tells what the run learned from",
+        "Name the images: --data=FOLDER",
+    )
+    recorded = stored["data_dir"]
+    check(
+        data_dir is not None
+        or recorded is None
+        or pathlib.Path(recorded).expanduser().exists()
+        or pathlib.Path(data or stored["data"]).expanduser().exists(),
+        f"the data directory that the run recorded, {recorded}",
+        "no such directory",
+        "Say where the data lie on this machine: --data_dir=DIRECTORY",
+    )
+    check(
+        data is not None or stored["data"] != FROM_PYTHON,
+        "--data",
+        "none, and this run learned from images given in Python",
+        "Name images on disk: --data=FOLDER",
+    )
+    return data or stored["data"], data_dir or recorded
+
+
+def may_have_learned(own: str, data: str) -> bool:
+    """Whether a run on the data `own` may have learned from `data`: a part, or all.
+
+    What was given in Python may have been anything.
+    """
+    from selfsup_tf.data.folders import TEST_SPLITS
+
+    if own == FROM_PYTHON:
+        return True
+    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    if data == own or ours.is_relative_to(theirs):
+        return True
+    inside = theirs.relative_to(ours).parts if theirs.is_relative_to(ours) else ()
+    return bool(inside) and inside[0] not in TEST_SPLITS
+
+
+def may_have_learned_test(own: str, split: str, data: str) -> bool:
+    """Whether a run on a part of `own` may have learned from the test split of `data`.
+
+    Args:
+        own: What the run learned from.
+        split: Which part of it, such as train, train+test or test[:50%].
+        data: What judges the run.
+    """
+    from selfsup_tf.data.folders import TEST_SPLITS
+
+    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    if data == own or ours == theirs:
+        return bool({*TEST_SPLITS, "all"} & set(re.findall(r"\w+", split)))
+    inside = ours.relative_to(theirs).parts if ours.is_relative_to(theirs) else ()
+    return bool(inside) and inside[0] in TEST_SPLITS
