@@ -1,4 +1,5 @@
 # make demo    learns an encoder from the built-in images, judges and exports it
+# make quick   the tests that are over in 90 seconds on 2 cores; no process is started
 # make test    every test, and the linters
 # make lint    ruff and import-linter alone
 # PYTHON picks the interpreter that .venv is made with: make test PYTHON=python3.12
@@ -6,10 +7,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo quick test lint clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py --run_dir=runs/demo
+
+quick: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest -n auto --dist loadfile

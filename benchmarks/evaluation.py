@@ -29,8 +29,8 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 import simclr_tf
-from selfsup_tf.data.shapes import make_shapes
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.evaluation import monitor
 from selfsup_tf.evaluation.features import compile_encoder, extract_features
 from selfsup_tf.evaluation.knn import MAX_SIMILARITIES, knn_predict

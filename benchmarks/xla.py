@@ -34,7 +34,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, make_plan
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.methods import find_method
 from selfsup_tf.training.optimizers import build_optimizer
 from selfsup_tf.training.step import Replica

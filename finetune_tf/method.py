@@ -3,7 +3,7 @@
 from finetune_tf.config import FinetuneConfig
 from finetune_tf.loss import label_loss
 from finetune_tf.model import build_finetune
-from selfsup_tf.data.subsets import labelled_fraction
+from selfsup_tf.data.parts import labelled_fraction
 from selfsup_tf.methods import Method
 from selfsup_tf.models.classifier import (
     Frozen,

@@ -16,12 +16,7 @@ from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import check
 from selfsup_tf.models.encoders import build_encoder, leaf_layers
 from selfsup_tf.models.heads import build_head
-from selfsup_tf.models.object_checkpoints import (
-    ObjectCheckpoint,
-    copy_variables,
-    match_variables,
-    some,
-)
+from selfsup_tf.models.object_checkpoints import ObjectCheckpoint, some
 from selfsup_tf.models.resnet import BASIC, BLOCKS
 
 IMAGE_SIZE = {"imagenet": 224, "small": 32}
@@ -71,7 +66,7 @@ SELECTIVE_BOTTLENECK = {
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """What a checkpoint gave.
+    """The networks that were imported from a checkpoint.
 
     Attributes:
         encoder: f, from images float32 in [0, 1], (N, S, S, 3), to representations
@@ -96,7 +91,7 @@ def import_simclr(
     image_size: int | None = None,
     projector: bool = True,
 ) -> Imported:
-    """The encoder and the projector of a checkpoint of google-research/simclr.
+    """Imports encoder and projector from a checkpoint of google-research/simclr.
 
     Args:
         path: A directory of a SavedModel, or of a training run (its latest checkpoint
@@ -125,19 +120,17 @@ def import_simclr(
     if head is not None:
         variables |= _variables(head, _projector_layers(checkpoint))
     guess = "" if config == found else f"It seems to be {_describe(found)}. "
-    unused = match_variables(
-        checkpoint,
+    unused = checkpoint.load(
         variables,
         _needless(checkpoint, projector=projector),
         network=_describe(config),
         advice=f"{guess}Where only {HEAD} differs, leave it out: projector=False",
     )
-    copy_variables(checkpoint, variables)
     return Imported(encoder, head, config, unused)
 
 
 def _read_config(checkpoint: ObjectCheckpoint) -> EncoderConfig:
-    """What the encoder is, by the names and the shapes of its variables.
+    """Reads the encoder's config off the names and shapes of its variables.
 
     The ratios of selective kernels and of squeeze-and-excitation are not stored; these
     are ratios that give the channels of the last stage, and so the same network.
@@ -242,7 +235,7 @@ def _encoder_layers(config: EncoderConfig) -> Iterator[tuple[str, str]]:
 
 
 def _build_projector(checkpoint: ObjectCheckpoint, input_size: int) -> keras.Model:
-    """A projector of the sizes that the checkpoint's has."""
+    """Builds a projector of the same sizes as the checkpoint's."""
     return build_head(
         input_size,
         [
@@ -285,9 +278,8 @@ def _needless(checkpoint: ObjectCheckpoint, *, projector: bool) -> set[str]:
     """Keys of the variables that no encoder and no projector needs."""
     network = checkpoint.below(RESNET)
     head = checkpoint.below(HEAD)
-    needless = checkpoint.slots | checkpoint.below("supervised_head")
-    for name in ("optimizer", "global_step", "save_counter"):
-        needless |= checkpoint.below_root(name)
+    others = ("supervised_head", "/optimizer", "/global_step", "/save_counter")
+    needless = checkpoint.slots.union(*map(checkpoint.below, others))
     # An optimizer may lead to the network's own variables.
     return needless - network - head if projector else (needless | head) - network
 

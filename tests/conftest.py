@@ -1,14 +1,23 @@
-"""What all tests share: quiet logs, a tiny config for any method, real images."""
+"""What all tests share: two gears, a tiny config for any method, real images.
+
+`make quick` leaves out the slow tests: those in SLOW, those that ask for a fixture of
+STARTS_PROCESSES, and those marked `slow`. Any other test fails in both gears when it
+starts Python anew or takes more than QUICK_SECONDS of CPU time.
+"""
 
 import atexit
+import contextlib
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 
@@ -20,6 +29,94 @@ from selfsup_tf.methods import find_method
 ROOT = pathlib.Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
+
+SLOW = (
+    "tests/distill",
+    "tests/distribution/test_local_workers.py",
+    "tests/distribution/test_roll_call.py",
+    "tests/exporting",
+    "tests/fidelity/test_ten_steps.py",
+    "tests/finetune",
+    "tests/models/test_rematerialisation.py",
+    "tests/simclr/test_checkpoints.py",
+    "tests/test_evaluation_commands.py",
+    "tests/test_fine_tuning.py",
+    "tests/test_monitoring.py",
+    "tests/test_run_directory.py",
+    "tests/test_whole_path.py",
+    "tests/training/test_accumulation.py",
+    "tests/training/test_lr_find.py",
+    "tests/training/test_run.py",
+    "tests/training/test_topologies.py",
+    "tests/training/test_wandb.py",
+    "tests/training/test_workers.py",
+    "tests/training/test_xla.py",
+)
+"""Folders and files whose tests all train, convert or start processes."""
+assert all((ROOT / place).exists() for place in SLOW), "a place of SLOW has moved"
+STARTS_PROCESSES = {"run_program", "start_python"}
+QUICK_SECONDS = 20.0
+
+_quick_test = None  # the one that runs, as an audit hook can't be taken back
+
+
+def _is_slow_place(path):
+    return path.is_relative_to(ROOT) and str(path.relative_to(ROOT)).startswith(SLOW)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Spares `make quick` the imports of what it leaves out."""
+    quick = config.option.markexpr == "not slow"
+    return True if quick and _is_slow_place(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks what is slow by its place or its fixtures."""
+    for item in items:
+        if _is_slow_place(item.path) or STARTS_PROCESSES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
+
+@contextlib.contextmanager
+def _held(item):
+    """Holds a quick test to what makes it one."""
+    global _quick_test
+    if item.get_closest_marker("slow"):
+        yield
+        return
+    _quick_test, start = item.nodeid, time.process_time()
+    try:
+        yield
+    finally:
+        _quick_test = None
+    seconds = time.process_time() - start
+    if seconds > QUICK_SECONDS:
+        pytest.fail(f"{seconds:.0f} s of CPU time: make it smaller, or mark it slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Guards what a test's fixtures do."""
+    with _held(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Guards what a test does."""
+    with _held(item):
+        return (yield)
+
+
+def _refuse_processes(event, arguments):
+    # What libraries ask of the system, such as matplotlib of fc-list, is no matter.
+    python = event == "subprocess.Popen" and "python" in str(arguments[0])
+    if _quick_test and (python or event == "os.fork"):
+        pytest.fail(f"{_quick_test} starts a process: mark it slow")
+
+
+sys.addaudithook(_refuse_processes)
 
 CROP_AND_FLIP = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
 
@@ -121,7 +218,7 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def few_images():
     """64 drawn images, uint8 (64, 32, 32, 3), and their labels."""
-    from selfsup_tf.data.shapes import make_shapes
+    from selfsup_tf.data.sources.shapes import make_shapes
 
     images, labels = make_shapes("train")
     return images[:64], labels[:64]
@@ -136,26 +233,60 @@ def tfds_dir():
     return path
 
 
-@pytest.fixture
-def run_program():
-    """Runs one of the top-level programs in a process of its own."""
+@pytest.fixture(scope="session")
+def free_addresses():
+    """`count` addresses of this machine that nobody listens at."""
 
-    def run(*words, cwd=ROOT, check=True, **options):
+    def find(count):
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+            for listener in sockets:
+                listener.bind(("127.0.0.1", 0))
+            return ["{}:{}".format(*listener.getsockname()) for listener in sockets]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def start_python():
+    """Starts Python in a process of its own, `worker` of `cluster` where there is one.
+
+    What still runs at the end of all tests is killed.
+    """
+    started = []
+
+    def start(*words, cluster=None, worker=0, env=(), **options):
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(
                 [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             ),
+            **dict(env),
         }
-        done = subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=cwd,
-            env=environment | options.pop("env", {}),
-            capture_output=True,
-            text=True,
-            timeout=options.pop("timeout", 300),
-            **options,
-        )
+        if cluster:
+            task = {"type": "worker", "index": worker}
+            config = {"cluster": {"worker": cluster}, "task": task}
+            environment["TF_CONFIG"] = json.dumps(config)
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        options = {"cwd": ROOT, "text": True} | options
+        words = [sys.executable, *map(str, words)]
+        started.append(subprocess.Popen(words, env=environment, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def run_program(start_python):
+    """Runs one of the top-level programs in a process of its own, to its end."""
+
+    def run(*words, check=True, timeout=300, **options):
+        process = start_python(*words, **options)
+        output = process.communicate(timeout=timeout)
+        done = subprocess.CompletedProcess(words, process.returncode, *output)
         if check and done.returncode:
             raise AssertionError(f"{words}: {done.returncode}\n{done.stderr[-3000:]}")
         return done

@@ -10,7 +10,7 @@ import pytest
 
 from selfsup_tf import cli
 from selfsup_tf.config import to_dict
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.files import write_json
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from selfsup_tf import cli
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.methods import list_methods
 
 SMALL = [

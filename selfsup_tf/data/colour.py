@@ -46,10 +46,10 @@ def adjust_hue(images: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     value, chroma = _value_and_chroma(channels)
     per_chroma = 1 / tf.maximum(chroma, _TINY)
     sextant = tf.where(
-        value == red,
+        (red >= green) & (red >= blue),
         (green - blue) * per_chroma,
         tf.where(
-            value == green,
+            green >= blue,
             (blue - red) * per_chroma + 2,
             (red - green) * per_chroma + 4,
         ),

@@ -1,4 +1,4 @@
-"""Four ways to spoil an image, each in five strengths.
+"""Corruptions of images: blur, noise, JPEG and brightness, each in five strengths.
 
 Reference: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations", ICLR 2019. The strengths are those of its authors'
@@ -44,7 +44,7 @@ _REACH = 4.0  # of the blur's kernel, in standard deviations
 
 
 def strengths(name: str, size: int) -> tuple[float, ...]:
-    """What the five strengths of a corruption mean, from mild to harsh.
+    """The parameters of the five strengths of a corruption, from mild to harsh.
 
     Args:
         name: blur: sigma in pixels. noise: standard deviation, of images in [0, 1].
@@ -68,7 +68,7 @@ def corrupt(
     indices: tf.Tensor,
     seed: int = 0,
 ) -> tf.Tensor:
-    """Spoils a batch of images.
+    """Corrupts a batch of images.
 
     Args:
         images: (N, S, S, 3) float32 in [0, 1], of a static S.
@@ -100,7 +100,7 @@ def corrupt(
 
 @functools.lru_cache(maxsize=16)
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:
-    """(1, S, S) float64: row i holds the kernel around pixel i.
+    """The blur as a matrix, (1, S, S) float64: row i holds the kernel around pixel i.
 
     Beyond the border the image goes on with its outermost pixels. That and the reach
     are what skimage.filters.gaussian, which the benchmark calls, does by default.
@@ -149,7 +149,7 @@ def _jpeg(images: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
 
 @tf.function(jit_compile=True)
 def _brighten(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """V of HSV raised, up to 1; hue and saturation stay, black becomes grey.
+    """Raises V of HSV, up to 1; hue and saturation stay, black becomes grey.
 
     With both of them fixed, all channels are in proportion to V.
     """

@@ -1,45 +1,29 @@
-"""What every source of images has in common."""
+"""Base classes of all sources of images, and the description of a kind of source."""
 
 import abc
+import copy
 import dataclasses
 import hashlib
+import os
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.data.order import (
+    Count,
+    Share,
+    counted,
+    index_blocks,
+    left,
+    on_host,
+    permutation,
+)
 from selfsup_tf.errors import check
 
-Count = int | tf.Tensor
-"""A number, or inside a tf.data function an int64 scalar."""
-
-_SPLIT_EPOCH = -1  # epochs count from 0, so a split shares its order with none of them
-
-
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """The part of a shuffled source that one worker reads.
-
-    Of every `every` elements in their shuffled order it is the `count` from `first` on;
-    what fills no `every` is left out.
-    """
-
-    first: int
-    count: int
-    every: int
-
-    def size(self, elements: Count) -> Count:
-        """How many of so many elements are its own."""
-        return elements // self.every * self.count
-
-    def positions(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Where its own elements number 0, 1, ... lie among all."""
-        return numbers // self.count * self.every + self.first + numbers % self.count
-
-    def contains(self, positions: tf.Tensor) -> tf.Tensor:
-        """Whether the elements at these positions are its own."""
-        place = positions % self.every
-        return (place >= self.first) & (place < self.first + self.count)
+TEST_SPLITS = ("test", "val", "validation")
+"""Names of a test split, the usual ones first."""
 
 
 class Source(abc.ABC):
@@ -92,7 +76,7 @@ class Source(abc.ABC):
 
     @property
     def fingerprint(self) -> str | None:
-        """Tells these images and labels from all others; None where nothing can.
+        """A string that tells these images and labels from all others, or None.
 
         Equal fingerprints stand for equal elements, in other processes too.
         """
@@ -126,7 +110,6 @@ class Source(abc.ABC):
             share: The part, counted from `start`, that is read; None for all.
         """
 
-    @abc.abstractmethod
     def select(self, indices: np.ndarray, name: str) -> "Source":
         """The part of this source with these indices, under a name of its own.
 
@@ -134,6 +117,9 @@ class Source(abc.ABC):
             indices: int64 (M,), rising, all among the source's own.
             name: For logs.
         """
+        part = copy.copy(self)
+        part.name, part.indices = name, indices
+        return part
 
     def split(self, held_out: int, *, seed: int = 0) -> tuple["Source", "Source"]:
         """The source without `held_out` random images, and those images.
@@ -159,8 +145,142 @@ class Source(abc.ABC):
         return rest, part
 
 
+class IndexedSource(Source):
+    """A source whose images are looked up by their index, in any order, at equal cost.
+
+    Args:
+        name: For logs.
+        total: N, the number of images.
+        labels: int64 (N,), or None.
+        class_names: Of the labels.
+        image_shape: (H, W, 3) where all images have one size, else None.
+        block: Images that one call of `images_at` looks up; None for one without an
+            axis of its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        *,
+        labels: np.ndarray | None,
+        class_names: tuple[str, ...] | None,
+        image_shape: tuple[int, int, int] | None,
+        block: int | None = None,
+    ):
+        self._all_labels = labels
+        self._class_names = class_names
+        self._block = block
+        self.name = name
+        self.indices = np.arange(total)
+        self.labelled = labels is not None
+        self.image_shape = image_shape
+
+    @abc.abstractmethod
+    def images_at(self, indices: tf.Tensor) -> tf.Tensor:
+        """Looks up images by their indices.
+
+        Args:
+            indices: int64 (B,), or () where there is no block.
+
+        Returns:
+            uint8 (B, H, W, 3), or (H, W, 3) for one index.
+        """
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, or None."""
+        return self._class_names
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels, int64 (size,), or None."""
+        return self._all_labels[self.indices] if self.labelled else None
+
+    def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
+        """See `Source.ordered`."""
+        return self._read(labels)
+
+    def shuffled(
+        self,
+        *,
+        seed: int,
+        epoch: Count,
+        start: Count = 0,
+        labels: bool = True,
+        share: Share | None = None,
+    ) -> tf.data.Dataset:
+        """See `Source.shuffled`. What is left out costs nothing."""
+        return self._read(labels, key=(seed, epoch), start=start, share=share)
+
+    def _read(
+        self,
+        labels: bool,
+        *,
+        key: tuple[int, Count] | None = None,
+        start: Count = 0,
+        share: Share | None = None,
+    ) -> tf.data.Dataset:
+        table = None
+        if labels and self.labelled:
+            table = on_host(self._all_labels, tf.int64)
+
+        def look_up(indices: tf.Tensor) -> dict[str, tf.Tensor]:
+            element = {"image": self.images_at(indices), "index": indices}
+            if table is not None:
+                element["label"] = tf.gather(table, indices)
+            return element
+
+        elements = index_blocks(
+            self.indices, block=self._block or 256, key=key, start=start, share=share
+        )
+        if self._block is None:
+            elements = elements.unbatch()
+        elements = elements.map(look_up, num_parallel_calls=tf.data.AUTOTUNE)
+        if self._block is not None:
+            elements = elements.unbatch()
+        return counted(elements, left(self.size, start, share))
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a string can only be meant as a path: ./a, ~/a, a.npz or nothing."""
+    starts = name.startswith((os.sep, "~", "."))
+    return bool(starts or os.path.splitext(name)[1] or not name.strip())
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceKind:
+    """A kind of images that `--data`, or `data` in Python, can be.
+
+    A module selfsup_tf/data/sources/NAME.py, here or in a folder of your own on
+    `sys.path`, holds one as SOURCE. Its functions are called with a string, which a
+    path has become, with ~ expanded; or with an object, if it is from Python.
+
+    Attributes:
+        takes: What a user gives, as it stands in a list, such as "an .npz file".
+        recognises: From (data, data_dir) to whether they are of this kind. It reads no
+            image. Of several kinds that do, that of the lowest turn opens the data.
+        open: From (data, split, data_dir) to a Source. It raises InputError where there
+            is no such split, or the data can't be used.
+        splits: From (data, data_dir) to the names of the part to learn from and, where
+            there is one, of the part to be judged by. It reads no image.
+        names: The words that it takes, for a user who mistypes one.
+        turn: 0 for a path that exists, 1 for a name or an object, 2 for what takes long
+            to recognise.
+        from_python: Whether it takes objects, which no command line can give.
+    """
+
+    takes: str
+    recognises: Callable[[Any, str | None], bool]
+    open: Callable[[Any, str, str | None], Source]
+    splits: Callable[[Any, str | None], tuple[str, ...]] = lambda *_: ("train",)
+    names: Callable[[], Collection[str]] = tuple
+    turn: int = 1
+    from_python: bool = False
+
+
 def fingerprint(*parts: Any) -> str:
-    """The SHA-256 of arrays, by their bytes, and of strings and numbers."""
+    """The SHA-256 of arrays (by their bytes), strings and numbers."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -169,64 +289,3 @@ def fingerprint(*parts: Any) -> str:
         else:
             digest.update(f"{part!r};".encode())
     return digest.hexdigest()
-
-
-def permutation(size: int, seed: int) -> np.ndarray:
-    """The numbers 0 to size - 1, int64 (size,), in an order that follows from seed."""
-    if not size:
-        return np.zeros(0, np.int64)
-    positions = tf.range(size, dtype=tf.int64)
-    return _shuffle(positions, size, (seed, _SPLIT_EPOCH)).numpy()
-
-
-def _shuffle(positions: tf.Tensor, size: int, key: tuple[int, Count]) -> tf.Tensor:
-    """Where the elements at these positions, int64 (B,), lie before the shuffle."""
-    key = tf.stack([tf.constant(key[0] % 2**63, tf.int64), tf.cast(key[1], tf.int64)])
-    size = tf.constant(size, tf.int64)
-    return tf.random.experimental.index_shuffle(positions, key, size - 1)
-
-
-def on_host(values: Any, dtype: tf.DType) -> tf.Tensor:
-    """A tensor in the host's memory that graphs refer to and none of them contains."""
-    with tf.init_scope(), tf.device("/CPU:0"):
-        return tf.constant(values, dtype)
-
-
-def index_blocks(
-    indices: np.ndarray,
-    *,
-    block: int = 256,
-    key: tuple[int, Count] | None = None,
-    start: Count = 0,
-    share: Share | None = None,
-) -> tf.data.Dataset:
-    """The indices in blocks, int64 (B,), for sources with random access.
-
-    Args:
-        indices: int64 (size,).
-        block: B; more than one, since ops cost more than what they do for an index.
-        key: (seed, epoch) of the order; None for the order given.
-        start: How many are left out at the beginning, at no cost.
-        share: The part that is looked up; what else there is costs nothing.
-    """
-    size = len(indices)
-    table = on_host(indices, tf.int64)
-
-    def look_up(positions: tf.Tensor) -> tf.Tensor:
-        positions = start + (share.positions(positions) if share else positions)
-        if key is not None:
-            positions = _shuffle(positions, size, key)
-        return tf.gather(table, positions)
-
-    return tf.data.Dataset.range(left(size, start, share)).batch(block).map(look_up)
-
-
-def left(size: int, start: Count, share: Share | None) -> Count:
-    """How many elements are read of `size`, from `start` on, in a share."""
-    return share.size(size - start) if share else size - start
-
-
-def counted(dataset: tf.data.Dataset, size: Count) -> tf.data.Dataset:
-    """The dataset, with its length known to those who ask."""
-    size = tf.maximum(tf.cast(size, tf.int64), 0)
-    return dataset.apply(tf.data.experimental.assert_cardinality(size))

@@ -1,6 +1,7 @@
 """Which processes a run is made of, and which of them this one is.
 
-TensorFlow is imported only in a step of SLURM, so that a launcher answers at once.
+TensorFlow's TFConfigClusterResolver reads the same variable, but takes anything: what
+does not fit a run is found while all connect, and importing it takes seconds.
 """
 
 import dataclasses
@@ -131,71 +132,46 @@ def _short(value: Any) -> str:
 
 
 def _from_tf_config(text: str) -> Cluster | None:
-    config = _parse_tf_config(text)
-    if not config:
-        return None
-    jobs = _read_jobs(config.get("cluster"))
-    task = config.get("task")
-    kind = task.get("type") if isinstance(task, dict) else None
-    check(
-        kind in JOBS,
-        "a task of type worker or chief in TF_CONFIG",
-        _short(task),
-        "Training here has workers alone: no parameter servers, no evaluators. "
-        + _ADVICE,
-    )
-    check(
-        bool(jobs[kind]),
-        f"the address of this {kind} in TF_CONFIG's cluster",
-        f"no {kind}s",
-        _ADVICE,
-    )
-    _check_index(task.get("index"), len(jobs[kind]))
-    before = len(jobs["chief"]) if kind == "worker" else 0
-    return Cluster((*jobs["chief"], *jobs["worker"]), before + task["index"])
-
-
-def _parse_tf_config(text: str) -> dict[str, Any]:
-    """TF_CONFIG as plain values, empty where it is not set."""
-    if not text.strip():
-        return {}
     try:
-        config = json.loads(text)
+        config = json.loads(text.strip() or "{}")
     except (ValueError, RecursionError) as error:
         raise InputError(
             "JSON in TF_CONFIG", f"{_short(text)} ({error})", _ADVICE
         ) from error
     check(isinstance(config, dict), "an object in TF_CONFIG", _short(config), _ADVICE)
-    return config
-
-
-def _read_jobs(jobs: Any) -> dict[str, list[str]]:
-    """The addresses of the chief, if it is a job of its own, and of the workers."""
+    if not config:
+        return None
+    cluster, task = config.get("cluster"), config.get("task")
     check(
-        isinstance(jobs, dict) and any(jobs.get(job) for job in JOBS),
-        "a list of workers as cluster.worker in TF_CONFIG",
-        f"the cluster {_short(jobs)}",
+        isinstance(cluster, dict)
+        and any(cluster.values())
+        and all(isinstance(addresses, list) for addresses in cluster.values()),
+        "lists of addresses in TF_CONFIG's cluster",
+        _short(cluster),
         _ADVICE,
     )
-    others = [job for job, tasks in jobs.items() if tasks and job not in JOBS]
+    jobs = {job: addresses for job, addresses in cluster.items() if addresses}
+    others = [job for job in jobs if job not in JOBS]
     check(
         not others,
         "a cluster of workers, with or without a chief, in TF_CONFIG",
         f"the job {', '.join(others)}",
         "Training here has workers alone: leave the others out, as processes too.",
     )
-    lists = {job: jobs.get(job) or [] for job in JOBS}
-    for job, addresses in lists.items():
-        check(
-            isinstance(addresses, list),
-            f"cluster.{job} in TF_CONFIG to be a list",
-            _short(addresses),
-            _ADVICE,
-        )
+    chiefs = jobs.get("chief", [])
     check(
-        len(lists["chief"]) <= 1,
+        len(chiefs) <= 1,
         "one chief in TF_CONFIG",
-        _short(lists["chief"]),
+        _short(chiefs),
         "Make the others workers.",
     )
-    return lists
+    kind = task.get("type") if isinstance(task, dict) else None
+    check(
+        kind in jobs,
+        f"a task of type {' or '.join(jobs)} in TF_CONFIG, as its cluster has",
+        _short(task),
+        _ADVICE,
+    )
+    _check_index(task.get("index"), len(jobs[kind]))
+    before = len(chiefs) if kind == "worker" else 0
+    return Cluster((*chiefs, *jobs.get("worker", [])), before + task["index"])

@@ -10,20 +10,16 @@ they notice nothing.
 
 import contextlib
 import ctypes
-import dataclasses
-import errno
-import logging
+import math
 import os
-import queue
 import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from selfsup_tf.distribution.cluster import Cluster
@@ -34,35 +30,32 @@ PORTS = range(15_000, 32_000)
 """Below those that Linux gives to outgoing connections, so that none takes the port of
 a worker that is yet to start."""
 
-GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_LOOK_EVERY = 0.05  # seconds
 LAST_BYTES = 100_000  # of a failed worker's stderr
 _PR_SET_PDEATHSIG = 1
-
-logger = logging.getLogger("selfsup_tf")
 
 
 def run_local_workers(
     command: Sequence[str],
     count: int,
     *,
-    environment: Mapping[str, str] | None = None,
     patience: float = 60.0,
+    grace: float = 10.0,
 ) -> int:
     """Runs a command as the workers of one cluster on this machine, to their end.
 
     Worker 0 has the terminal. Of the others stderr alone is kept, and is shown if that
     worker is the first to fail. When one fails, the others have `patience` to notice;
     then they are terminated, and killed. SIGINT, SIGTERM and SIGHUP are passed on to
-    all; a second one kills them. To be called from a process that has no threads yet.
+    all; a second one kills them. To be called from a process that has no threads.
 
     Args:
         command: The program and its words, the same for all; TF_CONFIG tells each which
-            it is.
+            it is, and CUDA_VISIBLE_DEVICES its share of the GPUs, none where there are
+            fewer GPUs than workers. SLURM's variables are unset.
         count: Workers to start.
-        environment: Their variables, this process's by default, in either case without
-            TF_CONFIG and SLURM's. CUDA_VISIBLE_DEVICES is set to each one's share of
-            the GPUs, to none where there are fewer GPUs than workers.
         patience: Seconds, see above.
+        grace: Seconds between SIGTERM and SIGKILL.
 
     Returns:
         0, or the exit code of the first worker that failed: 128 + the number of the
@@ -75,161 +68,118 @@ def run_local_workers(
     check(
         count >= 1, "1 worker or more", count, "Leave it out to train in one process."
     )
-    environments = _make_environments(
-        os.environ if environment is None else environment, count
-    )
-    events: queue.SimpleQueue = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_signals_to(events))
+        signals = stack.enter_context(_caught_signals())
         workers = []
         stack.callback(_kill, workers)
-        for index, variables in enumerate(environments):
+        for index, variables in enumerate(_make_environments(count)):
             errors = stack.enter_context(tempfile.TemporaryFile()) if index else None
-            workers.append(_start(command, index, variables, errors))
-        for worker in workers:
-            threading.Thread(target=worker.wait, args=[events], daemon=True).start()
-        return _Watch(workers, events, patience).run()
+            workers.append(_Worker(command, index, variables, errors))
+        return _watch(workers, signals, patience, grace)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Worker:
-    index: int
-    process: subprocess.Popen
-    errors: IO[bytes] | None
-    """What it wrote to stderr; None for worker 0, which wrote to the terminal."""
+class _Worker(subprocess.Popen):
+    """A worker's process.
 
-    def wait(self, events: queue.SimpleQueue) -> None:
-        """Puts the worker among the events when it has ended."""
-        self.process.wait()
-        events.put(self)
+    Attributes:
+        messages: What it wrote to stderr; None for worker 0, which has the terminal.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        index: int,
+        variables: dict[str, str],
+        errors: IO[bytes] | None,
+    ):
+        self.index, self.messages = index, errors
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        super().__init__(
+            list(command),
+            env=variables,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(),
+            **(quiet | {"stderr": errors} if index else {}),
+        )
 
     def send(self, number: int) -> None:
         """Sends it and its children a signal, if it runs."""
-        if self.process.poll() is None:
+        if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+                os.killpg(self.pid, number)
 
     @property
     def exit_code(self) -> int:
         """As a shell has it."""
-        code = self.process.returncode
-        return 128 - code if code < 0 else code
+        return 128 - self.returncode if self.returncode < 0 else self.returncode
 
     def describe_end(self) -> str:
-        code = self.process.returncode
-        if code >= 0:
-            return f"worker {self.index} ended with exit code {code}"
-        return f"worker {self.index} was killed by {_signal_name(-code)}"
+        if self.returncode >= 0:
+            return f"worker {self.index} ended with exit code {self.returncode}"
+        known = -self.returncode in set(signal.Signals)
+        name = signal.Signals(-self.returncode).name if known else "a signal"
+        return f"worker {self.index} was killed by {name}"
 
     def show_errors(self) -> None:
         """Prints the end of what it wrote to stderr, each line under its name."""
-        if self.errors is None:
+        if self.messages is None:
             return
-        size = os.fstat(self.errors.fileno()).st_size
+        size = os.fstat(self.messages.fileno()).st_size
         first = max(0, size - LAST_BYTES)
         # The offset of the file is shared with the worker's children: it isn't moved.
-        text = os.pread(self.errors.fileno(), size - first, first)
+        text = os.pread(self.messages.fileno(), size - first, first)
         for line in text.decode(errors="replace").splitlines():
             print(f"worker {self.index}: {line}", file=sys.stderr)
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-class _Watch:
+def _watch(
+    workers: list[_Worker], signals: list[int], patience: float, grace: float
+) -> int:
     """Follows the workers until all have ended, and sees to it that they do."""
-
-    def __init__(
-        self, workers: list[_Worker], events: queue.SimpleQueue, patience: float
-    ):
-        self.running, self.events = list(workers), events
-        self.patience = patience
-        self.failed: _Worker | None = None
-        self.interrupted = False
-        self.limit: float | None = None
-        """When those that still run are told to stop: time.monotonic, in seconds."""
-        self.measures = [signal.SIGTERM, signal.SIGKILL]
-
-    def run(self) -> int:
-        while self.running:
-            left = None if self.limit is None else self.limit - time.monotonic()
-            try:
-                event = self.events.get(timeout=left and max(left, 0.001))
-            except queue.Empty:
-                self._stop_rest()
+    running, failed, limit, passed_on = list(workers), None, math.inf, 0
+    measures = [signal.SIGTERM, signal.SIGKILL]
+    while running:
+        for worker in [w for w in running if w.poll() is not None]:
+            running.remove(worker)
+            if worker.exit_code == 0 or failed:
                 continue
-            if isinstance(event, _Worker):
-                self._ended(event)
-            else:
-                self._pass_on(event)
-        return self.failed.exit_code if self.failed else 0
-
-    def _ended(self, worker: _Worker) -> None:
-        self.running.remove(worker)
-        if self.failed or worker.exit_code == 0:
-            return
-        self.failed = worker
-        if self.interrupted:
-            return  # as it was told to
-        worker.show_errors()
-        print(f"error: {worker.describe_end()}", file=sys.stderr)
-        self.limit = time.monotonic() + self.patience
-
-    def _pass_on(self, number: int) -> None:
-        again, self.interrupted = self.interrupted, True
-        for worker in self.running:
-            worker.send(signal.SIGKILL if again else number)
-        if self.measures and not again:
-            self.limit = time.monotonic() + self.patience
-
-    def _stop_rest(self) -> None:
-        """Terminates those that still run, then kills them."""
-        names = " and ".join(f"worker {worker.index}" for worker in self.running)
-        measure = self.measures.pop(0)
-        print(f"{names} did not stop: {measure.name}", file=sys.stderr)
-        for worker in self.running:
-            worker.send(measure)
-        self.limit = time.monotonic() + GRACE if self.measures else None
+            failed = worker
+            if not signals:  # else it does as it was told
+                worker.show_errors()
+                print(f"error: {worker.describe_end()}", file=sys.stderr)
+                limit = time.monotonic() + patience
+        for number in signals[passed_on:]:
+            for worker in running:
+                worker.send(signal.SIGKILL if passed_on else number)
+            limit = limit if passed_on else time.monotonic() + patience
+            passed_on += 1
+        if running and measures and time.monotonic() >= limit:
+            names = " and ".join(f"worker {worker.index}" for worker in running)
+            measure = measures.pop(0)
+            print(f"{names} did not stop: {measure.name}", file=sys.stderr)
+            for worker in running:
+                worker.send(measure)
+            limit = time.monotonic() + grace
+        time.sleep(_LOOK_EVERY)
+    return failed.exit_code if failed else 0
 
 
 @contextlib.contextmanager
-def _signals_to(events: queue.SimpleQueue) -> Iterator[None]:
-    """Puts the signals that end a process among the events instead.
+def _caught_signals() -> Iterator[list[int]]:
+    """The signals that would end this process, in the order they come.
 
     One that is ignored, as under nohup, stays so.
     """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {}
+    caught, previous = [], {}
     try:
         for number in numbers:
             if signal.getsignal(number) != signal.SIG_IGN:
-                previous[number] = signal.signal(number, lambda n, _: events.put(n))
-        yield
+                previous[number] = signal.signal(number, lambda n, _: caught.append(n))
+        yield caught
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _start(
-    command: Sequence[str], index: int, variables: dict[str, str], errors: IO | None
-) -> _Worker:
-    quiet = {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.DEVNULL,
-        "stderr": errors,
-    }
-    process = subprocess.Popen(
-        list(command),
-        env=variables,
-        start_new_session=True,
-        preexec_fn=_die_with_parent(),
-        **(quiet if index else {}),
-    )
-    return _Worker(index, process, errors)
 
 
 def _die_with_parent() -> Callable[[], None] | None:
@@ -256,14 +206,14 @@ def _kill(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.send(signal.SIGKILL)
     for worker in workers:
-        worker.process.wait()
+        worker.wait()
 
 
-def _make_environments(outer: Mapping[str, str], count: int) -> list[dict[str, str]]:
-    """The variables of each worker: the outer ones, its cluster and its GPUs."""
+def _make_environments(count: int) -> list[dict[str, str]]:
+    """The variables of each worker: this process's, its cluster and its GPUs."""
     kept = {
         name: value
-        for name, value in outer.items()
+        for name, value in os.environ.items()
         if name != "TF_CONFIG" and not name.startswith("SLURM_")
     }
     addresses = tuple(f"127.0.0.1:{port}" for port in _find_ports(count))
@@ -273,7 +223,7 @@ def _make_environments(outer: Mapping[str, str], count: int) -> list[dict[str, s
             "TF_CONFIG": Cluster(addresses, index).to_tf_config(),
             "CUDA_VISIBLE_DEVICES": gpus,
         }
-        for index, gpus in enumerate(share_gpus(visible_gpus(outer), count))
+        for index, gpus in enumerate(share_gpus(visible_gpus(os.environ), count))
     ]
 
 
@@ -286,17 +236,12 @@ def _find_ports(count: int) -> list[int]:
     found = []
     with contextlib.ExitStack() as stack:
         for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+            attempt = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # it is in use
+                attempt.bind(("", port))
+                found.append(port)
             if len(found) == count:
                 return found
-            attempt = stack.enter_context(socket.socket())
-            try:
-                attempt.bind(("", port))
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                attempt.close()
-            else:
-                found.append(port)
     raise InputError(
         f"{count} free ports from {PORTS.start} to {PORTS.stop - 1}",
         len(found),

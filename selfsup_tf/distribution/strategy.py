@@ -17,15 +17,14 @@ from selfsup_tf.distribution.cluster import Cluster, find_cluster
 from selfsup_tf.distribution.roll_call import roll_call
 from selfsup_tf.errors import InputError, check
 
-COLLECTIVES = {"auto": "AUTO", "ring": "RING", "nccl": "NCCL"}
-
 
 def connect(config: Config) -> tf.distribute.Strategy:
     """The strategy that a config names, over the devices that TensorFlow sees.
 
     Where a run has several workers, it waits for the others and compares configs with
     them. In a program of several workers it has to come first, before any other use of
-    TensorFlow; `selfsup_tf.train` calls it. A process has one cluster: a second call
+    TensorFlow: `selfsup_tf.train` begins with it. A process has one strategy of a kind,
+    so that the loop asks again for what it runs on: a second call takes microseconds,
     returns the same strategy and compares nothing.
 
     Args:
@@ -104,7 +103,7 @@ def _connect_workers(
     os.environ["TF_CONFIG"] = cluster.to_tf_config()
     communication = tf.distribute.experimental.CommunicationImplementation
     options = tf.distribute.experimental.CommunicationOptions(
-        implementation=communication[COLLECTIVES[config.collectives]]
+        implementation=communication[config.collectives.upper()]
     )
     try:
         with _at_most(config.worker_timeout):
@@ -140,7 +139,11 @@ import os, signal, sys, time
 watched = os.getppid()
 time.sleep(float(sys.argv[1]))
 if os.getppid() == watched:
-    print(sys.argv[2], file=sys.stderr, flush=True)
+    sys.stderr.write(
+        f"error: expected all workers, which were there, to connect within "
+        f"{sys.argv[1]} s; received no word from one of them. Its own messages say "
+        "why; start all of them again.\\n"
+    )
     os.kill(watched, signal.SIGKILL)
 """
 
@@ -152,14 +155,7 @@ def _at_most(seconds: float) -> Iterator[None]:
     TensorFlow waits without end for a worker that is lost while all connect, in a call
     that no thread or signal handler of Python's can interrupt: another process has to.
     """
-    message = (
-        "error: expected all workers, which were there, to connect within "
-        f"{seconds:g} s; received no word from one of them. Its own messages say why; "
-        "start all of them again."
-    )
-    watchdog = subprocess.Popen(
-        [sys.executable, "-S", "-c", _WATCHDOG, str(seconds), message]
-    )
+    watchdog = subprocess.Popen([sys.executable, "-S", "-c", _WATCHDOG, f"{seconds:g}"])
     try:
         yield
     finally:

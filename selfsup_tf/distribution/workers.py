@@ -8,9 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.distribution.replicas import replica_index, sum_over_replicas
 from selfsup_tf.distribution.strategy import WorkerLost, has_workers
 from selfsup_tf.errors import check
+
+_SIGNS = ("unhealthy", "heartbeat", "Connection reset", "Socket closed")
+"""What TensorFlow's messages say of a lost worker where the error's class does not;
+tests/training/test_workers.py kills one."""
 
 
 @contextlib.contextmanager
@@ -19,26 +22,22 @@ def watched_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        if not has_workers(strategy) or not _tells_of_a_loss(error):
+        kinds = tf.errors.UnavailableError | tf.errors.AbortedError
+        told = isinstance(error, kinds) or any(sign in str(error) for sign in _SIGNS)
+        if not has_workers(strategy) or not told:
             raise
         resolver = strategy.cluster_resolver
         workers = resolver.cluster_spec().as_dict()["worker"]
         found = {int(n) for n in re.findall(r"/task:(\d+)", str(error))}
-        lost = sorted(found - {resolver.task_id}) or ["another"]
-        names = [f"worker {n} ({workers[n]})" if n != "another" else n for n in lost]
+        lost = [
+            f"worker {n} ({workers[n]})" for n in sorted(found - {resolver.task_id})
+        ]
         raise WorkerLost(
-            f"{', '.join(names)} of the {len(workers)} workers has stopped or can't be "
-            "reached, so this one stops too. The other's own messages, if it left any, "
-            "say why. The same command, wherever it was given, resumes from the last "
-            "checkpoint."
+            f"{', '.join(lost) or 'another'} of the {len(workers)} workers has stopped "
+            "or can't be reached, so this one stops too. The other's own messages, if "
+            "it left any, say why. The same command, wherever it was given, resumes "
+            "from the last checkpoint."
         ) from error
-
-
-def _tells_of_a_loss(error: tf.errors.OpError) -> bool:
-    if isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError):
-        return True
-    signs = ("unhealthy", "heartbeat", "Connection reset", "Socket closed")
-    return any(sign in str(error) for sign in signs)
 
 
 def check_same_images(strategy: tf.distribute.Strategy, images: int) -> None:
@@ -81,28 +80,16 @@ def from_chief(
 
     All processes have to call it, with arrays of the same shapes and dtypes.
     """
-
-    def chiefs(values):
-        is_first = replica_index() == 0
-        zeros = [tf.zeros_like(value) for value in values]
-        return sum_over_replicas(
-            [tf.where(is_first, v, z) for v, z in zip(values, zeros, strict=True)]
+    received = []
+    for value in values:
+        # Whole numbers are summed in one type: not every collective knows uint32.
+        floating = tf.as_dtype(value.dtype).is_floating
+        sent = tf.constant(value, value.dtype if floating else tf.int64)
+        terms = strategy.experimental_distribute_values_from_function(
+            lambda context, sent=sent: (
+                sent if context.replica_id_in_sync_group == 0 else tf.zeros_like(sent)
+            )
         )
-
-    # Sums of whole numbers are taken in one type: not every collective knows uint32.
-    sent = [
-        tf.constant(value)
-        if tf.as_dtype(value.dtype).is_floating
-        else tf.constant(value, tf.int64)
-        for value in values
-    ]
-    run = tf.function(lambda values: strategy.run(chiefs, args=(values,)))
-    # Traced for these shapes alone: each call of a program sends others.
-    received = [
-        strategy.experimental_local_results(value)[0].numpy()
-        for value in run.get_concrete_function(sent)(sent)
-    ]
-    return [
-        np.asarray(new).astype(value.dtype)
-        for new, value in zip(received, values, strict=True)
-    ]
+        total = strategy.reduce("SUM", terms, axis=None)
+        received.append(np.asarray(total).astype(value.dtype))
+    return received

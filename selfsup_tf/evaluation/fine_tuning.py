@@ -16,9 +16,9 @@ from typing import Any
 import keras
 
 from selfsup_tf.config import FROM_PYTHON, Config, OptimizerConfig, ViewConfig
+from selfsup_tf.data.parts import labelled_fraction
 from selfsup_tf.data.source import Source, fingerprint
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.data.subsets import labelled_fraction
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.classification import (
     Classification,

@@ -54,7 +54,7 @@ def may_have_learned(own: str, data: str) -> bool:
 
     What was given in Python may have been anything.
     """
-    from selfsup_tf.data.folders import TEST_SPLITS
+    from selfsup_tf.data.source import TEST_SPLITS
 
     if own == FROM_PYTHON:
         return True
@@ -73,7 +73,7 @@ def may_have_learned_test(own: str, split: str, data: str) -> bool:
         split: Which part of it, such as train, train+test or test[:50%].
         data: What judges the run.
     """
-    from selfsup_tf.data.folders import TEST_SPLITS
+    from selfsup_tf.data.source import TEST_SPLITS
 
     ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
     if data == own or ours == theirs:

@@ -15,7 +15,7 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from selfsup_tf.data.files import MAX_PIXELS, decode_image
+from selfsup_tf.data.decode import MAX_PIXELS, decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import check
 from selfsup_tf.exporting.format import Networks

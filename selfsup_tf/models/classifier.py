@@ -7,7 +7,7 @@ from selfsup_tf.models.heads import head_until
 
 
 class Frozen(keras.layers.Layer):
-    """A network that is used as it is: in inference mode, and no gradient enters it.
+    """A network in inference mode that no gradient enters.
 
     Its weights stay trainable as Keras means it, so that a copy of the network is an
     ordinary one; whoever trains must leave them out.
@@ -21,7 +21,7 @@ class Frozen(keras.layers.Layer):
         self.network = network
 
     def call(self, images):
-        """What the network makes of float32 images in [0, 1], (N, S, S, 3)."""
+        """The network's outputs for float32 images in [0, 1], (N, S, S, 3)."""
         outputs = self.network(images, training=False)
         return tf.nest.map_structure(tf.stop_gradient, outputs)
 
@@ -29,7 +29,7 @@ class Frozen(keras.layers.Layer):
 def build_trunk(
     encoder: keras.Model, head: keras.Model | None, head_layer: int
 ) -> keras.Model:
-    """The encoder up to and with a layer of its projection head.
+    """Builds a trunk: the encoder and the first layers of its projection head.
 
     Args:
         encoder: From (N, S, S, 3) to h, (N, D).
@@ -54,7 +54,7 @@ def build_trunk(
 def build_logits(
     features: int, num_classes: int, *, precision: str = "float32"
 ) -> keras.Model:
-    """The last layer of a classifier, its weights 0 so that every class starts equal.
+    """Builds the last layer of a classifier; its weights are 0, so classes start equal.
 
     Args:
         features: Size F of what comes in.
@@ -75,5 +75,5 @@ def build_logits(
 
 
 def build_classifier(trunk: keras.Model, logits: keras.Model) -> keras.Model:
-    """The two together, sharing their weights: from (N, S, S, 3) to (N, C)."""
+    """Joins a trunk and logits, which share their weights: (N, S, S, 3) to (N, C)."""
     return keras.Model(trunk.input, logits(trunk.output["features"]), name="classifier")

@@ -10,7 +10,7 @@ import tensorflow as tf
 def target_tau(
     step: tf.Tensor, total_steps: int, base_tau: float, *, dtype: str = "float32"
 ) -> tf.Tensor:
-    """tau(k) = 1 - (1 - base_tau) (cos(pi k / K) + 1) / 2, from base_tau to 1.
+    """The target's decay tau(k) = 1 - (1 - base_tau) (cos(pi k / K) + 1) / 2.
 
     Args:
         step: Updates done before this one, k.
@@ -27,7 +27,7 @@ def target_tau(
 def update_target(
     target: Sequence[keras.Variable], online: Sequence[keras.Variable], tau: tf.Tensor
 ) -> None:
-    """Assigns target + (1 - tau) (online - target), for every pair of variables.
+    """Moves the target to target + (1 - tau) (online - target), variable by variable.
 
     Belongs inside a `tf.function` and outside `strategy.run`. Every device updates its
     own copy from its own copies; nothing travels between them.

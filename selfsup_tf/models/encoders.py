@@ -23,7 +23,7 @@ def build_encoder(
     precision: str = "float32",
     name: str = "encoder",
 ) -> keras.Model:
-    """The encoder that `config` describes, freshly initialised.
+    """Builds the encoder that `config` describes, freshly initialised.
 
     Args:
         config: Which network, and how wide.
@@ -59,7 +59,7 @@ def adopt_encoder(
     precision: str = "float32",
     name: str = "encoder",
 ) -> keras.Model:
-    """A copy of the user's own model, weights included, made fit for training here.
+    """Copies a user's own model, weights included, and makes it fit for training.
 
     Raises:
         InputError: It is not a map from (N, image_size, image_size, 3) to (N, D).
@@ -96,7 +96,7 @@ def adopt_encoder(
 def copy_network(
     network: keras.Model, *, precision: str = "float32", synchronized: bool = True
 ) -> keras.Model:
-    """A copy, weights included, that shares nothing with `network`.
+    """Copies a network, weights included; the copy shares nothing with it.
 
     Its variables belong to the strategy in force. Layers that prepare the input or hand
     out the representation stay in float32, unless all is to be float64.
@@ -141,7 +141,7 @@ def leaf_layers(network: keras.Model) -> list[keras.layers.Layer]:
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
 class Preprocess(keras.layers.Layer):
-    """What a network of keras.applications wants done to its input.
+    """The preprocessing that a network of keras.applications wants.
 
     Args:
         module: Name of the network's module in keras.applications.
@@ -152,7 +152,7 @@ class Preprocess(keras.layers.Layer):
         self.module = module
 
     def call(self, images):
-        """Images float32 in [0, 1], (N, H, W, 3), as the network wants them."""
+        """Preprocesses images, float32 in [0, 1], (N, H, W, 3)."""
         module = getattr(keras.applications, self.module)
         return module.preprocess_input(images * 255.0)
 

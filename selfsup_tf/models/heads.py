@@ -18,7 +18,7 @@ def build_head(
     initializer: keras.initializers.Initializer,
     precision: str = "float32",
 ) -> keras.Model:
-    """Dense layers with BatchNorms, and ReLU after each but the last.
+    """Builds a head: Dense layers with BatchNorms, and ReLU after each but the last.
 
     Args:
         input_size: Size D of what comes in.

@@ -1,4 +1,4 @@
-"""Reads checkpoints of TensorFlow 2 by the attributes that lead to their variables.
+"""Reads the variables of a TensorFlow 2 checkpoint by their paths of attributes.
 
 Such a checkpoint holds, beside its variables, the graph of the objects that held them.
 A variable is found by its path in this graph (layers/0/conv2d/kernel) and never by its
@@ -29,7 +29,7 @@ ALIASES = (
     "__call__",
     "call_and_return_all_conditional_losses",
 )
-"""Lists and functions that lead to the same variables a second time."""
+"""Attributes that lead to variables which other attributes lead to as well."""
 
 ONLY_THERE = "only in the checkpoint"
 ONLY_HERE = "only in the network"
@@ -37,9 +37,10 @@ OTHER_SHAPE = "of another shape or type"
 
 
 class ObjectCheckpoint:
-    """The variables of a checkpoint.
+    """A TensorFlow 2 checkpoint whose variables are found by paths of attributes.
 
-    Paths are counted from the model: the child "model" of the root, or the root itself.
+    Paths are counted from the model: the child "model" of the root, or the root itself;
+    with a "/" before them from the root.
 
     Args:
         path: A directory of a SavedModel or of a training run (its latest checkpoint is
@@ -116,19 +117,83 @@ class ObjectCheckpoint:
         return self.specs[key][0]
 
     def length(self, path: str) -> int:
-        """How many elements the list at a path has."""
+        """The length of the list at a path."""
         node = self._find(path)
         return 0 if node is None else sum(map(str.isdigit, self._children[node]))
 
     def below(self, path: str) -> set[str]:
         """The keys of all variables that can be reached from the object at a path."""
-        return self._reach(self._find(path))
+        seen, rest = set(), [self._find(path)]
+        while rest:
+            node = rest.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                rest += self._children[node].values()
+        return {self._keys[node] for node in seen if node in self._keys}
 
-    def below_root(self, name: str) -> set[str]:
-        """The same from an object beside the model, such as the optimizer."""
-        return self._reach(self._children[0].get(name))
+    def load(
+        self,
+        variables: dict[str, keras.Variable],
+        needless: set[str],
+        *,
+        network: str,
+        advice: str,
+    ) -> tuple[str, ...]:
+        """Assigns the checkpoint's values to variables; refuses what does not match.
 
-    def names(self) -> dict[str, str]:
+        Args:
+            variables: What is wanted, by its path.
+            needless: Keys of what may be left over.
+            network: What is wanted, in words.
+            advice: What to do where it is not there.
+
+        Returns:
+            The names of what is left over.
+
+        Raises:
+            InputError: A variable has no counterpart, or one of another shape or dtype,
+                both sides being listed; or some values are not finite.
+        """
+        names = self._names()
+        left = self.specs.keys() - {self.key(path) for path in variables}
+        lists = {ONLY_THERE: [], ONLY_HERE: [], OTHER_SHAPE: []}
+        for key in left - needless:
+            lists[ONLY_THERE].append(f"{names[key]} {_format(self.specs[key])}")
+        for path, variable in variables.items():
+            here = (tuple(variable.shape), variable.dtype)
+            there = self.specs.get(self.key(path))
+            if there is None:
+                lists[ONLY_HERE].append(f"{path} {_format(here)}")
+            elif there != here:
+                line = f"{path} {_format(there)} there, {_format(here)} here"
+                lists[OTHER_SHAPE].append(line)
+        lists = {what: sorted(lines) for what, lines in lists.items() if lines}
+        counts = [f"{len(lines)} {what}" for what, lines in lists.items()]
+        report = [
+            "\n    ".join([f"\n  {what}:", *_first(lines, 10)])
+            for what, lines in lists.items()
+        ]
+        check(
+            not lists,
+            f"the variables of {network}",
+            f"{self.prefix}, with {', '.join(counts)}",
+            advice + "".join(report),
+        )
+        broken = []
+        for path, variable in variables.items():
+            value = self.read(self.key(path))
+            if not np.isfinite(value).all():
+                broken.append(path)
+            variable.assign(value)
+        check(
+            not broken,
+            "weights that are finite",
+            f"{self.prefix} with NaN or infinity in {len(broken)}: {some(broken)}",
+            "Its training diverged, or the file is damaged; take an earlier one.",
+        )
+        return tuple(sorted(names[key] for key in left))
+
+    def _names(self) -> dict[str, str]:
         """The shortest path to each variable by its key; the key where none leads."""
         paths = {self._model: ""}
         rest = [self._model]
@@ -154,22 +219,12 @@ class ObjectCheckpoint:
             raise self._unreadable(error) from error
 
     def _find(self, path: str) -> int | None:
-        node = self._model
-        for name in path.split("/"):
+        node = 0 if path.startswith("/") else self._model
+        for name in path.removeprefix("/").split("/"):
             node = self._children[node].get(name)
             if node is None:
                 return None
         return node
-
-    def _reach(self, start: int | None) -> set[str]:
-        seen = set()
-        rest = [] if start is None else [start]
-        while rest:
-            node = rest.pop()
-            if node not in seen:
-                seen.add(node)
-                rest += self._children[node].values()
-        return {self._keys[node] for node in seen if node in self._keys}
 
     def _unreadable(self, error: Exception) -> InputError:
         return InputError(
@@ -179,91 +234,13 @@ class ObjectCheckpoint:
         )
 
 
-def match_variables(
-    checkpoint: ObjectCheckpoint,
-    variables: dict[str, keras.Variable],
-    needless: set[str],
-    *,
-    network: str,
-    advice: str,
-) -> tuple[str, ...]:
-    """Sees to it that each variable of either side has its counterpart.
-
-    Args:
-        checkpoint: What there is.
-        variables: What is wanted, by its path in the checkpoint.
-        needless: Keys of what may be left over.
-        network: What is wanted, in words.
-        advice: What to do where it is not there.
-
-    Returns:
-        The names of what is left over.
-
-    Raises:
-        InputError: A variable has no counterpart, or one of another shape or dtype;
-            both sides are listed.
-    """
-    names = checkpoint.names()
-    left = checkpoint.specs.keys() - {checkpoint.key(path) for path in variables}
-    lists = {ONLY_THERE: [], ONLY_HERE: [], OTHER_SHAPE: []}
-    for key in left - needless:
-        lists[ONLY_THERE].append(f"{names[key]} {_format(checkpoint.specs[key])}")
-    for path, variable in variables.items():
-        here = (tuple(variable.shape), variable.dtype)
-        there = checkpoint.specs.get(checkpoint.key(path))
-        if there is None:
-            lists[ONLY_HERE].append(f"{path} {_format(here)}")
-        elif there != here:
-            line = f"{path} {_format(there)} there, {_format(here)} here"
-            lists[OTHER_SHAPE].append(line)
-    lists = {what: sorted(lines) for what, lines in lists.items() if lines}
-    counts = [f"{len(lines)} {what}" for what, lines in lists.items()]
-    report = [
-        "\n    ".join([f"\n  {what}:", *_first(lines, 10)])
-        for what, lines in lists.items()
-    ]
-    check(
-        not lists,
-        f"the variables of {network}",
-        f"{checkpoint.prefix}, with {', '.join(counts)}",
-        advice + "".join(report),
-    )
-    return tuple(sorted(names[key] for key in left))
-
-
-def copy_variables(
-    checkpoint: ObjectCheckpoint, variables: dict[str, keras.Variable]
-) -> None:
-    """Gives each variable its value in the checkpoint.
-
-    Args:
-        checkpoint: Has all of them, in their shapes.
-        variables: The variables by their paths in the checkpoint.
-
-    Raises:
-        InputError: Some values are not finite, or can't be read.
-    """
-    broken = []
-    for path, variable in variables.items():
-        value = checkpoint.read(checkpoint.key(path))
-        if not np.isfinite(value).all():
-            broken.append(path)
-        variable.assign(value)
-    check(
-        not broken,
-        "weights that are finite",
-        f"{checkpoint.prefix} with NaN or infinity in {len(broken)}: {some(broken)}",
-        "Its training diverged, or the file is damaged; take an earlier one.",
-    )
-
-
 def some(names: Iterable[str]) -> str:
-    """Three of some names."""
+    """Joins the first three names."""
     return ", ".join(_first(list(names), 3)) or "none"
 
 
 def _first(lines: list[str], count: int) -> list[str]:
-    """The first of some lines, and that there are more."""
+    """The first lines, and "..." where there are more."""
     return lines[:count] + ["..."] * (len(lines) > count)
 
 

@@ -26,7 +26,7 @@ SMALLEST_BLOCK = 7
 
 
 def rematerialised(model: keras.Model) -> keras.Model:
-    """The same model, the networks in it run block by block.
+    """Makes a model of the same layers whose networks are rematerialised in blocks.
 
     A block ends where a single tensor carries all that follows, as after a residual
     block, once it has SMALLEST_BLOCK layers or more. Networks in networks are cut
@@ -78,90 +78,45 @@ class Rematerialised(keras.layers.Layer):
         """The block's output."""
         if not training:
             return self.block(x, training=training)
-        non_trainable = self.block.non_trainable_variables
-        state = [tf.convert_to_tensor(v.value) for v in non_trainable]
-        y, new_state = _recomputed(
-            self.block,
-            tf.convert_to_tensor(x),
-            # Tensors, so that the gradient finds its way to what the caller watches:
-            # the variables, or the values of a stateless call.
-            [tf.convert_to_tensor(v.value) for v in self.block.trainable_variables],
-            state,
-        )
-        for variable, old, new in zip(non_trainable, state, new_state, strict=True):
-            if new is not old:
-                variable.assign(new)
+        state = self.block.non_trainable_variables
+        # Tensors, so that the gradient finds its way to what the caller watches: the
+        # variables, or the values of a stateless call.
+        values = [
+            tf.convert_to_tensor(v.value)
+            for v in (*self.block.trainable_variables, *state)
+        ]
+        first = len(values) - len(state)
+        updated = []
+
+        # `keras.remat` runs a function twice. A layer would count its batch twice in
+        # its moving statistics and drop other units the second time; of a function
+        # without state only the first result is kept.
+        def run(x, *values):
+            before = values[first:]
+            y, after = self.block.stateless_call(
+                values[:first], before, x, training=True
+            )
+            new = [a is not b for a, b in zip(after, before, strict=True)]
+            updated.extend(itertools.compress(state, new))
+            return y, *itertools.compress(after, new)
+
+        y, *after = keras.remat(run)(tf.convert_to_tensor(x), *values)
+        for variable, value in zip(updated[: len(after)], after, strict=True):
+            variable.assign(value)
         return y
 
     def compute_output_spec(self, x, training=None):
-        """That of the block."""
+        """The output spec of the block."""
         return self.block.compute_output_spec(x)
 
 
-def _recomputed(block, x, weights, state):
-    """The block's output and its new state; the old one where it is unchanged."""
-    new_state = []
-
-    def run(x, weights, state):
-        return block.stateless_call(weights, state, x, training=True)
-
-    @tf.custom_gradient
-    def with_gradient(x, *values):
-        # An eager tape would keep every activation of what descends from a watched
-        # tensor.
-        still = [tf.stop_gradient(v) for v in (x, *values)]
-        still_state = still[1 + len(weights) :]
-        y, after = run(still[0], still[1 : 1 + len(weights)], still_state)
-        for old, unchanged, new in zip(state, still_state, after, strict=True):
-            new_state.append(old if new is unchanged else new)
-
-        def gradient(upstream):
-            again, *again_values = _once_known(upstream, (x, *values))
-            again_weights = again_values[: len(weights)]
-            again_state = again_values[len(weights) :]
-            sources = [v for v in (again, *again_weights) if v.dtype.is_floating]
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(sources)
-                y, _ = run(again, again_weights, again_state)
-            gradients = tape.gradient(
-                y, sources, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
-            found = {id(s): g for s, g in zip(sources, gradients, strict=True)}
-            # A gradient that comes in slices is one tensor to a custom gradient.
-            return [
-                tf.convert_to_tensor(found[id(v)]) if id(v) in found else None
-                for v in (again, *again_weights, *again_state)
-            ]
-
-        return y, gradient
-
-    return with_gradient(x, *weights, *state), new_state
-
-
-def _once_known(upstream, values):
-    """The values unchanged, in a graph: but not before `upstream` is known.
-
-    Otherwise a compiler finds the second computation equal to the first and keeps the
-    activations of the first, or computes the second at once. XLA ignores control
-    dependencies, so every value, the seeds included, has a number added that depends
-    on `upstream` and is 0 whatever that is, though no compiler can tell.
-    """
-    if tf.executing_eagerly():
-        return values
-    some = tf.reduce_max(tf.reshape(upstream, [-1])[:1])
-    never = tf.tanh(tf.cast(some, tf.float32)) > 2.0
-    return [
-        v | never if v.dtype.is_bool else v + tf.cast(never, v.dtype) for v in values
-    ]
-
-
 def _clone(network):
-    """The network on the same layers, with the networks in it converted."""
+    """Rebuilds a network of the same layers, with the networks in it converted."""
     return keras.models.clone_model(network, clone_function=_converted)
 
 
 def _converted(layer):
-    """The layer, or a network of blocks in place of it."""
+    """Turns a layer that is a network into a network of blocks."""
     if isinstance(layer, VisionTransformer):
         return _transformer_in_blocks(layer)
     if isinstance(layer, keras.Sequential):
@@ -176,7 +131,7 @@ def _converted(layer):
 
 
 def _in_blocks(network):
-    """A single-input, single-output network in blocks; None if it has none."""
+    """Rebuilds a network of one input and one output in blocks, or returns None."""
     (image,) = keras.tree.flatten(network.input)
     x = keras.Input(batch_shape=image.shape, dtype=image.dtype, name=image.name)
     images, found = x, False
@@ -187,7 +142,7 @@ def _in_blocks(network):
 
 
 def _parts(network):
-    """What the network does one after the other: layers, and whether they are cut."""
+    """Divides a network into layers that follow each other; says which are blocks."""
     parts, run = [], []
     for piece in _pieces(network):
         layers, _, _ = piece
@@ -202,7 +157,7 @@ def _parts(network):
 
 
 def _cut(pieces):
-    """Blocks of so many layers, and what is left over as it is."""
+    """Joins pieces into blocks of enough layers; what is left over stays as it is."""
     parts = []
     while pieces:
         counts = itertools.accumulate(len(layers) for layers, _, _ in pieces)
@@ -226,12 +181,12 @@ def _cut(pieces):
 
 
 def _size(tensor):
-    """Numbers in it for each image."""
+    """The number of values in a tensor for each image."""
     return math.prod(size or 1 for size in tensor.shape)
 
 
 def _pieces(network):
-    """The layers between each two tensors that all else flows through, in order.
+    """Splits a network wherever a single tensor carries all that follows.
 
     Returns:
         A list of (layers in the order of their calls, tensor before, tensor after). In
@@ -273,7 +228,7 @@ def _pieces(network):
 
 
 def _transformer_in_blocks(transformer):
-    """A vision transformer whose blocks of attention are blocks here."""
+    """Rebuilds a vision transformer with each block of attention as a block."""
     first, blocks, last = transformer.parts()
     given = transformer.input
     images = keras.Input(batch_shape=given.shape, dtype=given.dtype, name="image")

@@ -15,10 +15,10 @@ google-research/simclr, tf2/resnet.py.
 """
 
 import keras
+import tensorflow as tf
 
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import check
-from selfsup_tf.models.selective_kernels import MixStreams, SumStreams
 
 BLOCKS = {
     "resnet18": (2, 2, 2, 2),
@@ -35,7 +35,7 @@ SMALLEST_SQUEEZE = 32
 
 
 def build_resnet(config: EncoderConfig, image_size: int) -> keras.Model:
-    """A ResNet up to and with its global average pooling.
+    """Builds a ResNet up to and with its global average pooling.
 
     Args:
         config: Depth (name), width multiplier, stem, selective kernels,
@@ -199,3 +199,45 @@ def _norm(name, gamma="ones"):
 def _norm_relu(x, name):
     x = _norm(f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+# The two layers of selective kernels have no weights, so that a precision and a
+# synchronised BatchNorm reach the plain layers around them.
+@keras.saving.register_keras_serializable(package="selfsup_tf")
+class SumStreams(keras.layers.Layer):
+    """Adds the two streams that lie one after the other in the channels."""
+
+    def call(self, streams):
+        """Streams (N, H, W, 2C) to their sum, (N, H, W, C)."""
+        first, second = tf.split(streams, 2, axis=-1)
+        return first + second
+
+    def compute_output_shape(self, shape):
+        """The input's shape with half the channels."""
+        return (*shape[:-1], shape[-1] // 2)
+
+
+@keras.saving.register_keras_serializable(package="selfsup_tf")
+class MixStreams(keras.layers.Layer):
+    """Averages the two streams, each channel of each image with weights of its own."""
+
+    def call(self, inputs):
+        """Mixes the two streams.
+
+        Args:
+            inputs: The streams (N, H, W, 2C), and the logits of their weights,
+                (N, 1, 1, 2C).
+
+        Returns:
+            (N, H, W, C).
+        """
+        streams, logits = inputs
+        first, second = tf.split(streams, 2, axis=-1)
+        first_logit, second_logit = tf.split(logits, 2, axis=-1)
+        # The softmax of two numbers is the sigmoid of their difference.
+        share = tf.sigmoid(first_logit - second_logit)
+        return first * share + second * (1 - share)
+
+    def compute_output_shape(self, shapes):
+        """The shape of the streams with half the channels."""
+        return (*shapes[0][:-1], shapes[0][-1] // 2)

@@ -1,4 +1,4 @@
-"""The networks that runs leave behind, read back."""
+"""Loads the networks of a run directory."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ from selfsup_tf.run import ENCODERS, TRAIN_ONE, RunDirectory
 def load_network(
     run_dir: str | pathlib.Path, name: str = "encoder", *, advice: str = TRAIN_ONE
 ) -> keras.Model:
-    """A network of a run, float32, ready for evaluation, export or more training.
+    """Loads a network of a run, float32, for evaluation, export or more training.
 
     Args:
         run_dir: Directory of the run, or a .keras file.

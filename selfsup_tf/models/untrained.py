@@ -1,4 +1,4 @@
-"""The network that training is compared with: the same one, before any of it."""
+"""Untrained copies of a network, to compare training with."""
 
 import random
 
@@ -9,7 +9,7 @@ from selfsup_tf.models.encoders import leaf_layers
 
 
 def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:
-    """The same network as it is before any training: fresh weights, fresh BatchNorm.
+    """Copies a network as it is before any training: fresh weights, fresh BatchNorm.
 
     Input normalisation is no training and keeps its constants. Equal seeds give equal
     weights; initialisers that carry a seed of their own in their config keep it.

@@ -19,7 +19,7 @@ SIZES = {
 
 
 def build_vit(config: EncoderConfig, image_size: int) -> keras.Model:
-    """A vision transformer up to and with its class token, after the last norm.
+    """Builds a vision transformer up to its class token, after the last norm.
 
     Args:
         config: Which one (name), and the size of its patches.
@@ -55,7 +55,7 @@ def build_vit(config: EncoderConfig, image_size: int) -> keras.Model:
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
 class VisionTransformer(keras.layers.Layer):
-    """keras-hub's ViTBackbone and the class token it gives.
+    """A layer that holds keras-hub's ViTBackbone and gives its class token.
 
     It is a layer and not the backbone itself because a copy of a model is made layer by
     layer, and keras-hub's layer of patches can't be made again from its own config.
@@ -99,12 +99,14 @@ class VisionTransformer(keras.layers.Layer):
         return self.backbone(images)[:, 0]
 
     def parts(self) -> tuple[keras.Model, list[keras.layers.Layer], keras.Model]:
-        """What `call` does, in parts that share its weights.
+        """Divides the transformer into parts that share its weights.
 
         Returns:
             From images (N, H, W, 3) to tokens (N, 1 + patches, D); the blocks of
             attention, each from tokens to tokens; from tokens to class tokens (N, D).
         """
+        # keras-hub promises none of these names; where it changes them,
+        # tests/models/test_rematerialisation.py fails.
         encoder = self.backbone.get_layer("vit_encoder")
         first = keras.Model(self.backbone.input, encoder.dropout(encoder.input))
         tokens = keras.Input(
@@ -114,7 +116,7 @@ class VisionTransformer(keras.layers.Layer):
         return first, list(encoder.encoder_layers), last
 
     def compute_output_shape(self, shape):
-        """(N, D)."""
+        """The shape of the class tokens, (N, D)."""
         return (shape[0], self.hidden_dim)
 
     def get_config(self):

@@ -1,16 +1,20 @@
 """What XLA can't compile, said in the words of the network that was to be compiled."""
 
 import re
+from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.errors import InputError
+from selfsup_tf.methods import Method
 
 _CALLS = 8
 """How often a layer may be called in a step; views and target networks make it few."""
 
-# What TensorFlow 2.21 says when XLA gives up, with the operation's type and its node.
+# What TensorFlow 2.21 says when XLA gives up, with the operation's type and its node:
+# nothing else has them. tests/training/test_compilation.py sees it said.
 _NO_KERNEL = re.compile(
     r"trying to compile graph .* on XLA_\w+: (?P<op>\w+) \(.*?\{\{node (?P<node>[^}]+)"
 )
@@ -24,6 +28,33 @@ _SIGNS = (
     "tf2xla conversion failed",
 )
 _NODE = re.compile(r"\{\{node ([^}]+)\}\}")
+
+
+def call_steps(
+    train_steps: Callable,
+    batches: Iterator,
+    step: int,
+    count: int,
+    *,
+    method: Method,
+    strategy: tf.distribute.Strategy,
+) -> dict[str, np.ndarray]:
+    """Does `count` updates after `step`; the arrays that the compiled steps give.
+
+    Raises:
+        InputError: XLA can't compile them.
+    """
+    first, number = tf.constant(step, tf.int64), tf.constant(count)
+    try:
+        # No longer than this: what the chief does alone makes no shared variables.
+        with strategy.scope():
+            values = train_steps(batches, first, number)
+        return {name: value.numpy() for name, value in values.items()}
+    except tf.errors.OpError as error:
+        reason = explain(error, method.model)
+        if reason is None:
+            raise
+        raise reason from error
 
 
 def explain(error: tf.errors.OpError, model: keras.Model) -> InputError | None:

@@ -4,15 +4,12 @@ import contextlib
 import dataclasses
 import logging
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-import tqdm
 
 from selfsup_tf.config import Config, make_plan
 from selfsup_tf.data.sources import Source
@@ -29,9 +26,9 @@ from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
-from selfsup_tf.training.compilation import explain
+from selfsup_tf.training.compilation import call_steps
 from selfsup_tf.training.optimizers import build_optimizer, build_schedule
-from selfsup_tf.training.reporting import announce, name_skipped
+from selfsup_tf.training.reporting import announce, name_skipped, progress_bar
 from selfsup_tf.training.spread import COLLAPSED
 from selfsup_tf.training.step import distributed_batches, make_train_steps
 from selfsup_tf.training.wandb_log import check_wandb
@@ -136,7 +133,7 @@ def train(
                 train_steps = make_train_steps(method, optimizer, config, plan)
             batches = distributed_batches(strategy, source, method, plan, step)
             loop = _Loop(method, plan, optimizer, archive, monitor, strategy)
-            with _bar(plan.total_steps, step, shown=progress and chief) as bar:
+            with progress_bar(plan.total_steps, step, shown=progress and chief) as bar:
                 loop.run(train_steps, batches, step, bar)
         if not chief:
             wait_for_all(strategy)
@@ -165,18 +162,6 @@ def _check_inputs(method):
     )
 
 
-def _bar(total, step, *, shown):
-    return tqdm.tqdm(
-        total=total,
-        initial=step,
-        unit="step",
-        # Where nobody watches, a line at each checkpoint takes its place.
-        disable=None if shown else True,
-        dynamic_ncols=True,
-        file=sys.stderr,
-    )
-
-
 class _Loop:
     """Calls of the compiled steps, and what happens between them."""
 
@@ -192,26 +177,20 @@ class _Loop:
         while step < self.plan.total_steps:
             count = self._steps_to_next_stop(step)
             start = time.perf_counter()
-            values = self._call(train_steps, batches, step, count)
+            values = call_steps(
+                train_steps,
+                batches,
+                step,
+                count,
+                method=self.method,
+                strategy=self.strategy,
+            )
             seconds = time.perf_counter() - start
             self._check_finite(values, step)
             step += count
             if self.archive:
                 self._keep(self._record(values, step, count, seconds), step, bar)
             bar.update(count)
-
-    def _call(self, train_steps, batches, step, count):
-        first, number = tf.constant(step, tf.int64), tf.constant(count)
-        try:
-            # No longer than this: what the chief does alone makes no shared variables.
-            with self.strategy.scope():
-                values = train_steps(batches, first, number)
-            return {name: value.numpy() for name, value in values.items()}
-        except tf.errors.OpError as error:
-            reason = explain(error, self.method.model)
-            if reason is None:
-                raise
-            raise reason from error
 
     def _keep(self, record, step, bar):
         """Log, scores, states: what the chief does for all."""

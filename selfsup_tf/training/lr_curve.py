@@ -71,21 +71,17 @@ class LearningRates:
             label = f"above {top:.3g}"
             axes.plot(beyond, np.full(len(beyond), top), "^", color=_GREY, label=label)
             axes.set_ylim(top=1.03 * top)
-        marks = [
+        for rate, dash, word, height in (
             (self.suggestion, "--", "suggestion", 0.98),
             (self.stopped_at, ":", "diverges", 0.91),
-        ]
-        for rate, dash, word, height in marks:
+        ):
             if rate is not None:
-                left = rate < math.sqrt(rates[0] * rates[-1])
+                side = "left" if rate < math.sqrt(rates[0] * rates[-1]) else "right"
                 axes.axvline(rate, color=_VERMILLION, ls=dash, lw=1.5)
-                axes.annotate(
-                    f" {word} {rate:.2g} ",
-                    (rate, height),
-                    xycoords=("data", "axes fraction"),
-                    ha="left" if left else "right",
-                    va="top",
-                    color=_VERMILLION,
+                axes.text(
+                    *(rate, height, f" {word} {rate:.2g} "),
+                    transform=axes.get_xaxis_transform(),
+                    **{"ha": side, "va": "top", "color": _VERMILLION},
                 )
         axes.set(
             xscale="log",
@@ -99,28 +95,15 @@ class LearningRates:
         return save_figure(figure, path)
 
 
-class Watch:
-    """Tells, loss by loss, whether the losses have left their best behind.
-
-    Args:
-        steps: Of the whole test.
-    """
-
-    def __init__(self, steps: int):
-        self._count = half_window(steps) + 1
-        self._best = math.inf
-
-    def judge(self, losses: list[float]) -> str | None:
-        """Why the test has to end with these losses, all so far; None if it goes on."""
-        if len(losses) < self._count:
-            return None
-        level = sum(losses[-self._count :]) / self._count
-        self._best = min(self._best, level)
-        if level > DIVERGED * self._best > 0:
-            return (
-                f"the mean of {self._count} losses is above {DIVERGED:g} times its best"
-            )
+def say_diverged(losses: list[float], *, steps: int) -> str | None:
+    """Why a test of so many steps has to end with these losses; None if it goes on."""
+    count = half_window(steps) + 1
+    if len(losses) < count:
         return None
+    levels = np.convolve(losses, np.full(count, 1 / count), "valid")
+    if levels[-1] > DIVERGED * levels.min() > 0:
+        return f"the mean of {count} losses is above {DIVERGED:g} times its best"
+    return None
 
 
 def read_curve(
@@ -159,7 +142,7 @@ def read_curve(
         first = min(half, lowest)
         suggestion = float(rates[first + np.argmin(slopes[first : lowest + 1])])
     return LearningRates(
-        rates=[float(rate) for rate in rates[:count]],
+        rates=rates[:count].tolist(),
         losses=losses.tolist(),
         smoothed=smoothed.tolist(),
         suggestion=suggestion,
@@ -196,20 +179,16 @@ def local_lines(
         y: (T,).
         half: How many points to either side count, as far as there are.
     """
-    levels, slopes = np.array(y, np.float64), np.zeros(len(y))
+    levels, slopes = np.zeros(len(y)), np.zeros(len(y))
     for i in range(len(y)):
         near = slice(max(0, i - half), i + half + 1)
-        centre, mean = np.mean(x[near]), np.mean(y[near])
-        apart = x[near] - centre
-        square = np.sum(apart**2)
-        if square > 0:
-            slopes[i] = np.sum(apart * (y[near] - mean)) / square
-        levels[i] = mean + slopes[i] * (x[i] - centre)
+        terms = np.stack([np.ones_like(x[near]), x[near] - x[i]], axis=1)
+        levels[i], slopes[i] = np.linalg.lstsq(terms, y[near], rcond=None)[0]
     return levels, slopes
 
 
 def _outcome(result: LearningRates) -> str:
-    """A sentence."""
+    """The outcome as a sentence without its full stop."""
     if result.suggestion is None:
         return "The loss does not fall by more than its noise: no rate to suggest"
     return (

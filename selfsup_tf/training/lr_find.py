@@ -4,19 +4,13 @@ Reference: Smith 2017, "Cyclical learning rates for training neural networks", s
 3.3.
 """
 
-import contextlib
 import dataclasses
 import logging
 import math
 import pathlib
-import random
-import sys
-from collections.abc import Iterator
 
 import keras
 import numpy as np
-import tensorflow as tf
-import tqdm
 
 from selfsup_tf.config import make_plan
 from selfsup_tf.data.sources import Source
@@ -25,9 +19,10 @@ from selfsup_tf.distribution.workers import check_same_images, watched_workers
 from selfsup_tf.errors import check
 from selfsup_tf.files import write_json
 from selfsup_tf.methods import Method
-from selfsup_tf.training.compilation import explain
-from selfsup_tf.training.lr_curve import LearningRates, Watch, read_curve
+from selfsup_tf.training.compilation import call_steps
+from selfsup_tf.training.lr_curve import LearningRates, read_curve, say_diverged
 from selfsup_tf.training.optimizers import build_optimizer
+from selfsup_tf.training.reporting import progress_bar
 from selfsup_tf.training.step import distributed_batches, make_train_steps
 
 logger = logging.getLogger("selfsup_tf")
@@ -66,7 +61,18 @@ def lr_find(
         InputError: The arguments make no sense, or the config, the data and the devices
             do not fit together.
     """
-    _check_range(lowest, highest, steps)
+    check(
+        0 < lowest < highest < math.inf,
+        "a lowest rate above 0 and a highest above it",
+        f"lowest={lowest}, highest={highest}",
+        "The defaults, 0.0001 and 10, suit most optimizers.",
+    )
+    check(
+        steps >= LEAST_STEPS,
+        f"steps of {LEAST_STEPS} or more, to see a curve",
+        steps,
+        "200 are enough.",
+    )
     config = method.config
     strategy = connect(config)
     source = method.prepare(source)
@@ -88,8 +94,9 @@ def lr_find(
     rate = keras.optimizers.schedules.ExponentialDecay(
         lowest * scale, steps - 1, highest / lowest
     )
-    with watched_workers(strategy), _seeded(config.seed):
+    with watched_workers(strategy):
         check_same_images(strategy, source.size)
+        keras.utils.set_random_seed(config.seed)
         taken, losses, reason = _sweep(method, source, plan, rate, steps, strategy)
     rates = lowest * (highest / lowest) ** (np.array(taken) / (steps - 1))
     result = read_curve(rates, losses, steps=steps, reason=reason)
@@ -98,33 +105,6 @@ def lr_find(
         write_json(path / "lr_find.json", result.to_dict())
         result.draw(path / "lr_find.png")
     return result
-
-
-def _check_range(lowest, highest, steps):
-    check(
-        0 < lowest < highest < math.inf,
-        "a lowest rate above 0 and a highest above it",
-        f"lowest={lowest}, highest={highest}",
-        "The defaults, 0.0001 and 10, suit most optimizers.",
-    )
-    check(
-        steps >= LEAST_STEPS,
-        f"steps of {LEAST_STEPS} or more, to see a curve",
-        steps,
-        "200 are enough.",
-    )
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """A run's initial weights, and no trace in the generator they are drawn from."""
-    # Keras draws the seeds of initialisers from Python's generator and nothing else.
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
 
 
 def _sweep(method, source, plan, rate, steps, strategy):
@@ -144,40 +124,21 @@ def _sweep(method, source, plan, rate, steps, strategy):
         train_steps = make_train_steps(method, optimizer, config, plan)
     batches = distributed_batches(strategy, source, method, plan)
     inner = optimizer.inner_optimizer if scaled else optimizer
-    watch, taken, losses = Watch(steps), [], []
-    with tqdm.tqdm(
-        total=steps,
-        unit="step",
-        disable=None if is_chief(strategy) else True,
-        dynamic_ncols=True,
-        file=sys.stderr,
-    ) as bar:
+    taken, losses = [], []
+    with progress_bar(steps, shown=is_chief(strategy)) as bar:
         while len(taken) < steps:
             # A step that an overflow of float16 skips does not raise the rate.
             count = 1 if scaled else min(config.steps_per_call, steps - len(taken))
             done = int(inner.iterations.numpy())
-            values = _call(train_steps, batches, len(taken), count, method, strategy)
+            where = {"method": method, "strategy": strategy}
+            values = call_steps(train_steps, batches, len(taken), count, **where)
             bar.update(count)
             for i in range(count):
                 taken.append(done + i)
                 loss, finite = values["train/loss"][i], values["finite"][i] >= 1
                 if np.isfinite(loss):
                     losses.append(float(loss))
-                reason = watch.judge(losses) if finite else _NOT_FINITE
+                reason = say_diverged(losses, steps=steps) if finite else _NOT_FINITE
                 if reason:
                     return taken, losses, reason
     return taken, losses, None
-
-
-def _call(train_steps, batches, step, count, method, strategy):
-    try:
-        with strategy.scope():
-            values = train_steps(
-                batches, tf.constant(step, tf.int64), tf.constant(count)
-            )
-        return {name: value.numpy() for name, value in values.items()}
-    except tf.errors.OpError as error:
-        reason = explain(error, method.model)
-        if reason is None:
-            raise
-        raise reason from error

@@ -69,18 +69,14 @@ class LARS(keras.optimizers.Optimizer):
         # Keras's own decay is decoupled from the gradient; LARS couples it, below.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         check(
-            form in ("classic", "popular"),
-            "form to be classic or popular",
-            repr(form),
-            "SimCLR uses the first, BYOL the second.",
-        )
-        check(0 <= momentum < 1, "momentum in [0, 1)", momentum, "The papers use 0.9.")
-        check(weight_decay >= 0, "weight_decay of 0 or more", weight_decay, "Raise it.")
-        check(
-            trust_coefficient > 0,
-            "trust_coefficient above 0",
-            trust_coefficient,
-            "The papers use 0.001.",
+            form in ("classic", "popular")
+            and 0 <= momentum < 1
+            and weight_decay >= 0
+            and trust_coefficient > 0,
+            "form classic or popular, a momentum in [0, 1), a weight_decay of 0 or "
+            "more, a trust_coefficient above 0",
+            f"{form!r}, {momentum}, {weight_decay} and {trust_coefficient}",
+            "SimCLR has 'classic', 0.9, 1e-6 and 0.001, BYOL 'popular' instead.",
         )
         self.momentum = momentum
         self.coupled_decay = weight_decay
@@ -90,17 +86,20 @@ class LARS(keras.optimizers.Optimizer):
         self._unadapted = set()
 
     def leave_unadapted(self, variables: Sequence[keras.Variable]) -> None:
-        """Gives these a trust of 1, whatever their rank; before the first update."""
-        # Keras hands `update_step` other objects than these: a key stands for both.
-        self._unadapted |= {self._var_key(variable) for variable in variables}
+        """Gives these a trust of 1, whatever their rank; before `build`."""
+        self._unadapted |= {id(variable) for variable in variables}
 
     def build(self, variables):
         """Makes a velocity for each variable."""
         if self.built:
             return
         super().build(variables)
-        # Asked here of Keras's variables: those of an update have names of their own.
-        self._excluded = [is_excluded(variable) for variable in variables]
+        # Asked here of Keras's variables: an update gets others, of one replica.
+        self._decays = [not is_excluded(variable) for variable in variables]
+        self._adapts = [
+            decays and id(variable) not in self._unadapted
+            for decays, variable in zip(self._decays, variables, strict=True)
+        ]
         self.velocities = [
             self.add_variable_from_reference(variable, name="velocity")
             for variable in variables
@@ -108,16 +107,18 @@ class LARS(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
+        # Private, and the way of Keras's own: nothing public leads from the copy of a
+        # replica to the variable. tests/training/test_optimizers.py watches it.
         index = self._get_variable_index(variable)
         velocity = self.velocities[index].value
         rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.cast(gradient, variable.dtype)
         weights = tf.convert_to_tensor(variable)
         trust = tf.ones((), variable.dtype)
-        if not self._excluded[index]:
+        if self._decays[index]:
             gradient = gradient + self.coupled_decay * weights
-            if self._var_key(variable) not in self._unadapted:
-                trust = self._trust(weights, gradient, rate)
+        if self._adapts[index]:
+            trust = self._trust(weights, gradient, rate)
         step = trust * gradient
         if self.form == "classic":
             moved = self.momentum * velocity + rate * step
@@ -179,27 +180,27 @@ def build_optimizer(
     rate takes the place of the plan's own schedule.
     """
     rate = rate or build_schedule(config, plan, dtype=variables[0].dtype)
+    momentum = {"momentum": config.momentum}
     decay = {"weight_decay": config.weight_decay}
     if config.name == "lars":
         optimizer = LARS(
             rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
             trust_coefficient=config.trust_coefficient,
             form=config.lars_form,
             trust_clip=config.trust_clip,
+            **momentum,
+            **decay,
         )
         optimizer.leave_unadapted(unadapted)
-    elif config.name == "sgd":
-        optimizer = keras.optimizers.SGD(rate, config.momentum, config.nesterov)
-    elif config.name == "adam":
-        optimizer = keras.optimizers.Adam(rate)
-    elif config.name == "rmsprop":
-        optimizer = keras.optimizers.RMSprop(rate, momentum=config.momentum)
-    elif config.name == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, **decay)
-    elif config.name == "lamb":
-        optimizer = keras.optimizers.Lamb(rate, **decay)
+    else:
+        kind, options = {
+            "sgd": (keras.optimizers.SGD, momentum | {"nesterov": config.nesterov}),
+            "adam": (keras.optimizers.Adam, {}),
+            "rmsprop": (keras.optimizers.RMSprop, momentum),
+            "adamw": (keras.optimizers.AdamW, decay),
+            "lamb": (keras.optimizers.Lamb, decay),
+        }[config.name]
+        optimizer = kind(rate, **options)
     if config.name in DECOUPLED:
         optimizer.exclude_from_weight_decay(
             var_list=[v for v in variables if is_excluded(v)]

@@ -2,10 +2,12 @@
 
 import collections
 import logging
+import sys
 from typing import Any
 
 import keras
 import numpy as np
+import tqdm
 
 from selfsup_tf.config import Plan
 from selfsup_tf.data.sources import Source
@@ -119,3 +121,18 @@ def _variable_names(network: keras.Model, prefix: str = "") -> dict[int, str]:
         else:
             names |= {id(v): prefix + v.path for v in layer.variables}
     return names
+
+
+def progress_bar(total: int, step: int = 0, *, shown: bool = True) -> tqdm.tqdm:
+    """A bar of steps on stderr, where that is a terminal and it is to be shown.
+
+    Where nobody watches, a line at each checkpoint takes its place.
+    """
+    return tqdm.tqdm(
+        total=total,
+        initial=step,
+        unit="step",
+        disable=None if shown else True,
+        dynamic_ncols=True,
+        file=sys.stderr,
+    )

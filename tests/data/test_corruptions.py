@@ -137,17 +137,6 @@ def test_each_strength_spoils_more(name, size):
     assert errors[0] > 1e-3
 
 
-def test_strengths_are_those_of_the_benchmark():
-    assert corruptions.strengths("blur", 64) == (0.4, 0.6, 0.7, 0.8, 1)
-    assert corruptions.strengths("noise", 32) == (0.04, 0.06, 0.08, 0.09, 0.1)
-    assert corruptions.strengths("jpeg", 32) == (80, 65, 58, 50, 40)
-    assert corruptions.strengths("brightness", 32) == (0.05, 0.1, 0.15, 0.2, 0.3)
-    assert corruptions.strengths("blur", 65) == (1, 2, 3, 4, 6)
-    assert corruptions.strengths("noise", 224) == (0.08, 0.12, 0.18, 0.26, 0.38)
-    assert corruptions.strengths("jpeg", 224) == (25, 18, 15, 10, 7)
-    assert corruptions.strengths("brightness", 224) == (0.1, 0.2, 0.3, 0.4, 0.5)
-
-
 def test_what_there_is_not_is_refused():
     images = smooth(1, 8)
     with pytest.raises(InputError, match="Perhaps you meant: blur"):

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
 from selfsup_tf.errors import InputError
 

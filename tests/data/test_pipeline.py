@@ -210,7 +210,7 @@ def test_evaluation_reads_every_example_once(source, labels):
 
 def test_files_of_different_sizes_go_through(tmp_path: pathlib.Path):
     """The real thing: JPEG files in a folder."""
-    folders = pytest.importorskip("selfsup_tf.data.folders")
+    folders = pytest.importorskip("selfsup_tf.data.sources.folder")
     for number, image in enumerate(_images(6, [(40, 30), (25, 50)])):
         file = tmp_path / "train" / "a" / f"{number}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ def test_every_topology_reads_the_same_steps(source, accumulate, workers, replic
 @pytest.mark.parametrize("workers", [2, 4])
 def test_a_worker_decodes_its_own_part_only(workers, tmp_path):
     """Every image of a batch is read by one worker: each has an equal part."""
-    folders = pytest.importorskip("selfsup_tf.data.folders")
+    folders = pytest.importorskip("selfsup_tf.data.sources.folder")
     for number, image in enumerate(_images(8, [(20, 20)])):
         file = tmp_path / "train" / "a" / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)

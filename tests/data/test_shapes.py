@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selfsup_tf.data.shapes import CLASS_NAMES, make_shapes
+from selfsup_tf.data.sources.shapes import CLASS_NAMES, make_shapes
 from selfsup_tf.errors import InputError
 
 

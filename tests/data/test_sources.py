@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from selfsup_tf.data.source import Share
 from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
-from selfsup_tf.data.streams import StreamSource
+from selfsup_tf.data.sources.dataset import StreamSource, from_dataset
+from selfsup_tf.data.sources.tfds import open_tfds
 from selfsup_tf.errors import InputError
 
 TFDS = pathlib.Path(__file__).parents[3] / "shared/data/tfds"
@@ -111,8 +112,7 @@ def test_split(source):
 
 
 def test_streams_shuffle_in_a_buffer():
-    stream = open_source(dataset())
-    stream._buffer = 16
+    stream = from_dataset(dataset(), buffer=16)
     first = indices(stream.shuffled(seed=0, epoch=0))
     assert sorted(first) == list(range(SIZE)) and max(first[:16]) < 32
 
@@ -306,10 +306,9 @@ def test_tfds():
 
 
 @needs_tfds
-def test_tfds_streamed_equals_in_memory(monkeypatch):
+def test_tfds_streamed_equals_in_memory():
     kept = open_source("cifar10", data_dir=TFDS, split="test[:2%]")
-    monkeypatch.setattr("selfsup_tf.data.tfds._MEMORY_BYTES", 0)
-    streamed = open_source("cifar10", data_dir=TFDS, split="test[:2%]")
+    streamed = open_tfds("cifar10", data_dir=TFDS, split="test[:2%]", memory=0)
     assert isinstance(streamed, StreamSource) and streamed.size == kept.size == 200
     np.testing.assert_array_equal(streamed.labels, kept.labels)
     for a, b in zip(streamed.ordered(), kept.ordered(), strict=True):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from selfsup_tf.data.arrays import ArraySource
+from selfsup_tf.data.parts import labelled_fraction
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.data.subsets import labelled_fraction
+from selfsup_tf.data.sources.arrays import ArraySource
 from selfsup_tf.errors import InputError
 
 LABELS = np.repeat(np.arange(3), (100, 200, 60))

@@ -6,11 +6,11 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
-from selfsup_tf.distribution import local_workers
 from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import InputError
@@ -108,10 +108,12 @@ def ended(folder, index):
         return True
 
 
-def test_each_is_told_its_place_in_one_cluster(run, tmp_path):
-    outer = os.environ | {"TF_CONFIG": "outer", "SLURM_PROCID": "3", "KEPT": "yes"}
+def test_each_is_told_its_place_in_one_cluster(run, tmp_path, monkeypatch):
+    outer = {"TF_CONFIG": "outer", "SLURM_PROCID": "3", "KEPT": "yes"}
+    for name, value in outer.items():
+        monkeypatch.setenv(name, value)
     script = "put('environment', json.dumps(dict(os.environ)))"
-    assert run(script, 3, environment=outer) == 0
+    assert run(script, 3) == 0
     inner = [json.loads((tmp_path / f"environment{i}").read_text()) for i in range(3)]
     clusters = [find_cluster(environment) for environment in inner]
     assert [cluster.index for cluster in clusters] == [0, 1, 2]
@@ -133,12 +135,12 @@ def test_each_is_told_its_place_in_one_cluster(run, tmp_path):
     ],
 )
 def test_gpus_are_shared_evenly_or_not_at_all(
-    run, tmp_path, caplog, gpus, count, shares, said
+    run, tmp_path, caplog, monkeypatch, gpus, count, shares, said
 ):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     script = "put('gpus', os.environ['CUDA_VISIBLE_DEVICES'])"
     with caplog.at_level("INFO", logger="selfsup_tf"):
-        outer = os.environ | {"CUDA_VISIBLE_DEVICES": gpus}
-        assert run(script, count, environment=outer) == 0
+        assert run(script, count) == 0
     assert [(tmp_path / f"gpus{i}").read_text() for i in range(count)] == shares
     assert caplog.messages == [said]
 
@@ -182,8 +184,7 @@ def test_a_signal_is_named(run, capfd):
     assert "error: worker 1 was killed by SIGKILL\n" in capfd.readouterr().err
 
 
-def test_the_others_are_stopped_when_patience_ends(run, capfd, monkeypatch, tmp_path):
-    monkeypatch.setattr(local_workers, "GRACE", 0.5)
+def test_the_others_are_stopped_when_patience_ends(run, capfd, tmp_path):
     script = """
 if index == 0:
     signal.signal(signal.SIGTERM, lambda *_: put("terminated"))
@@ -194,7 +195,7 @@ while not (folder / "up0").exists():
     time.sleep(.02)
 sys.exit(4)
 """
-    assert run(script, patience=0.3) == 4
+    assert run(script, patience=0.3, grace=0.5) == 4
     assert (tmp_path / "terminated0").exists()
     assert capfd.readouterr().err.splitlines() == [
         "error: worker 1 ended with exit code 4",
@@ -259,16 +260,12 @@ def test_a_command_that_is_none():
 
 
 def test_none_is_left_behind_by_a_launcher_that_fails(run, tmp_path, monkeypatch):
-    start = local_workers._start
-
-    def start_but_one(command, index, *others):
-        if index == 0:
-            return start(command, index, *others)
+    def open_none():  # for the errors of worker 1, when worker 0 runs
         wait_for((tmp_path / "up0").exists)
-        raise OSError("too many processes")
+        raise OSError("too many open files")
 
-    monkeypatch.setattr(local_workers, "_start", start_but_one)
-    with pytest.raises(OSError, match="too many processes"):
+    monkeypatch.setattr(tempfile, "TemporaryFile", open_none)
+    with pytest.raises(OSError, match="too many open files"):
         run(SLEEP)
     assert ended(tmp_path, 0)
 

@@ -1,12 +1,8 @@
 """Which devices a run takes, and what is said of those it can't have."""
 
 import json
-import os
-import pathlib
 import signal
-import socket
-import subprocess
-import sys
+import types
 
 import pytest
 import tensorflow as tf
@@ -14,6 +10,7 @@ import tensorflow as tf
 from selfsup_tf.distribution import strategy as strategies
 from selfsup_tf.distribution.replicas import sum_over_replicas
 from selfsup_tf.distribution.strategy import (
+    check_devices,
     compiles_replicas,
     connect,
     has_workers,
@@ -21,19 +18,6 @@ from selfsup_tf.distribution.strategy import (
 )
 from selfsup_tf.distribution.workers import WorkerLost, watched_workers
 from selfsup_tf.errors import InputError
-
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def find_ports(count):
-    """As many ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for listener in sockets:
-        listener.bind(("127.0.0.1", 0))
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
 
 
 def test_auto_takes_one_device_where_there_is_one(tiny_config):
@@ -75,6 +59,16 @@ def test_a_tpu_that_is_not_there_is_refused(run_program, tmp_path):
     assert done.returncode == 2
     assert "error: expected a TPU called local; received" in done.stderr
     assert not run_dir.exists()
+
+
+def test_replicas_share_the_batch_and_cpus_compile_alone(tiny_config):
+    extended = types.SimpleNamespace(worker_devices=["/device:CPU:0"] * 3)
+    three = types.SimpleNamespace(num_replicas_in_sync=3, extended=extended)
+    with pytest.raises(InputError, match="The nearest that are: 15 and 18"):
+        check_devices(tiny_config("simclr"), three)
+    with pytest.raises(InputError, match="3 replicas on CPUs"):
+        check_devices(tiny_config("simclr", batch_size=15, jit_compile=True), three)
+    check_devices(tiny_config("simclr", batch_size=15), three)
 
 
 def test_other_errors_of_one_process_stay_what_they_are(tiny_config):
@@ -124,34 +118,18 @@ def test_workers_meet_before_they_connect(tiny_config, monkeypatch):
     assert told["collectives"] == ring
 
 
-def test_a_worker_lost_while_all_connect_ends_the_others(tmp_path):
+def test_a_worker_lost_while_all_connect_ends_the_others(free_addresses, start_python):
     """It answers the roll call and is gone; TensorFlow would wait without end."""
-    addresses = [f"127.0.0.1:{port}" for port in find_ports(2)]
-
-    def start(index, code):
-        config = {
-            "cluster": {"worker": addresses},
-            "task": {"type": "worker", "index": index},
-        }
-        return subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={
-                **os.environ,
-                "TF_CONFIG": json.dumps(config),
-                "PYTHONPATH": str(ROOT),
-            },
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
+    cluster = free_addresses(2)
     common = (
         "from selfsup_tf.distribution import strategy\n"
         "from simclr_tf.recipes import shapes\n"
-        "config = shapes(worker_timeout=12.0)\n"
+        "config = shapes(worker_timeout=8.0)\n"
     )
     gone = "strategy.tf.distribute.MultiWorkerMirroredStrategy = lambda **_: exit(3)\n"
     call = "strategy.connect(config)"
-    waits, leaves = start(0, common + call), start(1, common + gone + call)
+    waits = start_python("-c", common + call, cluster=cluster)
+    leaves = start_python("-c", common + gone + call, cluster=cluster, worker=1)
     assert leaves.wait(timeout=100) == 3
     _, errors = waits.communicate(timeout=100)
     assert waits.returncode == -signal.SIGKILL

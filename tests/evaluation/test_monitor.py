@@ -86,7 +86,7 @@ def test_the_first_record_names_hardware_and_versions(whole):
 
 
 def test_labels_choose_the_best_where_there_are_some(train, tmp_path):
-    from selfsup_tf.data.shapes import make_shapes
+    from selfsup_tf.data.sources.shapes import make_shapes
 
     images, labels = make_shapes("train")
     run = train((images[:300], labels[:300]), tmp_path, held_out=30, knn_epochs=0.25)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selfsup_tf.config import to_dict
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.evaluation.results import read_results
 from selfsup_tf.files import write_json
 

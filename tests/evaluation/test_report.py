@@ -4,8 +4,6 @@ import html.parser
 import json
 import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -312,13 +310,13 @@ def test_large_pictures_are_made_smaller_until_the_page_fits(run, monkeypatch):
     assert (run / "report.html").read_bytes() == before
 
 
-def test_no_tensorflow_is_needed(run):
+def test_no_tensorflow_is_needed(run, run_program):
     code = (
         "import sys; from selfsup_tf.evaluation.report import write_report;"
         f"write_report({str(run)!r});"
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'matplotlib')))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_program("-c", code)
 
 
 def test_a_hundred_classes_are_shades_with_their_worst_pairs(tmp_path):

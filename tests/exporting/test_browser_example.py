@@ -21,7 +21,7 @@ from browser_site import (
 )
 from mutations import encode, mutated_files, picture, png
 
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
 
 site_lib.require_programs()

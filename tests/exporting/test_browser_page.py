@@ -18,7 +18,7 @@ from browser_site import (
 )
 from mutations import encode, jpeg_of_scans, picture
 
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 
 site_lib.require_programs()
 

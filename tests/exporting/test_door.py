@@ -7,7 +7,7 @@ import textwrap
 import keras
 import numpy as np
 
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.sources.shapes import make_shapes
 
 FORMAT = '''
 """The encoder as its weights: for programs that need NumPy alone."""

@@ -14,8 +14,8 @@ import tensorflow as tf
 from artefacts import EXAMPLES, build_classifier, build_encoder, export_tflite, load
 from mutations import mutated_files
 
-from selfsup_tf.data.files import decode_image
-from selfsup_tf.data.shapes import make_shapes
+from selfsup_tf.data.decode import decode_image
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
 
 SIZE = 40  # above 32, so that the views are crops

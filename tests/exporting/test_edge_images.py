@@ -10,7 +10,7 @@ import tensorflow as tf
 from artefacts import EXAMPLES, load
 from mutations import encode, jpeg_of_scans, mutated_files, picture
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 
 edge = load(EXAMPLES / "edge" / "encoder.py")

@@ -21,7 +21,7 @@ import pytest
 import tensorflow as tf
 from artefacts import FORMATS, export_saved_model, export_tflite, write
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.card import format_programs
 from selfsup_tf.exporting.format import PROBES

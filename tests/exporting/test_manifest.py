@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from artefacts import artefact, export_saved_model, export_tflite
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash

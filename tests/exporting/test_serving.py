@@ -25,7 +25,7 @@ import tensorflow as tf
 from artefacts import EXAMPLES, FORMATS, load, write
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from selfsup_tf.data.files import decode_image
+from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.serving import WARMUP_BATCHES
 

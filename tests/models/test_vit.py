@@ -149,15 +149,6 @@ def test_saved_and_loaded_by_a_new_process(tmp_path, images, run_program):
     )
 
 
-def test_weights_from_a_file(small_encoder, tmp_path, images):
-    path = tmp_path / "vit.weights.h5"
-    small_encoder.save_weights(path)
-    again = copy_network(small_encoder)
-    again.set_weights([np.zeros_like(w) for w in again.get_weights()])
-    again.load_weights(path)
-    np.testing.assert_array_equal(again(images), small_encoder(images))
-
-
 def test_exports_are_proved(small_encoder, tmp_path, few_images):
     formats = ("saved_model", "tflite_float32")
     images = np.concatenate([few_images[0]] * 4)

@@ -34,6 +34,16 @@ def test_lars_round_trips_and_refuses():
             LARS(0.1, **wrong)
 
 
+def test_keras_still_tells_which_variable_an_update_is_of():
+    """LARS asks by a private name; where this fails, it needs another way."""
+    variables = [keras.Variable(np.ones((2, 2))) for _ in range(3)]
+    optimizer = LARS(0.5)
+    optimizer.build(variables)
+    for index, variable in enumerate(variables):
+        assert optimizer._get_variable_index(variable) == index
+        assert optimizer._get_variable_index(variable.value) == index
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_schedule_round_trips(dtype):
     schedule = WarmupCosine(2.0, warmup_steps=4, total_steps=12, dtype=dtype)

@@ -1,11 +1,7 @@
 """Runs: resumed, killed, damaged, diverged, collapsed, refused."""
 
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import keras
@@ -24,7 +20,6 @@ from selfsup_tf.training.loop import TrainingDiverged
 from selfsup_tf.training.reporting import describe_run, describe_variables
 from selfsup_tf.training.step import make_train_steps
 
-ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ("train/loss", "train/representation_std", "train/learning_rate")
 
 
@@ -233,7 +228,7 @@ def test_images_without_all_labels_have_no_monitor(
 
 
 def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
-    from selfsup_tf.data.shapes import make_shapes
+    from selfsup_tf.data.sources.shapes import make_shapes
 
     images, labels = make_shapes("train")
     config = tiny_config("simclr", held_out=20, knn_epochs=0.25)
@@ -244,17 +239,23 @@ def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
 
 
 def test_labels_are_never_read_in_pretraining(train, tiny_config, few_images, tmp_path):
-    """Other labels, the same run: nothing but the monitor sees them."""
+    """Labels are the monitor's alone; views drawn on the device are the same."""
     images, labels = few_images
-    config = tiny_config("simclr", held_out=0, precision="float64")
-    one = train(config, (images, labels), tmp_path / "a")
-    other = train(config, (images, labels[::-1].copy()), tmp_path / "b")
+    curves = {}
+    for name, data, place in (
+        ("labelled", (images, labels), "host"),
+        ("otherwise", (images, labels[::-1].copy()), "host"),
+        ("device", images, "device"),
+    ):
+        config = tiny_config("simclr", precision="float64", augment_on=place)
+        curves[name] = curve(train(config, data, tmp_path / name).log)
     # The order of sums on several cores is all that may differ.
-    np.testing.assert_allclose(curve(one.log), curve(other.log), rtol=1e-10)
+    for name in ("otherwise", "device"):
+        np.testing.assert_allclose(curves[name], curves["labelled"], rtol=1e-10)
 
 
 def test_kill_and_resume_leaves_no_gap_and_no_repetition(
-    train, tiny_config, few_images, tmp_path
+    few_images, tmp_path, start_python, run_program
 ):
     np.savez(tmp_path / "images.npz", images=few_images[0])
     flags = [
@@ -271,47 +272,26 @@ def test_kill_and_resume_leaves_no_gap_and_no_repetition(
         "--precision=float64",
         "--optimizer.learning_rate=0.001",
     ]
-    command = [sys.executable, "train.py", "simclr", "shapes", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    options = {"cwd": ROOT, "env": environment, "stdout": subprocess.DEVNULL}
-
-    killed = tmp_path / "killed"
-    process = subprocess.Popen(
-        [*command, f"--run_dir={killed}"], stderr=subprocess.DEVNULL, **options
-    )
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = ["train.py", "simclr", "shapes", *flags]
+    process = start_python(*command, f"--run_dir={killed}")
     deadline = time.monotonic() + 240
     while len(RunDirectory(killed).read_log()) < 12 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     at_kill = RunDirectory(killed).read_log()[-1]["step"]
     assert 4 < at_kill < 60
-
-    subprocess.run([*command, f"--run_dir={killed}"], check=True, **options)
-    subprocess.run([*command, f"--run_dir={tmp_path / 'whole'}"], check=True, **options)
+    for run_dir in (killed, whole):
+        run_program(*command, f"--run_dir={run_dir}")
     resumed = curve(RunDirectory(killed).read_log())
     assert [r[0] for r in resumed] == list(range(1, 61))
-    whole = curve(RunDirectory(tmp_path / "whole").read_log())
+    expected = curve(RunDirectory(whole).read_log())
     # The order of sums on several cores is all that may differ.
-    np.testing.assert_allclose(resumed, whole, rtol=1e-4)
+    np.testing.assert_allclose(resumed, expected, rtol=1e-4)
     config = json.loads((killed / "config.json").read_text())
     assert config["steps"] == 60
-
-
-def test_drawn_on_the_device_the_run_is_the_same(
-    train, tiny_config, few_images, tmp_path
-):
-    """The views of uint8 images are drawn within the step, by the same keys."""
-    runs = [
-        train(
-            tiny_config("simclr", precision="float64", augment_on=place),
-            few_images[0],
-            tmp_path / place,
-        )
-        for place in ("host", "device")
-    ]
-    host, device = (curve(run.log) for run in runs)
-    np.testing.assert_allclose(device, host, rtol=1e-12)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

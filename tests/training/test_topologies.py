@@ -1,13 +1,9 @@
 """The same run on 1, 2 and 4 replicas of a process, and on 2 worker processes."""
 
-import contextlib
 import json
-import os
 import pathlib
 import shutil
-import socket
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,19 +13,6 @@ from selfsup_tf.methods import list_methods
 METHODS = list_methods()
 PAIRED = ("byol", "simclr")
 SCRIPT = pathlib.Path(__file__).parent / "train_on_devices.py"
-ROOT = SCRIPT.parents[2]
-
-
-def start(replicas, out, tasks, **environment):
-    """The script in a process of its own."""
-    out.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, str(replicas), out, json.dumps(tasks)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def finish(*processes):
@@ -39,32 +22,15 @@ def finish(*processes):
         assert process.returncode == 0, errors[-3000:]
 
 
-def start_workers(count, out, tasks):
-    """As many processes, each with its TF_CONFIG."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        addresses = ["{}:{}".format(*s.getsockname()) for s in sockets]
-    return [
-        start(
-            1,
-            out,
-            tasks,
-            TF_CONFIG=json.dumps(
-                {
-                    "cluster": {"worker": addresses},
-                    "task": {"type": "worker", "index": index},
-                }
-            ),
-        )
-        for index in range(count)
-    ]
-
-
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, start_python, free_addresses):
     """What each topology has left, by its name and the task's."""
+
+    def start(replicas, out, tasks, **options):
+        out.mkdir(exist_ok=True)
+        words = [SCRIPT, replicas, out, json.dumps(tasks)]
+        return start_python(*words, stdout=subprocess.DEVNULL, **options)
+
     folder = tmp_path_factory.mktemp("topologies")
     runs = [{"name": name, "method": name} for name in METHODS]
     paired = [task for task in runs if task["name"] in PAIRED]
@@ -87,7 +53,13 @@ def results(tmp_path_factory):
     four = [*paired, simclr, resumed("4 replicas")]
     two = resumed("2 workers")
     finish(start(1, folder / "1 replica", alone), start(4, folder / "4 replicas", four))
-    finish(*start_workers(2, folder / "2 workers", [*paired, saving, byol, two]))
+    cluster, both = free_addresses(2), [*paired, saving, byol, two]
+    finish(
+        *(
+            start(1, folder / "2 workers", both, cluster=cluster, worker=i)
+            for i in (0, 1)
+        )
+    )
     return lambda topology, task: np.load(folder / topology / f"{task}.npz")
 
 

@@ -5,7 +5,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -20,14 +19,9 @@ STOPS_WITHIN = 60  # seconds, promised in docs/scaling.md
 class Launcher:
     """`train.py --local_workers=2` and its workers."""
 
-    def __init__(self, *flags):
-        self.process = subprocess.Popen(
-            [sys.executable, "train.py", "simclr", "shapes", *flags],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+    def __init__(self, start_python, flags):
+        self.process = start_python(
+            *("train.py", "simclr", "shapes", *flags), stderr=subprocess.STDOUT
         )
 
     def worker(self, index):
@@ -59,7 +53,7 @@ def flags(few_images, tmp_path):
         "--image_size=16",
         "--batch_size=16",
         "--epochs=None",
-        "--steps=100",
+        "--steps=60",
         "--steps_per_call=1",
         "--encoder.width=0.0625",
         "--checkpoint_epochs=1",
@@ -67,9 +61,11 @@ def flags(few_images, tmp_path):
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="finds workers in /proc")
-def test_a_killed_worker_ends_the_other_and_the_same_command_resumes(flags, tmp_path):
+def test_a_killed_worker_ends_the_other_and_the_same_command_resumes(
+    flags, tmp_path, start_python
+):
     log = tmp_path / "run" / "log.jsonl"
-    launcher = Launcher(*flags)
+    launcher = Launcher(start_python, flags)
     deadline = time.monotonic() + 240
     while len(RunDirectory(log.parent).read_log()) < 8 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -80,14 +76,14 @@ def test_a_killed_worker_ends_the_other_and_the_same_command_resumes(flags, tmp_
     # Said by the other worker, which no launcher told.
     assert "worker 1 (127.0.0.1:" in output and "same command" in output
     assert "Traceback" not in output
-    assert 4 < RunDirectory(log.parent).read_log()[-1]["step"] < 100
-    code, output = Launcher(*flags).end(timeout=400)
+    assert 4 < RunDirectory(log.parent).read_log()[-1]["step"] < 60
+    code, output = Launcher(start_python, flags).end(timeout=400)
     assert code == 0, output
     assert "Resuming after step" in output and "2 replicas" in output
     steps = [
         r["step"] for r in RunDirectory(log.parent).read_log() if "train/loss" in r
     ]
-    assert steps == list(range(1, 101))
+    assert steps == list(range(1, 61))
 
 
 def test_workers_that_cannot_share_the_batch_are_refused(run_program, tmp_path):
@@ -106,40 +102,26 @@ def test_workers_that_cannot_share_the_batch_are_refused(run_program, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_config_of_another_worker_is_refused(few_images, tmp_path):
+def test_a_config_of_another_worker_is_refused(
+    few_images, tmp_path, start_python, free_addresses
+):
     """Started by hand, as on two machines, with two temperatures."""
     np.savez(tmp_path / "images.npz", images=few_images[0])
-    ports = [15731, 15732]
-    processes = []
-    for index in (0, 1):
-        config = {
-            "cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
-            "task": {"type": "worker", "index": index},
-        }
-        processes.append(
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "train.py",
-                    "simclr",
-                    "shapes",
-                    f"--run_dir={tmp_path / 'run'}",
-                    f"--data={tmp_path / 'images.npz'}",
-                    f"--temperature=0.{index + 1}",
-                ],
-                cwd=ROOT,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "TF_CONFIG": json.dumps(config),
-                },
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+    cluster = free_addresses(2)
+    processes = [
+        start_python(
+            *("train.py", "simclr", "shapes"),
+            f"--run_dir={tmp_path / 'run'}",
+            f"--data={tmp_path / 'images.npz'}",
+            f"--temperature=0.{index + 1}",
+            cluster=cluster,
+            worker=index,
         )
+        for index in (0, 1)
+    ]
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 2
-        assert "worker 1 at 127.0.0.1:15732 differs from the chief" in errors
+        assert f"worker 1 at {cluster[1]} differs from the chief" in errors
         assert "temperature: 0.2 there, 0.1 here" in errors
     assert not (tmp_path / "run").exists()

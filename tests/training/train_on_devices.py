@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import OptimizerConfig, ViewConfig, make_plan
-from selfsup_tf.data.shapes import make_shapes
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.distribution.replicas import sum_over_replicas
 from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method

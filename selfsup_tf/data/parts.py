@@ -1,13 +1,14 @@
-"""The labelled fractions that semi-supervised learning is judged with."""
+"""Parts of a source that hold the same share of every class."""
 
 import numpy as np
 
-from selfsup_tf.data.source import Source, permutation
+from selfsup_tf.data.order import permutation
+from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
 
 
 def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
-    """The same share of every class, drawn by the seed.
+    """Draws the same share of every class.
 
     Fractions of one seed are nested: a tenth holds the hundredth.
 
@@ -49,10 +50,42 @@ def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
     )
     if fraction == 1 and (labels >= 0).all():
         return source
-    chosen = []
-    for label in classes:
-        members = source.indices[labels == label]
-        order = permutation(len(members), seed + int(label))
-        chosen.append(members[order[: round(fraction * len(members))]])
+    chosen = [
+        _draw(source, label, seed + int(label))[: round(fraction * counts[label])]
+        for label in classes
+    ]
     name = f"{source.name}:{100 * fraction:g}% of the labels"
     return source.select(np.sort(np.concatenate(chosen)), name)
+
+
+def hold_out_share(source: Source, share: float, *, seed: int) -> tuple[Source, Source]:
+    """Parts a source in two: without a share of every class, and that share.
+
+    Of a class with one image, that stays in the first.
+
+    Raises:
+        InputError: No class has two images.
+    """
+    chosen = []
+    for label in np.unique(source.labels):
+        members = _draw(source, label, seed)
+        count = round(share * len(members)) or min(1, len(members) - 1)
+        chosen.append(members[:count])
+    held_out = np.sort(np.concatenate(chosen))
+    check(
+        len(held_out) > 0,
+        f"two images or more of a class in {source.name}",
+        f"{source.size} images of as many classes",
+        "Give more images.",
+    )
+    rest = np.setdiff1d(source.indices, held_out)
+    return (
+        source.select(rest, f"{source.name}:{1 - share:.0%}"),
+        source.select(held_out, f"{source.name}:{share:.0%}"),
+    )
+
+
+def _draw(source: Source, label: int, seed: int) -> np.ndarray:
+    """The indices of all images of a class, in an order that follows from the seed."""
+    members = source.indices[source.labels == label]
+    return members[permutation(len(members), seed)]

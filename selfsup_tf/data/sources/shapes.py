@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from selfsup_tf.data.source import SourceKind
+from selfsup_tf.data.sources.arrays import ArraySource
 from selfsup_tf.errors import check, nearest
 
 CLASS_NAMES = (
@@ -214,3 +216,19 @@ _DISTANCES = {
     "arrow": _arrow,
     "bars": lambda u, v: _box(u, np.abs(v) - 0.48, 0.9, 0.24),
 }
+
+
+def _open(name: str, split: str, data_dir: str | None) -> ArraySource:
+    images, labels = make_shapes(split)
+    return ArraySource(
+        f"{name}:{split}", images, labels=labels, class_names=CLASS_NAMES
+    )
+
+
+SOURCE = SourceKind(
+    takes="shapes",
+    recognises=lambda name, _: name == "shapes",
+    open=_open,
+    splits=lambda name, _: tuple(SPLIT_SIZES),
+    names=lambda: ["shapes"],
+)

@@ -5,25 +5,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.arrays import ArraySource
-from selfsup_tf.data.files import decode_image
-from selfsup_tf.data.source import Source
-from selfsup_tf.data.streams import StreamSource, buffer_size
-from selfsup_tf.errors import InputError, check, nearest
-
-_MEMORY_BYTES = 2**31  # decoded images of one size up to here are kept in memory
-_TEST_SPLITS = ("test", "validation")
+from selfsup_tf.data.decode import decode_image
+from selfsup_tf.data.source import TEST_SPLITS, Source, SourceKind, looks_like_path
+from selfsup_tf.data.sources.arrays import ArraySource
+from selfsup_tf.data.sources.dataset import StreamSource, buffer_size
+from selfsup_tf.errors import InputError, check
 
 
-def builder_names() -> list[str]:
-    """The names of the data that tensorflow-datasets can prepare."""
-    import tensorflow_datasets as tfds
-
-    return tfds.list_builders(with_community_datasets=False)
-
-
-def is_known(name: str, data_dir: str | None) -> bool:
+def _recognises(name: str, data_dir: str | None) -> bool:
     """Whether TFDS knows this name, or data of this name lie in `data_dir`."""
+    if looks_like_path(name):
+        return False
     import tensorflow_datasets as tfds
 
     try:
@@ -32,19 +24,36 @@ def is_known(name: str, data_dir: str | None) -> bool:
         return False
     except (ValueError, OSError):
         # A known name with an unknown config or version: opening it tells which exist.
-        return name.split("/")[0].split(":")[0] in builder_names()
+        return name.split("/")[0].split(":")[0] in _names()
     return True
 
 
+def _names() -> list[str]:
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
+
+
+def _splits(name: str, data_dir: str | None) -> tuple[str, ...]:
+    splits = _prepared_builder(name, data_dir).info.splits
+    tests = [split for split in TEST_SPLITS if split in splits]
+    return ("train", *tests[:1]) if "train" in splits else ("train",)
+
+
 def open_tfds(
-    name: str, *, split: str = "train", data_dir: str | None = None
+    name: str,
+    *,
+    split: str = "train",
+    data_dir: str | None = None,
+    memory: int = 2**31,
 ) -> Source:
-    """A split of TFDS data, downloaded and prepared if it is not.
+    """Opens a split of TFDS data, which is downloaded and prepared if it is not.
 
     Args:
         name: Such as "cifar10", "name/config" or "namespace/name".
         split: In the language of TFDS, such as "train[:10%]".
         data_dir: Where TFDS keeps its data; None for its default.
+        memory: Bytes up to which decoded images of one size are kept in memory.
 
     Raises:
         InputError: The data can't be prepared, have no such split, or not one image.
@@ -78,13 +87,13 @@ def open_tfds(
         image_shape=image_shape,
         identity=_identity(builder, split),
     )
-    if image_shape is not None and size * int(np.prod(image_shape)) <= _MEMORY_BYTES:
+    if image_shape is not None and size * int(np.prod(image_shape)) <= memory:
         return _in_memory(stream)
     return stream
 
 
 def _identity(builder: Any, split: str) -> str:
-    """Of a split; the same name and version may lie elsewhere, or be built anew."""
+    """Names a split by its files: a version may lie elsewhere or be built anew."""
     files = [(file.name, file.stat()) for file in sorted(builder.data_path.iterdir())]
     found = [(name, stat.length, stat.mtime) for name, stat in files]
     return repr((str(builder.data_path), split, found))
@@ -158,7 +167,7 @@ def _read(
 
 
 def _in_memory(stream: StreamSource) -> ArraySource:
-    """The same source with all of its images decoded."""
+    """Decodes all images of a stream and keeps them in memory."""
     images = np.empty((stream.size, *stream.image_shape), np.uint8)
     labels = np.empty(stream.size, np.int64) if stream.labelled else None
     for batch in stream.ordered().batch(256).as_numpy_iterator():
@@ -170,17 +179,11 @@ def _in_memory(stream: StreamSource) -> ArraySource:
     )
 
 
-def evaluation_splits(name: str, *, data_dir: str | None = None) -> tuple[str, ...]:
-    """The names of its train and test splits, or of train alone."""
-    splits = _prepared_builder(name, data_dir).info.splits
-    tests = [split for split in _TEST_SPLITS if split in splits]
-    return ("train", tests[0]) if "train" in splits and tests else ("train",)
-
-
-def suggestion(name: str) -> str:
-    """A sentence that names what was meant, of the names that can be given."""
-    names = ["shapes", *builder_names()]
-    sentence = nearest(name, names)
-    if sentence.startswith("Choose"):  # among hundreds
-        return "Name a folder, an .npz file, shapes, or data of tensorflow-datasets."
-    return sentence
+SOURCE = SourceKind(
+    takes="a name of tensorflow-datasets",
+    recognises=_recognises,
+    open=lambda name, split, folder: open_tfds(name, split=split, data_dir=folder),
+    splits=_splits,
+    names=_names,
+    turn=2,
+)

@@ -1,4 +1,4 @@
-"""Images in memory."""
+"""Images in memory: arrays, alone or with labels."""
 
 import functools
 import math
@@ -7,16 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.source import (
-    Count,
-    Share,
-    Source,
-    counted,
-    fingerprint,
-    index_blocks,
-    left,
-    on_host,
-)
+from selfsup_tf.data.source import IndexedSource, SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check
 
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow
@@ -24,7 +15,7 @@ _CLASSES = 2**20  # more than any data have: labels beyond are other numbers
 _CHUNK = 1024  # float images converted at once: a whole copy in float would be 4 times
 
 
-class ArraySource(Source):
+class ArraySource(IndexedSource):
     """Images held in memory as one tensor, never as a constant of a graph.
 
     Args:
@@ -32,103 +23,61 @@ class ArraySource(Source):
         images: uint8 (N, H, W, 1) or (N, H, W, 3).
         labels: int64 (N,), or None.
         class_names: Of the labels.
-        indices: int64 (size,), rising: the elements of this part; None for all.
     """
 
     def __init__(
         self,
         name: str,
-        images: np.ndarray | tf.Tensor,
+        images: np.ndarray,
         *,
         labels: np.ndarray | None = None,
         class_names: tuple[str, ...] | None = None,
-        indices: np.ndarray | None = None,
     ):
         with tf.device("/CPU:0"):
             self._images = tf.convert_to_tensor(images)
-        self._labels = labels
-        self._class_names = class_names
-        self.name = name
-        self.indices = np.arange(len(images)) if indices is None else indices
-        self.labelled = labels is not None
-        self.image_shape = (*self._images.shape[1:3], 3)
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes, or None."""
-        return self._class_names
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """Labels, int64 (size,), or None."""
-        return self._labels[self.indices] if self.labelled else None
+        shape = (*self._images.shape[1:3], 3)
+        super().__init__(
+            name,
+            len(images),
+            labels=labels,
+            class_names=class_names,
+            image_shape=shape,
+            block=max(1, min(256, _BLOCK_BYTES // math.prod(shape))),
+        )
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of the bytes of all images."""
+        """The fingerprint of the bytes of all images."""
         return fingerprint(
-            self._images.numpy(), self._labels, self._class_names, self.indices
+            self._images.numpy(), self._all_labels, self._class_names, self.indices
         )
-
-    def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
-        """See `Source.ordered`."""
-        return self._read(labels)
-
-    def shuffled(
-        self,
-        *,
-        seed: int,
-        epoch: Count,
-        start: Count = 0,
-        labels: bool = True,
-        share: Share | None = None,
-    ) -> tf.data.Dataset:
-        """See `Source.shuffled`."""
-        return self._read(labels, key=(seed, epoch), start=start, share=share)
 
     def select(self, indices: np.ndarray, name: str) -> "ArraySource":
         """See `Source.select`. The images are shared, not copied."""
-        return ArraySource(
-            name,
-            self._images,
-            labels=self._labels,
-            class_names=self._class_names,
-            indices=indices,
-        )
+        part = super().select(indices, name)
+        part.__dict__.pop("fingerprint", None)  # the whole one's, if it was asked for
+        return part
 
-    def _read(
-        self,
-        labels: bool,
-        *,
-        key: tuple[int, Count] | None = None,
-        start: Count = 0,
-        share: Share | None = None,
-    ) -> tf.data.Dataset:
-        block = max(1, min(256, _BLOCK_BYTES // math.prod(self.image_shape)))
-        blocks = index_blocks(
-            self.indices, block=block, key=key, start=start, share=share
-        )
-        table = None
-        if labels and self.labelled:
-            table = on_host(self._labels, tf.int64)
+    def images_at(self, indices: tf.Tensor) -> tf.Tensor:
+        """See `IndexedSource.images_at`."""
+        images = tf.gather(self._images, indices)
+        return images if images.shape[-1] == 3 else tf.image.grayscale_to_rgb(images)
 
-        def take(indices: tf.Tensor) -> dict[str, tf.Tensor]:
-            images = tf.gather(self._images, indices)
-            if images.shape[-1] == 1:
-                images = tf.image.grayscale_to_rgb(images)
-            element = {"image": images, "index": indices}
-            if table is not None:
-                element["label"] = tf.gather(table, indices)
-            return element
 
-        elements = blocks.map(take, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        return counted(elements, left(self.size, start, share))
+def check_whole(split: str) -> None:
+    """Raises InputError for any split but train."""
+    check(
+        split == "train",
+        "the split train, which is all that arrays and datasets have",
+        repr(split),
+        "Leave the split out, or give the images of that split.",
+    )
 
 
 def from_arrays(
     images: Any, labels: Any = None, *, name: str = "arrays", num_classes: int = 0
 ) -> ArraySource:
-    """A source over arrays, which are checked first.
+    """Checks arrays and makes a source of them.
 
     Args:
         images: (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, or floats in [0, 1].
@@ -150,7 +99,7 @@ def from_arrays(
 
 
 def check_images(images: Any) -> np.ndarray:
-    """The images as (N, H, W, C), with C 1 or 3, dtype uint8 or a float.
+    """Checks images and brings them to (N, H, W, C), with C 1 or 3.
 
     Raises:
         InputError: Their shape or dtype is another.
@@ -183,7 +132,7 @@ def check_images(images: Any) -> np.ndarray:
 
 
 def as_bytes(images: np.ndarray) -> np.ndarray:
-    """Images as uint8; floats in [0, 1] are multiplied by 255 and rounded.
+    """Converts images to uint8; floats in [0, 1] are multiplied by 255 and rounded.
 
     Raises:
         InputError: A float is NaN or outside [0, 1].
@@ -213,7 +162,7 @@ def as_bytes(images: np.ndarray) -> np.ndarray:
 
 
 def check_labels(labels: Any, size: int) -> np.ndarray:
-    """The labels as int64 (N,).
+    """Checks labels and converts them to int64 (N,).
 
     Raises:
         InputError: They are not N integers of 0 or more.
@@ -247,3 +196,24 @@ def check_labels(labels: Any, size: int) -> np.ndarray:
         "Number them with np.unique(y, return_inverse=True)[1], or give no labels.",
     )
     return labels.astype(np.int64)
+
+
+def _open(data: Any, split: str, data_dir: str | None) -> ArraySource:
+    check_whole(split)
+    if not isinstance(data, tuple):
+        return from_arrays(data)
+    check(
+        len(data) == 2,
+        "a tuple (images, labels)",
+        f"a tuple of {len(data)}",
+        "Give images alone, or with their labels.",
+    )
+    return from_arrays(*data)
+
+
+SOURCE = SourceKind(
+    takes="an array of images or (images, labels)",
+    recognises=lambda data, _: isinstance(data, np.ndarray | tf.Tensor | list | tuple),
+    open=_open,
+    from_python=True,
+)

@@ -1,4 +1,4 @@
-"""Folders of image files."""
+"""Image files in a folder and its sub-folders."""
 
 import collections
 import os
@@ -7,26 +7,17 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.files import decode_image, describe_error
-from selfsup_tf.data.source import (
-    Count,
-    Share,
-    Source,
-    counted,
-    fingerprint,
-    index_blocks,
-    left,
-    on_host,
-)
+from selfsup_tf.data.decode import decode_image, describe_error
+from selfsup_tf.data.order import on_host
+from selfsup_tf.data.source import TEST_SPLITS, IndexedSource, SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check, nearest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-TEST_SPLITS = ("test", "val", "validation")
 
 _MAX_BAD_SHARE = 0.05  # beyond, something is wrong with the folder rather than a file
 
 
-class FolderSource(Source):
+class FolderSource(IndexedSource):
     """Image files, read and decoded whenever they are asked for.
 
     Args:
@@ -36,7 +27,6 @@ class FolderSource(Source):
         class_names: Of the labels.
         image_shape: (H, W, 3) where all images have one size, else None.
         skipped: Unusable files, which are not among the paths.
-        indices: int64 (size,), rising: the elements of this part; None for all.
     """
 
     def __init__(
@@ -48,95 +38,38 @@ class FolderSource(Source):
         class_names: tuple[str, ...] | None,
         image_shape: tuple[int, int, int] | None,
         skipped: tuple[str, ...] = (),
-        indices: np.ndarray | None = None,
     ):
-        self._paths = paths
+        super().__init__(
+            name,
+            len(paths),
+            labels=labels,
+            class_names=class_names,
+            image_shape=image_shape,
+        )
+        self._all_paths = paths
         self._path_table = on_host([os.fsencode(path) for path in paths], tf.string)
-        self._labels = labels
-        self._class_names = class_names
-        self.name = name
-        self.indices = np.arange(len(paths)) if indices is None else indices
-        self.labelled = labels is not None
-        self.image_shape = image_shape
         self.skipped = skipped
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """Names of the sub-folders, or None."""
-        return self._class_names
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """Labels, int64 (size,), or None."""
-        return self._labels[self.indices] if self.labelled else None
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The file of each image."""
-        return tuple(self._paths[index] for index in self.indices)
+        return tuple(self._all_paths[index] for index in self.indices)
 
     @property
     def fingerprint(self) -> str:
-        """Of the names, sizes and times of the files, which aren't read."""
-        found = [os.stat(path) for path in self.paths]
-        files = [
-            (path, stat.st_size, stat.st_mtime_ns)
-            for path, stat in zip(self.paths, found, strict=True)
-        ]
-        return fingerprint(files, self._labels, self._class_names, self.indices)
+        """The fingerprint of the files' names, sizes and times; no file is read."""
+        found = [(path, os.stat(path)) for path in self.paths]
+        files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+        return fingerprint(files, self._all_labels, self._class_names, self.indices)
 
-    def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
-        """See `Source.ordered`."""
-        return self._read(index_blocks(self.indices), self.size, labels)
-
-    def shuffled(
-        self,
-        *,
-        seed: int,
-        epoch: Count,
-        start: Count = 0,
-        labels: bool = True,
-        share: Share | None = None,
-    ) -> tf.data.Dataset:
-        """See `Source.shuffled`."""
-        blocks = index_blocks(self.indices, key=(seed, epoch), start=start, share=share)
-        return self._read(blocks, left(self.size, start, share), labels)
-
-    def select(self, indices: np.ndarray, name: str) -> "FolderSource":
-        """See `Source.select`."""
-        return FolderSource(
-            name,
-            self._paths,
-            labels=self._labels,
-            class_names=self._class_names,
-            image_shape=self.image_shape,
-            skipped=self.skipped,
-            indices=indices,
-        )
-
-    def _read(
-        self, blocks: tf.data.Dataset, size: int, labels: bool
-    ) -> tf.data.Dataset:
-        paths = self._path_table
-        table = None
-        if labels and self.labelled:
-            table = on_host(self._labels, tf.int64)
-
-        def read(index: tf.Tensor) -> dict[str, tf.Tensor]:
-            image = decode_image(tf.io.read_file(tf.gather(paths, index)))
-            element = {"image": image, "index": index}
-            if self.image_shape is not None:
-                element["image"] = tf.ensure_shape(image, self.image_shape)
-            if table is not None:
-                element["label"] = tf.gather(table, index)
-            return element
-
-        elements = blocks.unbatch().map(read, num_parallel_calls=tf.data.AUTOTUNE)
-        return counted(elements, size)
+    def images_at(self, indices: tf.Tensor) -> tf.Tensor:
+        """See `IndexedSource.images_at`; one image."""
+        file = tf.io.read_file(tf.gather(self._path_table, indices))
+        return tf.ensure_shape(decode_image(file), self.image_shape or (None, None, 3))
 
 
 def folder_splits(folder: pathlib.Path) -> tuple[str, ...]:
-    """The splits that a folder's sub-folders make: with "train", or only "train"."""
+    """The splits of a folder: train, and its sub-folders test, val and validation."""
     tests = tuple(name for name in TEST_SPLITS if (folder / name).is_dir())
     if tests and (folder / "train").is_dir():
         return ("train", *tests)
@@ -144,7 +77,7 @@ def folder_splits(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def open_folder(folder: pathlib.Path, split: str = "train") -> FolderSource:
-    """The images in a folder and its sub-folders, in the order of their paths.
+    """Opens the images in a folder and its sub-folders, in the order of their paths.
 
     Where there are folders train and test (or val, or validation), they are the splits.
     The sub-folders on the first level are the classes, if there are two of them or more
@@ -196,7 +129,7 @@ def _suffix(file: str) -> str:
 
 
 def _list_files(root: pathlib.Path) -> list[str]:
-    """Paths relative to the root, "/" between their parts, sorted."""
+    """All files below a folder, sorted: paths relative to it, with "/" inside."""
     files: list[str] = []
     folders = collections.deque([("", (os.path.realpath(root),))])
     while folders:
@@ -256,3 +189,12 @@ def _reason(path: str) -> str:
     except OSError as error:
         return error.strerror
     return "it could not be read the first time"
+
+
+SOURCE = SourceKind(
+    takes="a folder of images",
+    recognises=lambda path, _: os.path.isdir(path),
+    open=lambda path, split, _: open_folder(pathlib.Path(path), split),
+    splits=lambda path, _: folder_splits(pathlib.Path(path))[:2],
+    turn=0,
+)

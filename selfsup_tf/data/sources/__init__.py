@@ -1,0 +1,245 @@
+"""Opens images of every kind that a user names or holds, and parts them for tests.
+
+Each module beside this one holds a `SourceKind`, as SOURCE, and this one knows none of
+them by name. They are asked one after the other whether they recognise the data: first
+those for paths that exist, then those for names and objects, last those that take long.
+"""
+
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from selfsup_tf.data.parts import hold_out_share
+from selfsup_tf.data.source import Source, SourceKind, looks_like_path
+from selfsup_tf.doors import Door
+from selfsup_tf.errors import InputError, check, nearest
+
+__all__ = [
+    "DOOR",
+    "Source",
+    "check_labelled",
+    "has_test_split",
+    "open_evaluation",
+    "open_pair",
+    "open_source",
+    "open_test",
+]
+
+logger = logging.getLogger("selfsup_tf")
+
+DOOR = Door(sys.modules[__name__], "SOURCE", "a kind of source")
+
+_TEST_SHARE = 0.2  # of the data, where nobody has set a test split apart
+_SPLIT_SEED = 0  # one split for everybody, so that results can be compared
+
+
+def open_source(
+    data: Any, *, data_dir: str | os.PathLike | None = None, split: str = "train"
+) -> Source:
+    """Opens images, and refuses what can't be used.
+
+    Args:
+        data: A folder, an .npz file, "shapes" or a TFDS name; or images (N, H, W, 3),
+            (N, H, W, 1) or (N, H, W) as uint8 or as floats in [0, 1]; or a tuple
+            (images, labels); or a tf.data.Dataset of images, (image, label) or dicts;
+            or what a kind of your own takes; or a Source, returned as it is. A path
+            that exists wins over a name.
+        data_dir: Where TFDS keeps its data.
+        split: Which part of the data.
+
+    Raises:
+        InputError: The data can't be found or used, or have no such split.
+    """
+    if isinstance(data, Source):
+        return data
+    data, data_dir = _expanded(data), _expanded(data_dir)
+    return _find_kind(data, data_dir).open(data, split, data_dir)
+
+
+def open_evaluation(
+    data: Any, *, learned: bool = False, data_dir: str | os.PathLike | None = None
+) -> tuple[Source, Source]:
+    """Opens labelled images to fit on, and labelled images to be judged on.
+
+    These are the data's splits train and test (or val, or validation). Where there is
+    no such pair, the data are parted into 80 and 20 %, class by class, always the same.
+
+    Args:
+        data: As for `open_source`.
+        learned: Whether the encoder has learned the labels of these data, by
+            fine-tuning or distillation. If so, images that are not parted into a train
+            and a test split can't judge it.
+        data_dir: Where TFDS keeps its data.
+
+    Raises:
+        InputError: There are no labels, the two parts have different classes, or the
+            labels that would judge have been learned.
+    """
+    pair = _open_splits(data, data_dir)
+    _check_unlearned(pair, data, learned)
+    for source in pair:
+        check_labelled(source)
+    train, test = _part(pair)
+    check(
+        train.class_names == test.class_names,
+        f"the same classes in {train.name} and {test.name}",
+        f"{_difference(train, test)}",
+        "Give both parts the same class folders.",
+    )
+    unseen = np.setdiff1d(test.labels, train.labels)
+    check(
+        len(unseen) == 0,
+        f"the same classes in {train.name} and {test.name}",
+        "only in the second: " + ", ".join(test.class_names[n] for n in unseen[:5]),
+        "What has no example to learn from can't be answered; leave it out, or add "
+        "some.",
+    )
+    return train, test
+
+
+def open_pair(
+    data: Any, *, data_dir: str | os.PathLike | None = None
+) -> tuple[Source, Source]:
+    """Opens images and test images as `open_evaluation` does, with labels or without.
+
+    Args:
+        data: As for `open_source`.
+        data_dir: Where TFDS keeps its data.
+    """
+    return _part(_open_splits(data, data_dir))
+
+
+def open_test(
+    data: Any, *, learned: bool, data_dir: str | os.PathLike | None = None
+) -> Source:
+    """Opens the images to judge a classifier by: the split test, val or validation.
+
+    Args:
+        data: As for `open_source`.
+        learned: Whether the classifier learned from these data. If so, images that are
+            not parted into a train and a test split can't judge it.
+        data_dir: Where TFDS keeps its data.
+
+    Raises:
+        InputError: There is no test split, and the classifier learned from the rest.
+    """
+    splits = _open_splits(data, data_dir)
+    _check_unlearned(splits, data, learned)
+    return splits[-1]
+
+
+def has_test_split(data: Any, *, data_dir: str | os.PathLike | None = None) -> bool:
+    """Whether the data have a test split; no image is read.
+
+    Args:
+        data: As for `open_source`.
+        data_dir: Where TFDS keeps its data.
+    """
+    return len(_find_splits(data, data_dir)) > 1
+
+
+def check_labelled(source: Source) -> None:
+    """Raises InputError unless every image has a label."""
+    check(
+        source.labelled and bool((source.labels >= 0).all()),
+        f"labels in {source.name}, since an evaluation compares with them",
+        "images without labels" if not source.labelled else "labels below 0",
+        "Give (images, labels), or a folder with a sub-folder for each class. Without "
+        "labels there are health, neighbours and map.",
+    )
+
+
+def _check_unlearned(splits: tuple[Source, ...], data: Any, learned: bool) -> None:
+    check(
+        len(splits) == 2 or not learned,
+        f"a test split of {data}, since labels of the rest have gone into the network",
+        f"{splits[0].name} alone",
+        "Name images that it has not seen: --data=FOLDER. Or part these into train/ "
+        "and test/ and train again.",
+    )
+
+
+def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
+    if len(splits) == 2:
+        return splits
+    (source,) = splits
+    logger.info(
+        "%s has no test split, so a fifth of it stands for one. A run that learned "
+        "from all of it has seen those images too.",
+        source.name,
+    )
+    if source.labelled:
+        return hold_out_share(source, _TEST_SHARE, seed=_SPLIT_SEED)
+    return source.split(round(_TEST_SHARE * source.size), seed=_SPLIT_SEED)
+
+
+def _open_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[Source, ...]:
+    """Opens the training and the test split, or the training split alone."""
+    return tuple(
+        open_source(data, data_dir=data_dir, split=split)
+        for split in _find_splits(data, data_dir)
+    )
+
+
+def _find_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[str, ...]:
+    """The name of the training split and, if there is one, of the test split."""
+    if isinstance(data, Source):
+        return ("train",)
+    data, data_dir = _expanded(data), _expanded(data_dir)
+    return _find_kind(data, data_dir).splits(data, data_dir)[:2]
+
+
+def _expanded(data: Any) -> Any:
+    """A path as a string with ~ expanded; any other object as it is."""
+    is_path = isinstance(data, str | os.PathLike)
+    return os.path.expanduser(os.fspath(data)) if is_path else data
+
+
+def _find_kind(data: Any, data_dir: str | None) -> SourceKind:
+    """Finds the kind that recognises the data; kinds are asked in the order of turns.
+
+    Raises:
+        InputError: None does; what was meant is guessed.
+    """
+    kinds = sorted(DOOR.all().values(), key=lambda kind: kind.turn)
+    named = [kind for kind in kinds if not kind.from_python]
+    is_named = isinstance(data, str)
+    for kind in kinds:
+        if kind.from_python != is_named and kind.recognises(data, data_dir):
+            return kind
+    if not is_named:
+        raise InputError(
+            f"{_listed(kinds)}, or a Source",
+            f"an object of type {type(data).__name__}",
+            "Turn it into one of these.",
+        )
+    paths = _listed(kind for kind in named if not kind.turn)
+    path = pathlib.Path(data).absolute()
+    if path.exists():
+        advice = "Name the folder that holds the images."
+        raise InputError(paths, f"the file {path}", advice)
+    if looks_like_path(data) or os.sep in data:
+        advice = f"Look for a slip in the path {path}."
+        raise InputError(paths, f"{data!r} (folder not found)", advice)
+    advice = nearest(data, [name for kind in named for name in kind.names()])
+    if advice.startswith("Choose"):  # among hundreds
+        advice = f"Name {_listed(named)}."
+    raise InputError(_listed(named), repr(data), advice)
+
+
+def _listed(kinds: Iterable[SourceKind]) -> str:
+    """Lists within a sentence what the kinds take."""
+    *words, last = [kind.takes for kind in kinds]
+    return f"{', '.join(words)} or {last}"
+
+
+def _difference(train: Source, test: Source) -> str:
+    ours, theirs = train.class_names, test.class_names
+    only = [f"{name} only in {train.name}" for name in ours if name not in theirs]
+    only += [f"{name} only in {test.name}" for name in theirs if name not in ours]
+    return ", ".join(only[:5]) or "the same names in another order"
