@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 
 import keras
+import numpy as np
 
 from selfsup_tf.exporting.format import Artefact, Networks, Options
 from selfsup_tf.exporting.formats import find_formats
@@ -71,3 +72,29 @@ def build_classifier(encoder: keras.Model, size: int, num_classes: int) -> keras
     views = keras.Input((size, size, 3))
     logits = keras.layers.Dense(num_classes, kernel_initializer=kernel)(encoder(views))
     return keras.Model(views, logits)
+
+
+def make_network(size=16, *, classes=None, seed=0):
+    """An encoder of colours and edges; with classes, a classifier upon it."""
+    keras.utils.set_random_seed(seed)
+    images = keras.Input((size, size, 3), name="image")
+    h = keras.layers.Conv2D(16, 3, strides=2, use_bias=False)(images)
+    h = keras.layers.ReLU()(keras.layers.BatchNormalization()(h))
+    h = keras.layers.Conv2D(24, 3, strides=2)(h)
+    h = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(h))
+    encoder = keras.Model(images, h, name="colours")
+    if classes is None:
+        return encoder
+    kernel = keras.initializers.RandomNormal(0, 20.0, seed=1)
+    logits = keras.layers.Dense(classes, kernel_initializer=kernel)(h)
+    return encoder, keras.Model(images, logits)
+
+
+def coloured(count, *, seed):
+    """Noise of ten colours that overlap: (N, 20, 24, 3) uint8, and the colours."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 10, count)
+    colours = np.random.default_rng(0).uniform(60, 190, (10, 3))
+    tint = colours[labels] + random.normal(0, 25, (count, 3))
+    pixels = tint[:, None, None] + random.normal(0, 30, (count, 20, 24, 3))
+    return np.clip(pixels, 0, 255).astype(np.uint8), labels
