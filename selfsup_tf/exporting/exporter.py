@@ -200,16 +200,7 @@ def check_request(
     num_bank: int,
     num_calibration: int,
 ) -> tuple[list[Format], pathlib.Path]:
-    """Refuses what `export` would refuse for its arguments alone, before any work.
-
-    Args:
-        formats: As for `export`, likewise the others.
-        directory: Where to.
-        options: How the files are called.
-        overwrite: Whether an earlier export may be replaced.
-        num_images: For the proof.
-        num_bank: For k-NN.
-        num_calibration: For integers.
+    """Refuses what `export` would refuse for these arguments alone, before any work.
 
     Returns:
         The formats in their order, and the directory as an absolute path.

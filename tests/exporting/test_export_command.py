@@ -142,8 +142,8 @@ def test_the_card_has_what_eval_found_of_this_very_encoder(where):
     names = [name for name, _, value in lines if value.endswith(" %")]
     assert names == [
         "- knn, top-1",
-        "- robustness_corruptions=blur, clean top-1",
-        "- robustness_corruptions=blur, untrained network, clean top-1",
+        "- robustness_corruptions=blur, mean top-1",
+        "- robustness_corruptions=blur, untrained network, mean top-1",
     ]
 
 

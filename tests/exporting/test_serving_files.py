@@ -1,9 +1,12 @@
 """The warm-up requests and the configs for TensorFlow Serving."""
 
+import logging
+import sys
+
 import keras
 import pytest
 import tensorflow as tf
-from artefacts import FORMATS, write
+from artefacts import FORMATS, make_network, write
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -60,6 +63,18 @@ def test_the_warm_up_asks_every_signature(export):
     assert native in sizes["serve_float"] and len(sizes["serve_float"]) == 2
     assert sizes["raw"] == {native}
     assert path.stat().st_size < 20_000
+
+
+def test_without_the_extra_the_export_goes_on_and_says_so(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    with caplog.at_level(logging.WARNING, "selfsup_tf"):
+        write("saved_model", make_network(SIZE), tmp_path / "saved_model")
+    assert "pip install 'selfsup-tf[serving]'" in caplog.text
+    assert (tmp_path / "serving" / "models.config").is_file()
+    assert not (tmp_path / "saved_model" / serving.WARMUP_FILE).exists()
+    assert tf.saved_model.load(str(tmp_path / "saved_model")).signatures
 
 
 def test_the_configs_are_what_the_server_parses(export):
