@@ -114,7 +114,8 @@ def test_one_file_is_a_protocol(run_dir, run_program, tmp_path):
     where = f"--run_dir={run_dir}"
     said = evaluate("brightness", where, "--percentile=90")
     stem = run_dir / "eval" / "brightness_percentile=90"
-    assert "untrained" in said and "Brightness: seen" in said and f"{stem}.json" in said
+    assert "Brightness (percentile 90): seen" in said
+    assert "untrained" in said and f"{stem}.json" in said
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     written = json.loads(stem.with_suffix(".json").read_text())
     assert written["title"] == "Brightness (percentile 90)"

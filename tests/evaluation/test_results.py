@@ -1,7 +1,6 @@
 """Results: made from Python, written, read back from the files of all times."""
 
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
@@ -126,6 +125,7 @@ def in_a_run(folder, names, *, upgraded=()):
     evaluation = folder / "eval"
     evaluation.mkdir(parents=True)
     (folder / "encoder.keras").write_bytes(b"never opened")
+    shutil.copy(OLD / "map_count=20_thumbnails.jpg", evaluation)
     for time, name in enumerate(names):
         path = evaluation / f"{name}.json"
         shutil.copy(OLD / path.name, path)
@@ -177,14 +177,11 @@ def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
     shuffle = random.Random(0).shuffle
     digest = json.loads((OLD / "linear.json").read_text())["encoder_hash"]
     runs = []
-    for n in range(4):
+    for n in range(2):
         names = list(OLD_NUMBERS)
         shuffle(names)
-        runs.append(in_a_run(tmp_path / f"run{n}", names, upgraded=names[: 3 * n]))
+        runs.append(in_a_run(tmp_path / f"run{n}", names, upgraded=names[: 5 * n]))
         (runs[-1] / "eval" / "notes.json").write_text('{"of": "nobody"}')
-        shutil.rmtree(runs[-1] / "eval" / "x", ignore_errors=True)
-        sprite = runs[-1] / "eval" / "map_count=20_thumbnails.jpg"
-        shutil.copy(OLD / sprite.name, sprite)
         found = read_results(runs[-1])
         assert [one.name for one in found] == sorted(OLD_NUMBERS)
         assert unread_files(runs[-1]) == ["notes.json"]
@@ -192,12 +189,8 @@ def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
         assert all(one.result.title in page for one in found if one.result.rows)
         assert "notes.json" in page
         assert _metrics(runs[-1], {digest})["linear, top-1"] == "30.00 %"
-    for a, b in itertools.pairwise(OLD_NUMBERS):
-        runs += [in_a_run(tmp_path / f"{a}-{b}", [a, b])]
-    page = write_comparison(runs[:8], tmp_path / "comparison.html").read_text()
+    page = write_comparison(runs, tmp_path / "comparison.html").read_text()
     assert "k-NN (k 10)" in page
-    for one in runs[4:]:
-        assert write_report(one).is_file()
 
 
 def test_a_damaged_file_is_named_with_advice_for_its_reader(tmp_path):
