@@ -1,4 +1,9 @@
-"""The encoder as a SavedModel that needs TensorFlow and nothing of this package.
+"""The signatures of the SavedModel, which needs TensorFlow and nothing of this package.
+
+It is made of `tf.Module`, and not by `keras.export.ExportArchive` (Keras 3.15.1): an
+archive of an encoder and a classifier on it stores the weights twice (2,097,969 bytes
+for 1,048,000), has no place for a `classifier` that can be fine-tuned beside the
+encoder, and offers a server the call in training mode as a signature.
 
 Legend: N images, H and W of any size, S height and width of the encoder's input, D
 length of the representation h, C classes.
@@ -6,7 +11,6 @@ length of the representation h, C classes.
 
 import pathlib
 import tempfile
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -14,10 +18,9 @@ import tensorflow as tf
 from selfsup_tf.data.decode import MAX_PIXELS, decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import check
+from selfsup_tf.exporting.format import Networks
 from selfsup_tf.exporting.program import check_classifier
 
-SIGNATURES = ("serving_default", "serve_float", "serve_bytes", "raw")
-CLASSIFIER_SIGNATURES = ("classify", "classify_bytes")
 LABELS_FILE = "labels.txt"
 # Of one request. The largest image takes 1 GB while it is cropped and resized.
 _DECODED_AT_ONCE = 4
@@ -29,37 +32,71 @@ _FLOATS = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
 _BYTES = tf.TensorSpec((None,), tf.string, "image_bytes")
 
 
-class ServedEncoder(tf.Module):
-    """What lies in the SavedModel.
+class _ServedNetwork(tf.Module):
+    """A network that the loaded object calls, and can fine-tune.
 
-    The loaded object is called with images, (N, S, S, 3) float32 in [0, 1], and
-    `training`, and gives h; gradients reach its `trainable_weights`, so it can be
-    fine-tuned where this package isn't.
+    It is called with images, (N, S, S, 3) float32 in [0, 1], and `training`; gradients
+    reach its `trainable_weights`, where this package isn't.
 
     Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        network: float32 [0, 1] (N, S, S, 3) -> (N, D or C) float32.
+        name: Of the module.
         max_pixels: The most pixels, H x W, of an image.
     """
 
-    def __init__(self, encoder: keras.Model, max_pixels: int = MAX_PIXELS):
-        super().__init__(name="encoder")
-        self._size = encoder.input_shape[1]
+    def __init__(self, network: keras.Model, name: str, max_pixels: int):
+        super().__init__(name=name)
+        self._size = network.input_shape[1]
         self._max_pixels = max_pixels
-        self._call = _untracked(encoder)
-        self.weights = [weight.value for weight in encoder.weights]
+        # A module that holds the model itself stores its weights twice: once as the
+        # model's, which are objects of Keras, and once as those that it lists.
+        self._call = lambda images, training: network(images, training=training)
+        self.weights = [weight.value for weight in network.weights]
         # The states of random layers too, which a call in training mode needs.
-        self.states = [variable.value for variable in encoder.variables]
-        self.trainable_weights = [w.value for w in encoder.trainable_weights]
+        self.states = [variable.value for variable in network.variables]
+        self.trainable_weights = [w.value for w in network.trainable_weights]
 
     @tf.function
     def __call__(self, images, training=False):
-        """h, (N, D) float32, of images (N, S, S, 3) float32 in [0, 1]."""
+        """(N, D or C) float32 of images (N, S, S, 3) float32 in [0, 1]."""
         return tf.cast(self._call(images, training=training), tf.float32)
+
+    def trace(self) -> tf.TensorSpec:
+        """Traces the calls that the loaded object has; gives what they take."""
+        native = tf.TensorSpec((None, self._size, self._size, 3), tf.float32, "images")
+        for training in (False, True):
+            self.__call__.get_concrete_function(native, training=training)
+        return native
+
+    def _view_pixels(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, 3) uint8 -> (N, S, S, 3) float32 in [0, 1]."""
+        return evaluation_view(_require_pixels(images, self._max_pixels), self._size)
+
+    def _view_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """(N,) string -> (N, S, S, 3) float32 in [0, 1]."""
+        size = self._size
+        return tf.map_fn(
+            lambda contents: evaluation_view(
+                decode_image(contents, self._max_pixels), size
+            ),
+            _require_images(image_bytes),
+            fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
+            parallel_iterations=_DECODED_AT_ONCE,
+        )
+
+    def _infer(self, views: tf.Tensor) -> tf.Tensor:
+        """The network's answer to views, whose shape a caller may have got wrong."""
+        views = tf.ensure_shape(views, (None, self._size, self._size, 3))
+        return self(views, training=False)
+
+
+class ServedEncoder(_ServedNetwork):
+    """What lies in the SavedModel: the encoder, and its signatures."""
 
     @tf.function(input_signature=[_PIXELS])
     def serve_uint8(self, images):
         """Images of any size as they come from a file, 0 to 255."""
-        return self._represent(_view_pixels(images, self._size, self._max_pixels))
+        return self._represent(self._view_pixels(images))
 
     @tf.function(input_signature=[_FLOATS])
     def serve_float(self, images):
@@ -68,14 +105,15 @@ class ServedEncoder(tf.Module):
         images = _require_unit_range(images)
         shape = tf.shape(images)
         native = tf.logical_and(shape[1] == self._size, shape[2] == self._size)
-        return self._represent(
-            tf.cond(native, lambda: images, lambda: evaluation_view(images, self._size))
+        views = tf.cond(
+            native, lambda: images, lambda: evaluation_view(images, self._size)
         )
+        return self._represent(views)
 
     @tf.function(input_signature=[_BYTES])
     def serve_bytes(self, image_bytes):
         """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
-        return self._represent(_view_files(image_bytes, self._size, self._max_pixels))
+        return self._represent(self._view_files(image_bytes))
 
     @tf.function
     def raw(self, images):
@@ -83,25 +121,21 @@ class ServedEncoder(tf.Module):
         return self._represent(_require_unit_range(_require_images(images)))
 
     def signatures(self) -> dict:
-        """What a server finds, by name; traces what is called after loading too."""
-        native = tf.TensorSpec((None, self._size, self._size, 3), tf.float32, "images")
-        for training in (False, True):
-            self.__call__.get_concrete_function(native, training=training)
-        functions = (
-            self.serve_uint8.get_concrete_function(),
-            self.serve_float.get_concrete_function(),
-            self.serve_bytes.get_concrete_function(),
-            self.raw.get_concrete_function(native),
-        )
-        return dict(zip(SIGNATURES, functions, strict=True))
+        """What a server finds, by name."""
+        native = self.trace()
+        return {
+            "serving_default": self.serve_uint8.get_concrete_function(),
+            "serve_float": self.serve_float.get_concrete_function(),
+            "serve_bytes": self.serve_bytes.get_concrete_function(),
+            "raw": self.raw.get_concrete_function(native),
+        }
 
     def _represent(self, views):
-        views = tf.ensure_shape(views, (None, self._size, self._size, 3))
-        return {"representation": self(views, training=False)}
+        return {"representation": self._infer(views)}
 
 
-class ServedClassifier(tf.Module):
-    """The `classifier` of a ServedEncoder; it can be fine-tuned likewise.
+class ServedClassifier(_ServedNetwork):
+    """The `classifier` of a ServedEncoder, and its signatures.
 
     Args:
         classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
@@ -109,17 +143,8 @@ class ServedClassifier(tf.Module):
         max_pixels: The most pixels, H x W, of an image.
     """
 
-    def __init__(
-        self, classifier: keras.Model, labels_file: str, max_pixels: int = MAX_PIXELS
-    ):
-        super().__init__(name="classifier")
-        self._size = classifier.input_shape[1]
-        self._max_pixels = max_pixels
-        self._call = _untracked(classifier)
-        self.weights = [weight.value for weight in classifier.weights]
-        # The states of random layers too, which a call in training mode needs.
-        self.states = [variable.value for variable in classifier.variables]
-        self.trainable_weights = [w.value for w in classifier.trainable_weights]
+    def __init__(self, classifier: keras.Model, labels_file: str, max_pixels: int):
+        super().__init__(classifier, "classifier", max_pixels)
         self.labels_file = tf.saved_model.Asset(labels_file)
         self._labels = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
@@ -132,47 +157,33 @@ class ServedClassifier(tf.Module):
             default_value="",
         )
 
-    @tf.function
-    def __call__(self, images, training=False):
-        """Logits, (N, C) float32, of images (N, S, S, 3) float32 in [0, 1]."""
-        return tf.cast(self._call(images, training=training), tf.float32)
-
     @tf.function(input_signature=[_PIXELS])
     def classify(self, images):
         """Images of any size as they come from a file, 0 to 255."""
-        return self._answer(_view_pixels(images, self._size, self._max_pixels))
+        return self._answer(self._view_pixels(images))
 
     @tf.function(input_signature=[_BYTES])
     def classify_bytes(self, image_bytes):
         """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
-        return self._answer(_view_files(image_bytes, self._size, self._max_pixels))
+        return self._answer(self._view_files(image_bytes))
 
     def signatures(self) -> dict:
-        """What a server finds, by name; traces what is called after loading too."""
-        native = tf.TensorSpec((None, self._size, self._size, 3), tf.float32, "images")
-        for training in (False, True):
-            self.__call__.get_concrete_function(native, training=training)
-        functions = (
-            self.classify.get_concrete_function(),
-            self.classify_bytes.get_concrete_function(),
-        )
-        return dict(zip(CLASSIFIER_SIGNATURES, functions, strict=True))
+        """What a server finds, by name."""
+        self.trace()
+        return {
+            "classify": self.classify.get_concrete_function(),
+            "classify_bytes": self.classify_bytes.get_concrete_function(),
+        }
 
     def _answer(self, views):
-        views = tf.ensure_shape(views, (None, self._size, self._size, 3))
-        probabilities = tf.nn.softmax(self(views, training=False))
+        probabilities = tf.nn.softmax(self._infer(views))
         label = self._labels.lookup(tf.argmax(probabilities, axis=-1))
         return {"probabilities": probabilities, "label": label}
 
 
 def export_saved_model(
-    encoder: keras.Model,
-    directory: str | pathlib.Path,
-    *,
-    classifier: keras.Model | None = None,
-    class_names: tuple[str, ...] | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> pathlib.Path:
+    networks: Networks, directory: str | pathlib.Path, *, max_pixels: int = MAX_PIXELS
+) -> None:
     """Writes the encoder with its signatures.
 
     These give {"representation": h (N, D) float32}; the crop and size of the evaluation
@@ -197,22 +208,16 @@ def export_saved_model(
     more or can't be decoded. One bad file fails its request; the next is served.
 
     Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        networks: The encoder, and a classifier with its names or none.
         directory: Where to; made, and written into if it is there.
-        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C); may share the
-            encoder's layers.
-        class_names: C names, with a classifier.
         max_pixels: The most pixels, H x W, of an image. The largest file takes about 16
             bytes a pixel while it is served, and up to four are at once.
-
-    Returns:
-        The directory.
 
     Raises:
         InputError: The classifier and the names don't fit each other or the encoder.
     """
-    directory = pathlib.Path(directory)
-    served = ServedEncoder(encoder, max_pixels)
+    classifier, class_names = networks.classifier, networks.class_names
+    served = ServedEncoder(networks.encoder, "encoder", max_pixels)
     signatures = served.signatures()
     with tempfile.TemporaryDirectory() as folder:
         if classifier is not None:
@@ -222,7 +227,7 @@ def export_saved_model(
                 "none",
                 "The answers of classify are names; give them in the order of labels.",
             )
-            check_classifier(encoder, classifier, class_names)
+            check_classifier(networks)
             labels_file = pathlib.Path(folder) / LABELS_FILE
             labels_file.write_bytes("".join(f"{n}\n" for n in class_names).encode())
             served.classifier = ServedClassifier(
@@ -230,30 +235,6 @@ def export_saved_model(
             )
             signatures |= served.classifier.signatures()
         tf.saved_model.save(served, str(directory), signatures=signatures)
-    return directory
-
-
-def _untracked(model: keras.Model) -> Callable:
-    """The model's call; a module that holds the model itself stores its weights twice.
-
-    Once as the model's, which are objects of Keras, and once as those that it lists.
-    """
-    return lambda images, training: model(images, training=training)
-
-
-def _view_pixels(images: tf.Tensor, size: int, max_pixels: int) -> tf.Tensor:
-    """(N, H, W, 3) uint8 -> (N, size, size, 3) float32 in [0, 1]."""
-    return evaluation_view(_require_pixels(images, max_pixels), size)
-
-
-def _view_files(image_bytes: tf.Tensor, size: int, max_pixels: int) -> tf.Tensor:
-    """(N,) string -> (N, size, size, 3) float32 in [0, 1]."""
-    return tf.map_fn(
-        lambda contents: evaluation_view(decode_image(contents, max_pixels), size),
-        _require_images(image_bytes),
-        fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
-        parallel_iterations=_DECODED_AT_ONCE,
-    )
 
 
 def _require_images(images: tf.Tensor) -> tf.Tensor:

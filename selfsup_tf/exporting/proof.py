@@ -21,7 +21,7 @@ NUM_IMAGES = 1000
 NUM_BANK = 2000
 NUM_CALIBRATION = 200
 LARGE_BYTES = 2 * 2**30
-IMAGE_BYTES = 512 * 2**20  # of the held-out images that are kept as they are
+KEPT_BYTES = 512 * 2**20
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -113,6 +113,8 @@ def choose_images(
     num_bank: int = NUM_BANK,
     num_calibration: int = NUM_CALIBRATION,
     seed: int = 0,
+    kept_bytes: int = KEPT_BYTES,
+    large_bytes: int = LARGE_BYTES,
 ) -> Proof:
     """Draws images from all over their sources, the same ones each time.
 
@@ -120,9 +122,9 @@ def choose_images(
     the calibration share images only where the training source has too few for both.
     All views, those of the bank included, are of the images as their source has them,
     as an evaluation or a server sees them. The held-out images themselves, which a
-    SavedModel is called with, are kept as they are up to 512 MB in all; a larger one
-    beyond that is shrunk to a shorter side of 2 S, and then stands beside the encoder's
-    answer to the shrunk image.
+    SavedModel is called with, are kept as they are up to `kept_bytes` in all; a larger
+    one beyond that is shrunk to a shorter side of 2 S, and then stands beside the
+    encoder's answer to the shrunk image.
 
     Args:
         images: Held-out images: a Source, or what `open_source` takes. None: `shapes`,
@@ -135,6 +137,8 @@ def choose_images(
         num_bank: B, likewise; 0 for a proof without labels.
         num_calibration: M, likewise.
         seed: Chooses.
+        kept_bytes: Of held-out images that are kept as they are.
+        large_bytes: Of views, beyond which a warning tells the memory.
 
     Raises:
         InputError: Fewer than two images.
@@ -152,12 +156,18 @@ def choose_images(
     wanted = (num_bank if labelled else 0) + (num_calibration if calibrates else 0)
     if shared:
         num_images = min(num_images, held_out.size // 2 if wanted else held_out.size)
-    _tell_memory(min(num_images, held_out.size) + min(wanted, training.size), size)
+    views = min(num_images, held_out.size) + min(wanted, training.size)
+    if views * size * size * 3 * 4 > large_bytes:
+        logger.warning(
+            "The proof holds %d views of %d x %d pixels in memory: %.1f GB.",
+            views, size, size, views * size * size * 3 * 4 / 1e9,
+        )  # fmt: skip
+    kept = {"keep": num_images, "kept_bytes": kept_bytes}
     if shared:
-        drawn = _draw(held_out, num_images + wanted, size, seed, keep=num_images)
+        drawn = _draw(held_out, num_images + wanted, size, seed, **kept)
         proof, rest = drawn[:num_images], drawn[num_images:]
     else:
-        proof = _draw(held_out, num_images, size, seed, keep=num_images)
+        proof = _draw(held_out, num_images, size, seed, **kept)
         rest = _draw(training, wanted, size, seed) if wanted else None
     check(
         len(proof.views) >= 2,
@@ -214,16 +224,15 @@ def _answerable(bank_labels: np.ndarray, labels: np.ndarray) -> bool:
     return bool(known) and len(np.unique(bank_labels)) > 1
 
 
-def _tell_memory(count: int, size: int) -> None:
-    needed = count * size * size * 3 * 4
-    if needed > LARGE_BYTES:
-        logger.warning(
-            "The proof holds %d views of %d x %d pixels in memory: %.1f GB.",
-            count, size, size, needed / 1e9,
-        )  # fmt: skip
-
-
-def _draw(source: Source, count: int, size: int, seed: int, keep: int = 0) -> _Part:
+def _draw(
+    source: Source,
+    count: int,
+    size: int,
+    seed: int,
+    *,
+    keep: int = 0,
+    kept_bytes: int = 0,
+) -> _Part:
     """The first `count` of a shuffled source, and of the first `keep` the images."""
     labelled = source.labelled
     limit, kept = max(2 * size, 64), 0
@@ -244,7 +253,7 @@ def _draw(source: Source, count: int, size: int, seed: int, keep: int = 0) -> _P
             labels.append(int(example["label"]))
         if row < keep:
             image = example["image"].numpy()
-            if kept + image.nbytes > IMAGE_BYTES and min(image.shape[:2]) > limit:
+            if kept + image.nbytes > kept_bytes and min(image.shape[:2]) > limit:
                 image = _shrink(image, limit)
                 shrunk[row] = evaluation_view(tf.constant(image), size).numpy()
             kept += image.nbytes

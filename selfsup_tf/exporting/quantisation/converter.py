@@ -25,7 +25,7 @@ def build_converter(
 
     Args:
         program: What the file is to compute.
-        precision: Of `artefact.TFLITE_PRECISIONS`.
+        precision: Of those that `tflite_file` tells of.
         calibration_images: For the integer ones: (M, S, S, 3) float32 in [0, 1].
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions(

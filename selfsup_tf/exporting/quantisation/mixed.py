@@ -15,9 +15,9 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from selfsup_tf.errors import check, nearest
-from selfsup_tf.exporting.compact import read_model
 from selfsup_tf.exporting.program import L2_NORMALIZE, OUTPUT, Program
-from selfsup_tf.exporting.tflite_converter import build_converter, quiet, samples
+from selfsup_tf.exporting.quantisation.converter import build_converter, quiet, samples
+from selfsup_tf.exporting.quantisation.flatbuffer import read_model
 
 # They hand on the values they are given, in the type they are given them.
 _MOVERS = (
