@@ -156,7 +156,8 @@ class Table:
     Attributes:
         caption: What it shows.
         head: Headings of the columns.
-        rows: Cells as text; the first of each row is its heading.
+        rows: Cells as text; the first of each row is its heading. A cell's further
+            lines are shown small, below its first.
     """
 
     caption: str
