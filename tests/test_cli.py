@@ -186,8 +186,9 @@ def test_wheel_installs_the_scripts(tmp_path, run_program):
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
         "selfsup_tf/cli/training.py",
-        "selfsup_tf/evaluation/report/page.css",
-        "selfsup_tf/evaluation/report/page.js",
+        "selfsup_tf/evaluation/report/templates/page.css",
+        "selfsup_tf/evaluation/report/templates/report.html.jinja",
+        "selfsup_tf/evaluation/protocols/map.html.jinja",
         "simclr_tf/recipes.py",
         "byol_tf/method.py",
     ):

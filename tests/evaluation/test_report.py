@@ -315,16 +315,6 @@ def test_no_tensorflow_is_needed(run, run_program):
     run_program("-c", code)
 
 
-def test_a_hundred_classes_are_shades_with_their_worst_pairs(tmp_path):
-    names = tuple(f"kind {n}" for n in range(100))
-    run = planted_run.plant_run(tmp_path / "run", class_names=names, only=FEW)
-    path = write_report(run)
-    page = Page(path)
-    assert "Most often confused" in page.text
-    assert any("of 100 classes" in svg.get("aria-label", "") for svg in page.all("svg"))
-    assert path.stat().st_size < 2_000_000
-
-
 def test_a_value_as_the_package_has_it_is_folded_away(run):
     config = Page(write_report(run)).section("config")
     groups = dict(re.findall(r"<h3>(.*?)</h3>(.*?)(?=<h3>|$)", config, re.DOTALL))
