@@ -127,8 +127,6 @@ def log(top_1: float, rank: float, tau: bool) -> list[dict]:
             "train/loss": 6.2 - 3.4 * top_1 * rise + 0.05 * random.standard_normal(),
             "train/representation_std": 0.5 + 0.2 * rise,
             "train/learning_rate": 0.12 * min(epoch / 0.5, 1) * cosine,
-            "train/images_per_second": 120 + 5 * random.standard_normal(),
-            "train/data_wait": 0.02 + 0.01 * random.random(),
         }
         if tau:
             record["train/tau"] = 0.99 + 0.01 * epoch / 3
@@ -137,8 +135,6 @@ def log(top_1: float, rank: float, tau: bool) -> list[dict]:
                 "eval/knn_top_1": top_1 - 0.3 + 0.25 * rise,
                 "health/rank_me": rank * (0.4 + 0.6 * rise),
                 "health/projection_rank_me": rank / 3 * (0.8 + 0.2 * rise),
-                "health/alignment": 0.9 - 0.5 * rise,
-                "health/uniformity": -1.5 - 1.3 * rise,
                 "health/positive_cosine": 0.5 + 0.3 * rise,
                 "health/negative_cosine": 0.3 - 0.2 * rise,
                 "health/spread": 0.5 + 0.2 * rise,
