@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 import PIL.Image
 
-from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.evaluation.protocol import PROTOCOLS
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
            "ship", "truck")  # fmt: skip

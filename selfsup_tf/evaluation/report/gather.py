@@ -13,8 +13,7 @@ import jinja2
 
 from selfsup_tf.config import upgraded
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.protocol import Protocol
-from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.evaluation.protocol import PROTOCOLS, Protocol
 from selfsup_tf.evaluation.results import StoredResult, read_results
 from selfsup_tf.files import read_object
 from selfsup_tf.run import RunDirectory

@@ -6,14 +6,13 @@ import TensorFlow inside their methods only: `export.py --help` lists what they 
 """
 
 import dataclasses
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import check, nearest
 from selfsup_tf.exporting.format import AUTO, Format, Options, Threshold
 
-DOOR = Door(sys.modules[__name__], "FORMAT", "a module of export formats")
+DOOR = Door(__name__, "FORMAT", "a module of export formats")
 
 
 def find_formats() -> dict[str, Format]:
