@@ -8,6 +8,7 @@ import setuptools
 HUB = "keras-hub; python_version >= '3.11'"
 # The oldest that is tested: several runs of one process, each with a resumable id.
 WANDB = "wandb>=0.31"
+SERVING = "tensorflow-serving-api>=2.21,<2.22"  # the protos of warm-up requests
 ONNX = ["onnx", "tf2onnx>=1.17", "onnxruntime"]
 HERE = pathlib.Path(__file__).parent
 
@@ -22,10 +23,9 @@ setuptools.setup(
     python_requires=">=3.10,<3.14",
     # Every method is a package NAME_tf; a new one is found without a change here.
     packages=setuptools.find_packages(include=["*_tf", "*_tf.*"]),
-    package_data={"": ["README.md", "*.jinja", "*.css", "*.js"]},
+    package_data={"": ["README.md", "*.jinja", "*.config", "*.css", "*.js"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
-        "tensorflow-serving-api>=2.21,<2.22",  # the protos of warm-up requests
         "keras>=3.12",
         "tensorflow-datasets>=4.9.7",
         "importlib_resources",
@@ -45,11 +45,12 @@ setuptools.setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "onnx": ONNX,
+        "serving": [SERVING],
         "wandb": [WANDB],
         "hub": ["keras-hub"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
-            *(HUB, WANDB, *ONNX),
+            *(HUB, WANDB, SERVING, *ONNX),
         ],
     },
     entry_points={

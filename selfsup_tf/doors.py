@@ -10,7 +10,6 @@ import importlib
 import pathlib
 import pkgutil
 import sys
-import types
 from typing import Any
 
 from selfsup_tf.errors import InputError, nearest
@@ -20,18 +19,17 @@ class Door:
     """The modules of one package, by name; each holds one object of one name.
 
     Args:
-        package: The imported package, such as `selfsup_tf.exporting.formats`.
+        package: The package's name, such as "selfsup_tf.exporting.formats".
         attribute: The name that every module defines, such as "FORMAT".
         noun: What one of them is called in messages, such as "a format".
     """
 
-    def __init__(self, package: types.ModuleType, attribute: str, noun: str):
+    def __init__(self, package: str, attribute: str, noun: str):
         self._package, self._attribute, self._noun = package, attribute, noun
 
     def names(self) -> list[str]:
         """The names of all modules, sorted; none of them is imported."""
-        self._look_around()
-        found = pkgutil.iter_modules(self._package.__path__)
+        found = pkgutil.iter_modules(self._folders())
         return sorted(m.name for m in found if not m.name.startswith("_"))
 
     def find(self, name: str) -> Any:
@@ -42,7 +40,7 @@ class Door:
         """
         if name not in self.names():
             raise InputError(self._noun, repr(name), nearest(name, self.names()))
-        module = importlib.import_module(f"{self._package.__name__}.{name}")
+        module = importlib.import_module(f"{self._package}.{name}")
         try:
             return getattr(module, self._attribute)
         except AttributeError:
@@ -56,10 +54,12 @@ class Door:
         """Every object by the name of its module, sorted."""
         return {name: self.find(name) for name in self.names()}
 
-    def _look_around(self) -> None:
-        """Adds the folders of the same path that `sys.path` holds by now."""
-        inside = pathlib.Path(*self._package.__name__.split("."))
+    def _folders(self) -> list[str]:
+        """The package's folders, those included that `sys.path` holds by now."""
+        folders = importlib.import_module(self._package).__path__
+        inside = pathlib.Path(*self._package.split("."))
         for entry in sys.path:
             folder = str(pathlib.Path(entry or ".", inside).absolute())
-            if folder not in self._package.__path__ and pathlib.Path(folder).is_dir():
-                self._package.__path__.append(folder)
+            if folder not in folders and pathlib.Path(folder).is_dir():
+                folders.append(folder)
+        return folders

@@ -1,8 +1,8 @@
 """What all tests share: two gears, a tiny config for any method, real images.
 
-`make quick` leaves out the slow tests: those in SLOW, those that ask for a fixture of
-STARTS_PROCESSES, and those marked `slow`. Any other test fails in both gears when it
-starts Python anew or takes more than QUICK_SECONDS of CPU time.
+`make quick` takes the tests in QUICK, but for those that ask for a fixture of
+STARTS_PROCESSES and those marked `slow`. In both gears they fail when they start Python
+anew or take more than QUICK_SECONDS of CPU time. All other places are slow by default.
 """
 
 import atexit
@@ -30,51 +30,46 @@ ROOT = pathlib.Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
-SLOW = (
-    "tests/distill",
-    "tests/distribution/test_local_workers.py",
-    "tests/distribution/test_roll_call.py",
-    "tests/evaluation/test_fine_tuning.py",
-    "tests/evaluation/test_monitor.py",
-    "tests/exporting",
-    "tests/fidelity/test_ten_steps.py",
-    "tests/finetune",
-    "tests/models/test_rematerialisation.py",
-    "tests/simclr/test_checkpoints.py",
-    "tests/test_evaluation_commands.py",
-    "tests/test_run_directory.py",
-    "tests/test_whole_path.py",
-    "tests/training/test_accumulation.py",
-    "tests/training/test_lr_find.py",
-    "tests/training/test_run.py",
-    "tests/training/test_topologies.py",
-    "tests/training/test_wandb.py",
-    "tests/training/test_workers.py",
-    "tests/training/test_xla.py",
+QUICK = (
+    "tests/byol",
+    "tests/data/test_layers.py",
+    "tests/data/test_random.py",
+    "tests/data/test_views.py",
+    "tests/distribution/test_cluster.py",
+    "tests/distribution/test_strategy.py",
+    "tests/fidelity",
+    "tests/simclr/test_loss.py",
+    "tests/test_cli.py",
+    "tests/test_config.py",
+    "tests/test_contract.py",
+    "tests/test_recipes.py",
+    "tests/training/test_optimizers.py",
 )
-"""Folders and files whose tests all train, convert or start processes."""
-assert all((ROOT / place).exists() for place in SLOW), "a place of SLOW has moved"
+"""The contract, losses, operations, the config and the command line."""
+assert all((ROOT / place).exists() for place in QUICK), "a place of QUICK has moved"
 STARTS_PROCESSES = {"run_program", "start_python"}
 QUICK_SECONDS = 20.0
 
 _quick_test = None  # the one that runs, as an audit hook can't be taken back
 
 
-def _is_slow_place(path):
-    return path.is_relative_to(ROOT) and str(path.relative_to(ROOT)).startswith(SLOW)
+def _is_quick_place(path):
+    return path.is_relative_to(ROOT) and str(path.relative_to(ROOT)).startswith(QUICK)
 
 
 def pytest_ignore_collect(collection_path, config):
     """Spares `make quick` the imports of what it leaves out."""
-    quick = config.option.markexpr == "not slow"
-    return True if quick and _is_slow_place(collection_path) else None
+    if config.option.markexpr == "not slow" and collection_path.is_file():
+        return None if _is_quick_place(collection_path) else True
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Marks what is slow by its place or its fixtures."""
     for item in items:
-        if _is_slow_place(item.path) or STARTS_PROCESSES & set(item.fixturenames):
+        starts = STARTS_PROCESSES & set(item.fixturenames)
+        if starts or not _is_quick_place(item.path):
             item.add_marker(pytest.mark.slow)
 
 
@@ -152,7 +147,6 @@ def make_tiny_config(method: str, **overrides) -> Config:
     values = {
         "data": "shapes",
         "image_size": 16,
-        "views": (CROP_AND_FLIP,) * (package.config_class.num_views or 2),
         "encoder": EncoderConfig(name="resnet18", width=1 / 16, stem="small_stride2"),
         "optimizer": OptimizerConfig(name="sgd", learning_rate=0.5, warmup_epochs=0.0),
         "batch_size": 16,
@@ -167,6 +161,8 @@ def make_tiny_config(method: str, **overrides) -> Config:
         "fraction": 1.0,
         "teacher": tiny_teacher,
     }
+    if package.config_class.num_views:  # or as its recipe has them
+        values["views"] = (CROP_AND_FLIP,) * package.config_class.num_views
     fields = {field.name for field in dataclasses.fields(package.config_class)}
     if "teacher" in fields:
         values["temperature"] = 1.0  # sharper answers want a lower rate

@@ -162,6 +162,7 @@ def test_clipping_bounds_the_update(
     assert moved**0.5 == pytest.approx(1e-3, rel=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_own_encoder_is_trained_as_a_copy(name, tiny_config, few_images, tmp_path):
     own = keras.Sequential(

@@ -109,6 +109,7 @@ def _network_of(config):
     return encoder, config.image_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "image_size"),
     {

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from selfsup_tf.cli import program
-from selfsup_tf.evaluation.protocols import PROTOCOLS
-from selfsup_tf.evaluation.results import run_protocol
+from selfsup_tf.evaluation.protocol import PROTOCOLS
+from selfsup_tf.evaluation.running import run_protocol
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:

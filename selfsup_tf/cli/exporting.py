@@ -1,17 +1,18 @@
 """`export.py`: from the encoder of a run to files that need none of this package."""
 
 import dataclasses
-import pathlib
+import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from selfsup_tf.cli import program
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags
+from selfsup_tf.evaluation.protocol import EncoderFlags, Row
 from selfsup_tf.evaluation.results import read_results
 from selfsup_tf.evaluation.text import shown
-from selfsup_tf.files import read_json
+from selfsup_tf.exporting.formats import find_formats
+from selfsup_tf.run import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,7 @@ class ExportFlags:
     directory: str | None = None
     """Where the files go."""
     formats: tuple[str, ...] = ("saved_model", "tflite")
-    """saved_model, onnx, tflite_float32, tflite_float16, tflite_dynamic, tflite_int8,
-    tflite_uint8, tflite_int16x8; tflite for float32, float16 and int8; all."""
+    """Of those that are listed above; tflite for float32, float16 and int8; all."""
     data: str | None = None
     """Images for calibration and comparison, in place of the run's own."""
     data_dir: str | None = None
@@ -74,7 +74,9 @@ class ExportFlags:
 def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
     with program.friendly():
-        flags = program.parse_flags(ExportFlags, "export.py", arguments)
+        flags = program.parse_flags(
+            ExportFlags, "export.py", arguments, description=_describe()
+        )
         check(
             (flags.run_dir is None) != (flags.verify is None),
             "--run_dir=DIRECTORY, or --verify=DIRECTORY of an export",
@@ -93,6 +95,12 @@ def export(arguments: Sequence[str] | None = None) -> None:
             _list_lossy_layers(flags)
         else:
             _export(flags)
+
+
+def _describe() -> str:
+    """The help above the flags, with the formats that there are."""
+    formats = ", ".join(find_formats())
+    return f"{inspect.getdoc(ExportFlags)}\n\nFormats: {formats}."
 
 
 def _check_alone(flags: ExportFlags, name: str, allowed: tuple[str, ...]) -> None:
@@ -122,26 +130,28 @@ def _verify(directory: str) -> None:
 
 
 def _list_lossy_layers(flags: ExportFlags) -> None:
-    from selfsup_tf.exporting import exporter, quantization
+    from selfsup_tf.exporting import exporter
+    from selfsup_tf.exporting.quantisation import search
 
-    run = _run(flags)
-    encoder = run.encoder
-    seen, unseen = run.open_pair()
-    print(quantization.format_layers(exporter.lossy_layers(encoder, unseen, seen)))
+    judged = _judged(flags)
+    encoder = judged.encoder
+    seen, unseen = judged.open_pair()
+    print(search.format_layers(exporter.lossy_layers(encoder, unseen, seen)))
 
 
 def _export(flags: ExportFlags) -> None:
     from selfsup_tf.evaluation.features import weights_hash
     from selfsup_tf.exporting import exporter
-    from selfsup_tf.exporting.artefact import Options
-    from selfsup_tf.exporting.request import check_request
-    from selfsup_tf.exporting.thresholds import override_thresholds
+    from selfsup_tf.exporting.format import Options
+    from selfsup_tf.exporting.formats import override_thresholds
 
-    run = _run(flags)
-    run_dir = run.run.path
-    directory = flags.directory or run_dir / "export"
+    judged = _judged(flags)
+    run = judged.run
+    directory = flags.directory or run.export
     thresholds = override_thresholds(
-        flags.min_cosine, flags.max_knn_loss, flags.min_agreement
+        cosine=flags.min_cosine,
+        knn_loss=flags.max_knn_loss,
+        agreement=flags.min_agreement,
     )
     options = Options(
         batch=flags.batch,
@@ -155,16 +165,16 @@ def _export(flags: ExportFlags) -> None:
         "num_calibration": flags.num_calibration,
     }
     # Before the encoder is loaded and a classifier fitted, which takes minutes.
-    check_request(
+    exporter.check_request(
         flags.formats, directory, options=options, overwrite=flags.overwrite, **counts
     )
-    encoder = run.encoder
-    seen, unseen = run.open_pair()
-    unjudged = _why_unjudged(flags, run, seen)
+    encoder = judged.encoder
+    seen, unseen = judged.open_pair()
+    unjudged = _why_unjudged(flags, judged, seen)
     if unjudged:
         counts["num_bank"] = 0
-    classifier, class_names = _classifier(flags, run_dir, encoder, seen)
-    training = _training(run_dir)
+    classifier, class_names = _classifier(flags, run, encoder, seen)
+    training = _training(run)
     if classifier is not None:
         training["classifier"] = (
             f"linear, fitted to {seen.size:,} labelled images of {seen.name}"
@@ -172,7 +182,7 @@ def _export(flags: ExportFlags) -> None:
             else "fine-tuned with the encoder"
         )
     hashes = {weights_hash(net) for net in (encoder, classifier) if net is not None}
-    metrics = _metrics(run_dir, hashes)
+    metrics = _metrics(run, hashes)
     if unjudged:
         metrics["no accuracies in the table"] = unjudged
     result = exporter.export(
@@ -199,18 +209,18 @@ def _export(flags: ExportFlags) -> None:
     print(f"\nMODEL_CARD.md in {result.directory} says how to call each.")
 
 
-def _run(flags: ExportFlags) -> Judged:
+def _judged(flags: ExportFlags) -> Judged:
     named = EncoderFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder)
     return Judged(named, "export")
 
 
-def _why_unjudged(flags: ExportFlags, run: Judged, seen: Any) -> str:
+def _why_unjudged(flags: ExportFlags, judged: Judged, seen: Any) -> str:
     """Why the labels can't judge the network; nothing where they can, or are none.
 
     Raises:
         InputError: A flag asks for what they would tell.
     """
-    if not seen.labelled or run.can_be_judged:
+    if not seen.labelled or judged.can_be_judged:
         return ""
     reason = "labels of these images may have gone into the network"
     defaults = ExportFlags()
@@ -224,13 +234,14 @@ def _why_unjudged(flags: ExportFlags, run: Judged, seen: Any) -> str:
     return reason
 
 
-def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:
+def _classifier(flags, run, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:
     from selfsup_tf.evaluation.linear import linear_classifier
-    from selfsup_tf.models.saved import load_class_names, load_network
+    from selfsup_tf.models.saved import load_network
 
     if flags.classifier == "linear":
-        return linear_classifier(encoder, seen, cache=run_dir / "eval" / "features")
-    if flags.classifier == "none" or not (run_dir / "classifier.keras").is_file():
+        return linear_classifier(encoder, seen, cache=run.features)
+    own = run.path / "classifier.keras"
+    if flags.classifier == "none" or not own.is_file():
         return None, None
     if flags.encoder == "best":
         raise InputError(
@@ -238,17 +249,16 @@ def _classifier(flags, run_dir, encoder, seen) -> tuple[Any, tuple[str, ...] | N
             "auto, whose classifier belongs to the last encoder",
             "Name one of them.",
         )
-    classifier = load_network(run_dir, "classifier")
-    names = load_class_names(run_dir)
+    classifier = load_network(own)
+    names = run.read_class_names()
     return classifier, names or tuple(map(str, range(classifier.output_shape[-1])))
 
 
-def _training(run_dir: pathlib.Path) -> dict[str, Any]:
+def _training(run: RunDirectory) -> dict[str, Any]:
     """How the run came about: what tells most first, then its config."""
-    path = run_dir / "config.json"
-    if not path.is_file():
+    config = run.read_config()
+    if config is None:
         return {}
-    config = read_json(path)
     told = ("method", "data", "image_size", "epochs", "steps", "batch_size", "seed")
     return {
         **{name: config[name] for name in told if config.get(name) is not None},
@@ -256,18 +266,17 @@ def _training(run_dir: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _metrics(run_dir: pathlib.Path, hashes: set[str]) -> dict[str, Any]:
-    """The accuracies that eval.py has found of these very weights."""
+def _metrics(run: RunDirectory, hashes: set[str]) -> dict[str, str]:
+    """What counts in each result of eval.py of these very weights, for people."""
     found = {}
-    for stored in read_results(run_dir):
+    for stored in read_results(run):
         if stored.result.weights_hash not in hashes:
             continue
-        groups = set()
+        first: dict[str, Row] = {}  # the first row of a group is the one that counts
         for row in stored.result.rows:
-            if row.group in groups or row.unit != "share":
-                continue
-            groups.add(row.group)  # its first row is the one that counts
-            name = ", ".join(filter(None, (stored.name, row.group)))
+            first.setdefault(row.group, row)
+        for group, row in first.items():
+            name = ", ".join(filter(None, (stored.name, group)))
             found[f"{name}, {row.title}"] = shown(row.value, row.unit)
             for other, one in row.beside.items():
                 words = f"{name}, {other} network, {row.title}"

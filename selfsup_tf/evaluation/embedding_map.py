@@ -20,8 +20,8 @@ from selfsup_tf.data import pipeline
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check, check_one_of
-from selfsup_tf.evaluation.chart_values import COLOURS, MARKERS
 from selfsup_tf.evaluation.features import extract_features, image_size
+from selfsup_tf.evaluation.plotting import COLOURS, MARKERS
 from selfsup_tf.evaluation.thumbnails import join_thumbnails, make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.files import save_figure, whole_file

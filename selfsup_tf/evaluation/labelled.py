@@ -149,7 +149,11 @@ def confusion_chart(title: str, found: Mapping[str, Any]) -> Chart | None:
 
 
 def class_table(title: str, found: Mapping[str, Any]) -> list[Table]:
-    """Precision, recall and F1 of each class."""
+    """Precision, recall and F1 of each class, and what is taken for what."""
+    from selfsup_tf.evaluation.charts import confused_pairs
+
+    if not found.get("confusion"):
+        return []
     rows = tuple(
         (
             str(row["name"]),
@@ -159,7 +163,14 @@ def class_table(title: str, found: Mapping[str, Any]) -> list[Table]:
         for row in found.get("per_class") or ()
     )
     head = ("Class", "Precision", "Recall", "F1", "Images")
-    return [Table(f"{title}, class by class", head, rows)] if rows else []
+    tables = [Table(f"{title}, class by class", head, rows)] if rows else []
+    names = [str(name) for name in found.get("class_names") or ()]
+    pairs = tuple(
+        (true, taken, f"{100 * share:.1f} %", f"{count:,}")
+        for true, taken, count, share in confused_pairs(found["confusion"], names)
+    )
+    head = ("Class", "Taken for", "Share", "Images")
+    return [*tables, Table(f"{title}, most often confused", head, pairs)]
 
 
 class Labelled(Protocol):

@@ -13,10 +13,14 @@ import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from selfsup_tf.doors import Door
+
 if TYPE_CHECKING:
     import matplotlib.figure
 
     from selfsup_tf.evaluation.judged import Judged
+
+PROTOCOLS = Door("selfsup_tf.evaluation.protocols", "PROTOCOL", "a protocol")
 
 Interval = tuple[float, float]
 
@@ -156,7 +160,8 @@ class Table:
     Attributes:
         caption: What it shows.
         head: Headings of the columns.
-        rows: Cells as text; the first of each row is its heading.
+        rows: Cells as text; the first of each row is its heading. A cell's further
+            lines are shown small, below its first.
     """
 
     caption: str

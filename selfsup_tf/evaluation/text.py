@@ -1,12 +1,13 @@
 """Results as lines of text for a terminal; no TensorFlow."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from selfsup_tf.evaluation.protocol import Result, Row
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.protocol import Result, Row
 
 
-def format_rows(result: Result, heads: Mapping[str, str] | None = None) -> str:
+def format_rows(result: "Result", heads: Mapping[str, str] | None = None) -> str:
     """A table of a result's numbers, one for each group of rows.
 
     ```
@@ -47,7 +48,7 @@ def _judged_on(sets: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(f"{one['size']} images of {one['name']}" for one in sets.values())
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
+def _table(rows: "Sequence[Row]") -> list[str]:
     """The numbers of one group: a column for each row, a line for each encoder."""
     others = list(dict.fromkeys(name for row in rows for name in row.beside))
     gains = {name: "gain" if len(others) == 1 else f"gain on {name}" for name in others}

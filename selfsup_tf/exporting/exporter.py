@@ -14,25 +14,28 @@ from typing import Any
 
 import keras
 
+from selfsup_tf.errors import check
 from selfsup_tf.exporting import manifest as manifests
-from selfsup_tf.exporting import quantization
-from selfsup_tf.exporting.artefact import Artefact, Options
-from selfsup_tf.exporting.calibration import without_outliers
-from selfsup_tf.exporting.images import (
+from selfsup_tf.exporting.card import write_model_card
+from selfsup_tf.exporting.format import (
+    Artefact,
+    Format,
+    Options,
+    Threshold,
+)
+from selfsup_tf.exporting.formats import check_options, choose_formats
+from selfsup_tf.exporting.measure import measure
+from selfsup_tf.exporting.parity import Parity
+from selfsup_tf.exporting.place import check_place, put_in_place
+from selfsup_tf.exporting.portable import portable_encoder, portable_pair
+from selfsup_tf.exporting.proof import (
     NUM_BANK,
     NUM_CALIBRATION,
     NUM_IMAGES,
-    Proof,
     choose_images,
 )
-from selfsup_tf.exporting.model_card import write_model_card
-from selfsup_tf.exporting.parity import Parity, ParityError, measure, require_parity
-from selfsup_tf.exporting.place import put_in_place
-from selfsup_tf.exporting.portable import portable_encoder, portable_pair
-from selfsup_tf.exporting.reference import make_reference
-from selfsup_tf.exporting.request import AUTO, CALIBRATED, MIXED, check_request
-from selfsup_tf.exporting.thresholds import THRESHOLDS, Threshold
-from selfsup_tf.exporting.writers import write_artefact
+from selfsup_tf.exporting.quantisation import search
+from selfsup_tf.exporting.reference import make_reference, without_outliers
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -64,7 +67,7 @@ def export(
     classifier: keras.Model | None = None,
     class_names: tuple[str, ...] | None = None,
     options: Options = Options(),
-    thresholds: Mapping[str, Threshold] = THRESHOLDS,
+    thresholds: Mapping[str, Threshold] | None = None,
     num_images: int = NUM_IMAGES,
     num_bank: int = NUM_BANK,
     num_calibration: int = NUM_CALIBRATION,
@@ -83,8 +86,8 @@ def export(
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32, or the path of an
             encoder.keras. One of a mixed precision is exported in float32.
         directory: Where to; made with its parents.
-        formats: Of `artefact.FORMATS`; tflite (float32, float16 and int8) and all
-            stand for several.
+        formats: Words of `formats.find_formats`; tflite (float32, float16 and int8) and
+            all stand for several.
         images: Held-out images of the kind the encoder is for: a Source, or uint8
             images (N, H, W, 3), or (images, labels). They prove the artefacts. None:
             `shapes`, drawn by this package, which says less about your images.
@@ -96,7 +99,8 @@ def export(
         class_names: What the logits mean.
         options: How TFLite and ONNX files are called. `keep_float=("auto",)` leaves
             those layers in float32 without which int8 misses its threshold.
-        thresholds: Of each format, see `override_thresholds`.
+        thresholds: Of formats by their words, in place of their own, see
+            `formats.override_thresholds`.
         num_images: How many images prove the artefacts, at most.
         num_bank: From how many k-NN and the linear classifier learn, at most.
         num_calibration: On how many integer formats are calibrated, at most.
@@ -119,39 +123,50 @@ def export(
         num_bank=num_bank,
         num_calibration=num_calibration,
     )
-    encoder, classifier = portable_pair(portable_encoder(encoder), classifier)
+    thresholds = {f.word: f.threshold for f in wanted} | dict(thresholds or {})
+    networks = portable_pair(portable_encoder(encoder), classifier, class_names)
+    encoder = networks.encoder
     proof = choose_images(
         images,
         training_images,
-        size=encoder.input_shape[1],
-        calibrates=any(name in CALIBRATED for name in wanted),
+        size=networks.size,
+        calibrates=any(f.calibration != "none" for f in wanted),
         num_images=num_images,
         num_bank=num_bank,
         num_calibration=num_calibration,
     )
     typical = without_outliers(encoder, proof)
-    reference = make_reference(encoder, proof, classifier, class_names)
-    options = _resolve_options(options, wanted, encoder, typical, thresholds)
+    reference = make_reference(networks, proof)
+    options = search.resolve_keep_float(options, wanted, encoder, typical, thresholds)
     directory.parent.mkdir(parents=True, exist_ok=True)
     work = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
     work = pathlib.Path(work)
     try:
         artefacts, parities = [], []
         with tempfile.TemporaryDirectory() as scratch:
-            for name in wanted:
-                calibration = (typical if name in MIXED else proof).calibration
-                artefact = write_artefact(
-                    name, encoder, work, options, calibration, classifier, class_names
+            for one in wanted:
+                of_proof = {"all": proof, "typical": typical}.get(one.calibration)
+                artefact = Artefact(
+                    path=work / one.file,
+                    format=one,
+                    options=one.heeded(options),
+                    class_names=networks.class_names,
+                )
+                one.write(
+                    networks,
+                    artefact.path,
+                    options=artefact.options,
+                    calibration=of_proof and of_proof.calibration,
                 )
                 rows = measure(
                     artefact,
                     reference,
                     proof,
-                    thresholds[name],
+                    thresholds[one.word],
                     work=pathlib.Path(scratch),
                 )
                 for row in rows:
-                    _require(row, encoder, typical, options)
+                    search.require_parity_by_layers(row, one, encoder, typical, options)
                 logger.info("%s: written and proven", artefact.path.name)
                 artefacts.append(_with_batch(artefact, rows[0]))
                 parities += rows
@@ -175,32 +190,55 @@ def export(
     return ExportResult(directory, tuple(parities), found, options)
 
 
-def lossy_layers(
-    encoder: keras.Model | str | pathlib.Path,
-    images: Any = None,
-    training_images: Any = None,
+def check_request(
+    formats: tuple[str, ...] | str,
+    directory: str | pathlib.Path,
     *,
-    count: int = 10,
-) -> list[quantization.LayerLoss]:
+    options: Options,
+    overwrite: bool,
+    num_images: int,
+    num_bank: int,
+    num_calibration: int,
+) -> tuple[list[Format], pathlib.Path]:
+    """Refuses what `export` would refuse for these arguments alone, before any work.
+
+    Returns:
+        The formats in their order, and the directory as an absolute path.
+
+    Raises:
+        InputError: One of them can't be, or would be ignored.
+    """
+    wanted = choose_formats(formats)
+    # A link stands for what it leads to; renaming would take its place.
+    directory = pathlib.Path(directory).expanduser().resolve()
+    check_place(directory, overwrite)
+    for name, value, least in (
+        ("num_images", num_images, 2),
+        ("num_bank", num_bank, 0),
+        ("num_calibration", num_calibration, 1),
+    ):
+        check(value >= least, f"{name} of {least} or more", value, "Take the default.")
+    check_options(options, wanted)
+    return wanted, directory
+
+
+def lossy_layers(
+    encoder: keras.Model, images: Any, training_images: Any
+) -> list[search.LayerLoss]:
     """The layers through which int8 loses most, the worst first.
 
     Args:
         encoder: As for `export`; likewise the images.
         images: What the loss is measured on.
         training_images: What int8 is calibrated on.
-        count: How many layers are tried.
     """
     encoder = portable_encoder(encoder)
     size = encoder.input_shape[1]
     proof = choose_images(
         images, training_images, size=size, calibrates=True, num_images=64, num_bank=0
     )
-    return quantization.find_lossy_layers(
-        encoder,
-        without_outliers(encoder, proof).calibration,
-        proof.views,
-        count=count,
-    )
+    typical = without_outliers(encoder, proof).calibration
+    return search.Int8Search(encoder, typical, proof.views).lossy_layers()
 
 
 def format_table(result: ExportResult) -> str:
@@ -223,31 +261,6 @@ def format_table(result: ExportResult) -> str:
     return "\n".join(lines)
 
 
-def _resolve_options(
-    options: Options,
-    wanted: list[str],
-    encoder: keras.Model,
-    proof: Proof,
-    thresholds: Mapping[str, Threshold],
-) -> Options:
-    """The options with layers in place of "auto"."""
-    if AUTO not in options.keep_float:
-        return options
-    least = [
-        thresholds[f].cosine for f in ("tflite_int8", "tflite_uint8") if f in wanted
-    ]
-    if not least:
-        return dataclasses.replace(options, keep_float=())
-    suggestion = quantization.suggest_keep_float(
-        encoder,
-        proof.calibration,
-        proof.views[:64],
-        threshold=max(least),
-        count=20,
-    )
-    return dataclasses.replace(options, keep_float=suggestion.keep_float)
-
-
 def _with_batch(artefact: Artefact, parity: Parity) -> Artefact:
     """The artefact with the batch that its file turned out to take."""
     if parity.batch == "any" or artefact.options.batch is not None:
@@ -259,24 +272,3 @@ def _with_batch(artefact: Artefact, parity: Parity) -> Artefact:
     )
     options = dataclasses.replace(artefact.options, batch=int(parity.batch))
     return dataclasses.replace(artefact, options=options)
-
-
-def _require(
-    parity: Parity, encoder: keras.Model, proof: Proof, options: Options
-) -> None:
-    """Raises ParityError; where int8 strays, with the layers that it loses in."""
-    try:
-        require_parity(parity)
-    except ParityError as error:
-        strays = parity.cosine_mean < parity.threshold
-        if parity.format not in MIXED or parity.output != "representation":
-            raise
-        if not strays or options.keep_float:
-            raise
-        losses = quantization.find_lossy_layers(
-            encoder, proof.calibration, proof.views[:64]
-        )
-        raise ParityError(
-            f"{error}\n{quantization.format_layers(losses)}\n"
-            "--keep_float=auto leaves in float32 what it takes, as far as that helps."
-        ) from error

@@ -6,7 +6,6 @@ representation h.
 
 import hashlib
 import importlib.metadata
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,19 +16,22 @@ from selfsup_tf.data.views import evaluation_crop
 from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.exporting.artefact import TFLITE, Artefact
-from selfsup_tf.exporting.images import Proof
-from selfsup_tf.exporting.parity import Parity
-from selfsup_tf.exporting.parity_table import format_table
+from selfsup_tf.exporting.format import Artefact
+from selfsup_tf.exporting.formats import find_formats
+from selfsup_tf.exporting.parity import Parity, format_table
+from selfsup_tf.exporting.proof import Proof
 from selfsup_tf.exporting.reference import Reference, describe_judges
-from selfsup_tf.files import write_json
+from selfsup_tf.files import read_object, write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-PACKAGES = ("selfsup-tf", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx")
 _BLOCK = 2**20
 # Where things lie on the machine that trained tells strangers of it and helps nobody.
 _LOCAL = ("data_dir", "run_dir")
+_DAMAGED = (
+    "It is damaged: copy the directory again from where it was written, or export "
+    "again."
+)
 _PARTS = {
     **dict.fromkeys(("encoder", "preprocessing", "proof", "encoder_accuracy"), dict),
     **dict.fromkeys(("training", "metrics", "versions", "hardware", "files"), dict),
@@ -65,7 +67,7 @@ def describe(
     Returns:
         The manifest, with the files that lie in the directory now.
     """
-    directory = pathlib.Path(directory)
+    directory, accuracy = pathlib.Path(directory), reference.accuracy
     return {
         "format_version": FORMAT_VERSION,
         "encoder": {
@@ -83,9 +85,17 @@ def describe(
         "training": without_places(dict(training or {})),
         "metrics": without_places(dict(metrics or {})),
         "proof": proof.to_dict(),
-        "encoder_accuracy": _accuracy(reference),
+        "encoder_accuracy": {
+            "knn_top_1": accuracy and accuracy.knn_top_1,
+            "linear_top_1": accuracy and accuracy.linear_top_1,
+            "classifier_top_1": reference.classifier_top_1,
+        },
         "accuracy_protocols": describe_judges(reference, proof),
-        "parity": [_measurements(parity) for parity in parities],
+        # Inputs and outputs stand with the artefact's signatures.
+        "parity": [
+            {n: v for n, v in vars(p).items() if n not in ("inputs", "outputs")}
+            for p in parities
+        ],
         "parity_table": format_table(parities, reference),
         "versions": {**versions(), **_package_versions()},
         "hardware": hardware(),
@@ -121,12 +131,7 @@ def read_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
         directory,
         "Name a directory that export.py has written.",
     )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    if not isinstance(manifest, dict):
-        raise _damaged(path, f"a {type(manifest).__name__} in place of an object")
+    manifest = read_object(path, advice=_DAMAGED)
     known = manifest.get("format_version")
     check(
         known == FORMAT_VERSION,
@@ -135,20 +140,12 @@ def read_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
         "Use the version of this package that wrote it.",
     )
     wrong = [n for n, kind in _PARTS.items() if not isinstance(manifest.get(n), kind)]
+    if not wrong and not isinstance(manifest["encoder"].get("weights_sha256"), str):
+        wrong = ["weights_sha256 of its encoder"]
     if wrong:
-        raise _damaged(path, f"no {', no '.join(wrong)}")
-    if not isinstance(manifest["encoder"].get("weights_sha256"), str):
-        raise _damaged(path, "no weights_sha256 of its encoder")
+        received = f"no {', no '.join(wrong)}"
+        raise InputError(f"{path} as an export writes it", received, _DAMAGED)
     return manifest
-
-
-def _damaged(path: pathlib.Path, received: str) -> InputError:
-    return InputError(
-        f"{path} as an export writes it",
-        received,
-        "It is damaged: copy the directory again from where it was written, or export "
-        "again.",
-    )
 
 
 def check_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
@@ -249,31 +246,15 @@ def _describe_artefact(artefact, parities, directory) -> dict[str, Any]:
     own = [p for p in parities if p.artefact == artefact.path.name]
     return {
         "path": artefact.path.relative_to(directory).as_posix(),
-        "format": artefact.format,
-        "precision": artefact.precision,
+        "format": artefact.format.word,
+        "precision": artefact.format.precision,
         "bytes": artefact.size_bytes,
-        "options": _options(artefact),
+        "options": {n: getattr(artefact.options, n) for n in artefact.format.heeds},
         "class_names": artefact.class_names,
         "signatures": {
             p.signature: {"inputs": p.inputs, "outputs": p.outputs} for p in own
         },
     }
-
-
-def _options(artefact: Artefact) -> dict[str, Any]:
-    """Those that the format has; a SavedModel is called in one way, with any images."""
-    if artefact.format == "saved_model":
-        return {}
-    options = artefact.options
-    found = {
-        "uint8_input": artefact.takes_uint8,
-        "l2_normalize": options.l2_normalize,
-    }
-    if artefact.format in TFLITE:
-        found["batch"] = options.batch
-    if artefact.precision in ("int8", "uint8"):
-        found["keep_float"] = list(options.keep_float)
-    return found
 
 
 def _describe_classifier(artefacts, training) -> dict[str, Any] | None:
@@ -284,25 +265,12 @@ def _describe_classifier(artefacts, training) -> dict[str, Any] | None:
     return {"class_names": list(names), "kind": training.get("classifier")}
 
 
-def _measurements(parity: Parity) -> dict[str, Any]:
-    values = parity.to_dict()
-    # They stand with the artefact's signatures.
-    del values["inputs"], values["outputs"]
-    return values
-
-
-def _accuracy(reference: Reference) -> dict[str, float | None]:
-    accuracy = reference.accuracy
-    return {
-        "knn_top_1": accuracy and accuracy.knn_top_1,
-        "linear_top_1": accuracy and accuracy.linear_top_1,
-        "classifier_top_1": reference.classifier_top_1,
-    }
-
-
 def _package_versions() -> dict[str, str]:
+    """Versions of this package and of those that write and run the formats."""
     found = {}
-    for name in PACKAGES:
+    formats = find_formats().values()
+    packages = [name for one in formats for name in one.packages]
+    for name in dict.fromkeys(("selfsup-tf", *packages)):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -1,5 +1,10 @@
 """The encoder as an ONNX file, for runtimes that know neither TensorFlow nor LiteRT.
 
+tf2onnx is called here, and not by `keras.Model.export(format="onnx")` (Keras 3.15.1):
+of that, onnxruntime refuses a GELU and a grouped convolution and wants the mean of a
+`keras.layers.Normalization` as an input, so that ViT, ResNeXt and EfficientNet do not
+run; it names no outputs, has no metadata, and writes opset 15.
+
 Legend: N images, S height and width of the encoder's input, D length of the
 representation h, C classes.
 """
@@ -9,16 +14,15 @@ import importlib
 import json
 import logging
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import ModuleType
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.views import evaluation_crop
-from selfsup_tf.errors import InputError, check
-from selfsup_tf.exporting.artefact import Options
+from selfsup_tf.errors import InputError
+from selfsup_tf.exporting.format import Networks, Options
 from selfsup_tf.exporting.program import (
     ConversionError,
     Program,
@@ -26,60 +30,41 @@ from selfsup_tf.exporting.program import (
     check_classifier,
 )
 
+# Of ONNX's operations: the first with LayerNormalization.
 OPSET = 17
-# The newest that tf2onnx writes, and the first with LayerNormalization.
-OPSETS = (17, 18)
 NEEDED = ("onnx", "onnxruntime", "tf2onnx")
 
 
-def export_onnx(
-    encoder: keras.Model,
-    path: str | pathlib.Path,
-    *,
-    opset: int = OPSET,
-    uint8_input: bool = False,
-    l2_normalize: bool = False,
-    classifier: keras.Model | None = None,
-    class_names: Sequence[str] | None = None,
-) -> pathlib.Path:
+def write_onnx(
+    networks: Networks, path: str | pathlib.Path, *, options: Options
+) -> None:
     """Writes the encoder as an ONNX file, checked by onnx and run by onnxruntime.
 
     Its input is images, (N, S, S, 3) float32 in [0, 1] and any N; its output is
-    representation, (N, D) float32; the normalisation is inside. Its metadata (in
-    onnxruntime `session.get_modelmeta().custom_metadata_map`) say how an image becomes
-    one of images: input_size, input_range, preprocessing and, as JSON lists,
-    class_names.
+    representation, (N, D) float32, and with a classifier probabilities, (N, C) float32;
+    the normalisation is inside. Its metadata (in onnxruntime
+    `session.get_modelmeta().custom_metadata_map`) say how an image becomes one of
+    images: input_size, input_range, preprocessing and, as JSON lists, class_names.
 
     Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        networks: The encoder, and a classifier or none.
         path: The file to write.
-        opset: Version of ONNX's operations, 17 or 18.
-        uint8_input: Whether images are uint8, 0 to 255, as files hold them.
-        l2_normalize: Whether representations have length 1 (0 stays 0).
-        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C). With it there is a
-            second output, probabilities, (N, C) float32.
-        class_names: What the C probabilities mean.
-
-    Returns:
-        The path.
+        options: uint8_input and l2_normalize are used.
 
     Raises:
-        InputError: The extra `onnx` is not installed, or the options do not fit.
+        InputError: The extra `onnx` is not installed, or the classifier does not fit.
         ConversionError: The encoder has an operation that ONNX lacks.
     """
     onnx, onnxruntime, tf2onnx = import_onnx()
-    check(opset in OPSETS, f"opset to be one of {OPSETS}", opset, "Use the default.")
-    class_names = tuple(class_names or ())
-    check_classifier(encoder, classifier, class_names)
-    options = Options(uint8_input=uint8_input, l2_normalize=l2_normalize)
+    check_classifier(networks)
     with _inlined_functions():
-        program = build_program(encoder, options, classifier=classifier)
+        program = build_program(networks, options)
     represent = program.module.represent
     with _quiet():
         model, _ = tf2onnx.convert.from_function(
             represent,
             input_signature=represent.input_signature,
-            opset=opset,
+            opset=OPSET,
             custom_op_handlers={"Erfc": (_write_erfc, [])},
         )
     _check_operations(onnx, model, program)
@@ -87,7 +72,7 @@ def export_onnx(
     model.graph.output.sort(key=lambda output: output.name != "representation")
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    onnx.helper.set_model_props(model, _metadata(program, l2_normalize, class_names))
+    onnx.helper.set_model_props(model, _metadata(networks, options))
     try:
         onnx.checker.check_model(model, full_check=True)
         _run_on_two(onnxruntime, model.SerializeToString(), program)
@@ -98,9 +83,7 @@ def export_onnx(
             f"received from the check of the file: {str(error).splitlines()[0]}. "
             "Export saved_model or TFLite."
         ) from error
-    path = pathlib.Path(path)
-    path.write_bytes(model.SerializeToString())
-    return path
+    pathlib.Path(path).write_bytes(model.SerializeToString())
 
 
 def import_onnx() -> tuple[ModuleType, ModuleType, ModuleType]:
@@ -119,22 +102,20 @@ def import_onnx() -> tuple[ModuleType, ModuleType, ModuleType]:
         ) from error
 
 
-def _metadata(
-    program: Program, l2_normalize: bool, class_names: tuple[str, ...]
-) -> dict[str, str]:
-    size = program.size
+def _metadata(networks: Networks, options: Options) -> dict[str, str]:
+    size, names = networks.size, networks.class_names
     share = evaluation_crop(size)
     crop = ""
     if share is not None:
         crop = f"the central square of {100 * share:g} % of the shorter side; "
     values = {
         "input_size": str(size),
-        "input_range": "0 to 255" if program.uint8_input else "0 to 1",
+        "input_range": "0 to 255" if options.uint8_input else "0 to 1",
         "preprocessing": f"RGB; {crop}bicubic with antialiasing to {size} x {size}; "
         "the normalisation is inside",
-        "l2_normalized": json.dumps(l2_normalize),
+        "l2_normalized": json.dumps(options.l2_normalize),
     }
-    return values | ({"class_names": json.dumps(class_names)} if class_names else {})
+    return values | ({"class_names": json.dumps(names)} if names else {})
 
 
 def _write_erfc(context, node, name, args) -> None:

@@ -1,34 +1,24 @@
-"""How close an artefact is to its encoder, measured in the artefact's own runtime.
+"""How close an artefact is to its encoder: the numbers, the thresholds, the table.
 
-Legend: N images, S height and width of the encoder's input, D length of the
-representation h, C classes.
+Legend: N images, D length of the representation h, C classes.
 """
 
+import collections
 import dataclasses
-import pathlib
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from selfsup_tf.evaluation.vectors import unit_vectors
-from selfsup_tf.exporting.artefact import Artefact
-from selfsup_tf.exporting.images import Proof
-from selfsup_tf.exporting.jobs import make_jobs
-from selfsup_tf.exporting.reference import (
-    Accuracy,
-    Reference,
-    classifier_accuracy,
-    fit_judge,
-)
-from selfsup_tf.exporting.runtimes import Measurement, ParityError, run
-from selfsup_tf.exporting.thresholds import THRESHOLDS, Threshold
+from selfsup_tf.exporting.reference import Reference
+from selfsup_tf.exporting.runtime import ParityError
 
+_COLUMNS = (
+    "artefact", "cosine", "least", "max diff", "k-NN %", "linear %", "class. %",
+    "agree %", "ms/image, 1 core", "ms/image, {} cores", "MB", "MB RAM",
+)  # fmt: skip
 # Two classes whose probabilities differ by less are decided by the last bits.
 NEAR_TIE = 0.05
-
-__all__ = ["Parity", "ParityError", "compare", "measure", "require_parity"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +29,7 @@ class Parity:
 
     Attributes:
         artefact: Name of the file or directory.
-        format: Of `FORMATS`.
+        format: The word of its format.
         signature: What was called.
         output: representation, or probabilities of a classifier.
         precision: What it computes in.
@@ -101,77 +91,14 @@ class Parity:
     inputs: dict[str, Any]
     outputs: dict[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return dataclasses.asdict(self)
 
-
-def measure(
-    artefact: Artefact,
-    reference: Reference,
-    proof: Proof,
-    threshold: Threshold | None = None,
-    *,
-    work: pathlib.Path | None = None,
-) -> list[Parity]:
-    """Runs an artefact in its own runtime, on the CPU, and compares it.
+def require_parity(parity: Parity, advice: str = "") -> None:
+    """Raises ParityError where a threshold is not met.
 
     Args:
-        artefact: What is measured.
-        reference: The encoder's answers to the same images.
-        proof: The images.
-        threshold: None for that of the format.
-        work: A directory for the inputs, which are written there once for all
-            artefacts of one proof. None: a temporary one.
-
-    Returns:
-        One for each output of each signature.
-
-    Raises:
-        ParityError: It can't be run, or lacks a signature.
-        InputError: Its runtime is not installed.
+        parity: What was measured.
+        advice: What helps, see `Format.advice`.
     """
-    threshold = threshold or THRESHOLDS[artefact.format]
-    with tempfile.TemporaryDirectory(dir=work) as scratch:
-        inputs = pathlib.Path(scratch) if work is None else work
-        jobs = make_jobs(artefact, proof, inputs)
-        outputs, measurements = run(artefact, jobs, pathlib.Path(scratch))
-    found = {}
-    for job, of_job in zip(jobs, outputs, strict=True):
-        found.setdefault(job.signature, []).append(of_job)
-    judge = None
-    for _, of_bank in (values for values in found.values() if len(values) == 2):
-        judge = _judge(_output(artefact, of_bank, "representation"), reference, proof)
-    rows = []
-    for signature, (outputs, *_) in found.items():
-        fields = {
-            "artefact": artefact.path.name,
-            "format": artefact.format,
-            "signature": signature,
-            "precision": artefact.precision,
-            "threshold": threshold.cosine,
-            "num_images": len(proof.views),
-            "size_bytes": artefact.size_bytes,
-            **_runtime_fields(measurements[signature]),
-        }
-        own = _reference_of(artefact, signature, reference)
-        for output in _expected_outputs(artefact, signature):
-            received = _output(artefact, outputs, output)
-            if output == "probabilities":
-                expected = own.probabilities
-                values = _classifier_fields(
-                    artefact, received, expected, proof, threshold
-                )
-            else:
-                expected = _expected_representations(artefact, own)
-                values = _accuracy_fields(received, judge, own, threshold)
-            values |= compare(expected, received)
-            rows.append(Parity(output=output, **fields, **values))
-    return rows
-
-
-def require_parity(parity: Parity) -> None:
-    """Raises ParityError where a threshold is not met."""
     what = f"{parity.artefact} ({parity.signature})"
     if not parity.cosine_mean >= parity.threshold:
         raise ParityError(
@@ -179,9 +106,9 @@ def require_parity(parity: Parity) -> None:
             f"{parity.threshold} or more; received mean {parity.cosine_mean:.6f}, "
             f"least {parity.cosine_min:.6f}, largest difference "
             f"{parity.max_difference:.4g} on {parity.num_images} images. "
-            f"{_advice(parity)} Nothing was exported."
+            f"{advice} Nothing was exported."
         )
-    _require_agreement(parity, what)
+    _require_agreement(parity, what, advice)
     if parity.knn_loss is None or parity.knn_loss_limit is None:
         return
     if parity.knn_loss > max(parity.knn_loss_limit, 2 * parity.knn_loss_error):
@@ -189,11 +116,11 @@ def require_parity(parity: Parity) -> None:
             f"expected {what} to lose {parity.knn_loss_limit:g} points of k-NN "
             f"accuracy or fewer; received {parity.knn_loss:.2f} (standard error "
             f"{parity.knn_loss_error:.2f}), {100 * parity.knn_top_1:.2f} % on "
-            f"{parity.num_images} images. {_advice(parity)} Nothing was exported."
+            f"{parity.num_images} images. {advice} Nothing was exported."
         )
 
 
-def _require_agreement(parity: Parity, what: str) -> None:
+def _require_agreement(parity: Parity, what: str, advice: str) -> None:
     if parity.agreement is None or parity.agreement_threshold is None:
         return
     others = round((1 - parity.agreement) * parity.num_images)
@@ -203,7 +130,7 @@ def _require_agreement(parity: Parity, what: str) -> None:
             f"expected {what} to give {100 * parity.agreement_threshold:g} % of the "
             f"images or more the class that the encoder's classifier gives them; "
             f"received {100 * parity.agreement:.2f} %: another class for {others} of "
-            f"{parity.num_images} images. {_advice(parity)} --min_agreement takes "
+            f"{parity.num_images} images. {advice} --min_agreement takes "
             f"another limit. Nothing was exported."
         )
 
@@ -239,89 +166,68 @@ def agreement(expected: np.ndarray, received: np.ndarray) -> float:
     return float((chosen >= expected.max(axis=1) - NEAR_TIE).mean())
 
 
-def _expected_outputs(artefact: Artefact, signature: str) -> tuple[str, ...]:
-    if signature.startswith("classify"):
-        return ("probabilities",)
-    if artefact.format == "saved_model" or artefact.class_names is None:
-        return ("representation",)
-    return ("representation", "probabilities")
+def format_table(parities: Sequence[Parity], reference: Reference) -> str:
+    """A Markdown table that can be read as it is.
+
+    A column without any number is left out. The first row is the encoder; "class. %"
+    is the accuracy of a classifier, "agree %" the images that get the class of the
+    encoder's or one as probable to within .05, "MB RAM" the peak of a process that
+    embeds image by image (batch by batch where the file fixes one), its runtime
+    included.
+    """
+    cores = parities[0].num_cores if parities else 0
+    header = [name.format(cores) for name in _COLUMNS]
+    signatures = collections.defaultdict(set)
+    for parity in parities:
+        signatures[parity.artefact].add(parity.signature)
+    rows = [_encoder_row(reference)]
+    rows += [_row(p, len(signatures[p.artefact]) > 1) for p in parities]
+    kept = [n for n in range(len(header)) if n == 0 or any(row[n] for row in rows)]
+    table = [[row[n] or "—" for n in kept] for row in rows]
+    table.insert(0, [header[n] for n in kept])
+    widths = [max(len(row[n]) for row in table) for n in range(len(kept))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    table.insert(1, rule)
+    return "\n".join("| " + " | ".join(_padded(row, widths)) + " |" for row in table)
 
 
-def _output(
-    artefact: Artefact, outputs: dict[str, np.ndarray], name: str
-) -> np.ndarray:
-    if name not in outputs:
-        raise ParityError(
-            f"expected {artefact.path.name} to give an output {name}; received "
-            f"{', '.join(outputs)}. Nothing was exported."
-        )
-    return outputs[name]
+def _padded(cells: list[str], widths: list[int]) -> list[str]:
+    first, *others = zip(cells, widths, strict=True)
+    return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
 
 
-def _reference_of(
-    artefact: Artefact, signature: str, reference: Reference
-) -> Reference:
-    """The encoder's answers to what the signature gets: views, or whole images."""
-    takes_images = artefact.format == "saved_model" and signature != "raw"
-    return (takes_images and reference.of_images) or reference
+def _encoder_row(reference: Reference) -> list[str]:
+    accuracy = reference.accuracy
+    return [
+        "the encoder", "", "", "",
+        _percent(accuracy and accuracy.knn_top_1),
+        _percent(accuracy and accuracy.linear_top_1),
+        _percent(reference.classifier_top_1), "", "", "", "", "",
+    ]  # fmt: skip
 
 
-def _expected_representations(artefact: Artefact, reference: Reference) -> np.ndarray:
-    h = reference.representations
-    if not artefact.options.l2_normalize or artefact.format == "saved_model":
-        return h
-    return unit_vectors(h)
+def _row(p: Parity, one_of_several: bool) -> list[str]:
+    """A row; of an artefact with several signatures, each has its name there."""
+    what = p.artefact
+    if one_of_several:
+        what += f" {p.signature}"
+    elif p.output != "representation":
+        what += f" {p.output}"
+    return [
+        what,
+        f"{p.cosine_mean:.5f}",
+        f"{p.cosine_min:.5f}",
+        f"{p.max_difference:.2g}",
+        _percent(p.knn_top_1),
+        _percent(p.linear_top_1),
+        _percent(p.classifier_top_1),
+        _percent(p.agreement),
+        f"{p.latency_ms_one_core:.3g}",
+        f"{p.latency_ms_all_cores:.3g}",
+        f"{p.size_bytes / 1e6:.2f}",
+        "" if p.peak_memory_mb is None else f"{p.peak_memory_mb:.0f}",
+    ]
 
 
-def _runtime_fields(measured: Measurement) -> dict[str, Any]:
-    fields = dataclasses.asdict(measured)
-    batch = fields.pop("batch")
-    return {**fields, "batch": "any" if batch is None else str(batch)}
-
-
-def _judge(bank, reference, proof) -> Callable[[np.ndarray], Accuracy] | None:
-    """What reads labels by an artefact's own bank; None of a broken one."""
-    if not np.isfinite(bank).all():
-        return None
-    # The encoder's penalty, so that its choice makes no difference between them.
-    return fit_judge(bank, proof, reference.accuracy.inverse_penalty)
-
-
-def _accuracy_fields(received, judge, reference, threshold) -> dict[str, Any]:
-    if judge is None or not np.isfinite(received).all():
-        return {}
-    accuracy = judge(received)
-    lost = reference.accuracy.knn_hits.astype(np.float64) - accuracy.knn_hits
-    return {
-        "knn_top_1": accuracy.knn_top_1,
-        "linear_top_1": accuracy.linear_top_1,
-        "knn_loss": float(100 * lost.mean()),
-        "knn_loss_error": float(100 * lost.std(ddof=1) / np.sqrt(len(lost))),
-        "knn_loss_limit": threshold.knn_loss,
-    }
-
-
-def _classifier_fields(
-    artefact, received, expected, proof, threshold
-) -> dict[str, Any]:
-    if received.shape != expected.shape:
-        return {}
-    return {
-        "classifier_top_1": classifier_accuracy(received, proof, artefact.class_names),
-        "agreement": agreement(expected, received),
-        "agreement_threshold": threshold.agreement,
-    }
-
-
-def _advice(parity: Parity) -> str:
-    if parity.precision in ("int8", "uint8", "int16x8"):
-        return (
-            "Calibrate on more images, and on such as the encoder was trained on; "
-            "leave the layers that lose most in float (--keep_float); or take float16."
-        )
-    if parity.precision == "dynamic":
-        return "Export float16, or int8 with calibration images."
-    return (
-        "The conversion does not compute what the encoder does; please report it with "
-        "the encoder's layers."
-    )
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f}"

@@ -6,6 +6,7 @@ import keras
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.features import weights_hash
+from selfsup_tf.exporting.format import Networks
 
 # The import registers the layers that encoder.keras may hold.
 from selfsup_tf.models import encoders
@@ -52,8 +53,10 @@ def portable_encoder(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
 
 
 def portable_pair(
-    encoder: keras.Model, classifier: keras.Model | None
-) -> tuple[keras.Model, keras.Model | None]:
+    encoder: keras.Model,
+    classifier: keras.Model | None,
+    class_names: tuple[str, ...] | None = None,
+) -> Networks:
     """An encoder and the classifier above it, so that they share what they can.
 
     A classifier that holds this very encoder brings a copy of it along, which then
@@ -62,15 +65,16 @@ def portable_pair(
     Args:
         encoder: A portable one.
         classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C), or None.
+        class_names: What the logits mean.
     """
     if classifier is None:
-        return encoder, None
+        return Networks(encoder, None, class_names)
     classifier = portable_encoder(classifier)
     wanted = weights_hash(encoder)
     for layer in classifier.layers:
         if isinstance(layer, keras.Model) and weights_hash(layer) == wanted:
-            return layer, classifier
-    return encoder, classifier
+            return Networks(layer, classifier, class_names)
+    return Networks(encoder, classifier, class_names)
 
 
 def _is_portable(layer: keras.layers.Layer) -> bool:

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf.errors import check
-from selfsup_tf.exporting.artefact import Options
+from selfsup_tf.exporting.format import Networks, Options
 from selfsup_tf.models.encoders import leaf_layers
 
 L2_NORMALIZE = "l2_normalize"
@@ -37,21 +37,19 @@ class Program:
         function: images -> {"representation": (N, D) float32} and, with a classifier,
             "probabilities": (N, C) float32.
         module: Holds every variable that the function reads.
-        encoder: The network that gives the representation.
-        classifier: The one that gives the logits, or None.
+        networks: What gives the representation, and the logits if any does.
         uint8_input: Whether images are uint8, 0 to 255, in place of float32 [0, 1].
     """
 
     function: Any
     module: tf.Module
-    encoder: keras.Model
-    classifier: keras.Model | None
+    networks: Networks
     uint8_input: bool
 
     @property
     def size(self) -> int:
         """S."""
-        return self.encoder.input_shape[1]
+        return self.networks.size
 
     @property
     def batch(self) -> int | None:
@@ -61,8 +59,8 @@ class Program:
     @functools.cached_property
     def layers(self) -> dict[str, keras.layers.Layer]:
         """Both networks' layers by their names, those of models in them included."""
-        networks = [m for m in (self.encoder, self.classifier) if m is not None]
-        return {layer.name: layer for m in networks for layer in leaf_layers(m)}
+        models = _models(self.networks)
+        return {layer.name: layer for m in models for layer in leaf_layers(m)}
 
     def layers_of(self, tensor_name: str) -> tuple[str, ...]:
         """Names of the layers that a tensor of this program, or a file of it, is of.
@@ -103,21 +101,19 @@ class Program:
         # Keras opens a layer's scope twice, of which TensorFlow keeps the second as
         # conv2d_1: that is layer conv2d, where another one is named conv2d_1 too. A
         # Keras that opened it once would leave the encoder's own name as it is.
-        prefix = self.encoder.name + "/"
+        prefix = self.networks.encoder.name + "/"
         operations = self.function.graph.get_operations()
         return not any(operation.name.startswith(prefix) for operation in operations)
 
 
-def build_program(
-    encoder: keras.Model, options: Options, *, classifier: keras.Model | None = None
-) -> Program:
+def build_program(networks: Networks, options: Options) -> Program:
     """Traces what a file with these options computes.
 
     Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
+        networks: The encoder, and a classifier or none.
         options: batch, uint8_input and l2_normalize are used.
-        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
     """
+    encoder, classifier = networks.encoder, networks.classifier
     shape = (options.batch, *encoder.input_shape[1:])
     dtype = tf.uint8 if options.uint8_input else tf.float32
 
@@ -137,24 +133,20 @@ def build_program(
     module = tf.Module()
     # Converters find variables through tf.Module, not through a Keras model, and
     # leave those they do not find uninitialised without a word.
-    networks = [model for model in (encoder, classifier) if model is not None]
-    module.weights = [weight.value for model in networks for weight in model.weights]
+    module.weights = [w.value for model in _models(networks) for w in model.weights]
     module.represent = represent
     return Program(
         function=represent.get_concrete_function(),
         module=module,
-        encoder=encoder,
-        classifier=classifier,
+        networks=networks,
         uint8_input=options.uint8_input,
     )
 
 
-def check_classifier(
-    encoder: keras.Model,
-    classifier: keras.Model | None,
-    class_names: tuple[str, ...] | None,
-) -> None:
+def check_classifier(networks: Networks) -> None:
     """Raises InputError where the classifier, its names and the encoder don't fit."""
+    encoder, classifier = networks.encoder, networks.classifier
+    class_names = networks.class_names
     if classifier is None:
         check(
             not class_names,
@@ -183,6 +175,10 @@ def check_classifier(
             len(class_names),
             "Pass the names in the order of the classifier's labels.",
         )
+
+
+def _models(networks: Networks) -> list[keras.Model]:
+    return [m for m in (networks.encoder, networks.classifier) if m is not None]
 
 
 def _fused_names(operation: tf.Operation) -> list[str]:

@@ -17,11 +17,14 @@ from selfsup_tf.evaluation.features import Features
 from selfsup_tf.evaluation.knn import PRESETS, knn_predict
 from selfsup_tf.evaluation.linear_fit import INVERSE_PENALTIES, fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
-from selfsup_tf.exporting.images import Proof
+from selfsup_tf.exporting.format import Networks
+from selfsup_tf.exporting.proof import Proof
 
 BATCH_SIZE = 32
 # Of a bank of 2,000, the 200 neighbours of the other preset would be a tenth.
 KNN = PRESETS["solo-learn"]
+# Of the median image's largest component of h: what is far from the others.
+OUTLYING = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,26 +73,20 @@ class Reference:
     of_images: "Reference | None" = None
 
 
-def make_reference(
-    encoder: keras.Model,
-    proof: Proof,
-    classifier: keras.Model | None = None,
-    class_names: tuple[str, ...] | None = None,
-) -> Reference:
+def make_reference(networks: Networks, proof: Proof) -> Reference:
     """Calls the encoder with the images of a proof, on the CPU.
 
     A GPU multiplies in TF32 unless told otherwise, whose rounding would be laid to the
     artefacts, which run on the CPU.
 
     Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        networks: The encoder, and a classifier or none.
         proof: The images.
-        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
-        class_names: What the logits mean.
 
     Raises:
         InputError: A representation or logit is NaN or infinite.
     """
+    encoder, classifier = networks.encoder, networks.classifier
     judge = None
     if proof.bank_views is not None:
         judge = fit_judge(call_network(encoder, proof.bank_views), proof)
@@ -99,7 +96,7 @@ def make_reference(
         probabilities, top_1 = None, None
         if classifier is not None:
             probabilities = tf.nn.softmax(call_network(classifier, views)).numpy()
-            top_1 = classifier_accuracy(probabilities, proof, class_names)
+            top_1 = classifier_accuracy(probabilities, proof, networks.class_names)
         return Reference(
             representations=representations,
             accuracy=judge and judge(representations),
@@ -193,3 +190,39 @@ def call_network(model: keras.Model, views: np.ndarray) -> np.ndarray:
     found = np.concatenate([tf.cast(h, tf.float32).numpy() for h in found])
     check_finite(found, "the images of the proof")
     return found
+
+
+def without_outliers(encoder: keras.Model, proof: Proof) -> Proof:
+    """The proof without the calibration images that other images pay for in 8 bits.
+
+    TFLite takes an activation's range from its least and largest value over all images.
+    One image of 200 whose activations are fifty times the others' therefore leaves
+    these a few of the 256 steps. What lies beyond a range is clipped to it. (16 bits
+    have steps for all; clipping would only harm them.)
+
+    An image is left out where the largest component of its h is more than `OUTLYING`
+    times that of the median image. Representations without such images keep all.
+
+    Args:
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
+        proof: With calibration images, or without.
+
+    Returns:
+        The proof; its choice says how many were left out.
+
+    Reference: S. Migacz, "8-bit inference with TensorRT", GTC 2017: saturated ranges.
+    """
+    if proof.calibration is None:
+        return proof
+    reach = np.abs(call_network(encoder, proof.calibration)).max(axis=1)
+    kept = reach <= OUTLYING * np.median(reach)
+    choice = {
+        **proof.choice,
+        "calibration": {
+            **proof.choice.get("calibration", {}),
+            "outliers_left_out": int((~kept).sum()),
+        },
+    }
+    return dataclasses.replace(
+        proof, calibration=proof.calibration[kept], choice=choice
+    )

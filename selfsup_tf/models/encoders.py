@@ -131,6 +131,47 @@ def copy_network(
     return copy
 
 
+def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
+    """The same encoder, all its variables shared, for images of another size.
+
+    Args:
+        encoder: From (N, S, S, 3) to (N, D).
+        image_size: Height and width T of the images, in pixels.
+
+    Returns:
+        From (N, T, T, 3) to (N, D); `encoder` itself where T is S.
+
+    Raises:
+        InputError: It can't take images of this size, as a ViT can't.
+    """
+
+    def share(layer):
+        if not isinstance(layer, keras.Model):
+            return layer
+        *rest, channels = layer.input_shape[1:]
+        images = keras.Input((*[None] * len(rest), channels))
+        return keras.models.clone_model(
+            layer, input_tensors=images, clone_function=share
+        )
+
+    if encoder.input_shape[1] == image_size:
+        return encoder
+    images = keras.Input((image_size, image_size, 3), name="image")
+    try:
+        shared = keras.models.clone_model(
+            encoder, input_tensors=images, clone_function=share
+        )
+    except ValueError as error:
+        raise InputError(
+            f"an encoder that takes views of {image_size} pixels beside "
+            f"{encoder.input_shape[1]}",
+            encoder.name,
+            f"Keras says: {error}",
+        ) from error
+    name = f"{encoder.name}_of_{image_size}"  # one model may hold encoders of each size
+    return keras.Model(shared.inputs[0], shared.outputs[0], name=name)
+
+
 def leaf_layers(network: keras.Model) -> list[keras.layers.Layer]:
     """The layers of a model and of the models in it."""
     leaves = []

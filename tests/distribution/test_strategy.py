@@ -95,6 +95,7 @@ def test_one_device_in_a_cluster_is_refused(tiny_config, monkeypatch):
         connect(tiny_config("simclr", strategy="one_device"))
 
 
+@pytest.mark.slow  # a watchdog process looks on
 def test_workers_meet_before_they_connect(tiny_config, monkeypatch):
     """The roll call has the timeout and the config, TensorFlow the collectives."""
     told = {}

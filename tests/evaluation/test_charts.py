@@ -1,6 +1,5 @@
 """The figures: what they show is what the files say, and it can be told apart."""
 
-import copy
 import math
 
 import numpy as np
@@ -8,14 +7,8 @@ import planted_run
 import pytest
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import charts
-from selfsup_tf.evaluation.chart_values import (
-    COLOURS,
-    MARKERS,
-    confused_pairs,
-    relative_spectrum,
-    training_panels,
-)
+from selfsup_tf.evaluation import charts, curves
+from selfsup_tf.evaluation.plotting import COLOURS, MARKERS
 from selfsup_tf.files import save_figure
 
 
@@ -25,25 +18,18 @@ def texts(figure):
     found = [t.get_text() for axes in figure.axes for t in axes.texts]
     for axes in figure.axes:
         found += [axes.get_title("left"), axes.get_xlabel(), axes.get_ylabel()]
-        legend = axes.get_legend()
-        found += [t.get_text() for t in legend.get_texts()] if legend else []
-    return found
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    return found + [t.get_text() for one in legends if one for t in one.get_texts()]
 
 
 def test_every_cell_of_a_small_confusion_has_its_share_of_the_row():
     confusion = [[6, 3, 0], [0, 10, 0], [1, 1, 0]]
-    figure = charts.draw_confusion(confusion, ("a", "b", "c"))
-    (axes,) = figure.axes
-    written = {(t.get_position()[::-1], t.get_text()) for t in axes.texts}
-    assert written == {
-        ((0, 0), "67"),
-        ((0, 1), "33"),
-        ((1, 1), "100"),
-        ((2, 0), "50"),
-        ((2, 1), "50"),
-    }
-    shown = axes.images[0].get_array()
-    np.testing.assert_allclose(shown, [[2 / 3, 1 / 3, 0], [0, 1, 0], [0.5, 0.5, 0]])
+    (axes,) = charts.draw_confusion(confusion, ("a", "b", "c")).axes
+    cells = {(0, 0): 2 / 3, (0, 1): 1 / 3, (1, 1): 1, (2, 0): 0.5, (2, 1): 0.5}
+    written = {t.get_position()[::-1]: t.get_text() for t in axes.texts}
+    assert written == {place: f"{100 * share:.0f}" for place, share in cells.items()}
+    shades = {(round(p.get_y()), round(p.get_x())): p.get_alpha() for p in axes.patches}
+    assert shades == pytest.approx(cells)
 
 
 def test_a_large_confusion_lists_its_worst_pairs():
@@ -51,18 +37,19 @@ def test_a_large_confusion_lists_its_worst_pairs():
     confusion = np.eye(100, dtype=int) * 50
     confusion[3, 7] = 25  # a third of the row
     confusion[9, 2] = 5
-    figure = charts.draw_confusion(confusion.tolist(), names)
-    listed = [t.get_text() for t in figure.axes[1].texts]
-    assert listed == [" 33 %  class 3 → class 7", "  9 %  class 9 → class 2"]
-    assert not figure.axes[0].texts
+    matrix, pairs = charts.draw_confusion(confusion.tolist(), names).axes
+    assert [t.get_text() for t in pairs.texts] == [
+        " 33 %  class 3 → class 7",
+        "  9 %  class 9 → class 2",
+    ]
+    shades = matrix.images[0].get_array()[..., 3]
+    assert shades[3, 7] == pytest.approx(math.sqrt(1 / 3)) and shades[7, 3] == 0
 
 
 def test_pairs_are_sorted_by_the_share_of_their_class():
     confusion = [[90, 10, 0], [3, 3, 0], [0, 0, 0]]
-    assert confused_pairs(confusion, ("a", "b", "c")) == [
-        ("b", "a", 3, 0.5),
-        ("a", "b", 10, 0.1),
-    ]
+    pairs = charts.confused_pairs(confusion, ("a", "b", "c"))
+    assert pairs == [("b", "a", 3, 0.5), ("a", "b", 10, 0.1)]
 
 
 def test_a_confusion_of_other_names_is_refused():
@@ -71,56 +58,46 @@ def test_a_confusion_of_other_names_is_refused():
 
 
 def test_the_spectrum_has_both_curves_and_their_ranks():
-    health = planted_run.health(41.0)
-    figure = charts.draw_spectrum(health)
+    figure = charts.draw_spectrum(planted_run.health(41.0))
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
-    found = texts(figure)
-    assert "RankMe of h: 41.0" in found and "RankMe of z: 13.7" in found
+    assert {"RankMe of h: 41.0", "RankMe of z: 13.7"} <= set(texts(figure))
     h, z = (line for line in axes.lines if len(line.get_xdata()) > 2)
-    np.testing.assert_allclose(
-        h.get_ydata(), [math.exp(-n / 41) for n in range(128)], rtol=1e-6
-    )
-    assert (h.get_color(), h.get_linestyle()) != (z.get_color(), z.get_linestyle())
-    assert h.get_linestyle() != z.get_linestyle()
+    falling = [math.exp(-n / 41) for n in range(128)]
+    np.testing.assert_allclose(h.get_ydata(), falling, rtol=1e-6)
+    assert h.get_color() != z.get_color() and h.get_linestyle() != z.get_linestyle()
 
 
 def test_a_collapsed_spectrum_is_drawn():
-    assert relative_spectrum([0.0, 0.0]) == [1e-8, 1e-8]
-    assert relative_spectrum([2.0, 1.0, 0.0]) == [1.0, 0.5, 1e-8]
+    assert charts.relative_spectrum([0.0, 0.0]) == [1e-6, 1e-6]
+    assert charts.relative_spectrum([2.0, 1.0, 0.0]) == [1.0, 0.5, 1e-6]
     health = planted_run.health(41.0)
     health["spectrum"] = {"representation": [3.0] + [0.0] * 9, "projection": None}
     charts.draw_spectrum(health).canvas.draw()
 
 
 def test_the_histograms_show_both_kinds_of_pairs():
-    figure = charts.draw_histograms(planted_run.health(41.0))
-    assert len(figure.axes) == 2
-    for axes in figure.axes:
-        assert len(axes.patches) == 2
-        for steps in axes.patches:
-            assert steps.get_data().values.sum() == pytest.approx(100)
-    assert texts(figure).count("two views of an image") == 2
     health = planted_run.health(41.0)
+    figure = charts.draw_histograms(health)
+    assert len(figure.axes) == 2
+    for steps in (patch for axes in figure.axes for patch in axes.patches):
+        assert steps.get_data().values.sum() == pytest.approx(100)
+    assert {"two views of an image", "two images"} <= set(texts(figure))
     health["histograms"]["projection"] = None
     assert len(charts.draw_histograms(health).axes) == 1
 
 
 def test_the_curves_name_what_was_logged_and_shade_the_warmup():
     records = planted_run.log(0.61, 41.0, tau=True)
-    figure = charts.draw_curves(records, planted_run.config(0.2))
+    figure = curves.draw_curves(records, planted_run.config(0.2))
     titles = [axes.get_title("left") for axes in figure.axes]
-    assert titles[:3] == ["Loss", "Online k-NN", "RankMe"]
-    assert "Tau" in titles and "Learning rate (cosine)" in titles
-    rate = figure.axes[titles.index("Learning rate (cosine)")]
-    (shade,) = rate.patches
+    assert titles[:3] == ["Loss", "Online k-NN", "RankMe"] and "Tau" in titles
+    (shade,) = figure.axes[titles.index("Learning rate (cosine)")].patches
     assert (shade.get_x(), shade.get_width()) == (0, 0.5)
     assert " warm-up" in texts(figure)
-    knn = figure.axes[1].lines[0]
-    np.testing.assert_allclose(
-        knn.get_ydata(),
-        [100 * r["eval/knn_top_1"] for r in records if "eval/knn_top_1" in r],
-    )
+    (knn,) = figure.axes[1].lines
+    logged = [100 * r["eval/knn_top_1"] for r in records if "eval/knn_top_1" in r]
+    np.testing.assert_allclose(knn.get_ydata(), logged)
     assert list(knn.get_xdata()) == [1, 2, 3]
 
 
@@ -129,26 +106,30 @@ def test_what_only_one_method_logs_is_drawn_and_gaps_stay_gaps():
         {"step": n, "epoch": n / 4, "train/own_number": n, "train/loss": loss}
         for n, loss in ((1, 3.0), (2, math.nan), (3, 1.0))
     ]
-    loss, own = training_panels(records)
+    loss, own = curves.training_panels(records)
     assert (loss.key, loss.curves[0].y) == ("loss", (3.0, None, 1.0))
     assert (own.title, own.curves[0].y) == ("train/own number", (1, 2, 3))
     with pytest.raises(InputError, match="records of training"):
-        charts.draw_curves(records[:1], {})
+        curves.draw_curves(records[:1], {})
+
+
+def test_a_run_keeps_its_look_where_another_has_logged_nothing():
+    (loss,) = curves.training_panels([{"epoch": 1, "train/loss": 2.0}])
+    figure = curves.draw_runs({"A": None, "B": loss})
+    assert figure.axes[0].lines[1].get_color() == COLOURS[1]
+    assert "B" in texts(figure) and "A" not in texts(figure)
 
 
 def test_robustness_begins_with_the_clean_image():
     values = planted_run.evaluation("robustness", planted_run.robustness(0.6))
-    figure = charts.draw_robustness(values)
-    trained = [line for line in figure.axes[0].lines if line.get_alpha() == 1]
-    assert len(trained) == 4 and len(figure.axes[0].lines) == 8
-    np.testing.assert_allclose(
-        trained[0].get_ydata(),
-        [60, *(100 * v for v in values["trained"]["top_1"]["blur"])],
-    )
-    looks = {(line.get_linestyle(), line.get_marker()) for line in trained}
-    assert len(looks) == 4
-    alone = copy.deepcopy(values) | {"untrained": None}
-    assert len(charts.draw_robustness(alone).axes[0].lines) == 4
+    lines = charts.draw_robustness(values).axes[0].lines
+    trained = [line for line in lines if line.get_alpha() == 1]
+    assert len(trained) == 4 and len(lines) == 9  # and one for the legend
+    blur = [60, *(100 * v for v in values["trained"]["top_1"]["blur"])]
+    np.testing.assert_allclose(trained[0].get_ydata(), blur)
+    assert len({(x.get_linestyle(), x.get_marker()) for x in trained}) == 4
+    alone = charts.draw_robustness(values | {"untrained": None})
+    assert len(alone.axes[0].lines) == 4
 
 
 def test_seventy_two_classes_differ_in_colour_or_marker():

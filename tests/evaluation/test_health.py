@@ -13,8 +13,8 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import statistics as numbers
 from selfsup_tf.evaluation.features import weights_hash
 from selfsup_tf.evaluation.health import DIMENSIONAL, FULL, HEALTHY, health, judge
-from selfsup_tf.evaluation.protocols import PROTOCOLS
-from selfsup_tf.evaluation.results import evaluate
+from selfsup_tf.evaluation.protocol import PROTOCOLS
+from selfsup_tf.evaluation.running import evaluate
 
 SIZE = 8
 

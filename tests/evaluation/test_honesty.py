@@ -13,7 +13,7 @@ from selfsup_tf.evaluation.features import extract_features, weights_hash
 from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.linear import linear_probe
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
-from selfsup_tf.evaluation.results import evaluate
+from selfsup_tf.evaluation.running import evaluate
 from selfsup_tf.models.untrained import untrained_copy
 
 

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
          "disable-background-networking", "disable-component-update", "disable-sync",
          "hide-scrollbars")  # fmt: skip
+FEW = ("knn", "map")
 PHONE, DESK = (360, 740), (1280, 900)
 
 
@@ -29,11 +30,13 @@ def pages(tmp_path_factory):
     run = planted_run.plant_run(folder / "run")
     other = planted_run.plant_run(folder / ("a-run-of-a-very-long-name" * 3), top_1=0.5)
     evil = "<script>document.title='owned'</script>"
-    hostile = planted_run.plant_run(folder / "hostile", class_names=(evil, "b", "c"))
+    names = (evil, "b", "c")
+    hostile = planted_run.plant_run(folder / "hostile", class_names=names, only=FEW)
     return {
         "report": write_report(run),
         "comparison": write_comparison([run, other], folder / "comparison.html"),
         "hostile": write_report(hostile),
+        "map": planted_run.embedding_map(run, planted_run.CLASSES),
     }
 
 
@@ -92,10 +95,8 @@ def test_the_page_is_quiet_alone_and_never_scrolls_sideways(browser, pages, name
     browser.execute_script(folds)
     assert errors(browser) == []
     assert requests(browser) == [pages[name].as_uri()]
-    assert browser.execute_script("return window.innerWidth") == size[0]
-    assert (
-        browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
-    )
+    width = "return [innerWidth, document.documentElement.scrollWidth]"
+    assert browser.execute_script(width) == [size[0], size[0]]
     # Nothing but the boxes that scroll is wider than the page.
     wide = browser.execute_script(
         """return [...document.querySelectorAll("main *")].filter((part) =>
@@ -124,57 +125,61 @@ def test_the_log_reports_an_error_and_the_policy_forbids_requests(browser, pages
     assert browser.title == "run: encoder report"
 
 
-def map_state(browser):
+def look(browser, number, *, clicks=0):
+    """What is shown once the mouse is at a point, where it double-clicks at first."""
+    from selenium.webdriver import ActionChains
+
+    for _ in range(clicks + 1):
+        mouse = ActionChains(browser, duration=0)
+        mouse.w3c_actions.pointer_action.move_to_location(*place_of(browser, number))
+        mouse.perform()
+        if clicks:
+            ActionChains(browser).double_click().perform()
+            clicks -= 1
+    return shown(browser)
+
+
+def shown(browser):
+    """The words and the place in the sprite of the image that is shown, or None."""
     return browser.execute_script(
         """const tooltip = document.querySelector(".tooltip");
-        return {
-          shown: tooltip.checkVisibility(),
-          words: tooltip.querySelector(".words").textContent,
-          view: tooltip.querySelector(".thumb").getAttribute("viewBox"),
-        }"""
+        return tooltip.checkVisibility()
+          ? [tooltip.querySelector(".words").textContent,
+             tooltip.querySelector(".thumb").getAttribute("viewBox")]
+          : null"""
     )
+
+
+def expected(pages, number):
+    """What is to be shown of a point."""
+    values, side = pages["map"], planted_run.SIDE
+    name = values["class_names"][values["labels"][number]]
+    row, column = divmod(number, planted_run.COLUMNS)
+    words = f"{name}, image {values['indices'][number]}"
+    return [words, f"{column * side} {row * side} {side} {side}"]
 
 
 def place_of(browser, number):
     """Where on the screen a point of the map lies, once it is scrolled to."""
-    x, y = browser.execute_script(
+    return browser.execute_script(
         """const point = document.querySelectorAll(".points use")[arguments[0]];
         point.scrollIntoView({ block: "center", behavior: "instant" });
         const box = point.getBoundingClientRect();
-        return [box.x + box.width / 2, box.y + box.height / 2];""",
+        return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)];
+        """,
         number,
     )
-    return round(x), round(y)
-
-
-def pointer_to(browser, number):
-    """Moves the mouse to a point of the map, as a user does."""
-    from selenium.webdriver import ActionChains
-
-    mouse = ActionChains(browser, duration=0)
-    mouse.w3c_actions.pointer_action.move_to_location(*place_of(browser, number))
-    mouse.perform()
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_a_point_shows_its_own_image(browser, pages, size):
     visit(browser, pages["report"], size)
-    values = json.loads((pages["report"].parent / "eval" / "map.json").read_text())
-    places = np.array(values["positions"])
+    places = np.array(pages["map"]["positions"])
     gaps = np.linalg.norm(places[:, None] - places, axis=2)
     np.fill_diagonal(gaps, np.inf)
     # Those that stand alone, so that the pixel that is pointed at is theirs alone.
-    alone = np.argsort(-gaps.min(axis=1))[:6]
-    assert not map_state(browser)["shown"]
-    for n in map(int, alone):
-        pointer_to(browser, n)
-        state = map_state(browser)
-        assert state["shown"]
-        name = values["class_names"][values["labels"][n]]
-        assert state["words"] == f"{name}, image {values['indices'][n]}"
-        row, column = divmod(n, planted_run.COLUMNS)
-        side = planted_run.SIDE
-        assert state["view"] == f"{column * side} {row * side} {side} {side}"
+    for n in map(int, np.argsort(-gaps.min(axis=1))[:6]):
+        assert look(browser, n) == expected(pages, n)
         # What is seen is the thumbnail's own colour, which no other one has.
         thumb = browser.find_element("css selector", ".tooltip .thumb")
         seen = np.asarray(PIL.Image.open(io.BytesIO(thumb.screenshot_as_png)))
@@ -184,32 +189,33 @@ def test_a_point_shows_its_own_image(browser, pages, size):
             "return document.querySelector('.tooltip').getBoundingClientRect().toJSON()"
         )
         assert box["left"] >= 0 and box["right"] <= size[0]
-    # Where no point is near, no image is shown: the middle of the planted ring.
-    from selenium.webdriver import ActionChains
+    assert errors(browser) == []
 
+
+def test_a_point_shows_its_image_from_close_by(browser, pages):
+    visit(browser, pages["report"])
     drawing = browser.find_element("css selector", ".map-drawing")
-    ActionChains(browser, duration=0).move_to_element(drawing).perform()
-    assert not map_state(browser)["shown"]
+    whole = drawing.get_dom_attribute("viewBox")
+    assert look(browser, 17, clicks=2) == expected(pages, 17)
+    width = float(drawing.get_dom_attribute("viewBox").split()[2])
+    assert width == pytest.approx(640 / 4)
+    button = browser.find_element("css selector", "[data-zoom='all']")
+    browser.execute_script("arguments[0].click()", button)
+    assert drawing.get_dom_attribute("viewBox") == whole
     assert errors(browser) == []
 
 
 def test_a_tap_shows_an_image_and_leaves_it(browser, pages):
     visit(browser, pages["report"], PHONE)
-    values = json.loads((pages["report"].parent / "eval" / "map.json").read_text())
     x, y = place_of(browser, 42)
     touch = {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
     browser.execute_cdp_cmd("Input.dispatchTouchEvent", touch)
     lifted = {"type": "touchEnd", "touchPoints": []}
     browser.execute_cdp_cmd("Input.dispatchTouchEvent", lifted)
-    state = map_state(browser)
-    assert state["shown"]
     # Of points that lie over each other it may be a neighbour's.
-    shown = int(state["words"].rpartition(" ")[2]) - values["indices"][0]
-    places = np.array(values["positions"])
-    assert np.linalg.norm(places[shown] - places[42]) < 0.02
-    row, column = divmod(shown, planted_run.COLUMNS)
-    side = planted_run.SIDE
-    assert state["view"] == f"{column * side} {row * side} {side} {side}"
+    places = np.array(pages["map"]["positions"])
+    near = np.flatnonzero(np.linalg.norm(places - places[42], axis=1) < 0.02)
+    assert shown(browser) in [expected(pages, int(n)) for n in near]
 
 
 def test_keys_walk_and_the_legend_hides(browser, pages):
@@ -219,14 +225,14 @@ def test_keys_walk_and_the_legend_hides(browser, pages):
     drawing = browser.find_element("css selector", ".map-drawing")
     browser.execute_script("arguments[0].focus({ preventScroll: true })", drawing)
     drawing.send_keys(Keys.ARROW_RIGHT)
-    first = map_state(browser)
-    assert first["shown"]
+    first = shown(browser)
+    assert first
     drawing.send_keys(Keys.ARROW_LEFT)
-    assert map_state(browser)["words"] != first["words"]
+    assert shown(browser) not in (None, first)
     said = browser.find_element("css selector", "#map-said")
-    assert said.get_attribute("textContent") == map_state(browser)["words"]
+    assert said.get_attribute("textContent") == shown(browser)[0]
     drawing.send_keys(Keys.ESCAPE)
-    assert not map_state(browser)["shown"]
+    assert shown(browser) is None
     count = "return document.querySelectorAll('.points use:not(.away)').length"
     button = browser.find_element("css selector", "[data-label='3']")
     browser.execute_script("arguments[0].click()", button)
@@ -235,27 +241,4 @@ def test_keys_walk_and_the_legend_hides(browser, pages):
     assert browser.execute_script(count) == planted_run.COUNT - each
     browser.execute_script("arguments[0].click()", button)
     assert browser.execute_script(count) == planted_run.COUNT
-    assert errors(browser) == []
-
-
-def test_a_point_shows_its_image_from_close_by(browser, pages):
-    from selenium.webdriver import ActionChains
-
-    visit(browser, pages["report"])
-    values = json.loads((pages["report"].parent / "eval" / "map.json").read_text())
-    drawing = browser.find_element("css selector", ".map-drawing")
-    whole = drawing.get_dom_attribute("viewBox")
-    for n in (17, 86):
-        pointer_to(browser, n)
-        ActionChains(browser).double_click().perform()
-        ActionChains(browser).double_click().perform()
-        width = float(drawing.get_dom_attribute("viewBox").split()[2])
-        assert width == pytest.approx(640 / 4)
-        pointer_to(browser, n)
-        state = map_state(browser)
-        assert state["shown"]
-        assert state["words"].endswith(f"image {values['indices'][n]}")
-        button = browser.find_element("css selector", "[data-zoom='all']")
-        browser.execute_script("arguments[0].click()", button)
-        assert drawing.get_dom_attribute("viewBox") == whole
     assert errors(browser) == []

@@ -17,10 +17,10 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
 from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.neighbours import find_neighbours, neighbour_gallery
-from selfsup_tf.evaluation.protocol import Result
-from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.report import write_comparison, write_report
-from selfsup_tf.evaluation.results import evaluate, read_results, unread_files
+from selfsup_tf.evaluation.results import read_results, unread_files
+from selfsup_tf.evaluation.running import evaluate
 from selfsup_tf.evaluation.text import format_rows
 from selfsup_tf.models.untrained import untrained_copy
 

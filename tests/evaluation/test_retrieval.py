@@ -9,7 +9,7 @@ import pytest
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import Features, extract_features, weights_hash
 from selfsup_tf.evaluation.intervals import bootstrap_interval
-from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.evaluation.protocol import PROTOCOLS
 from selfsup_tf.evaluation.retrieval import (
     average_precisions,
     retrieval,

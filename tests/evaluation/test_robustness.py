@@ -15,7 +15,7 @@ from selfsup_tf.evaluation.intervals import bootstrap_interval
 from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.linear import linear_probe
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
-from selfsup_tf.evaluation.protocols import PROTOCOLS
+from selfsup_tf.evaluation.protocol import PROTOCOLS
 from selfsup_tf.evaluation.robustness import robustness
 
 KINDS = ("blur", "noise", "jpeg", "brightness")

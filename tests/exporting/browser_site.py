@@ -1,7 +1,6 @@
 """examples/browser installed in a folder of its own, and what the page says."""
 
 import contextlib
-import importlib.util
 import pathlib
 import re
 import shutil
@@ -9,20 +8,10 @@ import subprocess
 
 import numpy as np
 import pytest
+from artefacts import EXAMPLES, load
 
-EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
-
-
-def load(name: str, path: pathlib.Path):
-    """A module that lies on no path of this program."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-screen = load("screenshot", EXAMPLES / "browser" / "screenshot.py")
-edge = load("edge_encoder", EXAMPLES / "edge" / "encoder.py")
+screen = load(EXAMPLES / "browser" / "screenshot.py")
+edge = load(EXAMPLES / "edge" / "encoder.py")
 
 
 def require_programs() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from artefacts import build_encoder, export_tflite
 from browser_site import (
     embeddings,
     errors,
@@ -18,12 +19,10 @@ from browser_site import (
     screen,
     text,
 )
-from example_parts import build_encoder
 from mutations import encode, mutated_files, picture, png
 
 from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.exporting.tflite import export_tflite
 
 site_lib.require_programs()
 

@@ -7,6 +7,7 @@ import browser_site as site_lib
 import numpy as np
 import PIL.Image
 import pytest
+from artefacts import build_classifier, build_encoder, export_tflite
 from browser_site import (
     embeddings,
     errors,
@@ -15,11 +16,9 @@ from browser_site import (
     screen,
     text,
 )
-from example_parts import build_classifier, build_encoder
 from mutations import encode, jpeg_of_scans, picture
 
 from selfsup_tf.data.sources.shapes import make_shapes
-from selfsup_tf.exporting.tflite import export_tflite
 
 site_lib.require_programs()
 

@@ -5,11 +5,11 @@ import dataclasses
 import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from artefacts import export_tflite
 
-from selfsup_tf.exporting.calibration import without_outliers
-from selfsup_tf.exporting.images import Proof
 from selfsup_tf.exporting.parity import compare
-from selfsup_tf.exporting.tflite import export_tflite
+from selfsup_tf.exporting.proof import Proof
+from selfsup_tf.exporting.reference import without_outliers
 
 SIZE = 8
 

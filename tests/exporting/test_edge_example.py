@@ -11,13 +11,12 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
-from example_parts import EDGE, build_classifier, build_encoder, load_edge_encoder
+from artefacts import EXAMPLES, build_classifier, build_encoder, export_tflite, load
 from mutations import mutated_files
 
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.exporting.tflite import export_tflite
 
 SIZE = 40  # above 32, so that the views are crops
 # Runs embed.py where neither TensorFlow nor this package can be imported, and says at
@@ -36,14 +35,21 @@ PROGRAM = """
 """
 
 
-edge = load_edge_encoder()
+edge = load(EXAMPLES / "edge" / "encoder.py")
 
 
 def run(*words, fails=False):
     """Runs embed.py; its output, its complaints, its most memory in kB (or 0)."""
-    program = f"import sys; sys.path.insert(0, {str(EDGE)!r}); "
+    program = f"import sys; sys.path.insert(0, {str(EXAMPLES / 'edge')!r}); "
     program += f"sys.argv = sys.argv[1:]\n{textwrap.dedent(PROGRAM)}"
-    words = [sys.executable, "-I", "-c", program, EDGE / "embed.py", *words]
+    words = [
+        sys.executable,
+        "-I",
+        "-c",
+        program,
+        EXAMPLES / "edge" / "embed.py",
+        *words,
+    ]
     done = subprocess.run(
         list(map(str, words)), capture_output=True, text=True, timeout=120
     )
@@ -192,7 +198,7 @@ def test_an_interrupted_index_keeps_what_it_has(models, folder, tmp_path):
     program = textwrap.dedent(
         f"""
         import sys
-        sys.path.insert(0, {str(EDGE)!r})
+        sys.path.insert(0, {str(EXAMPLES / "edge")!r})
         import embed
         real, calls = embed.Encoder.__call__, []
         def interrupted(self, views):

@@ -7,13 +7,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
-from example_parts import load_edge_encoder
+from artefacts import EXAMPLES, load
 from mutations import encode, jpeg_of_scans, mutated_files, picture
 
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 
-edge = load_edge_encoder()
+edge = load(EXAMPLES / "edge" / "encoder.py")
 
 
 @pytest.mark.parametrize("size", [16, 32, 33, 96, 224])

@@ -19,16 +19,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from artefacts import FORMATS, export_saved_model, export_tflite, write
 
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.exporting.jobs import write_inputs
+from selfsup_tf.exporting.card import format_programs
+from selfsup_tf.exporting.format import PROBES
 from selfsup_tf.exporting.parity import compare
-from selfsup_tf.exporting.runtimes import PROBES
-from selfsup_tf.exporting.saved_model import export_saved_model
-from selfsup_tf.exporting.tflite import export_tflite
-from selfsup_tf.exporting.thresholds import THRESHOLDS
-from selfsup_tf.exporting.usage import usage
+from selfsup_tf.exporting.runtime import write_inputs
 
 SIZE = 40  # above 32 pixels an evaluation view is a crop
 OURS = ("selfsup_tf", "simclr_tf", "byol_tf")
@@ -135,10 +133,13 @@ def expected(encoder, views):
 
 
 def assert_close(expected, received, name):
-    cosine = compare(expected, received)["cosine_mean"]
-    assert cosine >= THRESHOLDS[name].cosine
+    least = FORMATS[name].threshold.cosine
+    assert compare(expected, received)["cosine_mean"] >= least
     # The measure can tell: of other files it says no.
-    assert compare(expected[::-1], received)["cosine_mean"] < THRESHOLDS[name].cosine
+    assert (
+        compare(expected[::-1], received)["cosine_mean"]
+        < FORMATS[name].threshold.cosine
+    )
 
 
 def card_answers(environment, path, format, report, photographs, work):
@@ -149,8 +150,8 @@ def card_answers(environment, path, format, report, photographs, work):
         "class_names": None,
         "signatures": report["signatures"],
     }
-    text = usage({"artefacts": [artefact], "preprocessing": PREPROCESSING})
-    program = text.split("```python\n")[1].split("```")[0]
+    described = {"artefacts": [artefact], "preprocessing": PREPROCESSING}
+    (program,) = format_programs(described).values()
     found = []
     for contents in photographs:
         (work / "image.jpg").write_bytes(contents)
@@ -191,10 +192,9 @@ def test_litert_alone(build, encoder, photographs, views, expected, tmp_path):
 
 
 def test_onnxruntime_alone(build, encoder, photographs, views, expected, tmp_path):
-    onnx_file = pytest.importorskip("selfsup_tf.exporting.onnx_file")
     pytest.importorskip("onnxruntime", reason="pip install '.[onnx]'")
     pytest.importorskip("tf2onnx", reason="pip install '.[onnx]'")
-    path = onnx_file.export_onnx(encoder, tmp_path / "encoder.onnx")
+    path = write("onnx", encoder, tmp_path / "encoder.onnx")
     environment = build("onnxruntime", "pillow")
     assert environment.lacks(*OURS, "tensorflow", "keras", "onnx", "tf2onnx")
     inputs = write_inputs(tmp_path / "views.npy", views)

@@ -1,31 +1,26 @@
 """Exports of a small encoder: every format, its proof, and what is refused."""
 
-import io
-import subprocess
-import sys
-import textwrap
-
 import keras
 import numpy as np
-import PIL.Image
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from artefacts import FORMATS
 
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.linear import linear_classifier
-from selfsup_tf.exporting import parity, tflite, writers
-from selfsup_tf.exporting.artefact import Options
 from selfsup_tf.exporting.exporter import export, format_table
-from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.format import Networks, Options
+from selfsup_tf.exporting.formats import override_thresholds
 from selfsup_tf.exporting.manifest import check_manifest
+from selfsup_tf.exporting.parity import ParityError
 from selfsup_tf.exporting.portable import portable_encoder
-from selfsup_tf.exporting.thresholds import override_thresholds
+from selfsup_tf.exporting.program import ConversionError
 from selfsup_tf.models.normalize import Normalize
 
 SIZE = 16
+TFLITE = type(FORMATS["tflite_float32"])
 
 
 def trained_looking(size=SIZE):
@@ -92,11 +87,6 @@ def represent(encoder, views):
     return encoder(tf.constant(views), training=False).numpy()
 
 
-def cosines(a, b):
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return (a * b).sum(1) / lengths
-
-
 def random_views(count, size=SIZE):
     return np.random.default_rng(3).random((count, size, size, 3), np.float32)
 
@@ -127,122 +117,12 @@ def test_everything_is_there_and_nothing_else(exported):
         assert name in table
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
-def test_the_parity_of_tflite_is_what_it_says(exported, encoder, images, precision):
-    path = exported.directory / f"encoder_{precision}.tflite"
-    chosen = choose_images(images, None, size=SIZE, calibrates=True)
-    runner = Interpreter(model_path=str(path)).get_signature_runner()
-    # One at a time here; the export measured in batches.
-    received = np.concatenate(
-        [runner(images=view[None])["representation"] for view in chosen.views]
-    )
-    expected = represent(encoder, chosen.views)
-    (measured,) = [a for a in exported.parities if a.artefact == path.name]
-    cosine = cosines(expected, received)
-    assert measured.cosine_mean == pytest.approx(cosine.mean(), abs=1e-5)
-    assert measured.cosine_min == pytest.approx(cosine.min(), abs=1e-5)
-    difference = np.abs(expected - received).max()
-    assert measured.max_difference == pytest.approx(difference, rel=0.01, abs=1e-5)
-    assert measured.size_bytes == path.stat().st_size
-
-
 def test_batchnorm_is_folded(exported):
     path = exported.directory / "encoder_float32.tflite"
     tensors = Interpreter(model_path=str(path)).get_tensor_details()
     # Mean and std of the input, kernel, bias and result of three convolutions, the
     # pooling: a BatchNorm left in place would add two constants and two results.
     assert len(tensors) <= 20
-
-
-def test_the_saved_model_takes_any_size_and_dtype(exported, encoder):
-    signatures = tf.saved_model.load(str(exported.directory / "saved_model")).signatures
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 31, 3), np.uint8)
-    expected = represent(encoder, evaluation_view(tf.constant(pixels), SIZE))
-    served = signatures["serving_default"](images=tf.constant(pixels))
-    np.testing.assert_allclose(served["representation"], expected, atol=1e-5)
-    floats = tf.constant(pixels / np.float32(255))
-    served = signatures["serve_float"](images=floats)
-    np.testing.assert_allclose(served["representation"], expected, atol=1e-5)
-
-
-def test_floats_of_the_native_size_are_taken_as_they_are(tmp_path):
-    """Above 32 pixels an evaluation view is a crop, which a view must not suffer."""
-    encoder = trained_looking(40)
-    result = export(encoder, tmp_path / "e", formats=("saved_model",), num_images=20)
-    proof = result.manifest["proof"]
-    assert proof["images"] == {"source": "shapes:test", "count": 20}
-    assert proof["bank"]["source"] == "shapes:train"
-    assert proof["calibration"] is None
-    signatures = tf.saved_model.load(str(tmp_path / "e" / "saved_model")).signatures
-    views = random_views(4, 40)
-    served = signatures["serve_float"](images=tf.constant(views))["representation"]
-    np.testing.assert_allclose(served, represent(encoder, views), atol=1e-5)
-    pixels = tf.constant((views * 255).astype(np.uint8))
-    served = signatures["serving_default"](images=pixels)["representation"]
-    expected = represent(encoder, evaluation_view(pixels, 40))
-    np.testing.assert_allclose(served, expected, atol=1e-5)
-    assert np.abs(expected - represent(encoder, views)).max() > 1e-3
-
-
-def encoded(array, form, **options):
-    file = io.BytesIO()
-    PIL.Image.fromarray(array).save(file, form, **options)
-    return file.getvalue()
-
-
-def test_the_saved_model_takes_files_of_many_kinds_and_sizes(exported, encoder):
-    random = np.random.default_rng(0)
-    colour = random.integers(0, 256, (30, 22, 3), np.uint8)
-    grey = random.integers(0, 256, (9, 17), np.uint8)
-    smooth = np.broadcast_to(
-        np.arange(48, dtype=np.uint8)[:, None, None] * 5, (48,) * 2 + (3,)
-    )
-    files = [
-        encoded(colour, "PNG"),
-        encoded(grey, "PNG"),
-        encoded(np.ascontiguousarray(smooth), "JPEG", quality=95),
-    ]
-    signatures = tf.saved_model.load(str(exported.directory / "saved_model")).signatures
-    served = signatures["serve_bytes"](image_bytes=tf.constant(files))
-    rgb = [colour, np.repeat(grey[..., None], 3, axis=2)]
-    rgb.append(tf.io.decode_jpeg(files[2]).numpy())
-    views = np.stack([evaluation_view(tf.constant(i), SIZE).numpy() for i in rgb])
-    expected = represent(encoder, views)
-    np.testing.assert_allclose(served["representation"], expected, atol=1e-4)
-    assert np.abs(evaluation_view(tf.constant(smooth), SIZE) - views[2]).max() < 0.05
-
-
-def test_the_saved_model_needs_nothing_of_this_package(exported, encoder, tmp_path):
-    views = random_views(5)
-    np.save(tmp_path / "views.npy", views)
-    program = """
-        import sys
-        import numpy as np
-        import tensorflow as tf
-        loaded = tf.saved_model.load(sys.argv[1])
-        views = tf.constant(np.load(sys.argv[2] + "/views.npy"))
-        h = loaded.signatures["serve_float"](images=views)["representation"]
-        np.save(sys.argv[2] + "/h.npy", h)
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(loaded(views, training=True) ** 2)
-        gradients = tape.gradient(loss, list(loaded.trainable_weights))
-        assert len(gradients) == 9 and all(g is not None for g in gradients)
-        assert not [m for m in sys.modules if m.startswith("selfsup")]
-    """
-    subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-c",
-            textwrap.dedent(program),
-            str(exported.directory / "saved_model"),
-            str(tmp_path),
-        ],
-        check=True,
-        cwd=tmp_path,
-    )
-    h = np.load(tmp_path / "h.npy")
-    np.testing.assert_allclose(h, represent(encoder, views), atol=1e-5)
 
 
 def test_an_encoder_file_is_exported(encoder, images, tmp_path):
@@ -308,12 +188,12 @@ def test_an_artefact_that_strays_is_an_error_and_leaves_nothing(
     perturbed.set_weights(
         [w + random.normal(0, 0.3, w.shape) ** 2 for w in perturbed.get_weights()]
     )
-    function = {"saved_model": "export_saved_model", "tflite_int8": "export_tflite"}
-    real = getattr(writers, function[name])
+    kind = type(FORMATS[name])
+    real = kind.write
     monkeypatch.setattr(
-        writers, function[name], lambda encoder, *a, **k: real(perturbed, *a, **k)
+        kind, "write", lambda s, _, path, **k: real(s, Networks(perturbed), path, **k)
     )
-    with pytest.raises(parity.ParityError, match=r"mean cosine 0\.9.*Nothing was exp"):
+    with pytest.raises(ParityError, match=r"mean cosine 0\.9.*Nothing was exp"):
         export(encoder, tmp_path / "e", formats=(name,), images=images)
     assert list(tmp_path.iterdir()) == []
 
@@ -324,10 +204,10 @@ def test_a_failure_leaves_the_earlier_export(encoder, images, tmp_path, monkeypa
     before = (tmp_path / "e" / "manifest.json").read_bytes()
 
     def fail(*args, **kwargs):
-        raise tflite.ConversionError("no such operation")
+        raise ConversionError("no such operation")
 
-    monkeypatch.setattr(writers, "export_tflite", fail)
-    with pytest.raises(tflite.ConversionError):
+    monkeypatch.setattr(TFLITE, "write", fail)
+    with pytest.raises(ConversionError):
         export(encoder, tmp_path / "e", overwrite=True, **options)
     assert (tmp_path / "e" / "manifest.json").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["e"]
@@ -346,6 +226,19 @@ def test_an_earlier_export_is_kept_or_replaced_whole(encoder, images, tmp_path):
         "manifest.json",
     ]
     assert [p.name for p in tmp_path.iterdir()] == ["e"]
+
+
+def test_an_export_of_before_there_were_manifests_may_be_replaced(
+    encoder, images, tmp_path
+):
+    place = tmp_path / "e"
+    (place / "saved_model").mkdir(parents=True)
+    for name in ("encoder_int8.tflite", "saved_model/saved_model.pb"):
+        (place / name).write_text("old")
+    (place / "parity.json").write_text('{"artefacts": [], "versions": {}}')
+    export(encoder, place, formats="tflite_float32", images=images, overwrite=True)
+    assert not (place / "parity.json").exists()
+    assert check_manifest(place)["artefacts"][0]["format"] == "tflite_float32"
 
 
 def test_what_no_export_has_written_is_never_replaced(encoder, images, tmp_path):
@@ -375,14 +268,14 @@ def test_what_appears_while_it_works_is_not_replaced(
     encoder, images, tmp_path, monkeypatch
 ):
     place = tmp_path / "e"
-    real = writers.export_tflite
+    real = TFLITE.write
 
     def write(*args, **kwargs):
         place.mkdir()
         (place / "thesis.txt").write_text("dear")
-        return real(*args, **kwargs)
+        real(*args, **kwargs)
 
-    monkeypatch.setattr(writers, "export_tflite", write)
+    monkeypatch.setattr(TFLITE, "write", write)
     with pytest.raises(InputError, match="not there yet"):
         export(encoder, place, formats=("tflite_float32",), images=images)
     assert [p.name for p in place.iterdir()] == ["thesis.txt"]
@@ -476,7 +369,7 @@ def test_thresholds_and_options_reach_the_files(encoder, images, tmp_path):
         formats=("tflite_float32",),
         images=images,
         options=options,
-        thresholds=override_thresholds({"tflite_float32": 0.5}, {}),
+        thresholds=override_thresholds(cosine={"tflite_float32": 0.5}),
     )
     (row,) = result.parities
     assert (row.batch, row.threshold) == ("4", 0.5)
@@ -486,8 +379,8 @@ def test_thresholds_and_options_reach_the_files(encoder, images, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
     h = runner(images=pixels)["representation"]
     np.testing.assert_allclose(np.linalg.norm(h, axis=1), 1, atol=1e-5)
-    strict = override_thresholds({"tflite_float16": 1.0}, {})
-    with pytest.raises(parity.ParityError, match="Nothing was exported"):
+    strict = override_thresholds(cosine={"tflite_float16": 1.0})
+    with pytest.raises(ParityError, match="Nothing was exported"):
         export(
             encoder,
             tmp_path / "f",
@@ -501,9 +394,7 @@ def test_int8_that_strays_names_its_layers_and_auto_mends_it(images, tmp_path):
     """A channel a thousand times the others takes all of a tensor's 8 bits."""
     encoder = lossy_encoder()
     options = dict(formats=("tflite_int8",), images=images)
-    with pytest.raises(
-        parity.ParityError, match=r"(?s)conv2d.*keep_float=auto"
-    ) as error:
+    with pytest.raises(ParityError, match=r"(?s)conv2d.*keep_float=auto") as error:
         export(encoder, tmp_path / "e", **options)
     assert "cosine when kept" in str(error.value)
     assert not (tmp_path / "e").exists()

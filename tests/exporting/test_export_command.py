@@ -129,6 +129,24 @@ def test_labels_that_were_learned_measure_no_accuracy(where, tmp_path, capsys):
     assert all(column in shown for column in accuracies)
 
 
+def test_the_card_has_what_eval_found_of_this_very_encoder(where):
+    cli.evaluate(["robustness", f"--run_dir={where}", "--corruptions", "blur"])
+    cli.evaluate(["knn", f"--run_dir={where}", "--untrained=False"])
+    other = json.loads((where / "eval" / "knn.json").read_text())
+    other["weights_hash"] = "another"
+    (where / "eval" / "knn_k=5.json").write_text(json.dumps(other))
+    export(where, "--formats", "tflite_float32")
+    card = (where / "export" / "MODEL_CARD.md").read_text()
+    section = card.partition("What is known of")[2].partition("\n## ")[0]
+    lines = [line.partition(":") for line in section.splitlines() if "- " in line]
+    names = [name for name, _, value in lines if value.endswith(" %")]
+    assert names == [
+        "- knn, top-1",
+        "- robustness_corruptions=blur, mean top-1",
+        "- robustness_corruptions=blur, untrained network, mean top-1",
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

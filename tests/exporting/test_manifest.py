@@ -13,13 +13,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from artefacts import artefact, export_saved_model, export_tflite
 
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.exporting.artefact import Artefact, Options
-from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.card import format_model_card, write_model_card
+from selfsup_tf.exporting.format import Networks, Options
 from selfsup_tf.exporting.manifest import (
     check_manifest,
     describe,
@@ -27,11 +28,9 @@ from selfsup_tf.exporting.manifest import (
     without_places,
     write_manifest,
 )
-from selfsup_tf.exporting.model_card import format_model_card, write_model_card
-from selfsup_tf.exporting.parity import measure
+from selfsup_tf.exporting.measure import measure
+from selfsup_tf.exporting.proof import choose_images
 from selfsup_tf.exporting.reference import make_reference
-from selfsup_tf.exporting.saved_model import export_saved_model
-from selfsup_tf.exporting.tflite import export_tflite
 
 SIZE = 40  # above 32 pixels an evaluation view is a crop
 TRAINING = {
@@ -74,10 +73,10 @@ def write_artefacts(encoder, classifier, directory, calibration):
             **options,
             **shared,
         )
-        return Artefact(path, f"tflite_{precision}", Options(**options), NAMES)
+        return artefact(path, f"tflite_{precision}", Options(**options), NAMES)
 
     return [
-        Artefact(
+        artefact(
             export_saved_model(encoder, directory / "saved_model", **shared),
             "saved_model",
             # What a SavedModel does not have.
@@ -104,7 +103,7 @@ def exported(tmp_path_factory):
         size=SIZE,
         calibrates=True,
     )
-    reference = make_reference(encoder, proof, classifier, NAMES)
+    reference = make_reference(Networks(encoder, classifier, NAMES), proof)
     artefacts = write_artefacts(encoder, classifier, directory, proof.calibration)
     parities = [p for a in artefacts for p in measure(a, reference, proof)]
     manifest = describe(
@@ -128,15 +127,14 @@ def described_with(tmp_path):
     encoder, _ = make_network()
     images = np.stack([photograph(seed) for seed in range(4)])
     proof = choose_images(images, size=SIZE, calibrates=False)
-    artefact = Artefact(tmp_path, "saved_model")
     return functools.partial(
         describe,
         tmp_path.parent,
         encoder=encoder,
-        artefacts=[artefact],
+        artefacts=[artefact(tmp_path, "saved_model")],
         # The programs of the card need nothing of it.
         parities=[],
-        reference=make_reference(encoder, proof),
+        reference=make_reference(Networks(encoder), proof),
         proof=proof,
     )
 
@@ -231,7 +229,7 @@ def test_a_directory_without_a_manifest_is_refused(tmp_path):
     [
         (b'{"format_version": 1}', "no encoder, no preprocessing.*no parity"),
         (b"{", "Expecting property name"),
-        (b"[]", "a list in place of an object"),
+        (b"[]", "a JSON object in .*received list"),
         (b"\xff", "can't decode byte"),
         ({"files": []}, "received no files"),
         ({"encoder": {}}, "no weights_sha256"),

@@ -1,63 +1,37 @@
 """What artefacts are held to: the images, the encoder's answers, the thresholds."""
 
 import dataclasses
-import logging
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from artefacts import (
+    FORMATS,
+    artefact,
+    coloured,
+    export_saved_model,
+    export_tflite,
+    make_network,
+)
 
-from selfsup_tf.data.sources import open_source
-from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import Features
 from selfsup_tf.evaluation.knn import knn_from_features
-from selfsup_tf.exporting import images as images_module
-from selfsup_tf.exporting.artefact import Artefact, Options
-from selfsup_tf.exporting.images import choose_images
+from selfsup_tf.exporting.format import Networks, Options, Threshold
+from selfsup_tf.exporting.formats import override_thresholds
+from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import (
     Parity,
     ParityError,
     compare,
-    measure,
+    format_table,
     require_parity,
 )
-from selfsup_tf.exporting.parity_table import format_table
+from selfsup_tf.exporting.proof import choose_images
 from selfsup_tf.exporting.reference import make_reference
-from selfsup_tf.exporting.saved_model import export_saved_model
-from selfsup_tf.exporting.tflite import export_tflite
-from selfsup_tf.exporting.thresholds import THRESHOLDS, Threshold, override_thresholds
 
 SIZE = 16
-
-
-def make_network(size=SIZE, *, classes=None, seed=0):
-    """An encoder of colours and edges; with classes, a classifier upon it."""
-    keras.utils.set_random_seed(seed)
-    images = keras.Input((size, size, 3), name="image")
-    h = keras.layers.Conv2D(16, 3, strides=2, use_bias=False)(images)
-    h = keras.layers.ReLU()(keras.layers.BatchNormalization()(h))
-    h = keras.layers.Conv2D(24, 3, strides=2)(h)
-    h = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(h))
-    encoder = keras.Model(images, h, name="colours")
-    if classes is None:
-        return encoder
-    kernel = keras.initializers.RandomNormal(0, 20.0, seed=1)
-    logits = keras.layers.Dense(classes, kernel_initializer=kernel)(h)
-    return encoder, keras.Model(images, logits)
-
-
-def coloured(count, *, seed):
-    """Noise of ten colours that overlap: (N, 20, 24, 3) uint8, and the colours."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 10, count)
-    colours = np.random.default_rng(0).uniform(60, 190, (10, 3))
-    tint = colours[labels] + random.normal(0, 25, (count, 3))
-    pixels = tint[:, None, None] + random.normal(0, 30, (count, 20, 24, 3))
-    return np.clip(pixels, 0, 255).astype(np.uint8), labels
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +54,7 @@ def networks():
 @pytest.fixture(scope="module")
 def reference(networks, proof):
     encoder, classifier = networks
-    return make_reference(encoder, proof, classifier, proof.class_names)
+    return make_reference(Networks(encoder, classifier, proof.class_names), proof)
 
 
 def a_parity(**values):
@@ -132,13 +106,19 @@ def test_compare_zeros_nan_and_shapes():
 
 # Thresholds
 
+THRESHOLDS = {word: found.threshold for word, found in FORMATS.items()}
+
 
 def test_a_cosine_below_the_threshold_is_an_error_with_numbers():
     require_parity(a_parity())
-    with pytest.raises(ParityError, match=r"0\.970000.*0\.5.*2\.5.*1000 im.*Calibrate"):
-        require_parity(a_parity(cosine_mean=0.97))
-    with pytest.raises(ParityError, match="please report it"):
-        require_parity(a_parity(cosine_mean=0.97, precision="float32"))
+    for word, advice in (
+        ("tflite_int8", "Calibrate on"),
+        ("tflite_dynamic", "Export float16"),
+        ("onnx", "please report it"),
+    ):
+        match = rf"0\.970000.*0\.5.*2\.5.*1000 im.*{advice}"
+        with pytest.raises(ParityError, match=match):
+            require_parity(a_parity(cosine_mean=0.97), FORMATS[word].advice)
     with pytest.raises(ParityError, match="mean nan"):
         require_parity(a_parity(cosine_mean=np.nan))
 
@@ -191,15 +171,17 @@ def test_a_classifier_must_give_the_encoder_s_classes(agreement, limit, fails):
 
 
 def test_thresholds_are_overridden_one_by_one():
-    found = override_thresholds({"tflite_int8": 0.9}, {"onnx": 3, "tflite_int8": 2.5})
+    found = override_thresholds(
+        cosine={"tflite_int8": 0.9}, knn_loss={"onnx": 3, "tflite_int8": 2.5}
+    )
     assert found["tflite_int8"] == Threshold(0.9, 2.5, agreement=0.9)
     assert found["onnx"] == Threshold(THRESHOLDS["onnx"].cosine, 3)
     assert found["saved_model"] == THRESHOLDS["saved_model"]
     assert override_thresholds() == THRESHOLDS
     with pytest.raises(InputError, match="Perhaps you meant: tflite_int8"):
-        override_thresholds({"tflite_in8": 0.9})
+        override_thresholds(cosine={"tflite_in8": 0.9})
     with pytest.raises(InputError, match=r"cosine from -1 to 1 .* received 98"):
-        override_thresholds({"onnx": 98})
+        override_thresholds(cosine={"onnx": 98})
     with pytest.raises(InputError, match=r"knn_loss from 0 to 100"):
         override_thresholds(knn_loss={"onnx": -1})
     floats = ("saved_model", "tflite_float32", "tflite_float16", "onnx")
@@ -220,8 +202,8 @@ def test_a_file_is_measured_with_its_own_representations(
     """Of another encoder: nothing in its row comes from the one it is compared with."""
     other = make_network(seed=5)
     path = export_tflite(other, tmp_path / "encoder_float32.tflite")
-    (found,) = measure(Artefact(path, "tflite_float32"), reference, proof)
-    own = make_reference(other, proof)
+    (found,) = measure(artefact(path, "tflite_float32"), reference, proof)
+    own = make_reference(Networks(other), proof)
     expected = compare(reference.representations, own.representations)
     assert found.cosine_mean == pytest.approx(expected["cosine_mean"], abs=1e-5)
     assert found.max_difference == pytest.approx(expected["max_difference"], rel=1e-4)
@@ -269,15 +251,15 @@ def test_the_same_encoder_passes(
         uint8_input=options.uint8_input,
         l2_normalize=options.l2_normalize,
     )
-    artefact = Artefact(path, f"tflite_{precision}", options)
-    (found,) = measure(artefact, reference, proof)
+    written = artefact(path, f"tflite_{precision}", options)
+    (found,) = measure(written, reference, proof)
     require_parity(found)
     assert found.batch == str(options.batch or "any")
     # Rounding alone: a vector of another length would be off by far more.
     scale = 1.0 if options.l2_normalize else np.abs(reference.representations).max()
     assert found.max_difference < 0.2 * scale
     assert abs(found.knn_loss) < 5
-    assert (found.inputs["images"]["dtype"] == "uint8") == artefact.takes_uint8
+    assert (found.inputs["images"]["dtype"] == "uint8") == written.options.uint8_input
 
 
 def test_a_classifier_gets_a_row_of_its_own(networks, proof, reference, tmp_path):
@@ -289,8 +271,8 @@ def test_a_classifier_gets_a_row_of_its_own(networks, proof, reference, tmp_path
         classifier=classifier,
         class_names=names,
     )
-    artefact = Artefact(path, "tflite_float32", class_names=names)
-    rows = measure(artefact, reference, proof)
+    written = artefact(path, "tflite_float32", class_names=names)
+    rows = measure(written, reference, proof)
     assert [row.output for row in rows] == ["representation", "probabilities"]
     representation, probabilities = rows
     assert representation.classifier_top_1 is None
@@ -307,13 +289,13 @@ def test_a_classifier_gets_a_row_of_its_own(networks, proof, reference, tmp_path
     without = export_tflite(encoder, tmp_path / "without.tflite")
     with pytest.raises(ParityError, match=r"without\.tflite to give an output prob"):
         measure(
-            Artefact(without, "tflite_float32", class_names=names), reference, proof
+            artefact(without, "tflite_float32", class_names=names), reference, proof
         )
 
 
 def test_labels_of_other_classes_give_a_classifier_no_accuracy(networks, proof):
     encoder, classifier = networks
-    found = make_reference(encoder, proof, classifier, tuple("abcdefghij"))
+    found = make_reference(Networks(encoder, classifier, tuple("abcdefghij")), proof)
     assert found.classifier_top_1 is None
     assert found.probabilities.shape == (150, 10)
 
@@ -322,12 +304,12 @@ def test_a_file_of_nan_fails_and_has_no_accuracy(networks, proof, reference, tmp
     broken = make_network()
     broken.set_weights([w * np.nan for w in broken.get_weights()])
     path = export_tflite(broken, tmp_path / "encoder_float32.tflite")
-    (found,) = measure(Artefact(path, "tflite_float32"), reference, proof)
+    (found,) = measure(artefact(path, "tflite_float32"), reference, proof)
     assert found.knn_top_1 is None and found.cosine_mean == -1
     with pytest.raises(ParityError, match="mean -1"):
         require_parity(found)
     with pytest.raises(InputError, match="finite representations"):
-        make_reference(broken, proof)
+        make_reference(Networks(broken), proof)
 
 
 class Balanced(keras.layers.Layer):
@@ -344,8 +326,8 @@ def test_one_image_of_nan_is_enough_to_fail(networks, proof, tmp_path):
     views[7] = 0
     proof = dataclasses.replace(proof, views=views)
     path = export_tflite(balanced, tmp_path / "encoder_float32.tflite")
-    reference = make_reference(encoder, proof)
-    (found,) = measure(Artefact(path, "tflite_float32"), reference, proof)
+    reference = make_reference(Networks(encoder), proof)
+    (found,) = measure(artefact(path, "tflite_float32"), reference, proof)
     assert found.knn_top_1 is None and found.cosine_min == -1
     with pytest.raises(ParityError):
         require_parity(found)
@@ -359,10 +341,10 @@ def test_every_signature_of_a_saved_model_is_compared(
     path = export_saved_model(
         encoder, tmp_path / "saved_model", classifier=classifier, class_names=names
     )
-    artefact = Artefact(path, "saved_model", class_names=names)
+    written = artefact(path, "saved_model", class_names=names)
     work = tmp_path / "work"
     work.mkdir()
-    rows = measure(artefact, reference, proof, work=work)
+    rows = measure(written, reference, proof, work=work)
     assert {row.signature: row.output for row in rows} == {
         "serving_default": "representation",
         "serve_float": "representation",
@@ -396,9 +378,9 @@ def test_images_of_the_encoder_s_own_size_are_cropped_for_every_signature(tmp_pa
     encoder = make_network(48)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 48, 48, 3), np.uint8)
     proof = choose_images(pixels, size=48, calibrates=False)
-    reference = make_reference(encoder, proof)
+    reference = make_reference(Networks(encoder), proof)
     path = export_saved_model(encoder, tmp_path / "saved_model")
-    rows = measure(Artefact(path, "saved_model"), reference, proof)
+    rows = measure(artefact(path, "saved_model"), reference, proof)
     assert len(rows) == 4
     for row in rows:
         require_parity(row)
@@ -422,171 +404,3 @@ def test_the_table_has_the_encoder_first_and_no_empty_columns(reference):
     table = format_table([a_parity(knn_top_1=0.125)], reference)
     assert "k-NN %" in table and "12.50" in table and "45" in table
     assert f"{100 * reference.accuracy.knn_top_1:.2f}" in table.splitlines()[2]
-
-
-# The images
-
-
-def rows_of(views):
-    return {view.tobytes() for view in views}
-
-
-def test_the_proof_shares_no_image_with_bank_and_calibration():
-    few = open_source("shapes").select(np.arange(100, 400), "shapes:few")
-    options = dict(size=32, calibrates=True, num_images=1000, num_bank=100)
-    proof = choose_images(few, **options, num_calibration=30)
-    assert len(proof.views) == 150  # a half
-    assert (len(proof.bank_views), len(proof.calibration)) == (100, 30)
-    assert not rows_of(proof.views) & rows_of(proof.bank_views)
-    assert not rows_of(proof.views) & rows_of(proof.calibration)
-    assert not rows_of(proof.bank_views) & rows_of(proof.calibration)
-    # Of the same source given twice, too.
-    twin = open_source("shapes").select(np.arange(100, 400), "shapes:few")
-    again = choose_images(few, twin, **options, num_calibration=30)
-    np.testing.assert_array_equal(again.views, proof.views)
-    assert again.choice == proof.choice
-    # The images are spread over the source, and their labels are theirs.
-    source_views = evaluation_view(
-        tf.stack([e["image"] for e in few.ordered()]), 32
-    ).numpy()
-    where = {view.tobytes(): n for n, view in enumerate(source_views)}
-    found = [where[view.tobytes()] for view in proof.views]
-    assert min(found) < 20 and max(found) > 280
-    np.testing.assert_array_equal(few.labels[found], proof.labels)
-
-
-def test_every_held_out_image_is_used_where_training_images_are_given():
-    held_out = open_source("shapes", split="test").select(np.arange(40), "few")
-    proof = choose_images(held_out, "shapes", size=16, calibrates=True, num_bank=60)
-    assert len(proof.images) == len(proof.views) == len(proof.labels) == 40
-    assert (len(proof.bank_views), len(proof.calibration)) == (60, 200)
-    assert (proof.source, proof.bank_source) == ("few", "shapes:train")
-    assert proof.to_dict()["calibration"] == {"source": "shapes:train", "count": 200}
-    other = choose_images(
-        held_out, "shapes", size=16, calibrates=True, num_bank=60, seed=1
-    )
-    assert other.choice["bank"] != proof.choice["bank"]
-    assert other.choice["images"] == proof.choice["images"]  # all of them, again
-    fewer = choose_images(held_out, "shapes", size=16, calibrates=False, num_images=9)
-    assert len(fewer.views) == 9 and fewer.calibration is None
-
-
-def test_without_labels_there_is_no_bank():
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (30, 20, 24, 3), np.uint8)
-    proof = choose_images(pixels[:10], pixels[10:], size=16, calibrates=True)
-    assert proof.labels is None and proof.bank_views is None
-    assert proof.calibration.shape == (20, 16, 16, 3)
-    assert proof.to_dict()["bank"] is None
-    alone = choose_images(pixels, size=16, calibrates=False)
-    assert len(alone.views) == 30
-    labels = np.zeros(10, int)
-    one_class = choose_images(
-        (pixels[:10], labels), (pixels[10:20], labels), size=16, calibrates=False
-    )
-    assert one_class.labels is None and one_class.bank_views is None
-    two = choose_images(
-        (pixels[:10], labels), (pixels[10:20], labels + np.arange(10) % 3),
-        size=16, calibrates=False,
-    )  # fmt: skip
-    assert two.labels is None  # the classes differ
-    none = choose_images(
-        coloured(20, seed=1), size=16, calibrates=True, num_bank=0, num_calibration=6
-    )
-    assert none.labels is None and none.calibration.shape == (6, 16, 16, 3)
-    with pytest.raises(InputError, match="two or more images"):
-        choose_images(pixels[:1], size=16, calibrates=False)
-
-
-def test_views_are_of_the_images_as_their_source_has_them():
-    """As `eval.py` and a server see them; the views of shrunk ones are others."""
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 150, 200, 3), np.uint8)
-    labels = np.arange(6) % 2
-    proof = choose_images(
-        (pixels[:3], labels[:3]), (pixels[3:], labels[3:]), size=16, calibrates=False
-    )
-    for views, of in (
-        (proof.views, pixels[:3]),
-        (proof.bank_views, pixels[3:]),
-    ):
-        assert rows_of(views) == rows_of(
-            np.stack([evaluation_view(tf.constant(image), 16) for image in of])
-        )
-    assert rows_of(proof.images) == rows_of(pixels[:3])
-    assert proof.image_views is None and proof.num_shrunk == 0
-    assert proof.to_dict()["num_shrunk"] == 0
-
-
-@pytest.fixture
-def shrunk_proof(monkeypatch):
-    """Of four photographs, all but one shrunk."""
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 150, 200, 3), np.uint8)
-    monkeypatch.setattr(images_module, "IMAGE_BYTES", pixels[0].nbytes + 1)
-    return choose_images(pixels, size=16, calibrates=False), pixels
-
-
-def test_photographs_beyond_the_memory_are_shrunk(shrunk_proof, monkeypatch):
-    proof, pixels = shrunk_proof
-    shapes = [image.shape for image in proof.images]
-    assert shapes == [(150, 200, 3)] + 3 * [(64, 85, 3)]
-    assert proof.num_shrunk == proof.to_dict()["num_shrunk"] == 3
-    # The views stay those of the originals, and the shrunk have their own beside them.
-    assert rows_of(proof.views) == rows_of(
-        np.stack([evaluation_view(tf.constant(image), 16) for image in pixels])
-    )
-    own = [evaluation_view(tf.constant(image), 16) for image in proof.images]
-    np.testing.assert_array_equal(proof.image_views, own)
-    assert np.abs(proof.image_views[1] - proof.views[1]).max() > 1e-3
-    monkeypatch.setattr(images_module, "IMAGE_BYTES", 0)
-    small = np.random.default_rng(0).integers(0, 256, (2, 64, 90, 3), np.uint8)
-    proof = choose_images(small, size=16, calibrates=False)
-    assert rows_of(proof.images) == rows_of(small) and proof.image_views is None
-
-
-def test_shrunk_photographs_are_compared_with_their_own_answers(
-    shrunk_proof, networks, tmp_path
-):
-    proof, _ = shrunk_proof
-    encoder, classifier = networks
-    names = tuple("abcdefghij")
-    reference = make_reference(encoder, proof, classifier, names)
-    path = export_saved_model(
-        encoder, tmp_path / "saved_model", classifier=classifier, class_names=names
-    )
-    rows = measure(Artefact(path, "saved_model", class_names=names), reference, proof)
-    assert len(rows) == 6
-    for row in rows:
-        assert row.max_difference < 1e-5
-        require_parity(row)
-
-
-def test_the_encoder_answers_on_the_cpu():
-    """Not where it was trained: a GPU rounds to TF32. Here a second CPU is its like."""
-    program = """
-import types, keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-halves = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, halves)
-from selfsup_tf.exporting.images import Proof
-from selfsup_tf.exporting.reference import make_reference
-seen = []
-def encoder(views, training):
-    seen.append((views + 1).device)
-    return tf.reduce_mean(views, (1, 2))
-views = np.zeros((2, 8, 8, 3), np.float32)
-with tf.device("CPU:1"):
-    assert (tf.zeros(1) + 1).device.endswith("CPU:1")
-    make_reference(encoder, Proof(images=[], views=views, source="zeros"))
-assert seen and all(name.endswith("CPU:0") for name in seen), seen
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-
-
-def test_a_proof_that_needs_much_memory_says_so(caplog, monkeypatch):
-    with caplog.at_level(logging.WARNING, "selfsup_tf"):
-        choose_images(None, size=16, calibrates=False, num_images=10, num_bank=10)
-        assert not caplog.records
-        monkeypatch.setattr(images_module, "LARGE_BYTES", 60_000)
-        choose_images(None, size=16, calibrates=False, num_images=10, num_bank=10)
-    assert "20 views of 16 x 16 pixels in memory: 0.0 GB" in caplog.text

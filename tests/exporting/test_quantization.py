@@ -6,19 +6,17 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from artefacts import export_tflite
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.exporting import parity, quantization
-from selfsup_tf.exporting.artefact import Options
-from selfsup_tf.exporting.compact import read_model
-from selfsup_tf.exporting.program import ConversionError, build_program
-from selfsup_tf.exporting.quantization import (
+from selfsup_tf.exporting.parity import compare
+from selfsup_tf.exporting.program import ConversionError
+from selfsup_tf.exporting.quantisation.flatbuffer import read_model
+from selfsup_tf.exporting.quantisation.search import (
+    Int8Search,
     LayerLoss,
-    find_lossy_layers,
     format_layers,
-    suggest_keep_float,
 )
-from selfsup_tf.exporting.tflite import export_tflite
 
 SIZE = 16
 
@@ -64,7 +62,7 @@ def views():
 
 @pytest.fixture(scope="module")
 def losses(encoder, views):
-    return find_lossy_layers(encoder, views[:24], views[24:])
+    return Int8Search(encoder, views[:24], views[24:]).lossy_layers()
 
 
 def cosine(encoder, path, views):
@@ -74,7 +72,7 @@ def cosine(encoder, path, views):
     else:
         received = runner(images=views)
     a, b = received["representation"], encoder(views, training=False).numpy()
-    return parity.compare(b, a)["cosine_mean"]
+    return compare(b, a)["cosine_mean"]
 
 
 def float_kernels(path):
@@ -99,17 +97,9 @@ def test_the_planted_layer_is_named_first(losses):
     assert good.noise < 1e-3
 
 
-def test_the_order_is_that_of_the_gain(encoder, views, monkeypatch):
-    noises = {"conv2d": ("CONV_2D", 0.9), "conv2d_1": ("CONV_2D", 0.1)}
-    monkeypatch.setattr(quantization.MixedQuantizer, "noises", lambda *_: noises)
-    first, second = find_lossy_layers(encoder, views[:24], views[24:])
-    assert (first.layer, second.layer) == ("conv2d_1", "conv2d")
-    assert (first.noise, second.noise) == (0.1, 0.9)
-
-
 def test_scales_too_far_apart_for_a_fast_kernel_are_found(views, tmp_path):
     encoder = build_encoder(planted=1000)
-    first = find_lossy_layers(encoder, views[:24], views[24:], count=1)[0]
+    first = Int8Search(encoder, views[:24], views[24:]).lossy_layers(1)[0]
     assert first.layer == "conv2d_1"
     assert first.cosine_int8 < 0.9
     assert first.cosine_kept > 0.999
@@ -118,11 +108,6 @@ def test_scales_too_far_apart_for_a_fast_kernel_are_found(views, tmp_path):
         export_tflite(encoder, tmp_path / "a", **options)
     path = export_tflite(encoder, tmp_path / "a", keep_float=(first.layer,), **options)
     assert cosine(encoder, path, views[24:]) > 0.999
-
-
-def test_only_so_many_layers_are_tried(encoder, views):
-    few = find_lossy_layers(encoder, views[:24], views[24:], count=2)
-    assert {loss.layer for loss in few} == {"conv2d_1", "conv2d_2"}
 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8"])
@@ -171,48 +156,12 @@ def test_a_float_first_layer_takes_no_uint8(encoder, views, tmp_path):
 
 
 def test_the_suggestion_is_what_it_takes(encoder, views):
-    found = suggest_keep_float(encoder, views[:24], views[24:], threshold=0.99)
-    assert found.keep_float == ("conv2d_1",)
-    assert found.cosine > 0.999
-    assert found.enough
-
-
-def test_a_threshold_out_of_reach_is_not_called_met(encoder, views):
-    found = suggest_keep_float(encoder, views[:24], views[24:], threshold=1.1, count=2)
-    assert found.keep_float == ("conv2d_1",)
-    assert not found.enough
-
-
-def test_nothing_is_suggested_where_nothing_is_lost(views, monkeypatch):
-    plain = build_encoder(planted=None)
-    monkeypatch.setattr(quantization._Search, "lossy_layers", None)
-    found = suggest_keep_float(plain, views[:24], views[24:])
-    assert found.keep_float == ()
-    assert found.enough
-    assert found.cosine > 0.999
-
-
-def test_layers_are_known_by_their_tensors(encoder):
-    """Numbers that Keras and TensorFlow append are told from those of the names."""
-    program = build_program(encoder, Options())
-    operations = program.function.graph.get_operations()
-    found = {
-        program.layers_of(operation.name)[0]
-        for operation in operations
-        if operation.type in ("Conv2D", "Pad", "Mean")
-    }
-    assert found == {"conv2d", "conv2d_1", "conv2d_2", "conv2d_3", "pad", "pool"}
-    kernels = [
-        (program.layers_of(operation.name), operation.outputs[0].shape[-1])
-        for operation in operations
-        if operation.type == "Conv2D"
-    ]
-    assert kernels == [
-        (("conv2d",), 16), (("conv2d_1",), 16), (("conv2d_2",), 32), (("conv2d_3",), 32)
-    ]  # fmt: skip
-    assert program.layers_of("StatefulPartitionedCall:0") == ("pool",)
-    assert program.layers_of("StatefulPartitionedCall:01") == ("pool",)
-    assert program.layers_of("arith.constant") == ()
+    search = Int8Search(encoder, views[:24], views[24:])
+    assert search.suggest(0.99) == ("conv2d_1",)
+    assert search.cosine(("conv2d_1",)) > 0.999
+    # Out of reach: what gains nothing is left in int8 all the same.
+    assert search.suggest(1.1, count=2) == ("conv2d_1",)
+    assert Int8Search(build_encoder(None), views[:24], views[24:]).suggest(0.98) == ()
 
 
 def test_layers_that_end_the_encoder_are_known(views):
@@ -222,7 +171,7 @@ def test_layers_that_end_the_encoder_are_known(views):
     h = keras.layers.Dense(8, name="last")(keras.layers.Flatten()(h))
     h = keras.layers.BatchNormalization(name="norm")(h)
     encoder = keras.Model(images, keras.layers.ReLU(name="relu")(h))
-    losses = find_lossy_layers(encoder, views[:24], views[24:])
+    losses = Int8Search(encoder, views[:24], views[24:]).lossy_layers()
     assert {loss.layer for loss in losses} == {"conv", "last"}
 
 
@@ -234,7 +183,7 @@ def test_layers_made_of_layers_are_known_by_the_outer_name(views):
     h = keras.layers.MultiHeadAttention(2, 4, name="attention")(h, h)
     h = keras.layers.GlobalAveragePooling1D(name="pool")(h)
     encoder = keras.Model(images, h)
-    losses = find_lossy_layers(encoder, views[:24], views[24:])
+    losses = Int8Search(encoder, views[:24], views[24:]).lossy_layers()
     assert {loss.layer for loss in losses} == {"patches", "norm", "attention", "pool"}
     assert losses[0].cosine_int8 > 0.99
 
@@ -261,4 +210,4 @@ def test_layers_that_can_not_be_kept_are_refused(encoder, views, tmp_path):
         export_tflite(encoder, tmp_path / "a", keep_float=every, **options)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match=r"shape \(M, 16, 16, 3\)"):
-        find_lossy_layers(encoder, views[:24], tf.zeros((2, 8, 8, 3)))
+        Int8Search(encoder, views[:24], tf.zeros((2, 8, 8, 3)))

@@ -4,11 +4,9 @@ import base64
 import contextlib
 import http.client
 import http.server
-import importlib.util
 import io
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -24,28 +22,16 @@ import mutations
 import numpy as np
 import pytest
 import tensorflow as tf
+from artefacts import EXAMPLES, FORMATS, load, write
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.exporting import serving_files
-from selfsup_tf.exporting.saved_model import (
-    CLASSIFIER_SIGNATURES,
-    SIGNATURES,
-    export_saved_model,
-)
+from selfsup_tf.exporting.serving import WARMUP_BATCHES
 
-HERE = pathlib.Path(__file__).parent
-EXAMPLE = HERE.parents[1] / "examples" / "serving"
+EXAMPLE = EXAMPLES / "serving"
 SIZE = 16
 NAMES = ("cat", "a dog", "Bär")
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 client_rest = load(EXAMPLE / "client_rest.py")
@@ -66,10 +52,13 @@ def export(models, tmp_path_factory):
     """A directory with models/encoder/1, an export of an encoder and a classifier."""
     place = tmp_path_factory.mktemp("serving")
     encoder, classifier = models
-    path = export_saved_model(
-        encoder, place / "encoder" / "1", classifier=classifier, class_names=NAMES
+    write(
+        "saved_model",
+        encoder,
+        place / "encoder" / "1",
+        classifier=classifier,
+        class_names=NAMES,
     )
-    serving_files.write_serving_files(place, path, size=SIZE, classifier=True)
     return place
 
 
@@ -90,7 +79,7 @@ def server(export):
                 break
             time.sleep(0.2)
         assert found, log.read_text()
-        assert int(found[1]) == len([*serving_files.warmup_requests(SIZE, True)])
+        assert int(found[1]) == 6 * len(WARMUP_BATCHES) + 1  # one float of another size
         yield f"http://{found[2]}", found[3]
         assert process.poll() is None, "the server ended by itself: " + log.read_text()
     finally:
@@ -374,7 +363,8 @@ def test_rows_columns_status_and_metadata(server, models):
     assert (version["version"], version["state"]) == ("1", "AVAILABLE")
     with urllib.request.urlopen(f"{server[0]}/v1/models/encoder/metadata") as response:
         found = json.load(response)["metadata"]["signature_def"]["signature_def"]
-    assert set(found) == set(SIGNATURES + CLASSIFIER_SIGNATURES)
+    calls = FORMATS["saved_model"].calls(True)
+    assert set(found) == {call.signature for call in calls}
     assert found["serve_bytes"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
     assert found["raw"]["outputs"]["representation"]["dtype"] == "DT_FLOAT"
 
@@ -512,29 +502,6 @@ def test_grpc_errors_have_their_codes(server):
         1,
         8,
     )
-
-
-def test_200_mutated_files_and_the_server_goes_on(server, files, expected):
-    url = f"{server[0]}/v1/models/encoder"
-    mutated = dict(mutations.mutated_files())
-    answers = {}
-    names = list(mutated)
-    for first in range(0, 200, 20):
-        batch = names[first : first + 20]
-        found = client_rest.predict_each(
-            url, [mutated[n] for n in batch], "serve_bytes", timeout=60
-        )
-        answers |= dict(zip(batch, found, strict=True))
-    for name, answer in answers.items():
-        refused = isinstance(answer, client_rest.RefusedError)
-        assert refused or (len(answer) == 8 and np.isfinite(answer).all())
-        assert not ("_fine_" in name and refused), (name, answer)
-        is_huge = name.split("_")[1] == "huge"
-        assert not (is_huge and "its header claims" not in str(answer)), (name, answer)
-        assert not refused or str(answer).startswith("HTTP 400"), answer
-    contents = [path.read_bytes() for path in files]
-    found = client_rest.predict(url, contents, "serve_bytes", timeout=60)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_base64_by_columns_works_with_plain_json(server, files, expected):

@@ -1,8 +1,12 @@
 """The warm-up requests and the configs for TensorFlow Serving."""
 
+import logging
+import sys
+
 import keras
 import pytest
 import tensorflow as tf
+from artefacts import FORMATS, make_network, write
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -13,12 +17,7 @@ from google.protobuf import (
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from selfsup_tf.exporting import serving_files
-from selfsup_tf.exporting.saved_model import (
-    CLASSIFIER_SIGNATURES,
-    SIGNATURES,
-    export_saved_model,
-)
+from selfsup_tf.exporting import serving
 
 SIZE = 16
 
@@ -31,11 +30,13 @@ def export(tmp_path_factory):
     encoder = keras.Model(images, h)
     classifier = keras.Model(images, keras.layers.Dense(2)(h))
     place = tmp_path_factory.mktemp("serving")
-    path = export_saved_model(
-        encoder, place / "saved_model", classifier=classifier, class_names=("a", "b")
+    write(
+        "saved_model",
+        encoder,
+        place / "saved_model",
+        classifier=classifier,
+        class_names=("a", "b"),
     )
-    written = serving_files.write_serving_files(place, path, size=SIZE, classifier=True)
-    assert all(file.is_file() for file in written)
     return place
 
 
@@ -55,13 +56,25 @@ def test_the_warm_up_asks_every_signature(export):
             asked_size = tuple(inputs["images"].shape[1:3])
             sizes.setdefault(request.model_spec.signature_name, set()).add(asked_size)
         asked.append((request.model_spec.signature_name, *rows))
-    names = SIGNATURES + CLASSIFIER_SIGNATURES
-    assert set(asked) == {(n, b) for n in names for b in serving_files.WARMUP_BATCHES}
+    names = [call.signature for call in FORMATS["saved_model"].calls(True)]
+    assert set(asked) == {(n, b) for n in names for b in serving.WARMUP_BATCHES}
     # Of serve_float both branches: native images are taken as they are.
     native = (SIZE, SIZE)
     assert native in sizes["serve_float"] and len(sizes["serve_float"]) == 2
     assert sizes["raw"] == {native}
     assert path.stat().st_size < 20_000
+
+
+def test_without_the_extra_the_export_goes_on_and_says_so(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    with caplog.at_level(logging.WARNING, "selfsup_tf"):
+        write("saved_model", make_network(SIZE), tmp_path / "saved_model")
+    assert "pip install 'selfsup-tf[serving]'" in caplog.text
+    assert (tmp_path / "serving" / "models.config").is_file()
+    assert not (tmp_path / "saved_model" / serving.WARMUP_FILE).exists()
+    assert tf.saved_model.load(str(tmp_path / "saved_model")).signatures
 
 
 def test_the_configs_are_what_the_server_parses(export):
@@ -77,7 +90,7 @@ def test_the_configs_are_what_the_server_parses(export):
     assert config.model_config_list.config[0].version_labels == {"stable": 1}
     text = (export / "serving" / "batching.config").read_text()
     batching = text_format.Parse(text, batching_parameters())
-    assert batching.max_batch_size.value >= max(serving_files.WARMUP_BATCHES)
+    assert batching.max_batch_size.value >= max(serving.WARMUP_BATCHES)
     assert batching.num_batch_threads.value > 0
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from ways import each_way, run_each_way
 
 from selfsup_tf.data import colour, layers, random
+from selfsup_tf.models.normalize import Normalize
 
 U = 2.0**-24
 SIDE = 8
@@ -146,7 +147,7 @@ def test_solarize_equals_its_reference(images):
 
 
 def test_normalize_equals_its_reference(images):
-    layer = layers.Normalize(MEAN_RGB, STD_RGB)
+    layer = Normalize(MEAN_RGB, STD_RGB)
     expected = [
         reference.normalize(image.astype(float), MEAN_RGB, STD_RGB) for image in images
     ]

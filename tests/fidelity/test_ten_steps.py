@@ -21,6 +21,8 @@ from selfsup_tf.models.encoders import leaf_layers
 from selfsup_tf.training.optimizers import build_optimizer
 from selfsup_tf.training.step import make_train_steps
 
+pytestmark = pytest.mark.slow
+
 STEPS, WARMUP, IMAGES, SIZE = 10, 3, 8, 4
 PEAK, DECAY, ETA = 0.3, 0.02, 0.1
 

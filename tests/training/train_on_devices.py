@@ -47,7 +47,6 @@ VIEW = ViewConfig(solarize=0.2, rotate90=0.2, rotation=10.0, blur_size=0.3)
 def make_config(method, **overrides):
     """A tiny ResNet with BatchNorm, all augmentations, float64."""
     values = {
-        "views": (VIEW,) * (find_method(method).config_class.num_views or 2),
         "precision": "float64",
         "strategy": STRATEGY,
         "steps": 5,
@@ -56,20 +55,22 @@ def make_config(method, **overrides):
             name="lars", learning_rate=1.0, warmup_epochs=0.0, weight_decay=1e-2
         ),
     }
+    if find_method(method).config_class.num_views:  # or as its recipe has them
+        values["views"] = (VIEW,) * find_method(method).config_class.num_views
     values |= overrides
     if isinstance(values["optimizer"], dict):
         values["optimizer"] = OptimizerConfig(**values["optimizer"])
     return conftest.make_tiny_config(method, **values)
 
 
-def tiny_resnet():
+def tiny_resnet(size):
     """Two residual blocks with BatchNorm, as traced in a moment."""
     layers = keras.layers
 
     def norm_relu(x):
         return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
-    images = keras.Input((16, 16, 3))
+    images = keras.Input((size, size, 3))
     x = norm_relu(layers.Conv2D(8, 3, 2, "same", use_bias=False)(images))
     for filters, stride in ((8, 1), (16, 2)):
         y = norm_relu(layers.Conv2D(filters, 3, stride, "same", use_bias=False)(x))
@@ -97,7 +98,8 @@ def train(task, folder):
     images, labels = make_shapes("train")
     source = open_source((images[:64], labels[:64]))
     keras.utils.set_random_seed(1)
-    method = find_method(config.method).load()(config, encoder=tiny_resnet())
+    encoder = tiny_resnet(config.image_size)
+    method = find_method(config.method).load()(config, encoder=encoder)
     try:
         run = loop.train(
             method,
@@ -108,7 +110,8 @@ def train(task, folder):
         )
     except PowerCut:
         return {}
-    weights = {f"w{i}": v.numpy() for i, v in enumerate(method.model.variables)}
+    variables = [*method.model.variables, *method.state.values()]
+    weights = {f"w{i}": v.numpy() for i, v in enumerate(variables)}
     records = [r for r in run.log if "train/loss" in r]
     curves = {
         "losses": np.array([r["train/loss"] for r in records]),
@@ -124,7 +127,7 @@ def differentiate(method_name):
     images, labels = make_shapes("train")
     source = open_source((images[:64], labels[:64]))
     keras.utils.set_random_seed(1)
-    encoder = tiny_resnet()
+    encoder = tiny_resnet(config.image_size)
     plan = make_plan(config, source.size)
     with strategy.scope():
         keras.utils.set_random_seed(0)

@@ -8,7 +8,6 @@ those for paths that exist, then those for names and objects, last those that ta
 import logging
 import os
 import pathlib
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,7 +31,7 @@ __all__ = [
 
 logger = logging.getLogger("selfsup_tf")
 
-DOOR = Door(sys.modules[__name__], "SOURCE", "a kind of source")
+DOOR = Door(__name__, "SOURCE", "a kind of source")
 
 _TEST_SHARE = 0.2  # of the data, where nobody has set a test split apart
 _SPLIT_SEED = 0  # one split for everybody, so that results can be compared

@@ -1,10 +1,5 @@
 """The protocols of `eval.py`, one module each, found by being here.
 
-A module of your own joins them from any folder of `sys.path`, see `selfsup_tf.doors`.
+A module of your own joins them from any folder of `sys.path`, see `selfsup_tf.doors`;
+`protocol.PROTOCOLS` finds them.
 """
-
-import sys
-
-from selfsup_tf.doors import Door
-
-PROTOCOLS = Door(sys.modules[__name__], "PROTOCOL", "a protocol")

@@ -20,7 +20,7 @@ class CurvesFlags(RunFlags):
 
 
 class Curves(Protocol):
-    """See `selfsup_tf.evaluation.charts.draw_curves`."""
+    """See `selfsup_tf.evaluation.curves.draw_curves`."""
 
     title = "Curves"
     flags = CurvesFlags
@@ -33,7 +33,7 @@ class Curves(Protocol):
 
     def run(self, judged: "Judged", flags: CurvesFlags) -> None:
         """Draws the log of the run."""
-        from selfsup_tf.evaluation.charts import draw_curves
+        from selfsup_tf.evaluation.curves import draw_curves
 
         run = judged.run
         records = run.read_log()

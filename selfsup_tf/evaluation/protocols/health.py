@@ -50,6 +50,10 @@ class HealthProtocol(Protocol):
     flags = HealthFlags
     order = 80
     measured_by_report = True
+    lead = (
+        "How the features are spread, without any labels. A collapsed encoder gives "
+        "all images the same vector, or uses only a few directions of its space."
+    )
 
     def run(self, judged: "Judged", flags: HealthFlags) -> Result:
         """Judges the encoder, and measures the same network untrained."""
@@ -131,6 +135,25 @@ class HealthProtocol(Protocol):
                 label="Cosines of two views of an image beside those of two images",
             ),
         }
+
+    def compare(self, results: Mapping[str, Result]) -> dict[str, Chart]:
+        """The spectra of several runs in one chart, of h and of z."""
+        from selfsup_tf.evaluation import charts
+
+        compared = {}
+        for part, (letter, _) in _PARTS.items():
+            spectra = {
+                name: result.details["trained"]["spectrum"].get(part) or ()
+                for name, result in results.items()
+            }
+            if any(spectra.values()):
+                compared[part] = Chart(
+                    f"Spectrum of {letter}",
+                    charts.draw_spectra(spectra, f"Spectrum of {letter}"),
+                    meaning="Singular values over the largest.",
+                    label=f"Singular values of {letter} of {', '.join(spectra)}",
+                )
+        return compared
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
         """A health.json of before there was one form."""

@@ -30,6 +30,11 @@ class Map(Protocol):
     flags = MapFlags
     order = 100
     measured_by_report = True
+    lead = (
+        "Each point is an image; those that the encoder takes to be alike lie close "
+        "together. Distances between far groups mean little."
+    )
+    template = "map.html.jinja"
 
     def run(self, judged: "Judged", flags: MapFlags) -> Result:
         """Lays the images out, and writes their picture and their thumbnails."""

@@ -31,6 +31,7 @@ class Neighbours(Protocol):
     flags = NeighboursFlags
     order = 90
     measured_by_report = True
+    lead = "The nearest images by cosine: what the encoder takes to be alike."
 
     def run(self, judged: "Judged", flags: NeighboursFlags) -> Result:
         """Draws the picture."""

@@ -98,9 +98,9 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
     """Runs each protocol whose result is absent or of another encoder."""
     from selfsup_tf.evaluation.features import weights_hash
     from selfsup_tf.evaluation.judged import Judged
-    from selfsup_tf.evaluation.protocol import EncoderFlags
-    from selfsup_tf.evaluation.protocols import PROTOCOLS
-    from selfsup_tf.evaluation.results import read_results, run_protocol
+    from selfsup_tf.evaluation.protocol import PROTOCOLS, EncoderFlags
+    from selfsup_tf.evaluation.results import read_results
+    from selfsup_tf.evaluation.running import run_protocol
 
     where: dict[str, Any] = {"data": flags.data, "data_dir": flags.data_dir}
     judged = Judged(EncoderFlags(str(run.path), **where), "report")

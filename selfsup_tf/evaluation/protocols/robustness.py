@@ -82,9 +82,9 @@ class Robustness(Labelled):
             for n, value in enumerate(shares):
                 cell = f"{100 * value:.1f} %"
                 if kind in strengths:
-                    cell += f" at {strengths[kind][n]:g}"
+                    cell += f"\nat {strengths[kind][n]:g}"
                 for name, theirs in others.items():
-                    cell += f", {name} {100 * theirs[kind][n]:.1f} %"
+                    cell += f"\n{name} {100 * theirs[kind][n]:.1f} %"
                 cells.append(cell)
             rows.append((kind, *cells))
         caption = (

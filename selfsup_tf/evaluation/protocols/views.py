@@ -25,6 +25,10 @@ class Views(Protocol):
     flags = ViewsFlags
     order = 110
     measured_by_report = True
+    lead = (
+        "Images, and what training makes of them. Two views of an image must stay the "
+        "same thing to you, or they can't to the encoder."
+    )
 
     def run(self, judged: "Judged", flags: ViewsFlags) -> Result:
         """Draws the picture; whether an encoder is there does not matter."""

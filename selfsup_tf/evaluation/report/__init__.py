@@ -1,63 +1,28 @@
 """One file that shows a run, or several side by side: to be looked at, sent, kept.
 
 It is made of the files of the run directories alone, so it needs neither TensorFlow nor
-the images, and what it shows was measured.
+the images, and what it shows was measured. It knows no protocol by its name.
 """
 
 import pathlib
 from collections.abc import Sequence
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.report.comparison import comparison_body
-from selfsup_tf.evaluation.report.config_section import config_section
-from selfsup_tf.evaluation.report.gather import RunFiles, gather
-from selfsup_tf.evaluation.report.header import header
-from selfsup_tf.evaluation.report.health_section import health_section
-from selfsup_tf.evaluation.report.map_section import map_section
-from selfsup_tf.evaluation.report.markup import Html, join
-from selfsup_tf.evaluation.report.page import render, write_fitting
-from selfsup_tf.evaluation.report.picture_sections import (
-    export_section,
-    neighbours_section,
-)
-from selfsup_tf.evaluation.report.pictures import Pictures
-from selfsup_tf.evaluation.report.protocol_section import (
-    all_metrics,
-    confusion_section,
-    protocol_section,
-)
-from selfsup_tf.evaluation.report.run_sections import (
-    curves_section,
-    hardware_section,
-    views_section,
-)
+from selfsup_tf.evaluation.report.comparison import compared
+from selfsup_tf.evaluation.report.gather import gather
+from selfsup_tf.evaluation.report.page import LIMIT, write_page
+from selfsup_tf.evaluation.report.sections import reported
 
 __all__ = ["write_comparison", "write_report"]
 
 MOST_RUNS = 8
 
-_CONTENTS = (
-    ("protocols", "Protocols"),
-    ("health", "Health"),
-    ("map", "Map"),
-    ("neighbours", "Neighbours"),
-    ("confusion", "Confusion"),
-    ("curves", "Curves"),
-    ("views", "Views"),
-    ("config", "Config"),
-    ("hardware", "Hardware"),
-    ("exports", "Exports"),
-)
-_COMPARISON = (
-    ("metrics", "Numbers"),
-    ("curves", "Curves"),
-    ("spectra", "Spectra"),
-    ("config", "Config"),
-)
-
 
 def write_report(
-    run_dir: str | pathlib.Path, path: str | pathlib.Path | None = None
+    run_dir: str | pathlib.Path,
+    path: str | pathlib.Path | None = None,
+    *,
+    limit: int = LIMIT,
 ) -> pathlib.Path:
     """Writes one self-contained HTML file on a run.
 
@@ -66,17 +31,18 @@ def write_report(
     Args:
         run_dir: Directory of the run, or a .keras file in it.
         path: The file to write; RUN_DIR/report.html where it is left out.
+        limit: Bytes at most; pictures are made smaller until the page has no more.
 
     Returns:
         The path.
 
     Raises:
         InputError: There is no run, a file of it is damaged, or the page would be
-            larger than 10 MB.
+            larger than the limit.
     """
     run = gather(run_dir)
-    path = run.path / "report.html" if path is None else pathlib.Path(path).expanduser()
-    return write_fitting(path, lambda pictures: _report(run, pictures))
+    path = run.directory.report if path is None else pathlib.Path(path).expanduser()
+    return write_page(path, "report.html.jinja", limit=limit, **reported(run))
 
 
 def write_comparison(
@@ -102,33 +68,12 @@ def write_comparison(
         "Name their directories.",
     )
     runs = [gather(run_dir) for run_dir in run_dirs]
-    places = [run.path.resolve() for run in runs]
+    places = {run.directory.path.resolve() for run in runs}
     check(
-        len(set(places)) == len(places),
+        len(places) == len(runs),
         "runs that differ",
-        f"{len(places) - len(set(places))} named twice",
+        f"{len(runs) - len(places)} named twice",
         "Name each once.",
     )
-    body = comparison_body(runs)
-    title = f"{len(runs)} runs compared"
-    return write_fitting(
-        pathlib.Path(path).expanduser(), lambda _: render(title, body, _COMPARISON)
-    )
-
-
-def _report(run: RunFiles, pictures: Pictures) -> str:
-    metrics = all_metrics(run)
-    sections: list[Html] = [
-        header(run, metrics),
-        protocol_section(run, metrics),
-        health_section(run),
-        map_section(run, pictures),
-        neighbours_section(run, pictures),
-        confusion_section(run),
-        curves_section(run),
-        views_section(run, pictures),
-        config_section(run),
-        hardware_section(run),
-        export_section(run),
-    ]
-    return render(f"{run.name}: encoder report", join(sections), _CONTENTS)
+    path = pathlib.Path(path).expanduser()
+    return write_page(path, "comparison.html.jinja", **compared(runs))

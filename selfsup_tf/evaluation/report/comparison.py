@@ -1,275 +1,169 @@
-"""Runs side by side: what differs, who is better, how they got there."""
+"""What the page of several runs shows, as values for its template."""
 
-import pathlib
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfsup_tf.evaluation.chart_values import (
-    Curve,
-    is_number,
-    relative_spectrum,
-    training_panels,
-)
-from selfsup_tf.evaluation.report.gather import RunFiles, reading
-from selfsup_tf.evaluation.report.header import headline, when
-from selfsup_tf.evaluation.report.health_section import FLOOR, NAMES, decades
-from selfsup_tf.evaluation.report.markup import Html, element, join
-from selfsup_tf.evaluation.report.metrics import Metric
-from selfsup_tf.evaluation.report.numbers import (
-    NOTHING,
-    compact,
-    percent,
-    percent_interval,
-    plain,
-)
-from selfsup_tf.evaluation.report.parts import chart, charts, section, table, tag
-from selfsup_tf.evaluation.report.protocol_section import all_metrics
-from selfsup_tf.evaluation.report.svg import line_chart, sample
-from selfsup_tf.evaluation.report.verdicts import badge
+import markupsafe
 
-_PANELS = ("loss", "knn", "rank_me", "spread", "cosine", "learning_rate")
+from selfsup_tf.evaluation.curves import draw_runs, training_panels
+from selfsup_tf.evaluation.plotting import is_number
+from selfsup_tf.evaluation.protocol import Chart
+from selfsup_tf.evaluation.report.drawing import Drawings
+from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
+from selfsup_tf.evaluation.report.numbers import NOTHING, measured_on, plain
+from selfsup_tf.evaluation.report.sections import Line, lines_of
 
 
-def comparison_body(runs: Sequence[RunFiles]) -> Html:
-    """The sections of the page."""
-    names = _names(runs)
-    return join(
-        [
-            _header(runs, names),
-            _metrics_section(runs, names),
-            _curves_section(runs, names),
-            _spectra_section(runs, names),
-            _config_section(runs, names),
-        ]
-    )
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """One number of all runs.
+
+    Attributes:
+        title: What was done.
+        name: Of the number.
+        lines: Of each run, or None.
+    """
+
+    title: str
+    name: str
+    lines: list[Line | None]
+
+    @property
+    def main(self) -> bool:
+        """Whether it counts; others are folded away."""
+        return any(line.main for line in self.lines if line)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the runs were judged on different images."""
+        return len({measured_on(line.stored.result) for line in self.lines if line}) > 1
+
+    @property
+    def best(self) -> float | None:
+        """The best value; None where all are equal or neither is better."""
+        found = [line.row for line in self.lines if line and is_number(line.row.value)]
+        better = {row.higher_is_better for row in found}
+        values = {row.value for row in found}
+        if len(values) < 2 or len(better) > 1 or None in better:
+            return None
+        return max(values) if better == {True} else min(values)
+
+    def sign(self, line: Line) -> str:
+        """Tells the "best", and those "like" it: their intervals overlap the best's."""
+        if self.best is None or not is_number(line.row.value):
+            return ""
+        if line.row.value == self.best:
+            return "best"
+        leaders = [r.row for r in self.lines if r and r.row.value == self.best]
+        one, other = line.row.interval, leaders[0].interval
+        overlap = one and other and one[0] <= other[1] and other[0] <= one[1]
+        return "like" if overlap else ""
 
 
-def _names(runs: Sequence[RunFiles]) -> list[str]:
-    """The directories' names, or their paths where two have one name."""
+def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
+    """Everything that the template of a comparison asks for."""
     names = [run.name for run in runs]
-    if len(set(names)) == len(names):
-        return names
-    return [str(pathlib.PurePath(run.path)) for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.directory.path) for run in runs]
+    letters = [chr(ord("A") + n) for n in range(len(runs))]
+    labels = [f"{letter} {name}" for letter, name in zip(letters, names, strict=True)]
+    drawings = Drawings()
+    numbers = _numbers(runs)
+    stale = any(line and line.stored.stale for row in numbers for line in row.lines)
+    return {
+        "title": f"{len(runs)} runs compared",
+        "runs": list(zip(letters, names, runs, strict=True)),
+        "numbers": numbers,
+        "stale": stale,
+        "curves": _curves(runs, labels, drawings),
+        "sections": _sections(runs, labels, drawings),
+        "differences": _differences([_flat(run.config) for run in runs]),
+    }
 
 
-def _letter(number: int) -> str:
-    return chr(ord("A") + number)
+def _numbers(runs: Sequence[RunFiles]) -> list[Compared]:
+    """The rows of the table, in the order in which the runs have them."""
+    found = [
+        {(line.title, line.row.title): line for line in lines_of(run.results)}
+        for run in runs
+    ]
+    order = list(protocols())
+
+    def place(key: tuple[str, str]) -> int:
+        name = next(
+            lines[key] for lines in found if key in lines
+        ).stored.result.protocol
+        return order.index(name) if name in order else len(order)
+
+    keys = sorted(dict.fromkeys(key for lines in found for key in lines), key=place)
+    return [Compared(*key, [lines.get(key) for lines in found]) for key in keys]
 
 
-def _header(runs: Sequence[RunFiles], names: list[str]) -> Html:
-    items = []
-    for n, (run, name) in enumerate(zip(runs, names, strict=True)):
-        verdict = run.health.values.get("verdict") if run.health else None
-        items.append(
-            element(
-                "li",
-                element(
-                    "p",
-                    element("strong", f"{_letter(n)} ", class_="letter"),
-                    sample(n),
-                    class_="name",
-                ),
-                element("p", name, class_="run"),
-                element("p", headline(run.config), class_="small"),
-                element("p", when(run), class_="small"),
-                element("p", badge(verdict)),
-            )
+def _curves(
+    runs: Sequence[RunFiles], labels: Sequence[str], drawings: Drawings
+) -> list[tuple[Chart, markupsafe.Markup]]:
+    found = [{p.key: p for p in training_panels(run.records)} for run in runs]
+    drawn = []
+    for key in dict.fromkeys(key for panels in found for key in panels):
+        panels = {
+            label: by_key.get(key) for label, by_key in zip(labels, found, strict=True)
+        }
+        first = next(panel for panel in panels.values() if panel)
+        # Of a panel with two curves the first one, or the lines would be too many.
+        title = first.title
+        title += f": {first.curves[0].name}" if len(first.curves) > 1 else ""
+        there = [label for label, panel in panels.items() if panel]
+        chart = Chart(
+            title + (", %" if first.percent else ""),
+            draw_runs(panels),
+            first.meaning,
+            label=f"{title} of {', '.join(there)}",
         )
-    return element(
-        "header",
-        element("p", "Encoders compared", class_="over"),
-        element("h1", f"{len(runs)} runs side by side"),
-        element("ul", items, class_="cards runs"),
-        class_="top",
-    )
+        drawn.append((chart, drawings.svg(chart)))
+    return drawn
 
 
-def _metrics_section(runs: Sequence[RunFiles], names: list[str]) -> Html:
-    found = [{(m.title, m.name): m for m in all_metrics(run)} for run in runs]
-    keys = list(dict.fromkeys(key for metrics in found for key in metrics))
-    rows, differ, stale = [], False, False
-    for title, name in keys:
-        row = [metrics.get((title, name)) for metrics in found]
-        data = {m.data for m in row if m is not None}
-        differ |= len(data) > 1
-        stale |= any(m is not None and m.stale for m in row)
-        rows.append([_heading(title, name, differs=len(data) > 1), *_cells(row)])
-    rows += _health_rows(runs)
-    notes = [
-        "★ is the best of a row; ≈ marks those whose interval overlaps the best's. "
-        "“–” was not measured.",
-        "† These were judged on different images." if differ else None,
-        "“earlier” was measured on an earlier state of the encoder." if stale else None,
-    ]
-    return section(
-        "metrics",
-        "Numbers",
-        table(
-            _heads(names),
-            rows,
-            caption="Trained encoders, with 95 % intervals",
-            numbers=range(1, len(runs) + 1),
-            class_="stacked compared",
-        ),
-        *(element("p", note, class_="meaning") for note in notes if note),
-    )
-
-
-def _heads(names: list[str]) -> list[Any]:
-    """The runs as headings of columns."""
-    heads = [
-        element("span", f"{_letter(n)} ", element("span", name), class_="head")
-        for n, name in enumerate(names)
-    ]
-    return ["", *heads]
-
-
-def _heading(title: str, name: str, *, differs: bool) -> Html:
-    name += " †" if differs else ""
-    return element("span", f"{title}, ", element("span", name, class_="number-name"))
-
-
-def _cells(row: list[Metric | None]) -> list[Any]:
-    values = [m.value for m in row if m is not None and is_number(m.value)]
-    best = max(values, default=None)
-    leaders = [m for m in row if m is not None and m.value == best]
-    tied = len(leaders) == len(values)
-    cells = []
-    for metric in row:
-        if metric is None or metric.value is None:
-            cells.append(NOTHING)
+def _sections(
+    runs: Sequence[RunFiles], labels: Sequence[str], drawings: Drawings
+) -> list[tuple[str, str, list[tuple[Chart, markupsafe.Markup]]]]:
+    """(name, title, charts) of each protocol that lays runs over each other."""
+    sections = []
+    for name, protocol in protocols().items():
+        results: Mapping = {
+            label: next((s for s in run.results if s.result.protocol == name), None)
+            for label, run in zip(labels, runs, strict=True)
+        }
+        there = {label: stored for label, stored in results.items() if stored}
+        if not there:
             continue
-        words, sign = percent(metric.value), None
-        if metric in leaders and not tied:
-            words, sign = element("strong", words), tag("★ best", "good")
-        elif metric not in leaders and _overlap(metric, leaders[0]):
-            sign = tag("≈", "none")
-        interval = percent_interval(metric.interval) if metric.interval else None
-        cells.append(
-            join(
-                [
-                    element("span", sign, " ", words, class_="cell"),
-                    element("small", interval) if interval else None,
-                    tag("earlier", "stale") if metric.stale else None,
-                ]
-            )
-        )
-    return cells
+        with reading(next(iter(there.values())).path):
+            charts = protocol.compare({k: s.result for k, s in there.items()})
+        if charts:
+            drawn = [(chart, drawings.svg(chart)) for chart in charts.values()]
+            sections.append((name, protocol.title, drawn))
+    return sections
 
 
-def _overlap(one: Metric, other: Metric) -> bool:
-    if not one.interval or not other.interval:
-        return False
-    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
-
-
-def _health_rows(runs: Sequence[RunFiles]) -> list[list[Any]]:
+def _differences(configs: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Names and values of what the configs don't agree on."""
     rows = []
-    for part, name in NAMES.items():
-        for key, title in (("rank_me", "RankMe"), ("alignment", "Alignment"),
-                           ("uniformity", "Uniformity")):  # fmt: skip
-            values = [_health(run, part, key) for run in runs]
-            if any(is_number(value) for value in values):
-                rows.append([f"{title} of {name[-1]}", *map(compact, values)])
+    for key in dict.fromkeys(key for config in configs for key in config):
+        values = [plain(c[key]) if key in c else NOTHING for c in configs]
+        if len(set(values)) > 1:
+            rows.append((key, values))
     return rows
 
 
-def _health(run: RunFiles, part: str, key: str) -> Any:
-    if run.health is None:
-        return None
-    with reading(run.health.path):
-        return (run.health.values.get(part) or {}).get(key)
-
-
-def _curves_section(runs: Sequence[RunFiles], names: list[str]) -> Html:
-    found = [{p.key: p for p in training_panels(run.records)} for run in runs]
-    figures = []
-    for key in _PANELS:
-        shown = [(n, panels[key]) for n, panels in enumerate(found) if key in panels]
-        if not shown:
-            continue
-        # Of a panel with two curves the first one, or the lines would be too many.
-        panel, first = shown[0][1], shown[0][1].curves[0].name
-        title = panel.title + (f": {first}" if len(panel.curves) > 1 else "")
-        looks = [n for n, _ in shown]
-        figures.append(
-            chart(
-                title + (", %" if panel.percent else ""),
-                line_chart(
-                    [p.curves[0] for _, p in shown],
-                    label=f"{title} of {', '.join(names[n] for n in looks)}",
-                    x_label="epoch",
-                    percent=panel.percent,
-                    looks=looks,
-                ),
-                names=[f"{_letter(n)} {names[n]}" for n in looks],
-                looks=looks,
-                meaning=panel.meaning if key != "learning_rate" else "",
-            )
-        )
-    content = charts(*figures) if figures else element("p", "No logs.", class_="absent")
-    return section("curves", "Curves", content)
-
-
-def _spectra_section(runs: Sequence[RunFiles], names: list[str]) -> Html:
-    figures = []
-    for part, name in NAMES.items():
-        shown = []
-        for n, run in enumerate(runs):
-            if run.health is not None:
-                with reading(run.health.path):
-                    values = (run.health.values.get("spectrum") or {}).get(part)
-                    if values:
-                        shown.append((n, relative_spectrum(values, FLOOR)))
-        if shown:
-            looks = [n for n, _ in shown]
-            curves = [
-                Curve(names[n], tuple(range(1, len(v) + 1)), tuple(v)) for n, v in shown
-            ]
-            figures.append(
-                chart(
-                    f"Spectrum of {name}",
-                    line_chart(
-                        curves,
-                        label=f"Singular values of {name}, falling",
-                        x_label="number of the singular value",
-                        y_range=(decades(curves), 1.0),
-                        log=True,
-                        looks=looks,
-                    ),
-                    names=[f"{_letter(n)} {names[n]}" for n in looks],
-                    looks=looks,
-                    meaning="Singular values over the largest.",
-                )
-            )
-    line = element("p", "No run has an eval/health.json.", class_="absent")
-    return section("spectra", "Spectra", charts(*figures) if figures else line)
-
-
-def _config_section(runs: Sequence[RunFiles], names: list[str]) -> Html:
-    flats = [_flat(run.config) for run in runs]
-    keys = list(dict.fromkeys(key for flat in flats for key in flat))
-    rows = []
-    for key in keys:
-        values = [plain(flat[key]) if key in flat else NOTHING for flat in flats]
-        if len(set(values)) > 1:
-            rows.append([element("code", key), *values])
-    if rows:
-        content = table(
-            _heads(names),
-            rows,
-            caption="Only what differs",
-        )
-    else:
-        content = element("p", "The configs are equal.", class_="absent")
-    return section("config", "Config", content)
-
-
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A config's values by the names of their flags, such as optimizer.name."""
     flat = {}
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
+        elif key == "views":
+            views = {f"view_{n}": view for n, view in enumerate(value, 1)}
+            flat |= _flat(views, prefix)
         else:
             flat[prefix + key] = value
     return flat

@@ -1,37 +1,42 @@
-"""How numbers are written on the page."""
+"""How numbers and values are written on the page."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from selfsup_tf.evaluation.chart_values import is_number
+from selfsup_tf.evaluation.plotting import is_number, power_of_ten
+from selfsup_tf.evaluation.protocol import Result
 
 NOTHING = "–"
 
 
-def percent(value: Any, digits: int = 1) -> str:
+def number(value: Any, unit: str) -> str:
+    """A number of a row: a share in per cent, another one as it is."""
+    return percent(value) if unit == "share" else compact(value)
+
+
+def gain(value: Any, unit: str) -> str:
+    """A difference with its sign, of shares in points: "+21.3"."""
+    if not is_number(value):
+        return NOTHING
+    text = f"{100 * value:+.1f}" if unit == "share" else f"{value:+.3g}"
+    return text.replace("-", "−")
+
+
+def interval(
+    bounds: Sequence[float] | None, unit: str, *, signed: bool = False
+) -> str | None:
+    """The bounds of a number, "60.4 to 62.2", or of a gain; None without bounds."""
+    if not bounds or not all(map(is_number, bounds)):
+        return None
+    write = gain if signed else number
+    return " to ".join(write(bound, unit).removesuffix("\u00a0%") for bound in bounds)
+
+
+def percent(value: Any) -> str:
     """A share in [0, 1]: .6127 is "61.3 %"."""
     # The space is one at which no line breaks.
-    return f"{100 * value:.{digits}f}\u00a0%" if is_number(value) else NOTHING
-
-
-def percent_interval(bounds: Sequence[float] | None) -> str:
-    """Two shares in per cent: "60.4 to 62.2"."""
-    if not bounds or not all(map(is_number, bounds)):
-        return NOTHING
-    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
-
-
-def points(value: Any) -> str:
-    """A difference in points, with its sign."""
-    return f"{value:+.1f}".replace("-", "−") if is_number(value) else NOTHING
-
-
-def points_interval(bounds: Sequence[float] | None) -> str:
-    """Two differences: "+20.1 to +22.3"."""
-    if not bounds or not all(map(is_number, bounds)):
-        return NOTHING
-    return f"{points(bounds[0])} to {points(bounds[1])}"
+    return f"{100 * value:.1f}\u00a0%" if is_number(value) else NOTHING
 
 
 def compact(value: Any) -> str:
@@ -43,17 +48,12 @@ def compact(value: Any) -> str:
     size = abs(value)
     if size >= 1e7 or size < 1e-4:
         exponent = math.floor(math.log10(size))
-        text = f"{value / 10**exponent:.3g}·10{superscript(exponent)}"
+        text = f"{value / 10**exponent:.3g}·{power_of_ten(10.0**exponent)}"
     elif size >= 1000 or (isinstance(value, int) and size >= 1):
         text = f"{value:,.0f}"
     else:
         text = f"{value:.4g}"
     return text.replace("-", "−")
-
-
-def superscript(number: int) -> str:
-    """-2 is "⁻²"."""
-    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def megabytes(size: Any) -> str:
@@ -76,3 +76,9 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(v)}" for key, v in value.items()) or "none"
     return str(value)
+
+
+def measured_on(result: Result) -> str:
+    """The images that a result was measured on: "10,000 of cifar10:test"."""
+    images = result.measured_on.get("test") or result.measured_on.get("images")
+    return f"{images['size']:,} of {images['name']}" if images else ""

@@ -1,0 +1,221 @@
+"""What runs have logged over their epochs, and its charts; no TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.figure
+
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.plotting import (
+    HEIGHT,
+    SHADE,
+    SOFT,
+    WIDTH,
+    Curve,
+    add_axes,
+    draw_lines,
+    is_number,
+    new_figure,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A chart of a run over its epochs.
+
+    Attributes:
+        key: A short name that lasts.
+        title: What is shown.
+        meaning: How to read it, a sentence.
+        percent: Whether the values are shares in [0, 1].
+        curves: One or more.
+    """
+
+    key: str
+    title: str
+    meaning: str
+    percent: bool
+    curves: tuple[Curve, ...]
+
+
+_H, _Z = "representation h", "projection z"
+_PANELS = (
+    ("loss", "Loss", "What training lowers.", {"train/loss": "loss"}),
+    (
+        "knn",
+        "Online k-NN",
+        "Top-1 accuracy on labelled images that were held out.",
+        {"eval/knn_top_1": "top-1"},
+    ),
+    (
+        "rank_me",
+        "RankMe",
+        "How many directions the features use; a fall to a few is a collapse.",
+        {"health/rank_me": _H, "health/projection_rank_me": _Z},
+    ),
+    (
+        "spread",
+        "Spread of h",
+        "About 0 where all images become one point.",
+        {"train/representation_std": "batches", "health/spread": "training images"},
+    ),
+    (
+        "cosine",
+        "Cosines of h",
+        "Two views of an image, and two images: the gap is what was learned.",
+        {
+            "health/positive_cosine": "two views of an image",
+            "health/negative_cosine": "two images",
+        },
+    ),
+    (
+        "alignment",
+        "Alignment",
+        "Squared distance of two views of an image; lower is closer.",
+        {"health/alignment": _H},
+    ),
+    (
+        "uniformity",
+        "Uniformity",
+        "How evenly the features fill the sphere; lower is more even.",
+        {"health/uniformity": _H},
+    ),
+    ("learning_rate", "Learning rate", "", {"train/learning_rate": "rate"}),
+    (
+        "tau",
+        "Tau",
+        "How much of its past the target keeps in a step; it rises to 1.",
+        {"train/tau": "tau"},
+    ),
+    (
+        "images_per_second",
+        "Images per second",
+        "The speed of training.",
+        {"train/images_per_second": "images/s"},
+    ),
+    (
+        "data_wait",
+        "Waiting for images",
+        "Share of the time in which the device had nothing to do.",
+        {"train/data_wait": "share"},
+    ),
+)
+_PERCENT = ("knn", "data_wait")
+_OPERATION = ("train/skipped_steps", "train/loss_scale")
+
+
+def training_panels(records: Sequence[dict[str, Any]]) -> list[Panel]:
+    """The charts of a log that has values for them.
+
+    A value that only one method logs has a panel of its own name.
+
+    Args:
+        records: Of a log.jsonl; those without an epoch are passed over.
+    """
+    records = [r for r in records if is_number(r.get("epoch"))]
+    known = {name for *_, names in _PANELS for name in names} | set(_OPERATION)
+    others = {name: None for r in records for name in r if "/" in name}  # in order
+    own = [
+        (name, name.replace("_", " "), "", {name: name.partition("/")[2]})
+        for name in others
+        if name not in known
+    ]
+    panels = []
+    for key, title, meaning, names in (*_PANELS, *own):
+        curves = [_curve(records, name, label) for name, label in names.items()]
+        curves = tuple(c for c in curves if any(y is not None for y in c.y))
+        if curves:
+            panels.append(Panel(key, title, meaning, key in _PERCENT, curves))
+    return panels
+
+
+def _curve(records: Sequence[dict[str, Any]], name: str, label: str) -> Curve:
+    found = [(r["epoch"], r[name]) for r in records if name in r]
+    values = (float(y) if is_number(y) else None for _, y in found)
+    return Curve(label, tuple(float(x) for x, _ in found), tuple(values))
+
+
+def warmup(config: dict[str, Any]) -> float:
+    """Epochs of a config's warm-up; 0 where it has none."""
+    epochs = config.get("optimizer", {}).get("warmup_epochs", 0)
+    return float(epochs) if is_number(epochs) else 0.0
+
+
+def draw_curves(
+    records: Sequence[dict[str, Any]], config: Mapping[str, Any]
+) -> matplotlib.figure.Figure:
+    """All that a run has logged over its epochs, the warm-up shaded.
+
+    Args:
+        records: Of its log.jsonl.
+        config: Its config.json.
+
+    Raises:
+        InputError: The log has no records of training.
+    """
+    panels = training_panels(records)
+    check(
+        len(panels) > 0,
+        "a log with records of training",
+        f"{len(records)} records, none of an epoch",
+        "Train for a step or more first.",
+    )
+    return draw_panels(panels, config)
+
+
+def draw_panels(
+    panels: Sequence[Panel], config: Mapping[str, Any]
+) -> matplotlib.figure.Figure:
+    """Values that a run has logged, over its epochs, the warm-up shaded.
+
+    Args:
+        panels: Of `training_panels`; three stand in a row.
+        config: The run's config.json.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(WIDTH * columns, HEIGHT * rows)
+    for n, panel in enumerate(panels):
+        _panel_axes(figure, panel, config, (rows, columns, n + 1))
+    return figure
+
+
+def draw_runs(panels: Mapping[str, Panel | None]) -> matplotlib.figure.Figure:
+    """One value of several runs over their epochs; the first curve of each panel.
+
+    Args:
+        panels: Of one key, by the name of the run; None where a run has none.
+    """
+    first = next(panel for panel in panels.values() if panel)
+    figure = new_figure()
+    axes = add_axes(figure, first.title, "epoch", "%" if first.percent else "")
+    absent = Curve("", (), ())
+    curves = [
+        dataclasses.replace(panel.curves[0] if panel else absent, name=name)
+        for name, panel in panels.items()
+    ]
+    draw_lines(axes, curves, percent=first.percent)
+    return figure
+
+
+def _panel_axes(
+    figure: matplotlib.figure.Figure,
+    panel: Panel,
+    config: Mapping[str, Any],
+    place: tuple,
+) -> None:
+    title = panel.title
+    schedule = (config.get("optimizer") or {}).get("schedule")
+    if panel.key == "learning_rate" and schedule:
+        title += f" ({schedule})"
+    axes = add_axes(figure, title, "epoch", "%" if panel.percent else "", place=place)
+    end = warmup(config)
+    if end:
+        axes.axvspan(0, end, color=SHADE, linewidth=0, zorder=0)
+        if panel.key == "learning_rate":
+            axes.text(end, 0.03, " warm-up", transform=axes.get_xaxis_transform(),
+                      fontsize=9, color=SOFT)  # fmt: skip
+    draw_lines(axes, panel.curves, percent=panel.percent, inside=True)
+    last = max(x for curve in panel.curves for x in curve.x) or 1
+    axes.set_xlim(0, 1.02 * last)  # the last dot is whole

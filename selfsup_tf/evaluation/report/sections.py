@@ -1,0 +1,210 @@
+"""What the page of one run shows, as values for its templates."""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import markupsafe
+
+from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
+from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
+from selfsup_tf.evaluation.report.config_groups import config_groups
+from selfsup_tf.evaluation.report.drawing import Drawings
+from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
+from selfsup_tf.evaluation.report.numbers import compact, percent, plain
+from selfsup_tf.evaluation.results import StoredResult, unread_files
+
+_MOST_CARDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One number in the table of all.
+
+    Attributes:
+        stored: The result that it is of.
+        row: The number.
+        title: Of the result, and of its group where it has any.
+        first: Whether it is the first one under this title.
+        main: Whether the table of all numbers has it: shares, and each group's first.
+    """
+
+    stored: StoredResult
+    row: Row
+    title: str
+    first: bool
+    main: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A result as its section shows it.
+
+    Attributes:
+        stored: The result.
+        protocol: Its protocol; None where the module is not there.
+        charts: Each with its <svg> element.
+        tables: Of its details.
+    """
+
+    stored: StoredResult
+    protocol: Protocol | None
+    charts: list[tuple[Chart, markupsafe.Markup]]
+    tables: list[Table]
+
+    @property
+    def result(self) -> Result:
+        """The result."""
+        return self.stored.result
+
+    @property
+    def heading(self) -> str:
+        """The title of the section."""
+        return self.protocol.title if self.protocol else self.result.protocol
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder of its pictures."""
+        return self.stored.path.parent
+
+    @property
+    def pictures(self) -> dict[pathlib.Path, str]:
+        """What each of its pictures that are there shows."""
+        found = {self.folder / name: alt for name, alt in self.result.pictures.items()}
+        return {path: alt for path, alt in found.items() if path.is_file()}
+
+    @property
+    def numbers(self) -> tuple[list[tuple[str, str | None]], dict[str, list]]:
+        """Its rows that are no shares, as columns and rows of a table.
+
+        The columns are its groups, and beside each the others' numbers; a row has a
+        (row, beside) for each, or None.
+        """
+        rows = [row for row in self.result.rows if row.unit != "share"]
+        if len(rows) == len({row.group for row in rows}):
+            return [], {}  # the table of all numbers has them
+        columns = {}
+        for row in rows:
+            columns |= dict.fromkeys((row.group, name) for name in (None, *row.beside))
+        columns = sorted(columns, key=lambda c: [g for g, _ in columns].index(c[0]))
+        lines = collections.defaultdict(dict)
+        for row in rows:
+            lines[row.name][row.group] = row
+        return columns, {name: list(line.values()) for name, line in lines.items()}
+
+
+def reported(run: RunFiles) -> dict[str, Any]:
+    """Everything that the template of a run's page asks for."""
+    drawings, known = Drawings(), protocols()
+    shown = [
+        show(stored, known.get(stored.result.protocol), drawings)
+        for stored in run.results
+    ]
+    sections = collections.defaultdict(list)
+    for one in shown:
+        if _has_details(one):
+            sections[one.result.protocol].append(one)
+    return {
+        "run": run,
+        "title": f"{run.name}: encoder report",
+        "cards": _cards(run.results),
+        "lines": [line for line in lines_of(run.results) if line.main],
+        "sections": dict(sections),
+        "unread": unread_files(run.directory),
+        "missing": _missing(run, known),
+        "curves": [
+            _curve(panel, run, drawings) for panel in training_panels(run.records)
+        ],
+        "warmup": warmup(run.config),
+        "groups": config_groups(run.config),
+        "first": run.records[0] if run.records else {},
+        "devices": devices,
+    }
+
+
+def show(stored: StoredResult, protocol: Protocol | None, drawings: Drawings) -> Shown:
+    """Asks the protocol of a result for what it shows."""
+    if protocol is None:
+        return Shown(stored, None, [], [])
+    with reading(stored.path):
+        charts = protocol.draw(stored.result).values()
+        drawn = [(chart, drawings.svg(chart)) for chart in charts]
+        return Shown(stored, protocol, drawn, protocol.tables(stored.result))
+
+
+def lines_of(results: Iterable[StoredResult]) -> list[Line]:
+    """The numbers of all results."""
+    lines = []
+    for stored in results:
+        seen = set()
+        for row in stored.result.rows:
+            title = stored.result.title + (f": {row.group}" if row.group else "")
+            first = row.group not in seen
+            main = first or row.unit == "share"
+            lines.append(Line(stored, row, title, first, main))
+            seen.add(row.group)
+    return lines
+
+
+def _has_details(shown: Shown) -> bool:
+    result = shown.result
+    return bool(
+        result.verdict or result.notes or shown.charts or shown.tables
+        or shown.pictures or shown.numbers[0]
+        or (shown.protocol and shown.protocol.template)
+    )  # fmt: skip
+
+
+def _cards(results: Sequence[StoredResult]) -> list[Line]:
+    """The number that counts of each protocol, of its plain and newest result."""
+    best = {}
+    for stored in sorted(results, key=lambda s: s.stale):
+        row = next(iter(stored.result.rows), None)
+        if row and row.value is not None and not row.group:
+            line = Line(stored, row, stored.result.title, True)
+            best.setdefault(stored.result.protocol, line)
+    cards = [best[s.result.protocol] for s in results if best.get(s.result.protocol)]
+    cards = list({id(card): card for card in cards}.values())
+    others = [card for card in cards if card.row.unit != "share"]
+    shares = [card for card in cards if card.row.unit == "share"]
+    return shares[: max(1, _MOST_CARDS - len(others))] + others
+
+
+def _missing(run: RunFiles, known: dict[str, Protocol]) -> list[tuple[str, str]]:
+    """Titles and commands of what a report is meant to show and has not found."""
+    found = {stored.result.protocol for stored in run.results}
+    classifier = run.directory.network("classifier").is_file()
+    there = {"classifier": classifier, "log": bool(run.records)}
+    return [
+        (protocol.title, f"python eval.py {name} {run.flag}")
+        for name, protocol in known.items()
+        if protocol.measured_by_report
+        and name not in found
+        and all(there.get(need, True) for need in protocol.needs)
+    ]
+
+
+def _curve(panel, run: RunFiles, drawings: Drawings) -> tuple[Chart, markupsafe.Markup]:
+    final = next(y for y in reversed(panel.curves[0].y) if y is not None)
+    value = percent(final) if panel.percent else compact(final)
+    name = panel.curves[0].name
+    chart = Chart(
+        panel.title + (", %" if panel.percent else ""),
+        draw_panels([panel], run.config),
+        panel.meaning,
+        value,
+        f"{panel.title} over the epochs; at the end {name} is {value}",
+    )
+    return chart, drawings.svg(chart)
+
+
+def devices(value: Any) -> str:
+    """A value; of a list of devices how many there are of each kind."""
+    if not (isinstance(value, list) and all(isinstance(v, dict) for v in value)):
+        return plain(value)
+    kinds = collections.Counter(
+        " ".join(str(v[k]) for k in ("type", "model") if v.get(k)) for v in value
+    )
+    return ", ".join(f"{n} × {k}" if n > 1 else k for k, n in kinds.items()) or "none"

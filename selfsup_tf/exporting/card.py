@@ -1,0 +1,71 @@
+"""The page for people beside an export: what it is, its limits, how it is called.
+
+Its text is `card.md.jinja`; the programs in it are those of the formats.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from selfsup_tf.exporting.formats import find_formats
+from selfsup_tf.exporting.usage import template
+from selfsup_tf.files import write_atomically
+
+MODEL_CARD = "MODEL_CARD.md"
+# Stands in programs for the path of the file, so that equal ones are shown once.
+_PATH = "{PATH}"
+
+
+def write_model_card(directory: str | pathlib.Path, manifest: dict) -> None:
+    """Writes the model card of an export.
+
+    Args:
+        directory: Where to.
+        manifest: See `manifest.describe`.
+    """
+    write_atomically(pathlib.Path(directory) / MODEL_CARD, format_model_card(manifest))
+
+
+def format_model_card(manifest: dict) -> str:
+    """The model card as Markdown."""
+    programs = list(format_programs(manifest).items())
+    card = template("card.md.jinja").render(manifest, programs=programs, values=_values)
+    return card + "\n"
+
+
+def format_programs(manifest: dict) -> dict[str, str]:
+    """A program for each way of calling the files of an export, by its heading.
+
+    The programs read image.jpg and run in the export directory. Files that are called
+    alike share one.
+
+    Args:
+        manifest: Its artefacts and preprocessing are read, see `manifest.describe`.
+    """
+    formats, called_alike = find_formats(), {}
+    for entry in manifest["artefacts"]:
+        of = formats[entry["format"]]
+        program = of.code({**entry, "path": _PATH}, manifest["preprocessing"])
+        called_alike.setdefault(program, []).append(entry["path"])
+    programs = {}
+    for program, (path, *others) in called_alike.items():
+        heading = f"`{path}`"
+        if others:
+            heading += ", and likewise " + ", ".join(f"`{name}`" for name in others)
+        programs[heading] = program.replace(_PATH, path)
+    return programs
+
+
+def _values(values: Mapping[str, Any], otherwise: str) -> str:
+    """Plain values as a list, and structures below it as JSON."""
+    if not values:
+        return otherwise
+    plain = {n: v for n, v in values.items() if not isinstance(v, Mapping | list)}
+    blocks = ["\n".join(f"- {name}: {value}" for name, value in plain.items())]
+    blocks += [
+        f"{name}:\n\n```json\n{json.dumps(value, indent=2, ensure_ascii=False)}\n```"
+        for name, value in values.items()
+        if name not in plain
+    ]
+    return "\n\n".join(block for block in blocks if block)

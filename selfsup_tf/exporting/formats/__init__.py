@@ -1,0 +1,127 @@
+"""The export formats: modules of this folder, or of the same one elsewhere on the path.
+
+A module defines FORMAT, a `format.Format`, or a tuple of several. One of your own is
+MY_FOLDER/selfsup_tf/exporting/formats/NAME.py, with MY_FOLDER in `sys.path`. Modules
+import TensorFlow inside their methods only: `export.py --help` lists what they define.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+from selfsup_tf.doors import Door
+from selfsup_tf.errors import check, nearest
+from selfsup_tf.exporting.format import AUTO, Format, Options, Threshold
+
+DOOR = Door(__name__, "FORMAT", "a module of export formats")
+
+
+def find_formats() -> dict[str, Format]:
+    """Every format that there is by its word, in the order of tables.
+
+    Raises:
+        InputError: Two modules define the same word.
+    """
+    found: dict[str, Format] = {}
+    for module, defined in DOOR.all().items():
+        for one in defined if isinstance(defined, tuple) else (defined,):
+            check(
+                one.word not in found,
+                "export formats of different words",
+                f"a second {one.word}, of the module {module}",
+                "Give it another word.",
+            )
+            found[one.word] = one
+    return dict(sorted(found.items(), key=lambda item: item[1].order))
+
+
+def choose_formats(words: Iterable[str] | str) -> list[Format]:
+    """The formats that some words ask for, in the order of tables.
+
+    Args:
+        words: Names of formats and of groups; all stands for every format.
+
+    Raises:
+        InputError: An unknown word, none, or a format whose packages are missing.
+    """
+    there_are = find_formats()
+    groups = {"all": set(there_are)}
+    for word, found in there_are.items():
+        for group in found.groups:
+            groups.setdefault(group, set()).add(word)
+    known = (*there_are, *sorted(groups))
+    words = (words,) if isinstance(words, str) else tuple(words)
+    check(len(words) > 0, "formats to export", "none", nearest("", known))
+    wanted = set()
+    for word in words:
+        advice = nearest(str(word), known)
+        if "," in str(word):
+            advice = "Put spaces between formats, and no commas."
+        check(word in known, "a format", repr(word), advice)
+        wanted |= groups.get(word, {word})
+    chosen = [found for word, found in there_are.items() if word in wanted]
+    for found in chosen:
+        found.check_installed()  # before the minutes that the others take
+    return chosen
+
+
+def check_options(options: Options, chosen: Sequence[Format]) -> None:
+    """Raises InputError for an option that can't be, or that no chosen format heeds."""
+    check(
+        options.batch is None or options.batch >= 1,
+        "batch to be 1 or more, or None",
+        options.batch,
+        "None leaves it free.",
+    )
+    there_are = find_formats()
+    for field in dataclasses.fields(Options):
+        heeding = [word for word, f in there_are.items() if field.name in f.heeds]
+        check(
+            getattr(options, field.name) == field.default
+            or any(field.name in found.heeds for found in chosen),
+            f"a format that {field.name} changes: {', '.join(heeding)}",
+            ", ".join(found.word for found in chosen),
+            "Add one of them, or leave the option out.",
+        )
+    check(
+        AUTO not in options.keep_float or len(options.keep_float) == 1,
+        "keep_float to be auto, or names of layers",
+        ", ".join(options.keep_float),
+        "auto finds the layers by itself.",
+    )
+
+
+def override_thresholds(
+    *,
+    cosine: Mapping[str, float] | None = None,
+    knn_loss: Mapping[str, float] | None = None,
+    agreement: Mapping[str, float] | None = None,
+) -> dict[str, Threshold]:
+    """The threshold of every format, with other numbers for some.
+
+    Args:
+        cosine: {format: least mean cosine, in [-1, 1]}.
+        knn_loss: {format: points of k-NN accuracy that may be lost, 0 to 100}.
+        agreement: {format: least share of the encoder's classes, 0 to 1}.
+
+    Raises:
+        InputError: An unknown format, or a number outside its range.
+    """
+    there_are = find_formats()
+    thresholds = {word: found.threshold for word, found in there_are.items()}
+    for field, low, high, values in (
+        ("cosine", -1, 1, cosine or {}),
+        ("knn_loss", 0, 100, knn_loss or {}),
+        ("agreement", 0, 1, agreement or {}),
+    ):
+        for word, value in values.items():
+            advice = nearest(str(word), there_are)
+            check(word in there_are, "a format with a threshold", repr(word), advice)
+            usual = getattr(there_are[word].threshold, field)
+            check(
+                low <= value <= high,
+                f"a threshold of {field} from {low} to {high} for {word}",
+                value,
+                f"It is {usual} unless overridden.",
+            )
+            thresholds[word] = dataclasses.replace(thresholds[word], **{field: value})
+    return thresholds

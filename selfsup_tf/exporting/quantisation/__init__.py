@@ -1,0 +1,1 @@
+"""Integers in place of floats: TFLite files, what they lose, and what stays float."""

@@ -1,0 +1,272 @@
+"""The signatures of the SavedModel, which needs TensorFlow and nothing of this package.
+
+It is made of `tf.Module`, and not by `keras.export.ExportArchive` (Keras 3.15.1): an
+archive of an encoder and a classifier on it stores the weights twice (2,097,969 bytes
+for 1,048,000), has no place for a `classifier` that can be fine-tuned beside the
+encoder, and offers a server the call in training mode as a signature.
+
+Legend: N images, H and W of any size, S height and width of the encoder's input, D
+length of the representation h, C classes.
+"""
+
+import pathlib
+import tempfile
+
+import keras
+import tensorflow as tf
+
+from selfsup_tf.data.decode import MAX_PIXELS, decode_image
+from selfsup_tf.data.views import evaluation_view
+from selfsup_tf.errors import check
+from selfsup_tf.exporting.format import Networks
+from selfsup_tf.exporting.program import check_classifier
+
+LABELS_FILE = "labels.txt"
+# Of one request. The largest image takes 1 GB while it is cropped and resized.
+_DECODED_AT_ONCE = 4
+# Of [0, 1]: what rounding on the way here may add.
+_SLACK = 1e-3
+
+_PIXELS = tf.TensorSpec((None, None, None, 3), tf.uint8, "images")
+_FLOATS = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
+_BYTES = tf.TensorSpec((None,), tf.string, "image_bytes")
+
+
+class _ServedNetwork(tf.Module):
+    """A network that the loaded object calls, and can fine-tune.
+
+    It is called with images, (N, S, S, 3) float32 in [0, 1], and `training`; gradients
+    reach its `trainable_weights`, where this package isn't.
+
+    Args:
+        network: float32 [0, 1] (N, S, S, 3) -> (N, D or C) float32.
+        name: Of the module.
+        max_pixels: The most pixels, H x W, of an image.
+    """
+
+    def __init__(self, network: keras.Model, name: str, max_pixels: int):
+        super().__init__(name=name)
+        self._size = network.input_shape[1]
+        self._max_pixels = max_pixels
+        # A module that holds the model itself stores its weights twice: once as the
+        # model's, which are objects of Keras, and once as those that it lists.
+        self._call = lambda images, training: network(images, training=training)
+        self.weights = [weight.value for weight in network.weights]
+        # The states of random layers too, which a call in training mode needs.
+        self.states = [variable.value for variable in network.variables]
+        self.trainable_weights = [w.value for w in network.trainable_weights]
+
+    @tf.function
+    def __call__(self, images, training=False):
+        """(N, D or C) float32 of images (N, S, S, 3) float32 in [0, 1]."""
+        return tf.cast(self._call(images, training=training), tf.float32)
+
+    def trace(self) -> tf.TensorSpec:
+        """Traces the calls that the loaded object has; gives what they take."""
+        native = tf.TensorSpec((None, self._size, self._size, 3), tf.float32, "images")
+        for training in (False, True):
+            self.__call__.get_concrete_function(native, training=training)
+        return native
+
+    def _view_pixels(self, images: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, 3) uint8 -> (N, S, S, 3) float32 in [0, 1]."""
+        return evaluation_view(_require_pixels(images, self._max_pixels), self._size)
+
+    def _view_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """(N,) string -> (N, S, S, 3) float32 in [0, 1]."""
+        size = self._size
+        return tf.map_fn(
+            lambda contents: evaluation_view(
+                decode_image(contents, self._max_pixels), size
+            ),
+            _require_images(image_bytes),
+            fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
+            parallel_iterations=_DECODED_AT_ONCE,
+        )
+
+    def _infer(self, views: tf.Tensor) -> tf.Tensor:
+        """The network's answer to views, whose shape a caller may have got wrong."""
+        views = tf.ensure_shape(views, (None, self._size, self._size, 3))
+        return self(views, training=False)
+
+
+class ServedEncoder(_ServedNetwork):
+    """What lies in the SavedModel: the encoder, and its signatures."""
+
+    @tf.function(input_signature=[_PIXELS])
+    def serve_uint8(self, images):
+        """Images of any size as they come from a file, 0 to 255."""
+        return self._represent(self._view_pixels(images))
+
+    @tf.function(input_signature=[_FLOATS])
+    def serve_float(self, images):
+        """Images in [0, 1]; those of the encoder's own size are taken as they are."""
+        images = _require_pixels(images, self._max_pixels)
+        images = _require_unit_range(images)
+        shape = tf.shape(images)
+        native = tf.logical_and(shape[1] == self._size, shape[2] == self._size)
+        views = tf.cond(
+            native, lambda: images, lambda: evaluation_view(images, self._size)
+        )
+        return self._represent(views)
+
+    @tf.function(input_signature=[_BYTES])
+    def serve_bytes(self, image_bytes):
+        """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
+        return self._represent(self._view_files(image_bytes))
+
+    @tf.function
+    def raw(self, images):
+        """Images in [0, 1], (N, S, S, 3)."""
+        return self._represent(_require_unit_range(_require_images(images)))
+
+    def signatures(self) -> dict:
+        """What a server finds, by name."""
+        native = self.trace()
+        return {
+            "serving_default": self.serve_uint8.get_concrete_function(),
+            "serve_float": self.serve_float.get_concrete_function(),
+            "serve_bytes": self.serve_bytes.get_concrete_function(),
+            "raw": self.raw.get_concrete_function(native),
+        }
+
+    def _represent(self, views):
+        return {"representation": self._infer(views)}
+
+
+class ServedClassifier(_ServedNetwork):
+    """The `classifier` of a ServedEncoder, and its signatures.
+
+    Args:
+        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
+        labels_file: The names of the C classes, one a line.
+        max_pixels: The most pixels, H x W, of an image.
+    """
+
+    def __init__(self, classifier: keras.Model, labels_file: str, max_pixels: int):
+        super().__init__(classifier, "classifier", max_pixels)
+        self.labels_file = tf.saved_model.Asset(labels_file)
+        self._labels = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                self.labels_file.asset_path,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+            ),
+            default_value="",
+        )
+
+    @tf.function(input_signature=[_PIXELS])
+    def classify(self, images):
+        """Images of any size as they come from a file, 0 to 255."""
+        return self._answer(self._view_pixels(images))
+
+    @tf.function(input_signature=[_BYTES])
+    def classify_bytes(self, image_bytes):
+        """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
+        return self._answer(self._view_files(image_bytes))
+
+    def signatures(self) -> dict:
+        """What a server finds, by name."""
+        self.trace()
+        return {
+            "classify": self.classify.get_concrete_function(),
+            "classify_bytes": self.classify_bytes.get_concrete_function(),
+        }
+
+    def _answer(self, views):
+        probabilities = tf.nn.softmax(self._infer(views))
+        label = self._labels.lookup(tf.argmax(probabilities, axis=-1))
+        return {"probabilities": probabilities, "label": label}
+
+
+def export_saved_model(
+    networks: Networks, directory: str | pathlib.Path, *, max_pixels: int = MAX_PIXELS
+) -> None:
+    """Writes the encoder with its signatures.
+
+    These give {"representation": h (N, D) float32}; the crop and size of the evaluation
+    view and the normalisation are inside.
+
+    - serving_default: images (N, H, W, 3) uint8, 0 to 255, of any H and W.
+    - serve_float: images (N, H, W, 3) float32 in [0, 1], of any H and W; those of
+      S x S are taken as they are.
+    - serve_bytes: image_bytes (N,) string, files (JPEG, PNG, GIF, BMP, WebP), each of
+      its own size.
+    - raw: images (N, S, S, 3) float32 in [0, 1], taken as they are.
+
+    With a classifier, which the loaded object has as `classifier`, these give
+    {"probabilities": (N, C) float32, "label": (N,) string}; the names lie in
+    assets/labels.txt too.
+
+    - classify: images as for serving_default.
+    - classify_bytes: image_bytes as for serve_bytes.
+
+    A request is answered whole or by an error (INVALID_ARGUMENT): an empty batch,
+    floats beyond [0, 1] or NaN, an image of more than `max_pixels`, a file that claims
+    more or can't be decoded. One bad file fails its request; the next is served.
+
+    Args:
+        networks: The encoder, and a classifier with its names or none.
+        directory: Where to; made, and written into if it is there.
+        max_pixels: The most pixels, H x W, of an image. The largest file takes about 16
+            bytes a pixel while it is served, and up to four are at once.
+
+    Raises:
+        InputError: The classifier and the names don't fit each other or the encoder.
+    """
+    classifier, class_names = networks.classifier, networks.class_names
+    served = ServedEncoder(networks.encoder, "encoder", max_pixels)
+    signatures = served.signatures()
+    with tempfile.TemporaryDirectory() as folder:
+        if classifier is not None:
+            check(
+                bool(class_names),
+                "class_names beside a classifier",
+                "none",
+                "The answers of classify are names; give them in the order of labels.",
+            )
+            check_classifier(networks)
+            labels_file = pathlib.Path(folder) / LABELS_FILE
+            labels_file.write_bytes("".join(f"{n}\n" for n in class_names).encode())
+            served.classifier = ServedClassifier(
+                classifier, str(labels_file), max_pixels
+            )
+            signatures |= served.classifier.signatures()
+        tf.saved_model.save(served, str(directory), signatures=signatures)
+
+
+def _require_images(images: tf.Tensor) -> tf.Tensor:
+    """The images or files, of which there is one at least, with a pixel at least."""
+    message = "expected one image or more; received an empty batch, of shape"
+    required = tf.debugging.Assert(tf.size(images) > 0, [message, tf.shape(images)], 4)
+    with tf.control_dependencies([required]):
+        return tf.identity(images)
+
+
+def _require_pixels(images: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """The images, (N, H, W, 3), with H x W within the limit.
+
+    A request of a few bytes can claim any size: it may give one value for all pixels.
+    """
+    images = _require_images(images)
+    shape = tf.shape(images, out_type=tf.int64)
+    message = f"expected images of at most {max_pixels} pixels, H x W; received the "
+    required = tf.debugging.Assert(
+        tf.reduce_prod(shape[1:3]) <= max_pixels, [message + "shape", shape], 4
+    )
+    with tf.control_dependencies([required]):
+        return tf.identity(images)
+
+
+def _require_unit_range(images: tf.Tensor) -> tf.Tensor:
+    """The float images, which are in [0, 1]."""
+    # Written so that NaN is beyond.
+    beyond = ~((images >= -_SLACK) & (images <= 1 + _SLACK))
+    count = tf.math.count_nonzero(beyond)
+    message = "expected float images in [0, 1] without NaN; of the received values, "
+    message += "this many are not:"
+    required = tf.debugging.Assert(count == 0, [message, count])
+    with tf.control_dependencies([required]):
+        return tf.identity(images)
