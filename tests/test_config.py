@@ -1,9 +1,20 @@
 """Configs: what they refuse in Python, what they write and read, plans."""
 
+import dataclasses
+import json
+
 import pytest
 
+from finetune_tf import FinetuneConfig
 from selfsup_tf import config as configs
-from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig, make_plan
+from selfsup_tf.config import (
+    Config,
+    EncoderConfig,
+    OptimizerConfig,
+    ViewConfig,
+    layer,
+    make_plan,
+)
 from selfsup_tf.errors import InputError
 from simclr_tf import SimCLRConfig
 
@@ -25,6 +36,14 @@ from simclr_tf import SimCLRConfig
         (lambda: SimCLRConfig(batch_size=True), "of type int"),
         (lambda: SimCLRConfig(epochs=None), "one of epochs and steps"),
         (lambda: SimCLRConfig(projector=()), "one or more layers"),
+        (lambda: SimCLRConfig(views=(ViewConfig(),)), "2 views of each image"),
+        (lambda: SimCLRConfig(views=(ViewConfig(size=9),) * 2), "image_size=224"),
+        (lambda: SimCLRConfig(views=ViewConfig()), "views to be of type tuple"),
+        (lambda: SimCLRConfig(encoder="resnet18"), "encoder to be of type Encoder"),
+        (lambda: EncoderConfig(mean=(0.5, 0.5)), "mean to be 3 values"),
+        (lambda: OptimizerConfig(name="adam", momentum=0.5), "lars, sgd, rmsprop take"),
+        (lambda: OptimizerConfig(name="lars", nesterov=True), "Only sgd take"),
+        (lambda: OptimizerConfig(name="sgd", trust_clip=True), "trust_clip=False"),
     ],
 )
 def test_refusals(make, message):
@@ -61,3 +80,54 @@ def test_plan_turns_epochs_into_steps_and_scales_the_rate():
     assert make_plan(roots, 10_300).learning_rate == pytest.approx(0.3 * 2)
     with pytest.raises(InputError, match="a warm-up shorter than the run"):
         make_plan(SimCLRConfig(batch_size=1024, epochs=5.0), 10_300)
+
+
+def as_before(config, **changes):
+    """What the version before `views` wrote of a config of one or two views."""
+    values = json.loads(json.dumps(configs.to_dict(config)))
+    first, *rest = ({**v} for v in values.pop("views"))
+    for view in (first, *rest):
+        for name in ("size", "count", "layers"):
+            del view[name]
+    second = rest[0] if rest else dataclasses.asdict(ViewConfig(flip=0.1))
+    return values | {"view_1": first, "view_2": second} | changes
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SimCLRConfig(views=(ViewConfig(blur=0.0), ViewConfig(flip=0.0))),
+        FinetuneConfig(views=(ViewConfig(blur=0.0),)),
+    ],
+)
+def test_configs_of_before_there_was_a_tuple_of_views_are_read(config):
+    """A view_2 meant nothing where a method took one."""
+    stored = as_before(config)
+    assert configs.read_config(type(config), stored) == config
+    assert configs.differences(config, stored) == []
+    blurred = dataclasses.replace(config, views=(ViewConfig(), *config.views[1:]))
+    assert configs.differences(blurred, stored) == ["view_1.blur: 0.0 there, 0.5 here"]
+
+
+def test_options_that_an_old_run_s_optimizer_did_not_have_are_dropped():
+    config = SimCLRConfig(optimizer=OptimizerConfig(name="adamw"))
+    idle = {"name": "adamw", "momentum": 0.5, "lars_form": "popular"}
+    stored = as_before(config, optimizer=idle)
+    assert configs.read_config(SimCLRConfig, stored) == config
+    assert configs.differences(config, stored) == []
+
+
+class Crops(Config):
+    method = "crops"
+
+
+def test_views_and_their_layers_are_compared_and_read_back():
+    own = (layer("mine>Posterize", bits=4, levels=[1, 2], before="blur"),)
+    config = Crops(views=[ViewConfig(layers=own), ViewConfig(size=96, count=6)])
+    hash(config)
+    stored = json.loads(json.dumps(configs.to_dict(config)))
+    assert configs.read_config(Crops, stored) == config
+    assert configs.differences(config, stored) == []
+    other = dataclasses.replace(config, views=config.views[:1])
+    found = configs.differences(other, stored)
+    assert "view_2.size: 96 there, absent here" in found

@@ -313,3 +313,23 @@ def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
             # The host draws images of several sizes one by one, the device together.
             atol = 0 if source is UNIFORM else 1e-5
             np.testing.assert_allclose(view, expected[name], rtol=0, atol=atol)
+
+
+@SOURCES
+def test_views_of_several_sizes_are_one_mechanism(source):
+    """Two large and three small, of images or of crops, on the host or the device."""
+    many = (ViewConfig(count=2, jitter=0.0), ViewConfig(size=8, count=3, jitter=0.0))
+    config = dataclasses.replace(CONFIG, views=many, accumulate=2)
+    (host,) = _read(source, config, total_steps=1)
+    sizes = [host[f"view_{i}"].shape[1:3] for i in range(1, 6)]
+    assert sizes == [(12, 12)] * 2 + [(8, 8)] * 3
+    for number, view in enumerate(config.drawn_views.values()):
+        keys = random.image_keys(7, 0, tf.constant(host["index"]), number)
+        first = tf.constant(source.images[host["index"][0]])[None]
+        expected = views.View(view)(first, keys[:1])
+        np.testing.assert_allclose(host[f"view_{number + 1}"][:1], expected, atol=1e-4)
+    device = dataclasses.replace(config, augment_on="device")
+    (sent,) = pipeline.training_dataset(source, device, total_steps=1)
+    drawn = views.draw_views(sent, config.drawn_views, seed=config.seed)
+    for name, view in drawn.items():
+        np.testing.assert_allclose(view, host[name], atol=1e-5)

@@ -119,3 +119,12 @@ def test_a_run_of_one_view_is_drawn_twice(tiny_config):
     found, _ = collect(open_source(images(40, 16, 16)), config)
     differ = np.abs(found["view_1"] - found["view_2"]).max(axis=(1, 2, 3)) > 0.01
     assert 5 < differ.sum() < 35  # half of them, up to chance
+
+
+def test_of_views_of_several_sizes_the_first_two_large_ones_are_drawn():
+    small, large = ViewConfig(size=6, count=2), ViewConfig(jitter=0.0, blur=0.0)
+    source = open_source(images(5))
+    found, _ = collect(source, dataclasses.replace(CONFIG, views=(small, large)))
+    same, _ = collect(source, dataclasses.replace(CONFIG, views=(large,)))
+    for name in ("view_1", "view_2"):
+        np.testing.assert_array_equal(found[name], same[name])
