@@ -63,12 +63,7 @@ class ViewConfig:
     """
 
     OPERATIONS: ClassVar[tuple[str, ...]] = (
-        "flip",
-        "jitter",
-        "grayscale",
-        "blur",
-        "solarize",
-        "rotate90",
+        *("flip", "jitter", "grayscale", "blur", "solarize", "rotate90"),
         "rotation",
     )
     """What may follow the crop, in this order; `data.views` makes layers of them."""
