@@ -3,8 +3,9 @@
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
     accuracy_rows,
@@ -13,9 +14,6 @@ from selfsup_tf.evaluation.labelled import (
 )
 from selfsup_tf.evaluation.protocol import ImageFlags, Result
 from selfsup_tf.evaluation.results import from_old
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 TRAIN_ONE = (
     "finetune and distill leave one: python train.py finetune RECIPE "
@@ -40,7 +38,7 @@ class Accuracy(Labelled):
     needs = ("labels", "classifier")
     measured_by_report = True
 
-    def run(self, judged: "Judged", flags: AccuracyFlags) -> Result:
+    def run(self, judged: Judged, flags: AccuracyFlags) -> Result:
         """Judges the classifier on images that it has not learned from."""
         from selfsup_tf.evaluation.classification import classifier_accuracy
         from selfsup_tf.evaluation.features import weights_hash

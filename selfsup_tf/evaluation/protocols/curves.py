@@ -1,14 +1,11 @@
 """A picture of all that a run has logged."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import Protocol, RunFlags
 from selfsup_tf.files import save_figure
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Curves(Protocol):
         """A log needs no TensorFlow."""
         return True
 
-    def run(self, judged: "Judged", flags: CurvesFlags) -> None:
+    def run(self, judged: Judged, flags: CurvesFlags) -> None:
         """Draws the log of the run."""
         from selfsup_tf.evaluation.curves import draw_curves
 

@@ -1,12 +1,9 @@
 """Writes the representation of every image to a file."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Embed(Protocol):
     flags = EmbedFlags
     order = 130
 
-    def run(self, judged: "Judged", flags: EmbedFlags) -> None:
+    def run(self, judged: Judged, flags: EmbedFlags) -> None:
         """Writes the file, and says where it is."""
         from selfsup_tf.evaluation.embeddings import embed
 

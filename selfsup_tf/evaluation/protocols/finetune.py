@@ -5,8 +5,9 @@ Details are a `Classification` of each, and how many labels were learned from.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
     accuracy_rows,
@@ -17,9 +18,6 @@ from selfsup_tf.evaluation.labelled import (
 )
 from selfsup_tf.evaluation.protocol import EncoderFlags, Result
 from selfsup_tf.evaluation.results import from_old, titled
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 SCRATCH = "from scratch"
 
@@ -54,7 +52,7 @@ class Finetune(Labelled):
     flags = FinetuneFlags
     order = 60
 
-    def run(self, judged: "Judged", flags: FinetuneFlags) -> Result:
+    def run(self, judged: Judged, flags: FinetuneFlags) -> Result:
         """Trains, or goes on training, and judges what came of it."""
         from selfsup_tf.evaluation.fine_tuning import fine_tune
 

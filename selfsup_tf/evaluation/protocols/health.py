@@ -2,15 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import judge_each, rows_beside
 from selfsup_tf.evaluation.protocol import Chart, EncoderFlags, Protocol, Result, Row
 from selfsup_tf.evaluation.protocol import share as number
 from selfsup_tf.evaluation.results import from_old
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 _PARTS = {"representation": ("h", ""), "projection": ("z", "projection z")}
 _SHOWN = (
@@ -55,7 +53,7 @@ class HealthProtocol(Protocol):
         "all images the same vector, or uses only a few directions of its space."
     )
 
-    def run(self, judged: "Judged", flags: HealthFlags) -> Result:
+    def run(self, judged: Judged, flags: HealthFlags) -> Result:
         """Judges the encoder, and measures the same network untrained."""
         from selfsup_tf.evaluation.health import health
 

@@ -1,14 +1,12 @@
 """Linear probe: accuracy of a linear classifier; details are a `LinearResult`."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import ClassifierFlags, Labelled
 from selfsup_tf.evaluation.protocol import Result
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Linear(Labelled):
     function = "selfsup_tf.evaluation.linear:linear_probe"
     shown = ("optimizer",)
 
-    def run(self, judged: "Judged", flags: LinearFlags) -> Result:
+    def run(self, judged: Judged, flags: LinearFlags) -> Result:
         """Judges the encoder, and the same network untrained."""
         check(
             flags.preset != "lbfgs" or flags.batch_size == LinearFlags.batch_size,

@@ -2,13 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
 from selfsup_tf.evaluation.results import from_old
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Map(Protocol):
     )
     template = "map.html.jinja"
 
-    def run(self, judged: "Judged", flags: MapFlags) -> Result:
+    def run(self, judged: Judged, flags: MapFlags) -> Result:
         """Lays the images out, and writes their picture and their thumbnails."""
         from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
 

@@ -2,14 +2,11 @@
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
 from selfsup_tf.evaluation.results import read_pictures
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Neighbours(Protocol):
     measured_by_report = True
     lead = "The nearest images by cosine: what the encoder takes to be alike."
 
-    def run(self, judged: "Judged", flags: NeighboursFlags) -> Result:
+    def run(self, judged: Judged, flags: NeighboursFlags) -> Result:
         """Draws the picture."""
         from selfsup_tf.evaluation.neighbours import neighbour_gallery
 

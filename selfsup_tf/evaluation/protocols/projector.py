@@ -1,12 +1,9 @@
 """Writes vectors and thumbnails as TensorBoard's projector reads them."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Projector(Protocol):
     flags = ProjectorFlags
     order = 140
 
-    def run(self, judged: "Judged", flags: ProjectorFlags) -> None:
+    def run(self, judged: Judged, flags: ProjectorFlags) -> None:
         """Writes the files, and says how to look at them."""
         from selfsup_tf.evaluation.projector_files import write_projector
 

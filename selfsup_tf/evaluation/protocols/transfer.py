@@ -9,8 +9,9 @@ Reference: Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer bette
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     ClassifierFlags,
     class_table,
@@ -21,9 +22,6 @@ from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Table
 from selfsup_tf.evaluation.protocols import knn, linear
 from selfsup_tf.evaluation.results import titled
 from selfsup_tf.evaluation.text import format_rows
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 WAYS = {"knn": knn.PROTOCOL, "linear": linear.PROTOCOL}
 
@@ -44,7 +42,7 @@ class Transfer(Protocol):
     order = 50
     needs = ("labels",)
 
-    def run(self, judged: "Judged", flags: TransferFlags) -> Result:
+    def run(self, judged: Judged, flags: TransferFlags) -> Result:
         """Judges the encoder both ways, and the same network untrained."""
         found = {}
         for way, protocol in WAYS.items():

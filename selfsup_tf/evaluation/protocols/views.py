@@ -2,15 +2,12 @@
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
 from selfsup_tf.evaluation.protocol import ImageFlags, Protocol, Result
 from selfsup_tf.evaluation.results import read_pictures
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Views(Protocol):
         "same thing to you, or they can't to the encoder."
     )
 
-    def run(self, judged: "Judged", flags: ViewsFlags) -> Result:
+    def run(self, judged: Judged, flags: ViewsFlags) -> Result:
         """Draws the picture; whether an encoder is there does not matter."""
         from selfsup_tf.data.preview import preview_views
 
