@@ -23,7 +23,7 @@ from selfsup_tf.evaluation.protocol import (
     interval,
     share,
 )
-from selfsup_tf.evaluation.results import from_old
+from selfsup_tf.evaluation.results import from_old, options_of
 from selfsup_tf.evaluation.text import format_classes, format_rows
 
 if TYPE_CHECKING:
@@ -50,9 +50,6 @@ class ClassifierFlags(LabelledFlags):
 
     classes: bool = False
     """Whether precision, recall and F1 of every class are printed, too."""
-
-
-_SHARED = tuple(field.name for field in dataclasses.fields(ClassifierFlags))
 
 
 def judge_each(
@@ -189,14 +186,10 @@ class Labelled(Protocol):
     shown: ClassVar[tuple[str, ...]] = ()
 
     def run(self, judged: "Judged", flags: LabelledFlags) -> Result:
-        """Judges the encoder, and the same network untrained."""
         module, _, name = self.function.partition(":")
         judge = getattr(importlib.import_module(module), name)
-        options = {
-            field.name: getattr(flags, field.name)
-            for field in dataclasses.fields(self.flags)
-            if field.name not in _SHARED
-        }
+        options = options_of(flags)
+        del options["untrained"]
         encoders = judged.encoders(flags.untrained)
         train, test = judged.open_evaluation()
 
@@ -222,22 +215,18 @@ class Labelled(Protocol):
         return f"{word} ({', '.join(f'{name}={found[name]}' for name in self.shown)})"
 
     def text(self, result: Result, flags: Any) -> str:
-        """The table of its rows, and class by class where that is asked for."""
         found = result.details["trained"]
         text = format_rows(result, {"": self.head(result.protocol, found)})
         return format_with_classes(text, found, flags)
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """The confusion matrix."""
         chart = confusion_chart(result.title, result.details["trained"])
         return {"": chart} if chart else {}
 
     def tables(self, result: Result) -> list[Table]:
-        """Precision, recall and F1 of each class."""
         return class_table(result.title, result.details["trained"])
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A file of before there was one form: "trained", "untrained", a gain."""
         details = {"trained": dict(values["trained"])}
         if values.get("untrained"):
             details["untrained"] = dict(values["untrained"])

@@ -3,15 +3,12 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Result, RunFlags
 from selfsup_tf.files import DAMAGED, read_object
 from selfsup_tf.run import RunDirectory
-
-if TYPE_CHECKING:
-    pass
 
 # Flags that change no number, or stand in a file's name in a way of their own.
 _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")

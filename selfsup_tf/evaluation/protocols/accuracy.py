@@ -30,8 +30,6 @@ class AccuracyFlags(ImageFlags):
 
 
 class Accuracy(Labelled):
-    """See `selfsup_tf.evaluation.classification.classifier_accuracy`."""
-
     title = "Classifier"
     flags = AccuracyFlags
     order = 70
@@ -39,7 +37,6 @@ class Accuracy(Labelled):
     measured_by_report = True
 
     def run(self, judged: Judged, flags: AccuracyFlags) -> Result:
-        """Judges the classifier on images that it has not learned from."""
         from selfsup_tf.evaluation.classification import classifier_accuracy
         from selfsup_tf.evaluation.features import weights_hash
         from selfsup_tf.models.saved import load_network
@@ -74,10 +71,7 @@ class Accuracy(Labelled):
         return format_with_classes(line, found, flags)
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """An accuracy.json of before there was one form.
-
-        The numbers stood at its top before they stood under "trained".
-        """
+        # The numbers stood at its top before they stood under "trained".
         found = dict(values.get("trained") or values)
         return from_old(
             self.title,

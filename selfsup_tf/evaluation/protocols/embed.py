@@ -21,14 +21,11 @@ class EmbedFlags(EncoderFlags):
 
 
 class Embed(Protocol):
-    """See `selfsup_tf.evaluation.embeddings`."""
-
     title = "Embeddings"
     flags = EmbedFlags
     order = 130
 
     def run(self, judged: Judged, flags: EmbedFlags) -> None:
-        """Writes the file, and says where it is."""
         from selfsup_tf.evaluation.embeddings import embed
 
         if not flags.output:

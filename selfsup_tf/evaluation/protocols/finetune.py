@@ -17,7 +17,7 @@ from selfsup_tf.evaluation.labelled import (
     rows_beside,
 )
 from selfsup_tf.evaluation.protocol import EncoderFlags, Result
-from selfsup_tf.evaluation.results import from_old, titled
+from selfsup_tf.evaluation.results import from_old, options_of, titled
 
 SCRATCH = "from scratch"
 
@@ -46,23 +46,18 @@ class FinetuneFlags(EncoderFlags):
 
 
 class Finetune(Labelled):
-    """See `selfsup_tf.evaluation.fine_tuning`."""
-
     title = "Fine-tuning"
     flags = FinetuneFlags
     order = 60
 
     def run(self, judged: Judged, flags: FinetuneFlags) -> Result:
-        """Trains, or goes on training, and judges what came of it."""
         from selfsup_tf.evaluation.fine_tuning import fine_tune
 
         judged.check_place()
         encoder = judged.encoder
         train, test = judged.open_evaluation()
-        names = ("fraction", "epochs", "batch_size", "learning_rate", "from_scratch")
-        options = {name: getattr(flags, name) for name in (*names, "seed")}
-        directory = judged.run.fine_tuning
-        tuned = fine_tune(encoder, train, test, directory=directory, **options)
+        options = {"directory": judged.run.fine_tuning} | options_of(flags)
+        tuned = fine_tune(encoder, train, test, **options)
         found = {"trained": tuned.trained}
         if tuned.from_scratch is not None:
             found[SCRATCH] = tuned.from_scratch
@@ -79,7 +74,6 @@ class Finetune(Labelled):
         )
 
     def text(self, result: Result, flags: FinetuneFlags) -> str:
-        """Top-1 of both, with its interval."""
         found = result.details["trained"]
         train, test = (result.measured_on[name] for name in ("train", "test"))
         lines = [
@@ -97,7 +91,6 @@ class Finetune(Labelled):
         return f"{lines}\n\nThe run: {found['run_dir']}"
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A finetune.json of before there was one form."""
         kept = {key: values.get(key) for key in ("num_labels", "run_dir")}
         details = {"trained": {**values["trained"], **kept}}
         if values.get("from_scratch"):

@@ -42,8 +42,6 @@ class HealthFlags(EncoderFlags):
 
 
 class HealthProtocol(Protocol):
-    """See `selfsup_tf.evaluation.health`."""
-
     title = "Health"
     flags = HealthFlags
     order = 80
@@ -54,7 +52,6 @@ class HealthProtocol(Protocol):
     )
 
     def run(self, judged: Judged, flags: HealthFlags) -> Result:
-        """Judges the encoder, and measures the same network untrained."""
         from selfsup_tf.evaluation.health import health
 
         encoders = judged.encoders(flags.untrained)
@@ -108,12 +105,12 @@ class HealthProtocol(Protocol):
         )
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """The spectrum, and the cosines of two views and of two images."""
         from selfsup_tf.evaluation import charts
 
         found = result.details["trained"]
-        rank = found["representation"]["rank_me"]
-        cosines = found["representation"]
+        numbers = found["representation"]
+        rank = numbers["rank_me"]
+        cosines = [numbers[f"{kind}_cosine"] for kind in ("positive", "negative")]
         return {
             "spectrum": Chart(
                 "Spectrum",
@@ -128,14 +125,12 @@ class HealthProtocol(Protocol):
                 charts.draw_histograms(found),
                 meaning="Two views of an image, and two images: the gap is what was "
                 "learned.",
-                value=f"{cosines['positive_cosine']:.2f} and "
-                f"{cosines['negative_cosine']:.2f}",
+                value="{:.2f} and {:.2f}".format(*cosines),
                 label="Cosines of two views of an image beside those of two images",
             ),
         }
 
     def compare(self, results: Mapping[str, Result]) -> dict[str, Chart]:
-        """The spectra of several runs in one chart, of h and of z."""
         from selfsup_tf.evaluation import charts
 
         compared = {}
@@ -154,7 +149,6 @@ class HealthProtocol(Protocol):
         return compared
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A health.json of before there was one form."""
         parts = ("representation", "projection", "spectrum", "deviations", "histograms")
         details = {
             "trained": {

@@ -29,8 +29,6 @@ class LinearFlags(ClassifierFlags):
 
 
 class Linear(Labelled):
-    """See `selfsup_tf.evaluation.linear`."""
-
     title = "Linear probe"
     flags = LinearFlags
     order = 20
@@ -39,7 +37,6 @@ class Linear(Labelled):
     shown = ("optimizer",)
 
     def run(self, judged: Judged, flags: LinearFlags) -> Result:
-        """Judges the encoder, and the same network untrained."""
         check(
             flags.preset != "lbfgs" or flags.batch_size == LinearFlags.batch_size,
             "--batch_size beside --preset=simclr or byol, which take steps",

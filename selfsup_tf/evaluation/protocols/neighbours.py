@@ -22,8 +22,6 @@ class NeighboursFlags(EncoderFlags):
 
 
 class Neighbours(Protocol):
-    """See `selfsup_tf.evaluation.neighbours`."""
-
     title = "Nearest neighbours"
     flags = NeighboursFlags
     order = 90
@@ -31,7 +29,6 @@ class Neighbours(Protocol):
     lead = "The nearest images by cosine: what the encoder takes to be alike."
 
     def run(self, judged: Judged, flags: NeighboursFlags) -> Result:
-        """Draws the picture."""
         from selfsup_tf.evaluation.neighbours import neighbour_gallery
 
         encoder, (seen, unseen) = judged.encoder, judged.open_pair()
@@ -53,7 +50,6 @@ class Neighbours(Protocol):
         )
 
     def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        """Pictures of before each had a JSON file."""
         return read_pictures(folder, "neighbours", self.title)
 
 

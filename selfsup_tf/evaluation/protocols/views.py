@@ -16,8 +16,6 @@ class ViewsFlags(ImageFlags):
 
 
 class Views(Protocol):
-    """See `selfsup_tf.data.preview`."""
-
     title = "Images and their views"
     flags = ViewsFlags
     order = 110
@@ -28,7 +26,6 @@ class Views(Protocol):
     )
 
     def run(self, judged: Judged, flags: ViewsFlags) -> Result:
-        """Draws the picture; whether an encoder is there does not matter."""
         from selfsup_tf.data.preview import preview_views
 
         images = judged.open_source()
@@ -48,7 +45,6 @@ class Views(Protocol):
         )
 
     def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        """Pictures of before each had a JSON file."""
         return read_pictures(folder, "views", self.title)
 
 
