@@ -163,13 +163,10 @@ def lay_out(features: np.ndarray, *, method: str, seed: int) -> np.ndarray:
 
 
 def _thumbnails(source: Source, size: int, batch_size: int) -> np.ndarray:
-    side = min(size, THUMBNAIL)
-    thumbnails = []
     batches = pipeline.evaluation_dataset(source, size=size, batch_size=batch_size)
-    for batch in batches:
-        images = batch["image"].numpy()[batch["valid"].numpy()]
-        thumbnails.append(make_thumbnails(images, side))
-    return np.concatenate(thumbnails)
+    images = (batch["image"][batch["valid"]] for batch in batches)
+    side = min(size, THUMBNAIL)
+    return np.concatenate([make_thumbnails(some, side) for some in images])
 
 
 def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:

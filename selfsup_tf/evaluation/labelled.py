@@ -111,15 +111,6 @@ def rows_beside(
     return tuple(rows)
 
 
-def accuracy_rows(found: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Top-1 of a `Classification`, and top-5 where there are more than five classes."""
-    return tuple(
-        Row(name, title, share(found[name]), interval(found.get(f"{name}_interval")))
-        for name, title in (("top_1", "top-1"), ("top_5", "top-5"))
-        if name == "top_1" or found.get(name) is not None
-    )
-
-
 def format_with_classes(text: str, found: Mapping[str, Any], flags: Any) -> str:
     """A text, and class by class what was found, where --classes asks for that."""
     if not vars(flags).get("classes"):
@@ -207,8 +198,17 @@ class Labelled(Protocol):
         )
 
     def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
-        """An encoder's numbers without a comparison, the one that counts first."""
-        return accuracy_rows(found)
+        """An encoder's numbers without a comparison, the one that counts first.
+
+        By default those of a `Classification`: top-1, and top-5 of over five classes.
+        """
+        return tuple(
+            Row(
+                name, title, share(found[name]), interval(found.get(f"{name}_interval"))
+            )
+            for name, title in (("top_1", "top-1"), ("top_5", "top-5"))
+            if name == "top_1" or found.get(name) is not None
+        )
 
     def head(self, word: str, found: Mapping[str, Any]) -> str:
         """What stands over the table, such as knn (k=200, temperature=0.1)."""

@@ -179,7 +179,6 @@ def _health_panel(
 
 
 def _encoded(encode: Encode, views: np.ndarray) -> np.ndarray:
-    """The representations of views, (N, D) float32, from uint8."""
     batches = np.split(views, range(_BATCH, len(views), _BATCH))
     return np.concatenate(
         [encode(tf.constant(batch / np.float32(255))).numpy() for batch in batches]

@@ -8,7 +8,6 @@ from typing import Any
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
-    accuracy_rows,
     format_with_classes,
     measured_on,
 )
@@ -50,7 +49,7 @@ class Accuracy(Labelled):
         found = classifier_accuracy(classifier, test, class_names=names).to_dict()
         return judged.result(
             self.title,
-            rows=accuracy_rows(found),
+            rows=self.rows(found),
             measured_on=measured_on(test=test),
             details={"trained": found},
             network="classifier",
@@ -77,7 +76,7 @@ class Accuracy(Labelled):
             self.title,
             name,
             values,
-            rows=accuracy_rows(found),
+            rows=self.rows(found),
             details={"trained": found},
             network="classifier",
             weights_hash=values.get("classifier_hash"),

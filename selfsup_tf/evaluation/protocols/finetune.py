@@ -10,7 +10,6 @@ from typing import Any
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
-    accuracy_rows,
     format_with_classes,
     gain_intervals,
     measured_on,
@@ -67,7 +66,7 @@ class Finetune(Labelled):
         return judged.result(
             self.title,
             title=_title(self.title, flags.fraction, rest),
-            rows=rows_beside(details, accuracy_rows, gain_intervals(found)),
+            rows=rows_beside(details, self.rows, gain_intervals(found)),
             measured_on=measured_on(train=train, test=test),
             details=details,
             seconds=tuned.seconds,
@@ -100,7 +99,7 @@ class Finetune(Labelled):
             name,
             values,
             title=_title(self.title, values["fraction"], name.removeprefix("finetune")),
-            rows=rows_beside(details, accuracy_rows, {}),
+            rows=rows_beside(details, self.rows, {}),
             options={"fraction": values["fraction"]},
             details=details,
         )
