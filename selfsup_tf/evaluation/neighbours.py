@@ -16,13 +16,13 @@ from selfsup_tf.evaluation.features import (
     extract_features,
     image_size,
 )
+from selfsup_tf.evaluation.plotting import COLOURS, short
 from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.files import save_figure
 
-# Okabe and Ito's blue and vermillion, which the colour-blind tell apart; the dashes
-# tell them apart in grey, too.
-RIGHT = {"edgecolor": "#0072B2", "linestyle": "solid"}
-WRONG = {"edgecolor": "#D55E00", "linestyle": (0, (3, 1.5))}
+# The dashes tell them apart in grey, too.
+RIGHT = {"edgecolor": COLOURS[0], "linestyle": "solid"}
+WRONG = {"edgecolor": COLOURS[1], "linestyle": (0, (3, 1.5))}
 
 
 def neighbour_gallery(
@@ -168,5 +168,4 @@ def _show(axes: Any, image: np.ndarray, caption: str) -> None:
 
 
 def _named(class_names: Any, label: int) -> str:
-    name = str(label) if class_names is None else str(class_names[label])
-    return name if len(name) <= 12 else name[:11] + "…"
+    return short(str(label if class_names is None else class_names[label]), 12)
