@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import toys
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import Features, extract_features, weights_hash
@@ -40,12 +41,8 @@ def literal_retrieval(gallery, queries, leave_one_out=False):
     return np.array(precisions), np.array(first)
 
 
-def clusters(seed, count, num_classes=4, length=12):
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).normal(size=(num_classes, length))
-    labels = random.integers(0, num_classes, count)
-    features = centres[labels] + 2 * random.normal(size=(count, length))
-    return Features(features.astype(np.float32), labels, np.arange(count))
+def clusters(seed, count, **options):
+    return of(*toys.clusters(seed, count, noise=2.0, **options))
 
 
 def of(features, labels):
