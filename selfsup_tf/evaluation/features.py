@@ -192,12 +192,7 @@ def versions() -> dict[str, str]:
 
 
 def read_arrays(folder: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
-    """The arrays kept under a key; None where there are none, or the file is damaged.
-
-    Args:
-        folder: Of the cache; may be absent.
-        key: Names a file.
-    """
+    """The arrays kept under a key; None of none, or of a damaged file."""
     try:
         with np.load(folder / f"{key}.npz", allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files}
@@ -214,11 +209,7 @@ def write_arrays(
 ) -> None:
     """Keeps arrays under a key, whole or not at all; too large ones are not kept.
 
-    Args:
-        folder: Of the cache; made where it is absent.
-        key: Names a file.
-        arrays: By name.
-        limit: Bytes that the folder may hold; what is oldest goes.
+    The folder may hold `limit` bytes; what is oldest goes.
     """
     if sum(array.nbytes for array in arrays.values()) > limit:
         return

@@ -29,17 +29,14 @@ _BLOCK = 512  # rows of a matrix of pairs at a time: 40 MiB beside 10,000 images
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """The statistics of the representations of N images.
+    """The statistics of the representations of N images; each has a function below.
 
     Attributes:
         size: D.
         rank_me: Effective rank, in [1, min(N, D)]; 0 where all is 0.
-        principal: How many principal directions hold `HELD` of the variance of the
-            directions. Neither the share that all images have in common, large after a
-            pooled ReLU, nor faint noise counts.
-        alignment: Mean squared distance of the directions of two views, in [0, 4].
-        uniformity: Log of the mean potential between the directions of two images, in
-            [-8, 0]; lower is more uniform.
+        principal: See `principal_directions`.
+        alignment: In [0, 4].
+        uniformity: In [-8, 0]; lower is more uniform.
         spread: Mean of the deviations, in [0, 1].
         dead: How many dimensions deviate by less than `DEAD`.
         positive_cosine: Mean, of two views of an image.
@@ -216,6 +213,9 @@ def deviations(features: np.ndarray) -> np.ndarray:
 
 def principal_directions(features: np.ndarray) -> int:
     """How many principal directions of the directions hold `HELD` of their variance.
+
+    Neither the share that all images have in common, large after a pooled ReLU, nor
+    faint noise counts.
 
     Args:
         features: (N, D).

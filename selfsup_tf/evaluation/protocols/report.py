@@ -10,8 +10,6 @@ from selfsup_tf.evaluation.results import StoredResult, read_results
 from selfsup_tf.evaluation.running import run_protocol
 from selfsup_tf.run import RunDirectory
 
-MOST_RUNS = 8
-
 
 @dataclasses.dataclass(frozen=True)
 class ReportFlags(RunFlags):
@@ -59,6 +57,8 @@ class Report(Protocol):
 
 
 def _runs(flags: ReportFlags) -> list[RunDirectory]:
+    from selfsup_tf.evaluation.report import check_comparable
+
     check(
         flags.run_dir != "" or len(flags.compare) > 1,
         "--run_dir, or two runs and more to --compare",
@@ -72,13 +72,9 @@ def _runs(flags: ReportFlags) -> list[RunDirectory]:
         "Leave one of them out.",
     )
     named = [*([flags.run_dir] if flags.run_dir else []), *flags.compare]
+    if flags.compare:
+        check_comparable(named)
     runs = [RunDirectory(name) for name in named]
-    check(
-        len({run.path.resolve() for run in runs}) == len(runs) <= MOST_RUNS,
-        f"at most {MOST_RUNS} runs, each named once",
-        " ".join(named),
-        "Leave some out.",
-    )
     for run in runs:
         check(
             run.network().is_file(),
