@@ -1,6 +1,14 @@
-"""Representations in clusters, and a k-NN that is a transcription of the paper's."""
+"""Small encoders and representations, and a k-NN that transcribes the paper's."""
 
+import keras
 import numpy as np
+
+
+def mean_encoder(size=8):
+    """The pixels, pooled to 2 x 2."""
+    images = keras.Input((size, size, 3))
+    pooled = keras.layers.AveragePooling2D(size // 2)(images)
+    return keras.Model(images, keras.layers.Flatten()(pooled))
 
 
 def clusters(seed, count, *, num_classes=4, length=12, noise=1.0):
