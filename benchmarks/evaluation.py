@@ -32,7 +32,7 @@ import simclr_tf
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.evaluation import monitor
-from selfsup_tf.evaluation.features import compile_encoder, extract_features
+from selfsup_tf.evaluation.features import compile_network, extract_features
 from selfsup_tf.evaluation.knn import MAX_SIMILARITIES, knn_predict
 from selfsup_tf.models.encoders import build_encoder
 
@@ -91,7 +91,7 @@ def _features(flags: argparse.Namespace) -> str:
     images = make_shapes("train", size=min(flags.images, 8000))[0]
     source = open_source(images)
     views = images.astype(np.float32) / 255
-    encode = compile_encoder(encoder)
+    encode = compile_network(encoder)
 
     def predict():
         encoder.predict(views, batch_size=256, verbose=0)

@@ -105,20 +105,12 @@ class RunDirectory:
 
     def check_exists(self) -> None:
         """Raises InputError unless a run, or an encoder alone, is there."""
-        there = self.path.is_dir()
-        check(
-            self.exists,
-            f"a run at {self}",
-            "no config.json and no encoder.keras" if there else "no such directory",
-            TRAIN_ONE,
-        )
+        missing = "no config.json and no encoder.keras"
+        found = missing if self.path.is_dir() else "no such directory"
+        check(self.exists, f"a run at {self}", found, TRAIN_ONE)
 
     def read_config(self) -> dict[str, Any] | None:
-        """config.json as plain values; None beside a .keras file that no run has left.
-
-        Raises:
-            InputError: It can't be read.
-        """
+        """config.json as plain values, or None; a damaged one raises InputError."""
         if not self.config.exists():
             return None
         advice = "Name a run directory that train.py has written."
@@ -142,9 +134,9 @@ class RunDirectory:
 
     def read_class_names(self) -> tuple[str, ...] | None:
         """The names of the classes of classifier.keras; None where nothing says."""
-        return (
-            tuple(read_json(self.class_names)) if self.class_names.is_file() else None
-        )
+        if not self.class_names.is_file():
+            return None
+        return tuple(read_json(self.class_names))
 
     def check_config(self, config: Config) -> None:
         """Raises InputError where a run of another config is here, or something else.
@@ -162,15 +154,9 @@ class RunDirectory:
             )
             return
         own = (self.rate_test.stem, self.lock.stem)
+        others = any(file.stem not in own for file in self.path.glob("*"))
         check(
-            self.file is None
-            and (
-                not self.path.exists()
-                or (
-                    self.path.is_dir()
-                    and all(file.stem in own for file in self.path.iterdir())
-                )
-            ),
+            not (self.file or self.path.is_file() or others),
             "run_dir to be empty, new, or a run's directory",
             str(self),
             "It is a file, or holds files but no config.json; choose another place.",
@@ -181,8 +167,7 @@ class RunDirectory:
 
         Args:
             config: The run's.
-            images: How many the run learns from. The order of the data follows from
-                it, so a run that is resumed must have as many.
+            images: How many it learns from; the order of the data follows from that.
 
         Raises:
             InputError: The run began with another number of images, or the directory
@@ -209,11 +194,8 @@ class RunDirectory:
             network.save(beside)
 
     def write_best(self, network: "keras.Model", said: dict[str, Any]) -> None:
-        """Writes encoder_best.keras, then best.json.
-
-        Where best.json is missing a run was stopped between the two; resumed, it
-        writes both again.
-        """
+        """Writes encoder_best.keras, then best.json."""
+        # Without best.json, a run that was stopped between the two writes both again.
         self.best.unlink(missing_ok=True)
         self.write_network(network, ENCODERS["best"])
         write_json(self.best, said)
@@ -272,17 +254,17 @@ class RunDirectory:
             "since": now.isoformat(timespec="seconds"),
             "command": shlex.join(sys.argv),
         }
-        handle.write(json.dumps(values))
+        json.dump(values, handle)
         handle.flush()
         return handle
 
     def _refuse(self, contents: str) -> None:
+        holder = (
+            "process {process} on {machine}, which has been writing it since {since} "
+            "({command})"
+        )
         try:
-            said = json.loads(contents)
-            holder = (
-                f"process {said['process']} on {said['machine']}, which has been "
-                f"writing it since {said['since']} ({said['command']})"
-            )
+            holder = holder.format_map(json.loads(contents))
         except (ValueError, LookupError, TypeError):  # it is just being written
             holder = "another process, which has just begun"
         raise InputError(

@@ -201,6 +201,7 @@ def test_bad_encoders_are_one_message(run_dir, refused, tmp_path):
     (broken / "encoder.keras").write_bytes(b"no model")
     assert "readable" in refused("health", f"--run_dir={broken}")
     assert "two runs and more" in refused("report", "--compare", broken)
+    assert "received none" in refused("curves", f"--run_dir={run_dir}")
     words = (f"--run_dir={run_dir}", "--measure=False", "--data=shapes")
     assert "--measure=True beside --data" in refused("report", *words)
     words = (f"--run_dir={run_dir}", "--batch_size=64")

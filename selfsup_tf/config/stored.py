@@ -84,7 +84,7 @@ def worker_differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str
 
 
 def _differing(then: dict[str, Any], now: dict[str, Any], free: set[str]) -> list[str]:
-    then, now = _flat(then), _flat(now)
+    then, now = by_flag(then), by_flag(now)
     return [
         f"{key}: {then.get(key, 'absent')} there, {now.get(key, 'absent')} here"
         for key in sorted(now.keys() | then.keys())
@@ -92,7 +92,7 @@ def _differing(then: dict[str, Any], now: dict[str, Any], free: set[str]) -> lis
     ]
 
 
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
+def by_flag(values: dict[str, Any]) -> dict[str, Any]:
     """The values by their flags, as JSON has them: "optimizer.name", "view_1.blur"."""
     values = json.loads(json.dumps(values))
     views = {f"view_{i}": view for i, view in enumerate(values.pop("views", ()), 1)}

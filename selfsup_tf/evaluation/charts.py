@@ -15,21 +15,8 @@ import matplotlib.patches
 import numpy as np
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.plotting import (
-    COLOURS,
-    INK,
-    MARKERS,
-    SOFT,
-    Curve,
-    add_axes,
-    add_legend,
-    draw_lines,
-    is_number,
-    line_look,
-    new_figure,
-    power_of_ten,
-    short,
-)
+from selfsup_tf.evaluation import plotting
+from selfsup_tf.evaluation.plotting import COLOURS, INK, is_number
 
 MOST_NUMBERS = 20
 """Classes up to which each cell of a confusion has its number."""
@@ -63,17 +50,17 @@ def draw_confusion(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     numbered = count <= MOST_NUMBERS
     side = max(2.4, 0.36 * count + 1.5) if numbered else 5.4
-    figure = new_figure(side if numbered else side + 3.2, side)
+    figure = plotting.new_figure(side if numbered else side + 3.2, side)
     shades = "per cent of each row" if numbered else "shade: root of the row's share"
     grid = figure.add_gridspec(1, 1 if numbered else 2,
                                width_ratios=None if numbered else (2, 1))  # fmt: skip
     title = f"Confusion, {shades}"
-    axes = add_axes(figure, title, "taken for", "true class", place=(grid[0],))
+    axes = plotting.add_axes(figure, title, "taken for", "true class", place=(grid[0],))
     axes.grid(visible=False)
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect=1)
     axes.spines[:].set_visible(False)
     if numbered:
-        names = [short(name) for name in class_names]
+        names = [plotting.short(name) for name in class_names]
         axes.set_xticks(range(count), names, rotation=90)
         axes.set_yticks(range(count), names)
         _number_cells(axes, counts, shares, class_names)
@@ -124,7 +111,7 @@ def _list_pairs(
         axes.text(
             0,
             0.97 - 0.06 * row,
-            f"{100 * share:3.0f} %  {short(true)} → {short(taken)}",
+            f"{100 * share:3.0f} %  {plotting.short(true)} → {plotting.short(taken)}",
             transform=axes.transAxes,
             fontsize=8,
             va="top",
@@ -198,15 +185,19 @@ def draw_spectra(
         spectra: Singular values, falling, by name.
         title: Of the chart.
     """
-    figure = new_figure()
-    axes = add_axes(figure, title, "number of the singular value", "over the largest")
+    figure = plotting.new_figure()
+    axes = plotting.add_axes(
+        figure, title, "number of the singular value", "over the largest"
+    )
     curves = []
     for name, values in spectra.items():
         shares = relative_spectrum(values)
-        curves.append(Curve(name, tuple(range(1, len(shares) + 1)), tuple(shares)))
-    draw_lines(axes, curves)
+        curves.append(
+            plotting.Curve(name, tuple(range(1, len(shares) + 1)), tuple(shares))
+        )
+    plotting.draw_lines(axes, curves)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(power_of_ten)
+    axes.yaxis.set_major_formatter(plotting.power_of_ten)
     axes.set_ylim(top=1.5)
     return figure
 
@@ -229,11 +220,11 @@ def draw_histograms(health: Mapping[str, Any]) -> matplotlib.figure.Figure:
     """
     found = health["histograms"]
     keys = [key for key in _PARTS if found.get(key)]
-    figure = new_figure(height=0.5 + 2.2 * len(keys))
+    figure = plotting.new_figure(height=0.5 + 2.2 * len(keys))
     edges = np.asarray(found["edges"], float)
     for n, key in enumerate(keys):
         place = (len(keys), 1, n + 1)
-        axes = add_axes(
+        axes = plotting.add_axes(
             figure, f"Cosines of {_PARTS[key]}", "cosine", "% of pairs", place=place
         )
         for number, (kind, name) in enumerate(_KINDS.items()):
@@ -244,13 +235,13 @@ def draw_histograms(health: Mapping[str, Any]) -> matplotlib.figure.Figure:
                 fill=True,
                 facecolor=(COLOURS[number], 0.2),
                 edgecolor=COLOURS[number],
-                linestyle=line_look(number)["linestyle"],
+                linestyle=plotting.line_look(number)["linestyle"],
                 linewidth=1.5,
                 label=name,
             )
         axes.set_xlim(edges[0], edges[-1])
     if keys:
-        add_legend(figure, axes)
+        plotting.add_legend(figure, axes)
     return figure
 
 
@@ -261,8 +252,10 @@ def draw_robustness(robustness: Mapping[str, Any]) -> matplotlib.figure.Figure:
         robustness: "trained" and "untrained", each with "clean_top_1" and "top_1", the
             shares at rising strengths by disturbance.
     """
-    figure = new_figure(height=3.1)
-    axes = add_axes(figure, "Robustness", "strength, 0 is the clean image", "top-1, %")
+    figure = plotting.new_figure(height=3.1)
+    axes = plotting.add_axes(
+        figure, "Robustness", "strength, 0 is the clean image", "top-1, %"
+    )
     for kind, alpha in (("untrained", 0.35), ("trained", 1.0)):
         values = robustness.get(kind) or {}
         for n, (name, row) in enumerate((values.get("top_1") or {}).items()):
@@ -270,14 +263,14 @@ def draw_robustness(robustness: Mapping[str, Any]) -> matplotlib.figure.Figure:
                 range(len(row) + 1),
                 [100 * v for v in (values["clean_top_1"], *row)],
                 label=name if kind == "trained" else None,
-                marker=MARKERS[n % len(MARKERS)],
+                marker=plotting.MARKERS[n % len(plotting.MARKERS)],
                 markersize=4,
                 alpha=alpha,
-                **line_look(n),
+                **plotting.line_look(n),
             )
     if robustness.get("untrained"):
-        axes.plot([], [], color=SOFT, alpha=0.35, label="paler: untrained")
+        axes.plot([], [], color=plotting.SOFT, alpha=0.35, label="paler: untrained")
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True, nbins=8)
-    add_legend(figure, axes)
+    plotting.add_legend(figure, axes)
     return figure

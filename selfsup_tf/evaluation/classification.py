@@ -73,6 +73,8 @@ def count_answers(
     counted = sklearn.metrics.precision_recall_fscore_support(
         labels, answers, zero_division=0, **everywhere
     )
+    rows = zip(names, *(column.tolist() for column in counted), strict=True)
+    keys = ("name", "precision", "recall", "f1", "support")
     confusion = sklearn.metrics.confusion_matrix(labels, answers, **everywhere)
     return {
         "top_1": float(hits[1].mean()),
@@ -82,19 +84,8 @@ def count_answers(
         "num_test": len(labels),
         "num_classes": classes,
         "class_names": tuple(names),
-        "per_class": tuple(
-            {
-                "name": name,
-                "precision": float(precision),
-                "recall": float(recall),
-                "f1": float(f1),
-                "support": int(support),
-            }
-            for name, precision, recall, f1, support in zip(
-                names, *counted, strict=True
-            )
-        ),
-        "confusion": tuple(tuple(map(int, row)) for row in confusion),
+        "per_class": tuple(dict(zip(keys, row, strict=True)) for row in rows),
+        "confusion": tuple(map(tuple, confusion.tolist())),
         "per_image": hits[1],
     }
 

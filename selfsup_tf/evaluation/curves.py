@@ -6,18 +6,8 @@ from typing import Any
 
 import matplotlib.figure
 
-from selfsup_tf.errors import check
-from selfsup_tf.evaluation.plotting import (
-    HEIGHT,
-    SHADE,
-    SOFT,
-    WIDTH,
-    Curve,
-    add_axes,
-    draw_lines,
-    is_number,
-    new_figure,
-)
+from selfsup_tf.evaluation import plotting
+from selfsup_tf.evaluation.plotting import Curve, is_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,28 +132,6 @@ def warmup(config: dict[str, Any]) -> float:
     return float(epochs) if is_number(epochs) else 0.0
 
 
-def draw_curves(
-    records: Sequence[dict[str, Any]], config: Mapping[str, Any]
-) -> matplotlib.figure.Figure:
-    """All that a run has logged over its epochs, the warm-up shaded.
-
-    Args:
-        records: Of its log.jsonl.
-        config: Its config.json.
-
-    Raises:
-        InputError: The log has no records of training.
-    """
-    panels = training_panels(records)
-    check(
-        len(panels) > 0,
-        "a log with records of training",
-        f"{len(records)} records, none of an epoch",
-        "Train for a step or more first.",
-    )
-    return draw_panels(panels, config)
-
-
 def draw_panels(
     panels: Sequence[Panel], config: Mapping[str, Any]
 ) -> matplotlib.figure.Figure:
@@ -175,9 +143,22 @@ def draw_panels(
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = new_figure(WIDTH * columns, HEIGHT * rows)
-    for n, panel in enumerate(panels):
-        _panel_axes(figure, panel, config, (rows, columns, n + 1))
+    figure = plotting.new_figure(plotting.WIDTH * columns, plotting.HEIGHT * rows)
+    end, schedule = warmup(config), (config.get("optimizer") or {}).get("schedule")
+    for n, panel in enumerate(panels, 1):
+        title, is_rate = panel.title, panel.key == "learning_rate"
+        if is_rate and schedule:
+            title += f" ({schedule})"
+        unit, place = "%" if panel.percent else "", (rows, columns, n)
+        axes = plotting.add_axes(figure, title, "epoch", unit, place=place)
+        if end:
+            axes.axvspan(0, end, color=plotting.SHADE, linewidth=0, zorder=0)
+        if end and is_rate:
+            axes.text(end, 0.03, " warm-up", transform=axes.get_xaxis_transform(),
+                      fontsize=9, color=plotting.SOFT)  # fmt: skip
+        plotting.draw_lines(axes, panel.curves, percent=panel.percent, inside=True)
+        last = max(x for curve in panel.curves for x in curve.x) or 1
+        axes.set_xlim(0, 1.02 * last)  # the last dot is whole
     return figure
 
 
@@ -188,34 +169,12 @@ def draw_runs(panels: Mapping[str, Panel | None]) -> matplotlib.figure.Figure:
         panels: Of one key, by the name of the run; None where a run has none.
     """
     first = next(panel for panel in panels.values() if panel)
-    figure = new_figure()
-    axes = add_axes(figure, first.title, "epoch", "%" if first.percent else "")
+    figure = plotting.new_figure()
+    axes = plotting.add_axes(figure, first.title, "epoch", "%" if first.percent else "")
     absent = Curve("", (), ())
     curves = [
         dataclasses.replace(panel.curves[0] if panel else absent, name=name)
         for name, panel in panels.items()
     ]
-    draw_lines(axes, curves, percent=first.percent)
+    plotting.draw_lines(axes, curves, percent=first.percent)
     return figure
-
-
-def _panel_axes(
-    figure: matplotlib.figure.Figure,
-    panel: Panel,
-    config: Mapping[str, Any],
-    place: tuple,
-) -> None:
-    title = panel.title
-    schedule = (config.get("optimizer") or {}).get("schedule")
-    if panel.key == "learning_rate" and schedule:
-        title += f" ({schedule})"
-    axes = add_axes(figure, title, "epoch", "%" if panel.percent else "", place=place)
-    end = warmup(config)
-    if end:
-        axes.axvspan(0, end, color=SHADE, linewidth=0, zorder=0)
-        if panel.key == "learning_rate":
-            axes.text(end, 0.03, " warm-up", transform=axes.get_xaxis_transform(),
-                      fontsize=9, color=SOFT)  # fmt: skip
-    draw_lines(axes, panel.curves, percent=panel.percent, inside=True)
-    last = max(x for curve in panel.curves for x in curve.x) or 1
-    axes.set_xlim(0, 1.02 * last)  # the last dot is whole

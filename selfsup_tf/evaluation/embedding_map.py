@@ -163,13 +163,10 @@ def lay_out(features: np.ndarray, *, method: str, seed: int) -> np.ndarray:
 
 
 def _thumbnails(source: Source, size: int, batch_size: int) -> np.ndarray:
-    side = min(size, THUMBNAIL)
-    thumbnails = []
     batches = pipeline.evaluation_dataset(source, size=size, batch_size=batch_size)
-    for batch in batches:
-        images = batch["image"].numpy()[batch["valid"].numpy()]
-        thumbnails.append(make_thumbnails(images, side))
-    return np.concatenate(thumbnails)
+    images = (batch["image"][batch["valid"]] for batch in batches)
+    side = min(size, THUMBNAIL)
+    return np.concatenate([make_thumbnails(some, side) for some in images])
 
 
 def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
@@ -211,12 +208,10 @@ def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
         x, y = places[n]
         extent = (x - half, x + half, y + half, y - half)
         axes.imshow(embedding.thumbnails[n], extent=extent, zorder=2)
-        told = labels is not None and len(present) <= _TOLD_APART
-        if told:
+        if 0 < len(present) <= _TOLD_APART:
             colour, _ = _look(present, labels[n])
-            edge = [x - half, x + half, x + half, x - half, x - half]
-            axes.plot(edge, [y - half, y - half, y + half, y + half, y - half],
-                      color=colour, linewidth=2, zorder=3)  # fmt: skip
+            edge = np.array([[-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1]]) * half
+            axes.plot(x + edge[0], y + edge[1], color=colour, linewidth=2, zorder=3)
     top, bottom = places[:, 1].min() - 0.03, places[:, 1].max() + 0.03
     axes.set(xlim=(-0.03, 1.03), ylim=(bottom, top), xticks=[], yticks=[], aspect=1)
     axes.spines[:].set_visible(False)
@@ -233,7 +228,7 @@ def _draw_points(axes: matplotlib.axes.Axes, embedding: EmbeddingMap, present: l
                  chosen: np.ndarray, half: float) -> None:  # fmt: skip
     """Points for what is not drawn, markers at the corners of what is, the legend."""
     places, labels = embedding.positions, embedding.labels
-    if labels is None or len(present) > _TOLD_APART:
+    if not 0 < len(present) <= _TOLD_APART:
         rest = places[~chosen]
         axes.scatter(*rest.T, s=10, color=COLOURS[0], alpha=0.6, linewidths=0)
         return

@@ -21,11 +21,12 @@ import tqdm
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
-    compile_encoder,
+    compile_network,
     encoded_batches,
     image_size,
 )
 from selfsup_tf.evaluation.vectors import unit_vectors
+from selfsup_tf.files import whole_file
 
 VECTORS, INDEX, LABEL = "vectors", "index", "label"
 CLASS_NAME, PATH = "class_name", "path"
@@ -83,34 +84,25 @@ def embed(
     check(batch_size >= 1, "batch_size of 1 or more", batch_size, "Raise it.")
     source = open_source(source)
     check(source.size > 0, "at least one image", f"none in {source.name}", "Add some.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
-    count, size = 0, 0
-    try:
-        with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(
-                tqdm.tqdm(total=source.size, unit="image", disable=None)
-            )
-            writer = None
-            for rows in _encode(encoder, source, batch_size, normalise):
-                size = rows[VECTORS].shape[1]
-                if writer is None:
-                    kind = WRITERS[output.suffix.lower()]
-                    columns = _columns(source, size)
-                    writer = stack.enter_context(kind(partial, source.size, columns))
-                writer.write(rows)
-                count += len(rows[INDEX])
-                bar.update(len(rows[INDEX]))
-            # Before the file is closed: an .npz has said at its top how many follow.
-            check(
-                count == source.size,
-                f"the {source.size} images that {source.name} says it has",
-                f"{count} of them",
-                "They have changed since they were counted; start again.",
-            )
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    count = 0
+    size = encoder.output_shape[-1]
+    make_writer, columns = WRITERS[output.suffix.lower()], _columns(source, size)
+    with (
+        whole_file(output) as beside,
+        tqdm.tqdm(total=source.size, unit="image", disable=None) as bar,
+        make_writer(beside, source.size, columns) as writer,
+    ):
+        for rows in _encode(encoder, source, batch_size, normalise):
+            writer.write(rows)
+            bar.update(len(rows[INDEX]))
+            count += len(rows[INDEX])
+        # Before the file is closed: an .npz has said at its top how many follow.
+        check(
+            count == source.size,
+            f"the {source.size} images that {source.name} says it has",
+            f"{count} of them",
+            "They have changed since they were counted; start again.",
+        )
     return EmbeddingsFile(output, count, size)
 
 
@@ -133,13 +125,13 @@ def _encode(
     encoder: keras.Model, source: Source, batch_size: int, normalise: bool
 ) -> Iterator[Rows]:
     """The rows of the file, batch after batch."""
-    encode, paths, first = compile_encoder(encoder), source.paths, 0
+    encode, paths, first = compile_network(encoder), source.paths, 0
     names = np.array([*(source.class_names or ()), ""])
     for batch in encoded_batches(encode, source, image_size(encoder), batch_size):
         h = unit_vectors(batch["h"]) if normalise else batch["h"]
         rows = {VECTORS: h, INDEX: batch["index"]}
         if "label" in batch:
-            rows[LABEL] = batch["label"].astype(np.int64)
+            rows[LABEL] = batch["label"]
             rows[CLASS_NAME] = names[np.maximum(rows[LABEL], -1)]
         if paths is not None:
             these = paths[first : first + len(h)]

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -64,21 +64,18 @@ def image_size(encoder: keras.Model) -> int:
     return shape[1]
 
 
-def compile_encoder(encoder: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The encoder in inference mode as one compiled function.
+def compile_network(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """An encoder, or a head, in inference mode as one compiled function.
 
     Returns:
-        A function of images, (N, S, S, 3) float32 in [0, 1], to h, (N, D) float32.
+        A function of (N, S, S, 3), or (N, D), to (N, D), all float32.
     """
-    size = image_size(encoder)
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, "images")]
-    )
-    def encode(images):
-        return tf.cast(encoder(images, training=False), tf.float32)
+    @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]))])
+    def call(inputs):
+        return tf.cast(network(inputs, training=False), tf.float32)
 
-    return encode
+    return call
 
 
 def extract_features(
@@ -96,7 +93,7 @@ def extract_features(
         source: A Source, or arrays as `open_source` takes them.
         batch_size: Images in a call of the encoder; the last call is padded and its
             padding dropped.
-        encode: `compile_encoder(encoder)`, where the same encoder is called again and
+        encode: `compile_network(encoder)`, where the same encoder is called again and
             again and shall be traced once. It follows the encoder's weights.
         cache: A folder where representations are kept, by encoder and images.
 
@@ -107,16 +104,19 @@ def extract_features(
     key = None if cache is None else _cache_key(encoder, source)
     kept = None if key is None else read_arrays(cache, key)
     if kept is not None:
-        return Features(kept["features"], kept.get("labels"), kept["indices"])
-    found = _extract(
-        encode or compile_encoder(encoder), source, image_size(encoder), batch_size
+        return Features(**{"labels": None} | kept)
+    size = image_size(encoder)
+    encode = encode or compile_network(encoder)
+    found = join(
+        {"features": batch["h"], "indices": batch["index"]}
+        | ({"labels": batch["label"]} if source.labelled else {})
+        for batch in encoded_batches(encode, source, size, batch_size)
     )
+    advice = "Check what it was opened from."
+    check(bool(found), "at least one image", f"none from {source.name}", advice)
     if key is not None:
-        arrays = {"features": found.features, "indices": found.indices}
-        if found.labels is not None:
-            arrays["labels"] = found.labels
-        write_arrays(cache, key, arrays)
-    return found
+        write_arrays(cache, key, found)
+    return Features(**{"labels": None} | found)
 
 
 def _cache_key(encoder: keras.Model, source: Source) -> str | None:
@@ -149,7 +149,7 @@ def encoded_batches(
 
     Yields:
         {"h": (n, D) float32, finite, "image": (n, S, S, 3) float32 in [0, 1], "index":
-        (n,) int64, and where there are labels "label": (n,)}.
+        (n,) int64, and where there are labels "label": (n,) int64}.
 
     Raises:
         InputError: A representation is NaN or infinite.
@@ -158,31 +158,19 @@ def encoded_batches(
     for batch in batches:
         h = encode(batch["image"])
         batch = {name: values.numpy() for name, values in batch.items()}
-        valid = batch.pop("valid")
+        batch["h"], valid = h.numpy(), batch.pop("valid")
         batch = {name: values[valid] for name, values in batch.items()}
-        check_finite(h.numpy()[valid], source.name)
-        yield {"h": h.numpy()[valid], **batch}
+        check_finite(batch["h"], source.name)
+        if source.labelled:
+            batch["label"] = batch["label"].astype(np.int64)
+        yield batch
 
 
-def _extract(
-    encode: Callable[[tf.Tensor], tf.Tensor], source: Source, size: int, batch_size: int
-) -> Features:
-    found = {"h": [], "label": [], "index": []}
-    for batch in encoded_batches(encode, source, size, batch_size):
-        for name, values in found.items():
-            values += [batch[name]] if name in batch else []
-    check(
-        len(found["h"]) > 0,
-        "at least one image",
-        f"none from {source.name}",
-        "Check what it was opened from.",
-    )
-    labels = found["label"]
-    return Features(
-        features=np.concatenate(found["h"]),
-        labels=np.concatenate(labels).astype(np.int64) if labels else None,
-        indices=np.concatenate(found["index"]),
-    )
+def join(batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of all batches by name, one after the other."""
+    batches = list(batches)
+    names = batches[0] if batches else ()
+    return {name: np.concatenate([b[name] for b in batches]) for name in names}
 
 
 def weights_hash(model: keras.Model) -> str:
@@ -204,12 +192,7 @@ def versions() -> dict[str, str]:
 
 
 def read_arrays(folder: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
-    """The arrays kept under a key; None where there are none, or the file is damaged.
-
-    Args:
-        folder: Of the cache; may be absent.
-        key: Names a file.
-    """
+    """The arrays kept under a key; None of none, or of a damaged file."""
     try:
         with np.load(folder / f"{key}.npz", allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files}
@@ -226,11 +209,7 @@ def write_arrays(
 ) -> None:
     """Keeps arrays under a key, whole or not at all; too large ones are not kept.
 
-    Args:
-        folder: Of the cache; made where it is absent.
-        key: Names a file.
-        arrays: By name.
-        limit: Bytes that the folder may hold; what is oldest goes.
+    The folder may hold `limit` bytes; what is oldest goes.
     """
     if sum(array.nbytes for array in arrays.values()) > limit:
         return

@@ -11,14 +11,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from selfsup_tf.config import Config
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.features import compile_encoder, image_size
+from selfsup_tf.evaluation.features import compile_network, image_size, join
 from selfsup_tf.evaluation.statistics import EDGES, Numbers, measure
+from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.training.spread import COLLAPSED
 
 HEALTHY, DIMENSIONAL, FULL = "healthy", "dimensional collapse", "full collapse"
@@ -31,7 +31,8 @@ LEAST = 16
 """Images below which neither verdict nor numbers mean anything."""
 
 _TEMPERATURE = 0.1  # of SimCLR's ImageNet runs; where a run has none
-_PARTS = ("image", "view_1", "view_2")
+PARTS = ("image", "view_1", "view_2")
+"""What is measured of each image, in the order of `measure`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,20 +119,21 @@ def health(
     views = "those of the run" if config else "SimCLR's defaults"
     config = config or Config(image_size=size)
     _check(encoder, size, source, config, projector, count)
-    encode = compile_encoder(encoder)
+    encode = compile_network(encoder)
     pairs = view_pairs(source, config, count=count, batch_size=batch_size, seed=seed)
-    h = {name: [] for name in _PARTS}
-    for batch in pairs:
-        for name, found in h.items():
-            found.append(encode(batch[name]).numpy())
-    h = {name: np.concatenate(found) for name, found in h.items()}
+    h = join({name: encode(pair[name]).numpy() for name in PARTS} for pair in pairs)
     temperature = temperature_of(config)
-    representation = _measure(h, source, temperature, "representations")
-    projection = None
+
+    def numbers(parts: dict[str, np.ndarray], what: str) -> Numbers:
+        for part in parts.values():
+            check_finite(part, source.name, what)
+        return measure(*parts.values(), temperature=temperature)
+
+    representation, projection = numbers(h, "representations"), None
     if projector is not None:
-        project = compile_head(projector)
-        z = {name: project(tf.constant(values)).numpy() for name, values in h.items()}
-        projection = _measure(z, source, temperature, "projections")
+        project = compile_network(projector)
+        z = {name: project(values).numpy() for name, values in h.items()}
+        projection = numbers(z, "projections")
     verdict, reasons = judge(representation, projection)
     return Health(
         verdict=verdict,
@@ -171,30 +173,6 @@ def _check(
         f"{min(count, source.size)} ({source.name}, count={count})",
         "Give more images, or raise count.",
     )
-
-
-def _measure(
-    parts: dict[str, np.ndarray], source: Source, temperature: float, what: str
-) -> Numbers:
-    check(
-        all(np.isfinite(part).all() for part in parts.values()),
-        f"finite {what} of {source.name}",
-        "NaN or infinity",
-        "The encoder is broken (a diverged run?); take an earlier checkpoint.",
-    )
-    return measure(*(parts[name] for name in _PARTS), temperature=temperature)
-
-
-def compile_head(head: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A head in inference mode, h (N, D) float32 to (N, P) float32, traced once."""
-
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, head.input_shape[-1]), tf.float32, "h")]
-    )
-    def project(h):
-        return tf.cast(head(h, training=False), tf.float32)
-
-    return project
 
 
 def temperature_of(config: Config) -> float:

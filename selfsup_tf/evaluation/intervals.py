@@ -11,49 +11,42 @@ import numpy as np
 
 from selfsup_tf.errors import check
 
-LEVEL = 0.95
+OUTSIDE = (1 - 0.95) / 2  # of the interval, on either side
 RESAMPLES = 1000
 _AT_ONCE = 2**22  # images drawn at a time: 32 MiB of indices
 
 
 def bootstrap_interval(
-    values: np.ndarray,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    values: np.ndarray, *, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """The bootstrap confidence interval of a mean over test images.
+    """The bootstrap confidence interval, of 95 %, of a mean over test images.
 
     The images are drawn again with replacement, as many as there are, and the
     percentiles of the means of such samples are the bounds. What varies is the choice
-    of test images alone: neither the training nor its images.
+    of test images alone: neither the training nor its images. Equal values have equal
+    bounds.
 
     Args:
         values: What each test image scored, (N,): 1 for a hit and 0 for a miss, an
             average precision, a difference of two encoders on the same image.
-        level: In (0, 1).
         resamples: Samples drawn.
-        seed: Of the samples; equal seeds give equal bounds.
 
     Returns:
         The lower and the upper bound.
 
     Raises:
-        InputError: There are no values, or the level is not within (0, 1).
+        InputError: There are no values.
     """
     values = np.asarray(values, np.float64)
     check(len(values) > 0, "a score of one image or more", "none", "Give test images.")
-    check(0 < level < 1, "level within (0, 1)", level, "0.95 is usual.")
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     rows = max(1, _AT_ONCE // len(values))
     means = []
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
         drawn = random.integers(0, len(values), (count, len(values)))
         means.append(values[drawn].mean(axis=1))
-    outside = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(means), [outside, 1 - outside])
+    low, high = np.quantile(np.concatenate(means), [OUTSIDE, 1 - OUTSIDE])
     return float(low), float(high)
 
 

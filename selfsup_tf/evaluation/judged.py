@@ -114,37 +114,54 @@ class Judged:
 
     def open_evaluation(self) -> "tuple[Source, Source]":
         """Labelled images to fit on, and labelled images to be judged on."""
-        if self._images is not None:
-            return self.open_pair()
-        self._check_test()
-        return self._open("open_evaluation", learned=self.has_learned)
+        return self._given_images or self._open_unseen("open_evaluation")
 
     def open_pair(self) -> "tuple[Source, Source]":
         """Images and others, with labels or without."""
-        if self._images is not None:
-            return self.open_source(), self.open_test()
-        return self._open("open_pair")
+        return self._given_images or self._open("open_pair")
 
     def open_test(self) -> "Source":
         """Images that a classifier has not learned from."""
-        if self._images is not None:
-            train, test = self._images
-            return _sources().open_source(train if test is None else test)
-        self._check_test()
-        return self._open("open_test", learned=self.has_learned)
+        if self._given_images:
+            return self._given_images[1]
+        return self._open_unseen("open_test")
 
     def open_source(self, split: str | None = None) -> "Source":
         """One part of the images; that which the run learned from by default."""
-        if self._images is not None:
-            return _sources().open_source(self._images[0])
+        if self._given_images:
+            return self._given_images[0]
         if split is None and not self.is_other_data:
             split = self._own("split", "train")
         return self._open("open_source", split=split or "train")
 
+    @functools.cached_property
+    def _given_images(self) -> "tuple[Source, Source] | None":
+        """The images from Python, or None."""
+        if self._images is None:
+            return None
+        from selfsup_tf.data.sources import open_source
+
+        train, test = self._images
+        seen = open_source(train)
+        return seen, seen if test is None else open_source(test)
+
+    def _open_unseen(self, function: str) -> Any:
+        """Opens images of which one part has not been learned from."""
+        check(
+            not self.has_learned_test,
+            f"a test split of {self.data()[0]} that the network has not seen",
+            f"a run that learned labels of {self._own('split', 'a part')} of "
+            f"{self._own('data', 'it')}",
+            "Name images that it has not seen: --data=FOLDER",
+        )
+        return self._open(function, learned=self.has_learned)
+
     def _open(self, function: str, **options: Any) -> Any:
         """Opens the images; files that could not be read are named, once each."""
+        from selfsup_tf.data import sources
+
         data, data_dir = self.data()
-        found = getattr(_sources(), function)(data, data_dir=data_dir, **options)
+        found = getattr(sources, function)(data, data_dir=data_dir, **options)
         parts = found if isinstance(found, tuple) else (found,)
         for line in sorted({line for source in parts for line in source.skipped}):
             logger.warning("skipped, unreadable: %s", line)
@@ -201,21 +218,12 @@ class Judged:
     @property
     def can_be_judged(self) -> bool:
         """Whether there are images whose labels have not gone into it."""
+        from selfsup_tf.data.sources import has_test_split
+
         data, data_dir = self.data()
         if self.has_learned_test:
             return False
-        return not self.has_learned or _sources().has_test_split(
-            data, data_dir=data_dir
-        )
-
-    def _check_test(self) -> None:
-        check(
-            not self.has_learned_test,
-            f"a test split of {self.data()[0]} that the network has not seen",
-            f"a run that learned labels of {self._own('split', 'a part')} of "
-            f"{self._own('data', 'it')}",
-            "Name images that it has not seen: --data=FOLDER",
-        )
+        return not self.has_learned or has_test_split(data, data_dir=data_dir)
 
     @property
     def name(self) -> str:
@@ -223,11 +231,11 @@ class Judged:
 
         `knn`, `knn_k=5`, `health_encoder=best`, `map_data=photos`
         """
-        parts = [self.protocol]
+        parts, data = [self.protocol], pathlib.Path(self._said("data") or "").stem
         if self.run.file is not None and self.run.file.stem != "encoder":
             parts.append(f"file={self.run.file.stem}")
-        data = pathlib.Path(self._said("data") or "").stem
-        if _is_required(self.flags, "data"):
+        fields = {field.name: field for field in dataclasses.fields(self.flags)}
+        if "data" in fields and fields["data"].default is dataclasses.MISSING:
             parts.append(data)
         elif self.is_other_data:
             parts.append(f"data={data}")
@@ -240,12 +248,9 @@ class Judged:
 
     def check_place(self) -> None:
         """Raises InputError where no run is named, as numbers alone need none."""
-        check(
-            self.flags.run_dir != "",
-            "run_dir, in whose eval/ files go",
-            "none",
-            'Name a directory: run_dir="runs/a"',
-        )
+        advice = 'Name a directory: run_dir="runs/a"'
+        there = self.flags.run_dir != ""
+        check(there, "run_dir, in whose eval/ files go", "none", advice)
 
     def result(self, protocol_title: str, **fields: Any) -> Result:
         """A result of this encoder: title, options, hash and versions are filled in.
@@ -265,17 +270,3 @@ class Judged:
         if "weights_hash" not in fields:
             filled["weights_hash"] = weights_hash(self.encoder)
         return Result(**filled | fields)
-
-
-def _is_required(flags: RunFlags, name: str) -> bool:
-    return any(
-        field.name == name and field.default is dataclasses.MISSING
-        for field in dataclasses.fields(flags)
-    )
-
-
-def _sources() -> Any:
-    """What opens images; protocols that read files alone do without TensorFlow."""
-    from selfsup_tf.data import sources
-
-    return sources

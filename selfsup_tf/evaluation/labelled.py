@@ -23,7 +23,7 @@ from selfsup_tf.evaluation.protocol import (
     interval,
     share,
 )
-from selfsup_tf.evaluation.results import from_old
+from selfsup_tf.evaluation.results import from_old, options_of
 from selfsup_tf.evaluation.text import format_classes, format_rows
 
 if TYPE_CHECKING:
@@ -50,9 +50,6 @@ class ClassifierFlags(LabelledFlags):
 
     classes: bool = False
     """Whether precision, recall and F1 of every class are printed, too."""
-
-
-_SHARED = tuple(field.name for field in dataclasses.fields(ClassifierFlags))
 
 
 def judge_each(
@@ -112,15 +109,6 @@ def rows_beside(
             beside[name] = Beside(value, gain, None if place else gains.get(name))
         rows.append(dataclasses.replace(row, beside=beside))
     return tuple(rows)
-
-
-def accuracy_rows(found: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Top-1 of a `Classification`, and top-5 where there are more than five classes."""
-    return tuple(
-        Row(name, title, share(found[name]), interval(found.get(f"{name}_interval")))
-        for name, title in (("top_1", "top-1"), ("top_5", "top-5"))
-        if name == "top_1" or found.get(name) is not None
-    )
 
 
 def format_with_classes(text: str, found: Mapping[str, Any], flags: Any) -> str:
@@ -189,14 +177,10 @@ class Labelled(Protocol):
     shown: ClassVar[tuple[str, ...]] = ()
 
     def run(self, judged: "Judged", flags: LabelledFlags) -> Result:
-        """Judges the encoder, and the same network untrained."""
         module, _, name = self.function.partition(":")
         judge = getattr(importlib.import_module(module), name)
-        options = {
-            field.name: getattr(flags, field.name)
-            for field in dataclasses.fields(self.flags)
-            if field.name not in _SHARED
-        }
+        options = options_of(flags)
+        del options["untrained"]
         encoders = judged.encoders(flags.untrained)
         train, test = judged.open_evaluation()
 
@@ -214,30 +198,35 @@ class Labelled(Protocol):
         )
 
     def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
-        """An encoder's numbers without a comparison, the one that counts first."""
-        return accuracy_rows(found)
+        """An encoder's numbers without a comparison, the one that counts first.
+
+        By default those of a `Classification`: top-1, and top-5 of over five classes.
+        """
+        return tuple(
+            Row(
+                name, title, share(found[name]), interval(found.get(f"{name}_interval"))
+            )
+            for name, title in (("top_1", "top-1"), ("top_5", "top-5"))
+            if name == "top_1" or found.get(name) is not None
+        )
 
     def head(self, word: str, found: Mapping[str, Any]) -> str:
         """What stands over the table, such as knn (k=200, temperature=0.1)."""
         return f"{word} ({', '.join(f'{name}={found[name]}' for name in self.shown)})"
 
     def text(self, result: Result, flags: Any) -> str:
-        """The table of its rows, and class by class where that is asked for."""
         found = result.details["trained"]
         text = format_rows(result, {"": self.head(result.protocol, found)})
         return format_with_classes(text, found, flags)
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """The confusion matrix."""
         chart = confusion_chart(result.title, result.details["trained"])
         return {"": chart} if chart else {}
 
     def tables(self, result: Result) -> list[Table]:
-        """Precision, recall and F1 of each class."""
         return class_table(result.title, result.details["trained"])
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A file of before there was one form: "trained", "untrained", a gain."""
         details = {"trained": dict(values["trained"])}
         if values.get("untrained"):
             details["untrained"] = dict(values["untrained"])

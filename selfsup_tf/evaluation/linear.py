@@ -101,11 +101,7 @@ def linear_probe(
     """
     check_one_of(preset, PRESETS, "a preset of the linear probe")
     optimizer = PRESETS[preset]["optimizer"]
-    given = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-    }
+    given = dict(zip(SGD, (epochs, learning_rate, weight_decay), strict=True))
     given = {name: value for name, value in given.items() if value is not None}
     check(
         optimizer == "sgd" or not given,

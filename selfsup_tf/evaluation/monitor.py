@@ -11,16 +11,16 @@ import tensorflow as tf
 from selfsup_tf.config import Config
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.view_pairs import view_pairs
-from selfsup_tf.evaluation.features import compile_encoder, extract_features
+from selfsup_tf.evaluation.features import compile_network, extract_features, join
 from selfsup_tf.evaluation.health import (
     DIMENSIONAL,
     LEAST,
-    compile_head,
+    PARTS,
     judge,
     temperature_of,
 )
 from selfsup_tf.evaluation.knn import knn_from_features
-from selfsup_tf.evaluation.statistics import Numbers, measure, rank_me
+from selfsup_tf.evaluation.statistics import measure, rank_me, singular_values
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -54,23 +54,28 @@ class Monitor:
     changes them nor draws a random number that the run draws.
 
     Args:
-        knn: The online k-NN, or None.
+        knn: For the online k-NN, labelled images that answer and labelled images that
+            ask; or None.
         panel: The health panel, or None.
     """
 
-    def __init__(self, knn: "OnlineKnn | None", panel: "HealthPanel | None"):
+    def __init__(self, knn: tuple[Source, Source] | None, panel: "HealthPanel | None"):
         self.knn, self.panel = knn, panel
         self._encode = self._project = None
 
     def __call__(self, networks: Networks) -> dict[str, float]:
         """The scores by their log names."""
         if self._encode is None:
-            self._encode = compile_encoder(networks["encoder"])
+            self._encode = compile_network(networks["encoder"])
             if "projector" in networks:
-                self._project = compile_head(networks["projector"])
+                self._project = compile_network(networks["projector"])
         scores = {}
         if self.knn is not None:
-            scores |= self.knn(networks["encoder"], self._encode)
+            bank, queries = (
+                extract_features(networks["encoder"], source, encode=self._encode)
+                for source in self.knn
+            )
+            scores["eval/knn_top_1"] = knn_from_features(bank, queries).top_1
         if self.panel is not None:
             scores |= self.panel(self._encode, self._project)
         return scores
@@ -97,27 +102,10 @@ def hold_out(
     return rest, Monitor(knn, panel)
 
 
-class OnlineKnn:
-    """k-NN of the images held out, by some of those that are learned from.
-
-    Args:
-        bank: Labelled images that answer.
-        queries: Labelled images that ask.
-    """
-
-    def __init__(self, bank: Source, queries: Source):
-        self.bank, self.queries = bank, queries
-
-    def __call__(self, encoder: keras.Model, encode: Encode) -> dict[str, float]:
-        """The share of the queries that are answered rightly."""
-        result = knn_from_features(
-            extract_features(encoder, self.bank, encode=encode),
-            extract_features(encoder, self.queries, encode=encode),
-        )
-        return {"eval/knn_top_1": result.top_1}
-
-
-def _online_knn(source: Source, config: Config) -> tuple[Source, OnlineKnn | None]:
+def _online_knn(
+    source: Source, config: Config
+) -> tuple[Source, tuple[Source, Source] | None]:
+    """What is left to learn from, and the images that answer and that ask."""
     count = min(config.held_out, source.size // 10)
     if not source.labelled or count == 0:
         return source, None
@@ -129,7 +117,7 @@ def _online_knn(source: Source, config: Config) -> tuple[Source, OnlineKnn | Non
     if len(np.unique(bank.labels)) < 2:
         logger.info("No online k-NN: the images held out are of one class.")
         return source, None
-    return rest, OnlineKnn(bank, queries)
+    return rest, (bank, queries)
 
 
 class HealthPanel:
@@ -151,44 +139,28 @@ class HealthPanel:
         if self._views is None:
             self._views = self._draw()
         h = {name: _encoded(encode, views) for name, views in self._views.items()}
-        z = None if project is None else project(tf.constant(h["image"])).numpy()
+        z = None if project is None else project(h["image"]).numpy()
         if not all(np.isfinite(x).all() for x in (*h.values(), z) if x is not None):
             logger.warning("No health numbers: a representation is NaN or infinite.")
             return {}
-        numbers = measure(
-            h["image"],
-            h["view_1"],
-            h["view_2"],
-            temperature=temperature_of(self.config),
-        )
-        self._warn(numbers)
+        numbers = measure(*h.values(), temperature=temperature_of(self.config))
+        verdict, reasons = judge(numbers)
+        # The loop itself tells of a full collapse.
+        if verdict == DIMENSIONAL and self.count >= _SURE and not self._warned:
+            self._warned = True
+            logger.warning("DIMENSIONAL COLLAPSE: %s", reasons[0])
         scores = {f"health/{name}": getattr(numbers, name) for name in _LOGGED}
         if z is not None:
-            scores["health/projection_rank_me"] = rank_me(z)
+            scores["health/projection_rank_me"] = rank_me(singular_values(z))
         return scores
 
     def _draw(self) -> dict[str, np.ndarray]:
         """Views of each image, (N, S, S, 3) as uint8: a quarter of the memory."""
-        parts = {name: [] for name in ("image", "view_1", "view_2")}
-        pairs = view_pairs(
-            self.source,
-            self.config,
-            count=self.count,
-            batch_size=_BATCH,
-            seed=self.config.seed,
+        options = {"count": self.count, "batch_size": _BATCH, "seed": self.config.seed}
+        return join(
+            {n: np.rint(pair[n].numpy() * 255).astype(np.uint8) for n in PARTS}
+            for pair in view_pairs(self.source, self.config, **options)
         )
-        for batch in pairs:
-            for name, found in parts.items():
-                found.append(np.rint(batch[name].numpy() * 255).astype(np.uint8))
-        return {name: np.concatenate(found) for name, found in parts.items()}
-
-    def _warn(self, numbers: Numbers) -> None:
-        if self._warned or self.count < _SURE:
-            return
-        verdict, reasons = judge(numbers)
-        if verdict == DIMENSIONAL:  # the loop itself tells of a full collapse
-            self._warned = True
-            logger.warning("DIMENSIONAL COLLAPSE: %s", reasons[0])
 
 
 def _health_panel(
@@ -207,7 +179,6 @@ def _health_panel(
 
 
 def _encoded(encode: Encode, views: np.ndarray) -> np.ndarray:
-    """The representations of views, (N, D) float32, from uint8."""
     batches = np.split(views, range(_BATCH, len(views), _BATCH))
     return np.concatenate(
         [encode(tf.constant(batch / np.float32(255))).numpy() for batch in batches]

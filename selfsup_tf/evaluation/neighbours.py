@@ -12,17 +12,17 @@ from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
-    compile_encoder,
+    compile_network,
     extract_features,
     image_size,
 )
+from selfsup_tf.evaluation.plotting import COLOURS, short
 from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.files import save_figure
 
-# Okabe and Ito's blue and vermillion, which the colour-blind tell apart; the dashes
-# tell them apart in grey, too.
-RIGHT = {"edgecolor": "#0072B2", "linestyle": "solid"}
-WRONG = {"edgecolor": "#D55E00", "linestyle": (0, (3, 1.5))}
+# The dashes tell them apart in grey, too.
+RIGHT = {"edgecolor": COLOURS[0], "linestyle": "solid"}
+WRONG = {"edgecolor": COLOURS[1], "linestyle": (0, (3, 1.5))}
 
 
 def neighbour_gallery(
@@ -73,8 +73,8 @@ Picture = tuple[np.ndarray, int | None]
 
 def find_neighbours(
     encoder: keras.Model,
-    train: Any,
-    test: Any,
+    train: Source,
+    test: Source,
     *,
     queries: int = 8,
     hits: int = 7,
@@ -86,8 +86,6 @@ def find_neighbours(
     The arguments are those of `neighbour_gallery`.
     """
     same = train is test
-    train = open_source(train)
-    test = train if same else open_source(test)
     check(
         test.size >= queries >= 1 and train.size - same >= hits >= 1,
         f"1 to {test.size} queries and 1 to {train.size - same} hits, the images of "
@@ -99,7 +97,7 @@ def find_neighbours(
     bank = extract_features(encoder, train, cache=cache)
     order = np.random.default_rng(seed).permutation(test.indices)[:queries]
     asked = _views(test, size, order)
-    h = compile_encoder(encoder)(np.stack([image for image, _ in asked.values()]))
+    h = compile_network(encoder)(np.stack([image for image, _ in asked.values()]))
     cosine = unit_vectors(h.numpy()) @ unit_vectors(bank.features).T
     if same:
         cosine[np.array(list(asked))[:, None] == bank.indices[None, :]] = -np.inf
@@ -170,5 +168,4 @@ def _show(axes: Any, image: np.ndarray, caption: str) -> None:
 
 
 def _named(class_names: Any, label: int) -> str:
-    name = str(label) if class_names is None else str(class_names[label])
-    return name if len(name) <= 12 else name[:11] + "…"
+    return short(str(label if class_names is None else class_names[label]), 12)

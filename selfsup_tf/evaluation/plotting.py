@@ -117,10 +117,10 @@ def line_look(number: int) -> dict[str, Any]:
     }
 
 
-def short(name: str) -> str:
+def short(name: str, length: int = 24) -> str:
     # A dollar sign would begin a formula, an underline hide a line from the legend.
     name = str(name).lstrip("_").replace("$", r"\$") or " "
-    return name if len(name) <= 24 else name[:23] + "…"
+    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def power_of_ten(value: float, _: int | None = None) -> str:

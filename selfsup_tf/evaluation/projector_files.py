@@ -3,7 +3,6 @@
 Legend: N images, S side of the encoder's input, D length of the representation h.
 """
 
-import io
 import math
 import os
 import pathlib
@@ -18,9 +17,10 @@ from tensorboard.plugins import projector
 from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
-    compile_encoder,
+    compile_network,
     encoded_batches,
     image_size,
+    join,
 )
 from selfsup_tf.evaluation.thumbnails import join_thumbnails, make_thumbnails
 from selfsup_tf.files import whole_file, write_atomically
@@ -84,7 +84,10 @@ def write_projector(
     part = source.select(np.sort(chosen), source.name)
     vectors, thumbnails, labels = _encode(encoder, part, thumbnail)
     directory.mkdir(parents=True, exist_ok=True)
-    _write_vectors(directory / TENSORS, vectors)
+    with whole_file(directory / TENSORS) as beside:
+        # Text, since TensorBoard tells a binary file only by its bytes being no UTF-8,
+        # which those of some vectors are. Nine digits give every float32 back.
+        np.savetxt(beside, vectors, fmt="%.9g", delimiter="\t")
     write_atomically(directory / METADATA, _metadata(part, labels))
     sprite = join_thumbnails(thumbnails, columns, rows=columns, blank=255)
     with whole_file(directory / SPRITE) as beside:
@@ -98,22 +101,12 @@ def _encode(
     encoder: keras.Model, source: Source, thumbnail: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """h, (N, D) float32; thumbnails, (N, t, t, 3) uint8; labels, (N,) int64 or None."""
-    encode, size = compile_encoder(encoder), image_size(encoder)
-    found = {"h": [], "small": [], "label": []}
-    for batch in encoded_batches(encode, source, size, _BATCH):
-        batch["small"] = make_thumbnails(batch["image"], thumbnail)
-        for name, values in found.items():
-            values += [batch[name]] if name in batch else []
-    labels = np.concatenate(found["label"]) if found["label"] else None
-    return np.concatenate(found["h"]), np.concatenate(found["small"]), labels
-
-
-def _write_vectors(path: pathlib.Path, vectors: np.ndarray) -> None:
-    # Text, since TensorBoard tells a binary file only by its bytes being no UTF-8,
-    # which those of some vectors are. Nine digits give every float32 back.
-    text = io.StringIO()
-    np.savetxt(text, vectors, fmt="%.9g", delimiter="\t")
-    write_atomically(path, text.getvalue())
+    encode, size = compile_network(encoder), image_size(encoder)
+    found = join(
+        batch | {"image": make_thumbnails(batch["image"], thumbnail)}
+        for batch in encoded_batches(encode, source, size, _BATCH)
+    )
+    return found["h"], found["image"], found.get("label")
 
 
 def _metadata(source: Source, labels: np.ndarray | None) -> str:

@@ -3,15 +3,12 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Result, RunFlags
 from selfsup_tf.files import DAMAGED, read_object
 from selfsup_tf.run import RunDirectory
-
-if TYPE_CHECKING:
-    pass
 
 # Flags that change no number, or stand in a file's name in a way of their own.
 _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")
@@ -159,28 +156,21 @@ def _read_file(path: pathlib.Path) -> Result | None:
 def _mark_stale(results: list[StoredResult]) -> list[StoredResult]:
     """Marks those that are of another state of the encoder than the newest one.
 
-    A run that goes on training leaves results of an earlier state behind. Those of
-    the best encoder (NAME_encoder=best) are compared among themselves; a classifier's
-    are of another network and are never marked.
+    A run that goes on training leaves results of an earlier state behind.
     """
-    newest: dict[bool, tuple[float, str]] = {}
-    for one in filter(_is_of_encoder, results):
-        best, written = _is_of_best(one), one.path.stat().st_mtime
-        if best not in newest or written > newest[best][0]:
-            newest[best] = (written, one.result.weights_hash)
-    return [
-        dataclasses.replace(
-            one, stale=one.result.weights_hash != newest[_is_of_best(one)][1]
-        )
-        if _is_of_encoder(one)
-        else one
-        for one in results
-    ]
+    newest: dict[bool | None, str | None] = {}
+    for one in sorted(results, key=lambda one: -one.path.stat().st_mtime):
+        newest.setdefault(_is_of_best(one), one.result.weights_hash)
+    marked = []
+    for one in results:
+        best, digest = _is_of_best(one), one.result.weights_hash
+        stale = best is not None and digest != newest[best]
+        marked.append(dataclasses.replace(one, stale=stale))
+    return marked
 
 
-def _is_of_encoder(one: StoredResult) -> bool:
-    return one.result.network == "encoder" and one.result.weights_hash is not None
-
-
-def _is_of_best(one: StoredResult) -> bool:
+def _is_of_best(one: StoredResult) -> bool | None:
+    """Whether it is of the best encoder; None of a classifier or of no network."""
+    if one.result.network != "encoder" or one.result.weights_hash is None:
+        return None
     return "encoder=best" in one.name.split("_")

@@ -8,6 +8,7 @@ Legend: N test images, D length of the representation, C classes, K corruptions.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +22,7 @@ from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import (
-    Features,
-    compile_encoder,
+    compile_network,
     extract_features,
     image_size,
 )
@@ -121,11 +121,17 @@ def robustness(
     strengths = {name: corruptions_lib.strengths(name, size) for name in corruptions}
     train, test = open_source(train), open_source(test)
     check_labels(train.labels, test.labels)
-    features = extract_features(encoder, train, batch_size=batch_size, cache=cache)
+    bank = extract_features(encoder, train, batch_size=batch_size, cache=cache)
+    num_classes = int(bank.labels.max()) + 1  # no others can be answered
     if classifier == "knn":
-        classify, fit = _bank(features, k, temperature)
+        k = min(DEFAULT_K, len(bank.features)) if k is None else k
+        fit = {"k": k, "temperature": temperature}
+        known = (bank.features, bank.labels)
+        classify = functools.partial(
+            knn_predict, *known, num_classes=num_classes, **fit
+        )
     else:
-        classify, fit = fit_lbfgs(features, _num_classes(features), seed=seed)
+        classify, fit = fit_lbfgs(bank, num_classes, seed=seed)
     answers = predict_corrupted(
         encoder, classify, test, corruptions, seed=seed, batch_size=batch_size
     )
@@ -144,9 +150,9 @@ def robustness(
         },
         strengths=strengths,
         fit=fit,
-        num_train=len(features.labels),
+        num_train=len(bank.labels),
         num_test=len(test.labels),
-        num_classes=_num_classes(features),
+        num_classes=num_classes,
         per_image=per_image,
     )
 
@@ -170,7 +176,7 @@ def predict_corrupted(
         (1 + 5 K, N) int64: clean, then strengths 1 to 5 of each kind in turn, each in
         the source's order.
     """
-    encode = compile_encoder(encoder)
+    encode = compile_network(encoder)
     ways = [(name, n) for name in corruptions for n in corruptions_lib.STRENGTHS]
     answers = []
     batches = pipeline.evaluation_dataset(
@@ -190,27 +196,3 @@ def predict_corrupted(
         scores = classify(h.reshape(-1, h.shape[-1]))
         answers.append(scores.argmax(axis=1).reshape(h.shape[:2]))
     return np.concatenate(answers, axis=1)
-
-
-def _bank(
-    features: Features, k: int | None, temperature: float
-) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
-    """A function of representations to votes (M, C), and how it was made."""
-    k = min(DEFAULT_K, len(features.features)) if k is None else k
-
-    def classify(queries):
-        return knn_predict(
-            features.features,
-            features.labels,
-            queries,
-            k=k,
-            temperature=temperature,
-            num_classes=_num_classes(features),
-        )
-
-    return classify, {"k": k, "temperature": temperature}
-
-
-def _num_classes(features: Features) -> int:
-    """The number of classes in the train set; no others can be answered."""
-    return int(features.labels.max()) + 1

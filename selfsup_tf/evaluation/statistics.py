@@ -29,17 +29,14 @@ _BLOCK = 512  # rows of a matrix of pairs at a time: 40 MiB beside 10,000 images
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """The statistics of the representations of N images.
+    """The statistics of the representations of N images; each has a function below.
 
     Attributes:
         size: D.
         rank_me: Effective rank, in [1, min(N, D)]; 0 where all is 0.
-        principal: How many principal directions hold `HELD` of the variance of the
-            directions. Neither the share that all images have in common, large after a
-            pooled ReLU, nor faint noise counts.
-        alignment: Mean squared distance of the directions of two views, in [0, 4].
-        uniformity: Log of the mean potential between the directions of two images, in
-            [-8, 0]; lower is more uniform.
+        principal: See `principal_directions`.
+        alignment: In [0, 4].
+        uniformity: In [-8, 0]; lower is more uniform.
         spread: Mean of the deviations, in [0, 1].
         dead: How many dimensions deviate by less than `DEAD`.
         positive_cosine: Mean, of two views of an image.
@@ -101,13 +98,13 @@ def measure(
     first, second = directions(view_1), directions(view_2)
     positives = (first * second).sum(axis=1)
     negative_cosine, negative_shares = negatives(first, second)
-    few = slice(CONTRASTED)
-    loss = contrastive_loss(view_1[few], view_2[few], temperature=temperature)
-    contrasted = len(view_1[few])
+    few = view_1[:CONTRASTED], view_2[:CONTRASTED]
+    loss = contrastive_loss(*few, temperature=temperature)
+    contrasted = len(few[0])
     chance = chance_loss(contrasted)
     return Numbers(
         size=features.shape[1],
-        rank_me=rank_me(spectrum=spectrum),
+        rank_me=rank_me(spectrum),
         principal=principal_directions(features),
         alignment=alignment(view_1, view_2),
         uniformity=uniformity(features),
@@ -144,17 +141,14 @@ def singular_values(features: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0))
 
 
-def rank_me(
-    features: np.ndarray | None = None, *, spectrum: np.ndarray | None = None
-) -> float:
+def rank_me(spectrum: np.ndarray) -> float:
     """The effective rank: exp of the entropy of the singular values' shares.
 
     It compares runs of one method on one data set, and the same N; another method, or
     an untrained network, may have a higher rank and less use.
 
     Args:
-        features: (N, D), not centred; or in place of it
-        spectrum: its singular values.
+        spectrum: `singular_values` of features (N, D), not centred.
 
     Returns:
         From 1 to min(N, D), up to the paper's epsilon; 0 where all features are 0.
@@ -162,8 +156,6 @@ def rank_me(
     Reference: Garrido et al. 2023, "RankMe: assessing the downstream performance of
         pretrained self-supervised representations by their rank", equations 1 and 2.
     """
-    if spectrum is None:
-        spectrum = singular_values(features)
     total = spectrum.sum()
     if total == 0:
         return 0.0
@@ -221,6 +213,9 @@ def deviations(features: np.ndarray) -> np.ndarray:
 
 def principal_directions(features: np.ndarray) -> int:
     """How many principal directions of the directions hold `HELD` of their variance.
+
+    Neither the share that all images have in common, large after a pooled ReLU, nor
+    faint noise counts.
 
     Args:
         features: (N, D).

@@ -8,16 +8,17 @@ import numpy as np
 from selfsup_tf.errors import check
 
 
-def check_finite(h: np.ndarray, name: str) -> None:
+def check_finite(h: np.ndarray, name: str, what: str = "representations") -> None:
     """Raises InputError where a representation is NaN or infinite.
 
     Args:
         h: Of any shape.
         name: Of the images that they are of.
+        what: They are.
     """
     check(
         bool(np.isfinite(h).all()),
-        f"finite representations of {name}",
+        f"finite {what} of {name}",
         "NaN or infinity",
         "The encoder is broken (a diverged run?); take an earlier checkpoint.",
     )

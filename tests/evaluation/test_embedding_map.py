@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import sklearn.decomposition
+from toys import mean_encoder
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.embedding_map import (
@@ -14,13 +15,6 @@ from selfsup_tf.evaluation.embedding_map import (
     lay_out,
     write_map,
 )
-
-
-def mean_encoder(size=8):
-    """The pixels, pooled to 2 x 2."""
-    images = keras.Input((size, size, 3))
-    pooled = keras.layers.AveragePooling2D(size // 2)(images)
-    return keras.Model(images, keras.layers.Flatten()(pooled))
 
 
 def coloured(count=48, size=8, seed=0):

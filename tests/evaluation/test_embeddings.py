@@ -16,7 +16,10 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.embeddings import embed
 from selfsup_tf.evaluation.features import extract_features
 
-SUFFIXES = (".npz", ".parquet")
+
+@pytest.fixture(params=[".npz", ".parquet"])
+def output(request, tmp_path):
+    return tmp_path / f"a{request.param}"
 
 
 def small_encoder(size=8, channels=6):
@@ -60,11 +63,10 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_folder_with_paths_and_classes(encoder, folder, tmp_path, suffix):
+def test_a_folder_with_paths_and_classes(encoder, folder, output):
     source = open_source(folder)
-    found = embed(encoder, source, tmp_path / f"out{suffix}", batch_size=3)
-    assert (found.path, found.count, found.size) == (tmp_path / f"out{suffix}", 4, 6)
+    found = embed(encoder, source, output, batch_size=3)
+    assert (found.path, found.count, found.size) == (output, 4, 6)
     columns = read(found.path)
     assert list(columns) == ["vectors", "index", "label", "class_name", "path"]
     expected = extract_features(encoder, source)
@@ -81,50 +83,45 @@ def test_a_folder_with_paths_and_classes(encoder, folder, tmp_path, suffix):
         np.testing.assert_allclose(vector, encoder(pixels)[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_part_without_labels(encoder, tmp_path, suffix):
+def test_a_part_without_labels(encoder, output):
     images = np.random.default_rng(1).integers(0, 256, (23, 8, 8, 3), np.uint8)
     part = open_source(images).select(np.arange(3, 20), "part")
-    columns = read(embed(encoder, part, tmp_path / f"a{suffix}", batch_size=5).path)
+    columns = read(embed(encoder, part, output, batch_size=5).path)
     assert list(columns) == ["vectors", "index"]
     np.testing.assert_array_equal(columns["index"], np.arange(3, 20))
     expected = encoder(images[3:20] / np.float32(255)).numpy()
     np.testing.assert_allclose(columns["vectors"], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_labels_below_0_have_no_name(encoder, tmp_path, suffix):
+def test_labels_below_0_have_no_name(encoder, output):
     labels = np.array([1, -1, 0, -1])
     pairs = (np.zeros((4, 8, 8, 3), np.uint8), labels)
     dataset = tf.data.Dataset.from_tensor_slices(pairs)
-    columns = read(embed(encoder, dataset, tmp_path / f"a{suffix}").path)
+    columns = read(embed(encoder, dataset, output).path)
     assert columns["label"].tolist() == [1, -1, 0, -1]
     assert columns["class_name"].tolist() == ["1", "", "0", ""]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_normalised_vectors(encoder, tmp_path, suffix):
+def test_normalised_vectors(encoder, output):
     images = np.random.default_rng(1).integers(0, 256, (5, 8, 8, 3), np.uint8)
-    path = embed(encoder, images, tmp_path / f"a{suffix}", normalise=True).path
+    path = embed(encoder, images, output, normalise=True).path
     h = np.float64(extract_features(encoder, images).features)
     expected = h / np.linalg.norm(h, axis=1, keepdims=True)
     # Square, sum, root and quotient: some roundings of 6e-8 each.
     np.testing.assert_allclose(read(path)["vectors"], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_path_that_is_no_text(encoder, tmp_path, suffix):
-    folder = tmp_path / "images"
+def test_a_path_that_is_no_text(encoder, output):
+    folder = output.parent / "images"
     folder.mkdir()
     picture = PIL.Image.new("RGB", (8, 8))
     picture.save(folder / "plain.png")
     os.rename(folder / "plain.png", os.fsencode(folder) + b"/caf\xe9.png")
-    columns = read(embed(encoder, folder, tmp_path / f"a{suffix}").path)
+    columns = read(embed(encoder, folder, output).path)
     assert columns["path"].tolist() == [f"{folder}/caf\\xe9.png"]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_memory_does_not_grow_with_the_images(tmp_path, suffix):
+def test_memory_does_not_grow_with_the_images(output):
     """What NumPy and Python hold at once is a few batches, of 32 in the file."""
     batch, batches, size = 64, 32, 2048
     images = tf.data.Dataset.range(batch * batches).map(
@@ -132,9 +129,9 @@ def test_memory_does_not_grow_with_the_images(tmp_path, suffix):
     )
     source = open_source(images)
     encoder = small_encoder(4, size)
-    embed(encoder, source, tmp_path / f"warm{suffix}")  # imports, traces
+    embed(encoder, source, output.with_stem("warm"))  # imports, traces
     tracemalloc.start()
-    found = embed(encoder, source, tmp_path / f"a{suffix}", batch_size=batch)
+    found = embed(encoder, source, output, batch_size=batch)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     one_batch = batch * size * 4
@@ -159,15 +156,13 @@ def test_bad_outputs_are_refused(encoder, tmp_path):
     assert read(tmp_path / "a.npz")["vectors"].shape == (2, 6)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_nothing_is_left_of_a_failure(tmp_path, suffix):
+def test_nothing_is_left_of_a_failure(tmp_path, output):
     """The third image alone has no finite representation, minus infinity."""
     images = keras.Input((8, 8, 3))
     colours = keras.layers.GlobalAveragePooling2D()(images)
     encoder = keras.Model(images, keras.layers.Activation(tf.math.log)(colours))
     images = np.full((3, 8, 8, 3), 200, np.uint8)
     images[2] = 0
-    output = tmp_path / f"a{suffix}"
     output.write_text("precious")
     with pytest.raises(InputError, match="NaN or infinity"):
         embed(encoder, images, output, overwrite=True, batch_size=1)
@@ -193,8 +188,7 @@ class ShortSource(Source):
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_fewer_images_than_announced(encoder, tmp_path, suffix):
+def test_fewer_images_than_announced(encoder, tmp_path, output):
     with pytest.raises(InputError, match=r"the 10 images .* received 7 of them"):
-        embed(encoder, ShortSource(), tmp_path / f"a{suffix}", batch_size=4)
+        embed(encoder, ShortSource(), output, batch_size=4)
     assert list(tmp_path.iterdir()) == []

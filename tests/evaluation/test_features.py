@@ -155,12 +155,11 @@ def counted_encoder():
 
 
 def test_a_cache_spares_the_second_extraction(tmp_path):
-    images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 3), dtype=np.uint8)
     labels = np.arange(20) % 3
     encoder, calls = counted_encoder()
-    first = extract_features(encoder, (images, labels), cache=tmp_path)
+    first = extract_features(encoder, (images(20), labels), cache=tmp_path)
     spent = len(calls)
-    again = extract_features(encoder, (images, labels), cache=tmp_path)
+    again = extract_features(encoder, (images(20), labels), cache=tmp_path)
     assert spent > 0 and len(calls) == spent
     np.testing.assert_array_equal(again.features, first.features)
     np.testing.assert_array_equal(again.labels, labels)
@@ -168,24 +167,19 @@ def test_a_cache_spares_the_second_extraction(tmp_path):
 
 
 def test_a_cache_knows_encoders_and_images_apart(tmp_path):
-    images = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 3), dtype=np.uint8)
-    labels = np.arange(20) % 3
+    x, labels = images(20), np.arange(20) % 3
     encoder = small_encoder()
-    extract_features(encoder, (images, labels), cache=tmp_path)
-    for changed in (
-        (images[::-1], labels),
-        (images[:19], labels[:19]),
-        (images, (labels + 1) % 3),
-    ):
+    extract_features(encoder, (x, labels), cache=tmp_path)
+    changes = (x[::-1], labels), (x[:19], labels[:19]), (x, (labels + 1) % 3)
+    for changed in changes:
         plain = extract_features(encoder, changed)
         cached = extract_features(encoder, changed, cache=tmp_path)
         np.testing.assert_array_equal(cached.features, plain.features)
         np.testing.assert_array_equal(cached.labels, plain.labels)
     train_a_little(encoder)
-    moved = extract_features(encoder, (images, labels), cache=tmp_path)
-    np.testing.assert_array_equal(
-        moved.features, extract_features(encoder, (images, labels)).features
-    )
+    moved = extract_features(encoder, (x, labels), cache=tmp_path)
+    plain = extract_features(encoder, (x, labels))
+    np.testing.assert_array_equal(moved.features, plain.features)
     assert len(list(tmp_path.iterdir())) == 5
 
 
@@ -201,12 +195,11 @@ def test_a_constant_that_is_no_weight_makes_another_encoder(tmp_path):
 
 
 def test_a_damaged_cache_is_made_again(tmp_path):
-    images = np.random.default_rng(0).integers(0, 255, (5, 8, 8, 3), dtype=np.uint8)
     encoder = small_encoder()
-    first = extract_features(encoder, images, cache=tmp_path)
+    first = extract_features(encoder, images(5), cache=tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    again = extract_features(encoder, images, cache=tmp_path)
+    again = extract_features(encoder, images(5), cache=tmp_path)
     np.testing.assert_array_equal(again.features, first.features)
     assert file.stat().st_size > 100
 
@@ -223,7 +216,6 @@ def test_a_cache_keeps_within_its_limit(tmp_path):
 
 
 def test_datasets_without_an_identity_are_not_cached(tmp_path):
-    images = np.zeros((3, 8, 8, 3), np.uint8)
-    dataset = tf.data.Dataset.from_tensor_slices(images)
+    dataset = tf.data.Dataset.from_tensor_slices(images(3))
     extract_features(small_encoder(), dataset, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []

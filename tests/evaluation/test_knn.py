@@ -2,35 +2,12 @@
 
 import numpy as np
 import pytest
+from toys import clusters, literal_knn
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import knn as knn_lib
 from selfsup_tf.evaluation.classification import top_hits
 from selfsup_tf.evaluation.features import Features
-
-
-def literal_knn(bank, labels, queries, k, temperature, num_classes):
-    """Wu et al. 2018, section 3.4, one query after the other, in float64."""
-    scores = np.zeros((len(queries), num_classes))
-    for q, query in enumerate(queries.astype(np.float64)):
-        similarity = []
-        for image in bank.astype(np.float64):
-            lengths = np.linalg.norm(query) * np.linalg.norm(image)
-            similarity.append(float(query @ image) / lengths)
-        # Python's sort is stable: of equals, those first in the bank come first.
-        order = sorted(range(len(bank)), key=lambda n: -similarity[n])
-        for n in order[:k]:
-            scores[q, labels[n]] += np.exp(similarity[n] / temperature)
-        scores[q] /= scores[q].sum()
-    return scores
-
-
-def clusters(seed, count, num_classes=4, length=12):
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).normal(size=(num_classes, length))
-    labels = random.integers(0, num_classes, count)
-    features = centres[labels] + random.normal(size=(count, length))
-    return features.astype(np.float32), labels.astype(np.int64)
 
 
 @pytest.mark.parametrize("k", [1, 5, 60])

@@ -131,12 +131,9 @@ def test_a_trunk_that_changes_is_caught(preset):
         linear_probe(encoder, TRAIN, TEST, preset=preset, **epochs)
 
 
-def test_options_of_sgd_are_refused_beside_lbfgs():
+def test_options_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r"received epochs=3, learning_rate=0.1"):
         linear_probe(pooling_encoder(), TRAIN, TEST, epochs=3, learning_rate=0.1)
-
-
-def test_an_unknown_preset_is_refused():
     with pytest.raises(InputError, match="Perhaps you meant: lbfgs"):
         linear_probe(pooling_encoder(), TRAIN, TEST, preset="lbgfs")
 

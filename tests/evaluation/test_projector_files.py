@@ -18,22 +18,12 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import (
 )
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
+from toys import mean_encoder
 
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features
 from selfsup_tf.evaluation.projector_files import write_projector
-
-
-def mean_encoder(size=8):
-    """Mean colours of an image's quarters, h (N, 12)."""
-    return keras.Sequential(
-        [
-            keras.Input((size, size, 3)),
-            keras.layers.AveragePooling2D(size // 2),
-            keras.layers.Flatten(),
-        ]
-    )
 
 
 class Projector:

@@ -69,6 +69,10 @@ class Brightness(Protocol):
                                         result.details.items()]))
         return {"": Chart("Light, followed", figure, meaning="Higher is brighter.")}
 
+    def compare(self, results) -> dict[str, Chart]:
+        (result,) = results.values()
+        return {"": Chart("Light of one", self.draw(result)[""].figure)}
+
     def tables(self, result) -> list[Table]:
         return [Table("Light in numbers", ("", "followed"), (("all", "yes"),))]
 
@@ -128,6 +132,10 @@ def test_one_file_is_a_protocol(run_dir, run_program, tmp_path):
     (stored,) = read_results(run_dir)
     assert stored.result.rows[0].title == "light followed"
 
+    evaluate("report", where, "--measure=False")
+    page = (run_dir / "report.html").read_text()
+    assert "python eval.py knn --run_dir=" in page  # which is missing
+    assert "Light in numbers" in page and "python eval.py brightness" not in page
     evaluate("report", where)  # measures it, as it says, with its defaults
     assert (run_dir / "eval" / "brightness.json").is_file()
     page = (run_dir / "report.html").read_text()
@@ -141,4 +149,4 @@ def test_one_file_is_a_protocol(run_dir, run_program, tmp_path):
     page = tmp_path / "comparison.html"
     options = ("--measure=False", f"--output={page}")
     evaluate("report", "--compare", run_dir, other, *options)
-    assert "light followed" in page.read_text()
+    assert "light followed" in page.read_text() and "Light of one" in page.read_text()

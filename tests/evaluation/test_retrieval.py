@@ -5,9 +5,10 @@ import json
 import keras
 import numpy as np
 import pytest
+import toys
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.features import Features, extract_features, weights_hash
+from selfsup_tf.evaluation.features import Features, extract_features
 from selfsup_tf.evaluation.intervals import bootstrap_interval
 from selfsup_tf.evaluation.protocol import PROTOCOLS
 from selfsup_tf.evaluation.retrieval import (
@@ -40,12 +41,8 @@ def literal_retrieval(gallery, queries, leave_one_out=False):
     return np.array(precisions), np.array(first)
 
 
-def clusters(seed, count, num_classes=4, length=12):
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).normal(size=(num_classes, length))
-    labels = random.integers(0, num_classes, count)
-    features = centres[labels] + 2 * random.normal(size=(count, length))
-    return Features(features.astype(np.float32), labels, np.arange(count))
+def clusters(seed, count, **options):
+    return of(*toys.clusters(seed, count, noise=2.0, **options))
 
 
 def of(features, labels):
@@ -170,7 +167,6 @@ def test_an_encoder_searches_images():
         (random.integers(0, 256, (count, 8, 8, 3), np.uint8), np.arange(count) % 3)
         for count in (30, 14)
     )
-    before = weights_hash(encoder)
     features = [extract_features(encoder, data) for data in (train, test)]
     found = retrieval(encoder, train, test, ranks=(1, 2), batch_size=8)
     assert found == retrieval_from_features(*features, ranks=(1, 2))
@@ -180,4 +176,3 @@ def test_an_encoder_searches_images():
     )
     with pytest.raises(InputError, match="gallery=test"):
         retrieval(encoder, test, test)
-    assert weights_hash(encoder) == before

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from toys import literal_knn
 
 from selfsup_tf.data import corruptions
 from selfsup_tf.errors import InputError
@@ -49,18 +50,6 @@ def encoder():
     return keras.Model(images, keras.layers.Flatten()(h))
 
 
-def literal_votes(bank, labels, query, k, temperature):
-    """One query's k-NN answer, in float64."""
-    cosine = [
-        float(query @ image) / (np.linalg.norm(query) * np.linalg.norm(image))
-        for image in bank
-    ]
-    votes = np.zeros(3)
-    for n in sorted(range(len(bank)), key=lambda n: -cosine[n])[:k]:
-        votes[labels[n]] += np.exp(cosine[n] / temperature)
-    return votes.argmax()
-
-
 @pytest.fixture(scope="module")
 def literal_h(encoder):
     """Of every test image clean and spoilt, one after the other: (21, N, D)."""
@@ -93,14 +82,12 @@ def check_against(result, representations, classify):
 
 
 def test_knn_equals_the_literal_loop(encoder, literal_h):
-    before = weights_hash(encoder)
     result = robustness(encoder, TRAIN, TEST, k=7, temperature=0.2, seed=4)
-    assert weights_hash(encoder) == before
     bank = extract_features(encoder, TRAIN)
 
     def classify(h):
-        features = bank.features.astype(np.float64)
-        return literal_votes(features, bank.labels, h.astype(np.float64), 7, 0.2)
+        votes = literal_knn(bank.features, bank.labels, h[None], 7, 0.2, 3)
+        return votes.argmax()
 
     check_against(result, literal_h, classify)
     assert result.clean_top_1 == knn(encoder, TRAIN, TEST, k=7, temperature=0.2).top_1
@@ -167,27 +154,26 @@ def test_the_result_is_plain(encoder):
     assert written["fit"]["k"] == 60
 
 
-def test_what_cannot_be_done_is_refused(encoder):
-    images, labels = TEST
-    with pytest.raises(
-        InputError, match=r"labelled test set.*health, neighbours and map"
-    ):
-        robustness(encoder, TRAIN, images)
-    with pytest.raises(InputError, match="labelled train set"):
-        robustness(encoder, TRAIN[0], TEST)
-    with pytest.raises(InputError, match="two or more classes"):
-        robustness(encoder, (images, np.zeros_like(labels)), TEST)
-    with pytest.raises(InputError, match="Perhaps you meant: linear"):
-        robustness(encoder, TRAIN, TEST, classifier="liner")
-    with pytest.raises(InputError, match="Perhaps you meant: jpeg"):
-        robustness(encoder, TRAIN, TEST, corruptions=("blur", "jpg"))
-    for kinds in ((), ("blur", "blur")):
-        with pytest.raises(InputError, match="each once"):
-            robustness(encoder, TRAIN, TEST, corruptions=kinds)
-    with pytest.raises(InputError, match="k of 1 to 60"):
-        robustness(encoder, TRAIN, TEST, corruptions=("blur",), k=61)
-    with pytest.raises(InputError, match="k with classifier=knn only"):
-        robustness(encoder, TRAIN, TEST, classifier="linear", k=5)
+IMAGES, LABELS = TEST
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "options", "words"),
+    [
+        (TRAIN, IMAGES, {}, "labelled test set.*health, neighbours and map"),
+        (TRAIN[0], TEST, {}, "labelled train set"),
+        ((IMAGES, np.zeros_like(LABELS)), TEST, {}, "two or more classes"),
+        (TRAIN, TEST, {"classifier": "liner"}, "Perhaps you meant: linear"),
+        (TRAIN, TEST, {"corruptions": ("blur", "jpg")}, "Perhaps you meant: jpeg"),
+        (TRAIN, TEST, {"corruptions": ()}, "each once"),
+        (TRAIN, TEST, {"corruptions": ("blur", "blur")}, "each once"),
+        (TRAIN, TEST, {"corruptions": ("blur",), "k": 61}, "k of 1 to 60"),
+        (TRAIN, TEST, {"classifier": "linear", "k": 5}, "k with classifier=knn only"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(encoder, train, test, options, words):
+    with pytest.raises(InputError, match=words):
+        robustness(encoder, train, test, **options)
 
 
 def test_a_representation_that_spoilt_images_break_is_refused():

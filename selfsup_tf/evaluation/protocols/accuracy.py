@@ -3,19 +3,16 @@
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
-    accuracy_rows,
     format_with_classes,
     measured_on,
 )
 from selfsup_tf.evaluation.protocol import ImageFlags, Result
 from selfsup_tf.evaluation.results import from_old
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 TRAIN_ONE = (
     "finetune and distill leave one: python train.py finetune RECIPE "
@@ -32,16 +29,13 @@ class AccuracyFlags(ImageFlags):
 
 
 class Accuracy(Labelled):
-    """See `selfsup_tf.evaluation.classification.classifier_accuracy`."""
-
     title = "Classifier"
     flags = AccuracyFlags
     order = 70
     needs = ("labels", "classifier")
     measured_by_report = True
 
-    def run(self, judged: "Judged", flags: AccuracyFlags) -> Result:
-        """Judges the classifier on images that it has not learned from."""
+    def run(self, judged: Judged, flags: AccuracyFlags) -> Result:
         from selfsup_tf.evaluation.classification import classifier_accuracy
         from selfsup_tf.evaluation.features import weights_hash
         from selfsup_tf.models.saved import load_network
@@ -55,7 +49,7 @@ class Accuracy(Labelled):
         found = classifier_accuracy(classifier, test, class_names=names).to_dict()
         return judged.result(
             self.title,
-            rows=accuracy_rows(found),
+            rows=self.rows(found),
             measured_on=measured_on(test=test),
             details={"trained": found},
             network="classifier",
@@ -76,16 +70,13 @@ class Accuracy(Labelled):
         return format_with_classes(line, found, flags)
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """An accuracy.json of before there was one form.
-
-        The numbers stood at its top before they stood under "trained".
-        """
+        # The numbers stood at its top before they stood under "trained".
         found = dict(values.get("trained") or values)
         return from_old(
             self.title,
             name,
             values,
-            rows=accuracy_rows(found),
+            rows=self.rows(found),
             details={"trained": found},
             network="classifier",
             weights_hash=values.get("classifier_hash"),

@@ -1,14 +1,11 @@
 """A picture of all that a run has logged."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import Protocol, RunFlags
 from selfsup_tf.files import save_figure
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,30 +17,27 @@ class CurvesFlags(RunFlags):
 
 
 class Curves(Protocol):
-    """See `selfsup_tf.evaluation.curves.draw_curves`."""
-
     title = "Curves"
     flags = CurvesFlags
     order = 120
     needs = ("log",)
 
     def reads_files_alone(self, flags: CurvesFlags) -> bool:
-        """A log needs no TensorFlow."""
         return True
 
-    def run(self, judged: "Judged", flags: CurvesFlags) -> None:
-        """Draws the log of the run."""
-        from selfsup_tf.evaluation.curves import draw_curves
+    def run(self, judged: Judged, flags: CurvesFlags) -> None:
+        from selfsup_tf.evaluation.curves import draw_panels, training_panels
 
         run = judged.run
         records = run.read_log()
+        panels = training_panels(records)
         check(
-            any("train/loss" in record for record in records),
+            bool(panels),
             f"a log of a run in {run.path}",
             "none" if not records else "one without a step",
             "Name the directory of a run that has been trained.",
         )
-        figure = draw_curves(records, run.read_config() or {})
+        figure = draw_panels(panels, run.read_config() or {})
         print(f"Curves: {save_figure(figure, run.result('curves', '.png'))}")
 
 

@@ -1,12 +1,9 @@
 """Writes the representation of every image to a file."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +21,11 @@ class EmbedFlags(EncoderFlags):
 
 
 class Embed(Protocol):
-    """See `selfsup_tf.evaluation.embeddings`."""
-
     title = "Embeddings"
     flags = EmbedFlags
     order = 130
 
-    def run(self, judged: "Judged", flags: EmbedFlags) -> None:
-        """Writes the file, and says where it is."""
+    def run(self, judged: Judged, flags: EmbedFlags) -> None:
         from selfsup_tf.evaluation.embeddings import embed
 
         if not flags.output:

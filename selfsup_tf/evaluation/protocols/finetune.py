@@ -5,21 +5,18 @@ Details are a `Classification` of each, and how many labels were learned from.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
-    accuracy_rows,
     format_with_classes,
     gain_intervals,
     measured_on,
     rows_beside,
 )
 from selfsup_tf.evaluation.protocol import EncoderFlags, Result
-from selfsup_tf.evaluation.results import from_old, titled
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.results import from_old, options_of, titled
 
 SCRATCH = "from scratch"
 
@@ -48,23 +45,18 @@ class FinetuneFlags(EncoderFlags):
 
 
 class Finetune(Labelled):
-    """See `selfsup_tf.evaluation.fine_tuning`."""
-
     title = "Fine-tuning"
     flags = FinetuneFlags
     order = 60
 
-    def run(self, judged: "Judged", flags: FinetuneFlags) -> Result:
-        """Trains, or goes on training, and judges what came of it."""
+    def run(self, judged: Judged, flags: FinetuneFlags) -> Result:
         from selfsup_tf.evaluation.fine_tuning import fine_tune
 
         judged.check_place()
         encoder = judged.encoder
         train, test = judged.open_evaluation()
-        names = ("fraction", "epochs", "batch_size", "learning_rate", "from_scratch")
-        options = {name: getattr(flags, name) for name in (*names, "seed")}
-        directory = judged.run.fine_tuning
-        tuned = fine_tune(encoder, train, test, directory=directory, **options)
+        options = {"directory": judged.run.fine_tuning} | options_of(flags)
+        tuned = fine_tune(encoder, train, test, **options)
         found = {"trained": tuned.trained}
         if tuned.from_scratch is not None:
             found[SCRATCH] = tuned.from_scratch
@@ -74,14 +66,13 @@ class Finetune(Labelled):
         return judged.result(
             self.title,
             title=_title(self.title, flags.fraction, rest),
-            rows=rows_beside(details, accuracy_rows, gain_intervals(found)),
+            rows=rows_beside(details, self.rows, gain_intervals(found)),
             measured_on=measured_on(train=train, test=test),
             details=details,
             seconds=tuned.seconds,
         )
 
     def text(self, result: Result, flags: FinetuneFlags) -> str:
-        """Top-1 of both, with its interval."""
         found = result.details["trained"]
         train, test = (result.measured_on[name] for name in ("train", "test"))
         lines = [
@@ -99,7 +90,6 @@ class Finetune(Labelled):
         return f"{lines}\n\nThe run: {found['run_dir']}"
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A finetune.json of before there was one form."""
         kept = {key: values.get(key) for key in ("num_labels", "run_dir")}
         details = {"trained": {**values["trained"], **kept}}
         if values.get("from_scratch"):
@@ -109,7 +99,7 @@ class Finetune(Labelled):
             name,
             values,
             title=_title(self.title, values["fraction"], name.removeprefix("finetune")),
-            rows=rows_beside(details, accuracy_rows, {}),
+            rows=rows_beside(details, self.rows, {}),
             options={"fraction": values["fraction"]},
             details=details,
         )

@@ -2,15 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import judge_each, rows_beside
 from selfsup_tf.evaluation.protocol import Chart, EncoderFlags, Protocol, Result, Row
 from selfsup_tf.evaluation.protocol import share as number
 from selfsup_tf.evaluation.results import from_old
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 _PARTS = {"representation": ("h", ""), "projection": ("z", "projection z")}
 _SHOWN = (
@@ -44,8 +42,6 @@ class HealthFlags(EncoderFlags):
 
 
 class HealthProtocol(Protocol):
-    """See `selfsup_tf.evaluation.health`."""
-
     title = "Health"
     flags = HealthFlags
     order = 80
@@ -55,8 +51,7 @@ class HealthProtocol(Protocol):
         "all images the same vector, or uses only a few directions of its space."
     )
 
-    def run(self, judged: "Judged", flags: HealthFlags) -> Result:
-        """Judges the encoder, and measures the same network untrained."""
+    def run(self, judged: Judged, flags: HealthFlags) -> Result:
         from selfsup_tf.evaluation.health import health
 
         encoders = judged.encoders(flags.untrained)
@@ -110,12 +105,12 @@ class HealthProtocol(Protocol):
         )
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """The spectrum, and the cosines of two views and of two images."""
         from selfsup_tf.evaluation import charts
 
         found = result.details["trained"]
-        rank = found["representation"]["rank_me"]
-        cosines = found["representation"]
+        numbers = found["representation"]
+        rank = numbers["rank_me"]
+        cosines = [numbers[f"{kind}_cosine"] for kind in ("positive", "negative")]
         return {
             "spectrum": Chart(
                 "Spectrum",
@@ -130,14 +125,12 @@ class HealthProtocol(Protocol):
                 charts.draw_histograms(found),
                 meaning="Two views of an image, and two images: the gap is what was "
                 "learned.",
-                value=f"{cosines['positive_cosine']:.2f} and "
-                f"{cosines['negative_cosine']:.2f}",
+                value="{:.2f} and {:.2f}".format(*cosines),
                 label="Cosines of two views of an image beside those of two images",
             ),
         }
 
     def compare(self, results: Mapping[str, Result]) -> dict[str, Chart]:
-        """The spectra of several runs in one chart, of h and of z."""
         from selfsup_tf.evaluation import charts
 
         compared = {}
@@ -156,7 +149,6 @@ class HealthProtocol(Protocol):
         return compared
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A health.json of before there was one form."""
         parts = ("representation", "projection", "spectrum", "deviations", "histograms")
         details = {
             "trained": {

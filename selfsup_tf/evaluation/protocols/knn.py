@@ -19,8 +19,6 @@ class KnnFlags(ClassifierFlags):
 
 
 class Knn(Labelled):
-    """See `selfsup_tf.evaluation.knn`."""
-
     title = "k-NN"
     flags = KnnFlags
     order = 10

@@ -1,14 +1,12 @@
 """Linear probe: accuracy of a linear classifier; details are a `LinearResult`."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import ClassifierFlags, Labelled
 from selfsup_tf.evaluation.protocol import Result
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +29,6 @@ class LinearFlags(ClassifierFlags):
 
 
 class Linear(Labelled):
-    """See `selfsup_tf.evaluation.linear`."""
-
     title = "Linear probe"
     flags = LinearFlags
     order = 20
@@ -40,8 +36,7 @@ class Linear(Labelled):
     function = "selfsup_tf.evaluation.linear:linear_probe"
     shown = ("optimizer",)
 
-    def run(self, judged: "Judged", flags: LinearFlags) -> Result:
-        """Judges the encoder, and the same network untrained."""
+    def run(self, judged: Judged, flags: LinearFlags) -> Result:
         check(
             flags.preset != "lbfgs" or flags.batch_size == LinearFlags.batch_size,
             "--batch_size beside --preset=simclr or byol, which take steps",

@@ -2,13 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
-from selfsup_tf.evaluation.results import from_old
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.results import from_old, options_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +22,6 @@ class MapFlags(EncoderFlags):
 
 
 class Map(Protocol):
-    """See `selfsup_tf.evaluation.embedding_map`."""
-
     title = "Map"
     flags = MapFlags
     order = 100
@@ -36,12 +32,11 @@ class Map(Protocol):
     )
     template = "map.html.jinja"
 
-    def run(self, judged: "Judged", flags: MapFlags) -> Result:
-        """Lays the images out, and writes their picture and their thumbnails."""
+    def run(self, judged: Judged, flags: MapFlags) -> Result:
         from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
 
         encoder, images = judged.encoder, judged.open_pair()[1]
-        options = {name: getattr(flags, name) for name in ("method", "count", "seed")}
+        options = options_of(flags)
         found = embedding_map(encoder, images, cache=judged.cache, **options)
         picture = judged.file(".png")
         thumbnails = write_map(found, picture)
@@ -54,7 +49,6 @@ class Map(Protocol):
         )
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A map.json of before there was one form."""
         found = {key: value for key, value in values.items() if key != "encoder_hash"}
         count = len(values["positions"])
         return from_old(

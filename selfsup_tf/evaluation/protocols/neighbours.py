@@ -2,14 +2,11 @@
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
 from selfsup_tf.evaluation.results import read_pictures
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,16 +22,13 @@ class NeighboursFlags(EncoderFlags):
 
 
 class Neighbours(Protocol):
-    """See `selfsup_tf.evaluation.neighbours`."""
-
     title = "Nearest neighbours"
     flags = NeighboursFlags
     order = 90
     measured_by_report = True
     lead = "The nearest images by cosine: what the encoder takes to be alike."
 
-    def run(self, judged: "Judged", flags: NeighboursFlags) -> Result:
-        """Draws the picture."""
+    def run(self, judged: Judged, flags: NeighboursFlags) -> Result:
         from selfsup_tf.evaluation.neighbours import neighbour_gallery
 
         encoder, (seen, unseen) = judged.encoder, judged.open_pair()
@@ -56,7 +50,6 @@ class Neighbours(Protocol):
         )
 
     def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        """Pictures of before each had a JSON file."""
         return read_pictures(folder, "neighbours", self.title)
 
 

@@ -1,12 +1,10 @@
 """Writes vectors and thumbnails as TensorBoard's projector reads them."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.results import options_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,19 +18,16 @@ class ProjectorFlags(EncoderFlags):
 
 
 class Projector(Protocol):
-    """See `selfsup_tf.evaluation.projector_files`."""
-
     title = "Projector"
     flags = ProjectorFlags
     order = 140
 
-    def run(self, judged: "Judged", flags: ProjectorFlags) -> None:
-        """Writes the files, and says how to look at them."""
+    def run(self, judged: Judged, flags: ProjectorFlags) -> None:
         from selfsup_tf.evaluation.projector_files import write_projector
 
         directory = judged.file("")
         encoder, images = judged.encoder, judged.open_pair()[1]
-        write_projector(encoder, images, directory, count=flags.count, seed=flags.seed)
+        write_projector(encoder, images, directory, **options_of(flags))
         print(f"To look at it: tensorboard --logdir={directory}")
 
 

@@ -1,17 +1,14 @@
 """A run on one page, or several side by side; what is missing is measured first."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.evaluation.protocol import Protocol, RunFlags
+from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.protocol import PROTOCOLS, EncoderFlags, Protocol, RunFlags
+from selfsup_tf.evaluation.results import StoredResult, read_results
+from selfsup_tf.evaluation.running import run_protocol
 from selfsup_tf.run import RunDirectory
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
-    from selfsup_tf.evaluation.results import StoredResult
-
-MOST_RUNS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +34,14 @@ class ReportFlags(RunFlags):
 
 
 class Report(Protocol):
-    """See `selfsup_tf.evaluation.report`."""
-
     title = "Report"
     flags = ReportFlags
     order = 150
 
     def reads_files_alone(self, flags: ReportFlags) -> bool:
-        """A page needs no TensorFlow."""
         return not flags.measure
 
-    def run(self, judged: "Judged", flags: ReportFlags) -> None:
-        """Measures what is missing, and writes the page."""
+    def run(self, judged: Judged, flags: ReportFlags) -> None:
         from selfsup_tf.evaluation.report import write_comparison, write_report
 
         runs = _runs(flags)
@@ -64,6 +57,8 @@ class Report(Protocol):
 
 
 def _runs(flags: ReportFlags) -> list[RunDirectory]:
+    from selfsup_tf.evaluation.report import check_comparable
+
     check(
         flags.run_dir != "" or len(flags.compare) > 1,
         "--run_dir, or two runs and more to --compare",
@@ -77,13 +72,9 @@ def _runs(flags: ReportFlags) -> list[RunDirectory]:
         "Leave one of them out.",
     )
     named = [*([flags.run_dir] if flags.run_dir else []), *flags.compare]
+    if flags.compare:
+        check_comparable(named)
     runs = [RunDirectory(name) for name in named]
-    check(
-        len({run.path.resolve() for run in runs}) == len(runs) <= MOST_RUNS,
-        f"at most {MOST_RUNS} runs, each named once",
-        " ".join(named),
-        "Leave some out.",
-    )
     for run in runs:
         check(
             run.network().is_file(),
@@ -97,10 +88,6 @@ def _runs(flags: ReportFlags) -> list[RunDirectory]:
 def _measure(run: RunDirectory, flags: ReportFlags) -> None:
     """Runs each protocol whose result is absent or of another encoder."""
     from selfsup_tf.evaluation.features import weights_hash
-    from selfsup_tf.evaluation.judged import Judged
-    from selfsup_tf.evaluation.protocol import PROTOCOLS, EncoderFlags
-    from selfsup_tf.evaluation.results import read_results
-    from selfsup_tf.evaluation.running import run_protocol
 
     where: dict[str, Any] = {"data": flags.data, "data_dir": flags.data_dir}
     judged = Judged(EncoderFlags(str(run.path), **where), "report")
@@ -131,7 +118,7 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
             print(f"not measured: {error}")
 
 
-def _is_fresh(stored: "StoredResult | None", run: RunDirectory, digest: str) -> bool:
+def _is_fresh(stored: StoredResult | None, run: RunDirectory, digest: str) -> bool:
     """Whether a result is there, beside its untrained, and of the encoder of this hash.
 
     One that knows no encoder, or a classifier's, is when it is newer than the encoder.

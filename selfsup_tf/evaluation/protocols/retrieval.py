@@ -19,8 +19,6 @@ class RetrievalFlags(LabelledFlags):
 
 
 class Retrieval(Labelled):
-    """See `selfsup_tf.evaluation.retrieval`."""
-
     title = "Retrieval"
     flags = RetrievalFlags
     order = 30
@@ -29,7 +27,6 @@ class Retrieval(Labelled):
     shown = ("gallery",)
 
     def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
-        """Mean average precision, then recall at each rank."""
         name = "mean_average_precision"
         intervals = found.get("recall_at_intervals") or {}
         mean, reach = share(found[name]), interval(found.get(f"{name}_interval"))
@@ -40,7 +37,6 @@ class Retrieval(Labelled):
         return tuple(rows)
 
     def tables(self, result: Result) -> list[Table]:
-        """The numbers of queries and of images that were searched."""
         found = result.details["trained"]
         shown = (
             ("queries", found["num_queries"]),

@@ -22,8 +22,6 @@ class RobustnessFlags(LabelledFlags):
 
 
 class Robustness(Labelled):
-    """See `selfsup_tf.evaluation.robustness`."""
-
     title = "Robustness"
     flags = RobustnessFlags
     order = 40
@@ -31,7 +29,6 @@ class Robustness(Labelled):
     shown = ("classifier",)
 
     def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
-        """Top-1 in the mean, of clean images, and of each disturbance in the mean."""
         means = (
             ("mean", "over all disturbances and strengths"),
             ("clean", "of images as they are"),
@@ -52,7 +49,6 @@ class Robustness(Labelled):
         return tuple(rows)
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """Top-1 over the strength of each disturbance."""
         from selfsup_tf.evaluation.charts import draw_robustness
 
         found = result.details["trained"]
@@ -70,7 +66,6 @@ class Robustness(Labelled):
         return {"": chart}
 
     def tables(self, result: Result) -> list[Table]:
-        """Top-1 at each strength, with the strength's parameter."""
         found = result.details["trained"]
         others = {
             name: one["top_1"] for name, one in result.details.items() if one != found

@@ -9,8 +9,9 @@ Reference: Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer bette
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     ClassifierFlags,
     class_table,
@@ -21,9 +22,6 @@ from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Table
 from selfsup_tf.evaluation.protocols import knn, linear
 from selfsup_tf.evaluation.results import titled
 from selfsup_tf.evaluation.text import format_rows
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 WAYS = {"knn": knn.PROTOCOL, "linear": linear.PROTOCOL}
 
@@ -37,15 +35,12 @@ class TransferFlags(ClassifierFlags):
 
 
 class Transfer(Protocol):
-    """k-NN and the linear probe, each with its defaults."""
-
     title = "Transfer"
     flags = TransferFlags
     order = 50
     needs = ("labels",)
 
-    def run(self, judged: "Judged", flags: TransferFlags) -> Result:
-        """Judges the encoder both ways, and the same network untrained."""
+    def run(self, judged: Judged, flags: TransferFlags) -> Result:
         found = {}
         for way, protocol in WAYS.items():
             plain = protocol.flags(flags.run_dir, untrained=flags.untrained)
@@ -55,7 +50,6 @@ class Transfer(Protocol):
         return _joined(found, titled(f"{self.title} to {data}", rest))
 
     def text(self, result: Result, flags: TransferFlags) -> str:
-        """A table for each way."""
         texts = []
         for way, found in result.details["trained"].items():
             title = WAYS[way].title
@@ -66,7 +60,6 @@ class Transfer(Protocol):
         return "\n\n".join(texts)
 
     def draw(self, result: Result) -> dict[str, Chart]:
-        """The confusion matrix of each way."""
         charts = {
             way: confusion_chart(f"{result.title}: {WAYS[way].title}", found)
             for way, found in result.details["trained"].items()
@@ -74,7 +67,6 @@ class Transfer(Protocol):
         return {way: chart for way, chart in charts.items() if chart}
 
     def tables(self, result: Result) -> list[Table]:
-        """Precision, recall and F1 of each class, each way."""
         return [
             table
             for way, found in result.details["trained"].items()
@@ -82,7 +74,6 @@ class Transfer(Protocol):
         ]
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A transfer_NAME.json of before there was one form."""
         found = {
             way: protocol.upgrade(way, values[way])
             for way, protocol in WAYS.items()

@@ -2,15 +2,12 @@
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
 from selfsup_tf.evaluation.protocol import ImageFlags, Protocol, Result
 from selfsup_tf.evaluation.results import read_pictures
-
-if TYPE_CHECKING:
-    from selfsup_tf.evaluation.judged import Judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +16,6 @@ class ViewsFlags(ImageFlags):
 
 
 class Views(Protocol):
-    """See `selfsup_tf.data.preview`."""
-
     title = "Images and their views"
     flags = ViewsFlags
     order = 110
@@ -30,8 +25,7 @@ class Views(Protocol):
         "same thing to you, or they can't to the encoder."
     )
 
-    def run(self, judged: "Judged", flags: ViewsFlags) -> Result:
-        """Draws the picture; whether an encoder is there does not matter."""
+    def run(self, judged: Judged, flags: ViewsFlags) -> Result:
         from selfsup_tf.data.preview import preview_views
 
         images = judged.open_source()
@@ -51,7 +45,6 @@ class Views(Protocol):
         )
 
     def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        """Pictures of before each had a JSON file."""
         return read_pictures(folder, "views", self.title)
 
 

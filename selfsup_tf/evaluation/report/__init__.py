@@ -12,6 +12,7 @@ from selfsup_tf.evaluation.report.comparison import compared
 from selfsup_tf.evaluation.report.gather import gather
 from selfsup_tf.evaluation.report.page import LIMIT, write_page
 from selfsup_tf.evaluation.report.sections import reported
+from selfsup_tf.run import RunDirectory
 
 __all__ = ["write_comparison", "write_report"]
 
@@ -61,19 +62,16 @@ def write_comparison(
         InputError: Fewer runs than two or more than eight, one twice, one that is
             none, or a damaged file.
     """
-    check(
-        2 <= len(run_dirs) <= MOST_RUNS,
-        f"2 to {MOST_RUNS} runs to compare",
-        len(run_dirs),
-        "Name their directories.",
-    )
-    runs = [gather(run_dir) for run_dir in run_dirs]
-    places = {run.directory.path.resolve() for run in runs}
-    check(
-        len(places) == len(runs),
-        "runs that differ",
-        f"{len(runs) - len(places)} named twice",
-        "Name each once.",
-    )
+    check_comparable(run_dirs)
     path = pathlib.Path(path).expanduser()
+    runs = [gather(run_dir) for run_dir in run_dirs]
     return write_page(path, "comparison.html.jinja", **compared(runs))
+
+
+def check_comparable(run_dirs: Sequence[str | pathlib.Path]) -> None:
+    """Raises InputError unless these are two to eight runs, each named once."""
+    count = len(run_dirs)
+    expected = f"2 to {MOST_RUNS} runs to compare"
+    check(2 <= count <= MOST_RUNS, expected, count, "Name their directories.")
+    twice = count - len({RunDirectory(name).path.resolve() for name in run_dirs})
+    check(not twice, "runs that differ", f"{twice} named twice", "Name each once.")

@@ -1,11 +1,12 @@
 """What the page of several runs shows, as values for its template."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import markupsafe
 
+from selfsup_tf.config.stored import by_flag
 from selfsup_tf.evaluation.curves import draw_runs, training_panels
 from selfsup_tf.evaluation.plotting import is_number
 from selfsup_tf.evaluation.protocol import Chart
@@ -78,7 +79,7 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
         "stale": stale,
         "curves": _curves(runs, labels, drawings),
         "sections": _sections(runs, labels, drawings),
-        "differences": _differences([_flat(run.config) for run in runs]),
+        "differences": _differences([by_flag(run.config) for run in runs]),
     }
 
 
@@ -88,15 +89,12 @@ def _numbers(runs: Sequence[RunFiles]) -> list[Compared]:
         {(line.title, line.row.title): line for line in lines_of(run.results)}
         for run in runs
     ]
-    order = list(protocols())
-
-    def place(key: tuple[str, str]) -> int:
-        name = next(
-            lines[key] for lines in found if key in lines
-        ).stored.result.protocol
-        return order.index(name) if name in order else len(order)
-
-    keys = sorted(dict.fromkeys(key for lines in found for key in lines), key=place)
+    order, keys = list(protocols()), {}
+    for lines in found:
+        for key, line in lines.items():
+            name = line.stored.result.protocol
+            keys.setdefault(key, [*order, name].index(name))
+    keys = sorted(keys, key=keys.get)
     return [Compared(*key, [lines.get(key) for lines in found]) for key in keys]
 
 
@@ -130,11 +128,11 @@ def _sections(
     """(name, title, charts) of each protocol that lays runs over each other."""
     sections = []
     for name, protocol in protocols().items():
-        results: Mapping = {
-            label: next((s for s in run.results if s.result.protocol == name), None)
+        there = {
+            label: next(s for s in run.results if s.result.protocol == name)
             for label, run in zip(labels, runs, strict=True)
+            if any(s.result.protocol == name for s in run.results)
         }
-        there = {label: stored for label, stored in results.items() if stored}
         if not there:
             continue
         with reading(next(iter(there.values())).path):
@@ -153,17 +151,3 @@ def _differences(configs: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
         if len(set(values)) > 1:
             rows.append((key, values))
     return rows
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A config's values by the names of their flags, such as optimizer.name."""
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif key == "views":
-            views = {f"view_{n}": view for n, view in enumerate(value, 1)}
-            flat |= _flat(views, prefix)
-        else:
-            flat[prefix + key] = value
-    return flat

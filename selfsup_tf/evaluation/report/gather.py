@@ -112,9 +112,8 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
     order = list(protocols())
 
     def place(stored: StoredResult) -> tuple:
-        name = stored.result.protocol
-        known = order.index(name) if name in order else len(order)
-        return known, stored.name != name, stored.name
+        name = stored.result.protocol  # of one that is gone, after all others
+        return [*order, name].index(name), stored.name != name, stored.name
 
     return RunFiles(
         directory=directory,

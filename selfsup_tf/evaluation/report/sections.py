@@ -2,21 +2,24 @@
 
 import collections
 import dataclasses
+import json
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import markupsafe
 
+from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
-from selfsup_tf.evaluation.report.config_groups import config_groups
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
 from selfsup_tf.evaluation.report.numbers import compact, percent, plain
 from selfsup_tf.evaluation.results import StoredResult, unread_files
 
 _MOST_CARDS = 5
+_METHODS = {"simclr": "SimCLR", "byol": "BYOL"}
+Pairs = list[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +68,10 @@ class Shown:
         return self.protocol.title if self.protocol else self.result.protocol
 
     @property
-    def folder(self) -> pathlib.Path:
-        """The folder of its pictures."""
-        return self.stored.path.parent
-
-    @property
     def pictures(self) -> dict[pathlib.Path, str]:
         """What each of its pictures that are there shows."""
-        found = {self.folder / name: alt for name, alt in self.result.pictures.items()}
+        pictures = self.result.pictures.items()
+        found = {self.stored.path.with_name(name): alt for name, alt in pictures}
         return {path: alt for path, alt in found.items() if path.is_file()}
 
     @property
@@ -208,3 +207,49 @@ def devices(value: Any) -> str:
         " ".join(str(v[k]) for k in ("type", "model") if v.get(k)) for v in value
     )
     return ", ".join(f"{n} × {k}" if n > 1 else k for k, n in kinds.items()) or "none"
+
+
+def method_name(config: dict[str, Any]) -> str:
+    """The method as its authors write it, where we know."""
+    name = str(config.get("method", "a method"))
+    return _METHODS.get(name, name)
+
+
+def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
+    """(title, what was set for this run, what is as the package has it) of each group.
+
+    Args:
+        config: A config.json.
+    """
+    fields = {f.name: f for f in dataclasses.fields(Config)}
+    defaults = json.loads(json.dumps(dataclasses.asdict(Config())))
+    views = {f"view_{n}": view for n, view in enumerate(config.get("views") or (), 1)}
+    view_defaults = json.loads(json.dumps(dataclasses.asdict(ViewConfig())))
+    defaults |= dict.fromkeys(views, view_defaults)
+    nested = {name: v for name, v in config.items() if isinstance(v, dict)} | views
+    flat = {n: v for n, v in config.items() if n not in nested and n != "views"}
+    own = {name: v for name, v in flat.items() if name not in fields}
+    operation = {n: v for n, v in flat.items() if n in fields and fields[n].metadata}
+    general = {n: v for n, v in flat.items() if n not in own and n not in operation}
+    equal: dict[str, list[str]] = {}
+    for title, values in sorted(nested.items()):
+        equal.setdefault(repr(values), []).append(title)
+    groups = [
+        (method_name(config), own, {}),
+        ("Training", general, defaults),
+        *(
+            (" and ".join(titles).replace("_", " ").capitalize(), nested[titles[0]],
+             defaults.get(titles[0]) or {})
+            for titles in equal.values()
+        ),
+        ("How it was run", operation, defaults),
+    ]  # fmt: skip
+    found = []
+    for title, values, usual in groups:
+        differing, same = [], []
+        for name, value in values.items():
+            kept = same if name in usual and value == usual[name] else differing
+            kept.append((name, plain(value)))
+        if values:
+            found.append((title, differing, same))
+    return found
