@@ -136,7 +136,7 @@ def test_an_image_is_augmented_alike_in_any_batch(images, layer):
     whole = layer(square, keys).numpy()
     for some in ([5], [17, 3]):
         part = layer(tf.gather(square, some), tf.gather(keys, some))
-        np.testing.assert_allclose(part, whole[some], atol=1e-6)
+        np.testing.assert_allclose(part, whole[some], atol=1e-5)
 
 
 def test_images_not_chosen_are_left_alone(images):

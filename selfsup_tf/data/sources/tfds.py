@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.source import TEST_SPLITS, Source, SourceKind, looks_like_path
-from selfsup_tf.data.sources.arrays import ArraySource
+from selfsup_tf.data.sources.arrays import array_source
 from selfsup_tf.data.sources.dataset import StreamSource, buffer_size
 from selfsup_tf.errors import InputError, check
 
@@ -166,7 +166,7 @@ def _read(
     return dataset.map(rename)
 
 
-def _in_memory(stream: StreamSource) -> ArraySource:
+def _in_memory(stream: StreamSource) -> Source:
     """Decodes all images of a stream and keeps them in memory."""
     images = np.empty((stream.size, *stream.image_shape), np.uint8)
     labels = np.empty(stream.size, np.int64) if stream.labelled else None
@@ -174,7 +174,7 @@ def _in_memory(stream: StreamSource) -> ArraySource:
         images[batch["index"]] = batch["image"]
         if labels is not None:
             labels[batch["index"]] = batch["label"]
-    return ArraySource(
+    return array_source(
         stream.name, images, labels=labels, class_names=stream.class_names
     )
 
