@@ -53,17 +53,12 @@ class StreamSource(Source):
         image_shape: tuple[int, int, int] | None = None,
         identity: str | None = None,
     ):
-        self._identity = identity
-        self._read = read
-        self._decode = decode
-        self._total = total
-        self._buffer = buffer
-        self._class_names = class_names
+        self._read, self._decode = read, decode
+        self._total, self._buffer = total, buffer
+        self._class_names, self._identity = class_names, identity
         self._all_labels: list[np.ndarray] = []  # shared with the parts, once read
-        self.name = name
-        self.indices = np.arange(total)
-        self.labelled = labelled
-        self.image_shape = image_shape
+        self.name, self.indices = name, np.arange(total)
+        self.labelled, self.image_shape = labelled, image_shape
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -75,12 +70,10 @@ class StreamSource(Source):
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Labels, int64 (size,), or None. The first use takes a pass."""
         return self._labels_of_all()[self.indices] if self.labelled else None
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the dataset's identity, where it has one."""
         if self._identity is None:
             return None
         return fingerprint(self._identity, self.indices)
@@ -93,7 +86,6 @@ class StreamSource(Source):
         return self._all_labels[0]
 
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
-        """See `Source.ordered`."""
         return self._decoded(self._undecoded(labels), self.size)
 
     def shuffled(
