@@ -38,6 +38,9 @@ class Share:
         return (place >= self.first) & (place < self.first + self.count)
 
 
+ALL = Share(first=0, count=1, every=1)
+
+
 def permutation(size: int, seed: int) -> np.ndarray:
     """The numbers 0 to size - 1, int64 (size,), in an order that follows from seed."""
     if not size:
@@ -61,11 +64,6 @@ def on_host(values: Any, dtype: tf.DType) -> tf.Tensor:
     """A tensor in the host's memory; a graph refers to it and does not contain it."""
     with tf.init_scope(), tf.device("/CPU:0"):
         return tf.constant(values, dtype)
-
-
-def left(size: int, start: Count = 0, share: Share | None = None) -> Count:
-    """The number of elements that are read of `size`, from `start` on, in a share."""
-    return share.size(size - start) if share else size - start
 
 
 def counted(dataset: tf.data.Dataset, size: Count) -> tf.data.Dataset:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import views
-from selfsup_tf.data.source import Share, Source
+from selfsup_tf.data.source import ALL, Share, Source
 from selfsup_tf.errors import check
 
 BATCHED_PIXELS = 96 * 96
@@ -132,7 +132,7 @@ def _groups(
             epoch=epoch,
             start=skipped * batch_size,
             labels=labels,
-            share=None if share.count == share.every else share,
+            share=ALL if share.count == share.every else share,
         )
         images = images.take((per_epoch - skipped) * step_images)
         groups = images.batch(size, drop_remainder=True)

@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.order import (
+    ALL,
     Count,
     Share,
     counted,
-    left,
     on_host,
     permutation,
     shuffle,
@@ -94,7 +94,7 @@ class Source(abc.ABC):
         epoch: Count,
         start: Count = 0,
         labels: bool = True,
-        share: Share | None = None,
+        share: Share = ALL,
     ) -> tf.data.Dataset:
         """Each element once, in an order that is a pure function of (seed, epoch).
 
@@ -103,7 +103,7 @@ class Source(abc.ABC):
             epoch: Counts from 0; an int64 scalar tensor inside tf.data.
             start: How many elements at the beginning are left out, when a run resumes.
             labels: Whether the labels are read.
-            share: The part, counted from `start`, that is read; None for all.
+            share: The part, counted from `start`, that is read.
         """
 
     def select(self, indices: np.ndarray, name: str) -> "Source":
@@ -207,7 +207,7 @@ class IndexedSource(Source):
         epoch: Count,
         start: Count = 0,
         labels: bool = True,
-        share: Share | None = None,
+        share: Share = ALL,
     ) -> tf.data.Dataset:
         """See `Source.shuffled`. What is left out costs nothing."""
         return self._read(labels, key=(seed, epoch), start=start, share=share)
@@ -218,7 +218,7 @@ class IndexedSource(Source):
         *,
         key: tuple[int, Count] | None = None,
         start: Count = 0,
-        share: Share | None = None,
+        share: Share = ALL,
     ) -> tf.data.Dataset:
         """Reads the indices in the order of `key`, (seed, epoch), or as they are."""
         table = on_host(self.indices, tf.int64)
@@ -227,7 +227,7 @@ class IndexedSource(Source):
             label_table = on_host(self._all_labels, tf.int64)
 
         def find(positions: tf.Tensor) -> tf.Tensor:
-            positions = start + (share.positions(positions) if share else positions)
+            positions = start + share.positions(positions)
             if key is not None:
                 positions = shuffle(positions, len(self.indices), key)
             return tf.gather(table, positions)
@@ -238,7 +238,7 @@ class IndexedSource(Source):
                 element["label"] = tf.gather(label_table, indices)
             return element
 
-        size = left(self.size, start, share)
+        size = share.size(self.size - start)
         # In blocks, since ops cost more than what they do for an index.
         elements = tf.data.Dataset.range(size).batch(self._block or 256).map(find)
         if self._block is None:
