@@ -35,6 +35,7 @@ setuptools.setup(
         "tyro>=0.9",
         "tensorboard",
         "scikit-learn",
+        "scipy",
         "threadpoolctl",
         "matplotlib",
         "jinja2",

@@ -50,14 +50,11 @@ class View:
                 self.layers.append(ours[name])
 
     def __call__(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        """Draws a view of each image of a batch.
+        """Draws a view of each image, (N, size, size, 3) float32 in [0, 1].
 
         Args:
             images: (N, H, W, 3), uint8 or float32 in [0, 1].
             keys: (N, 2) uint32, see `random.image_keys`.
-
-        Returns:
-            (N, size, size, 3) float32 in [0, 1].
         """
         return self.finish(self.crop(geometry.as_float(images), keys), keys)
 
