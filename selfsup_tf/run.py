@@ -11,10 +11,9 @@ is the only module that spells its names. Nothing here imports TensorFlow.
     encoder_best.keras   the best encoder so far; best.json says of which step, by what
     class_names.json     what the logits of classifier.keras mean
     wandb.json           the run's id at Weights & Biases
-    lr_find.json, .png   a learning-rate range test
     eval/                results NAME.json, their pictures, and features/ that are kept
     embeddings.parquet   the representation of every image
-    report.html          comparison.html
+    report.html          and comparison.html; lr_find.json, lr_find.png: a range test
     export/              an export, with its manifest.json
     .lock                who is writing the run at the moment
 """
@@ -73,6 +72,7 @@ class RunDirectory:
         self.class_names = self.path / "class_names.json"
         self.wandb = self.path / "wandb.json"
         self.rate_test = self.path / "lr_find.json"
+        self.rate_curve = self.path / "lr_find.png"
         self.evaluation = self.path / "eval"
         self.features = self.evaluation / "features"
         self.fine_tuning = self.evaluation / "finetune"
@@ -80,6 +80,7 @@ class RunDirectory:
         self.report = self.path / "report.html"
         self.comparison = self.path / "comparison.html"
         self.export = self.path / "export"
+        self.manifest = self.export / "manifest.json"
         self.lock = self.path / ".lock"
 
     def __str__(self) -> str:
@@ -87,7 +88,11 @@ class RunDirectory:
 
     def network(self, name: str = "encoder") -> pathlib.Path:
         """NAME.keras, or the .keras file itself, where one was named."""
-        return self.file or self.path / f"{name}.keras"
+        return self.file or self.kept(name)
+
+    def kept(self, name: str) -> pathlib.Path:
+        """NAME.keras as the run left it, whatever file was named."""
+        return self.path / f"{name}.keras"
 
     def encoder(self, which: str = "last") -> pathlib.Path:
         """The file of the "last" encoder or of the "best"."""
@@ -98,16 +103,11 @@ class RunDirectory:
         """eval/NAME.json, or a picture beside it."""
         return self.evaluation / f"{name}{suffix}"
 
-    @property
-    def exists(self) -> bool:
-        """Whether a run, or an encoder alone, is there."""
-        return self.config.is_file() or self.network().is_file()
-
     def check_exists(self) -> None:
         """Raises InputError unless a run, or an encoder alone, is there."""
-        missing = "no config.json and no encoder.keras"
-        found = missing if self.path.is_dir() else "no such directory"
-        check(self.exists, f"a run at {self}", found, TRAIN_ONE)
+        what = "config.json and no encoder.keras" if self.path.is_dir() else "directory"
+        there = self.config.is_file() or self.network().is_file()
+        check(there, f"a run at {self}", f"no {what}", TRAIN_ONE)
 
     def read_config(self) -> dict[str, Any] | None:
         """config.json as plain values, or None; a damaged one raises InputError."""
@@ -143,7 +143,7 @@ class RunDirectory:
 
         What a learning-rate range test or a killed process has left here may stay.
         """
-        if self.config.exists():
+        if self.config.exists() and self.file is None:
             different = configs.differences(config, self.read_config())
             check(
                 not different,
@@ -206,9 +206,9 @@ class RunDirectory:
 
     def check_free(self) -> None:
         """Raises InputError where another process is writing the run."""
-        if self.lock.exists():
-            with self.locked():
-                pass
+        with contextlib.suppress(OSError), self.lock.open(encoding="utf-8") as handle:
+            if not _try_lock(handle, shared=True):
+                self._refuse(handle.read())
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -221,6 +221,9 @@ class RunDirectory:
         Raises:
             InputError: Another process holds it; the message says which, since when.
         """
+        if fcntl is None:
+            yield
+            return
         made = not self.path.exists()
         with _writable():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -270,7 +273,7 @@ class RunDirectory:
         raise InputError(
             f"a run that no other process is writing in {self.path}",
             holder,
-            "Wait for its end, stop it, or use another --run_dir.",
+            "Wait for its end, or stop it; a new run needs a directory of its own.",
         )
 
 
@@ -284,13 +287,13 @@ def _writable() -> Iterator[None]:
         ) from error
 
 
-def _try_lock(handle: TextIO) -> bool:
+def _try_lock(handle: TextIO, *, shared: bool = False) -> bool:
     """Locks an open file for this process; False where another one holds it."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass  # a file system without locks
+    try:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (AttributeError, OSError):
+        pass  # Windows, or a file system without locks
     return True

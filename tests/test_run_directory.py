@@ -8,13 +8,16 @@ import sys
 
 import pytest
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import Config, to_dict
 from selfsup_tf.errors import InputError
+from selfsup_tf.files import write_json
 from selfsup_tf.run import RunDirectory
+from simclr_tf.config import SimCLRConfig
 
 HOLD = """
 import sys, time
 from selfsup_tf.run import RunDirectory
+from simclr_tf.config import SimCLRConfig
 with RunDirectory(sys.argv[1]).locked():
     print("held", flush=True)
     time.sleep(600)
@@ -89,3 +92,19 @@ def test_a_damaged_list_of_classes_is_not_taken_for_a_mistyped_run(tmp_path):
     with pytest.raises(InputError, match="is damaged") as error:
         run.read_class_names()
     assert "Name a run" not in str(error.value)
+
+
+def test_a_look_at_a_free_run_changes_nothing(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.check_free()
+    run.lock.write_text("left by a run that was killed")
+    run.check_free()
+    assert run.lock.read_text() == "left by a run that was killed"
+
+
+def test_a_file_is_no_run_to_train_in(tmp_path):
+    write_json(tmp_path / "config.json", to_dict(SimCLRConfig()))
+    (tmp_path / "encoder.keras").touch()
+    RunDirectory(tmp_path).check_config(SimCLRConfig())
+    with pytest.raises(InputError, match="It is a file"):
+        RunDirectory(tmp_path / "encoder.keras").check_config(SimCLRConfig())

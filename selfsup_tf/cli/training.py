@@ -14,6 +14,7 @@ from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import check
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
+from selfsup_tf.run import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
         judging, where = program.spelled("eval"), f"--run_dir={run.run_dir}"
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "
-            f"{run.run_dir / 'encoder.keras'}.\n"
+            f"{RunDirectory(run.run_dir).network()}.\n"
             f"  How good is it?  {judging} {judge} {where}\n"
             f"  All on one page: {judging} report {where}\n"
             f"  Ship it:         {program.spelled('export')} {where}"
@@ -172,7 +173,8 @@ def _find_learning_rate(method: Any, own: _OwnFlags) -> None:
         highest=own.lr_find_highest,
         steps=own.lr_find_steps,
     )
-    print(f"\n{format_lr_find(found)}\n\nThe curve: {own.run_dir}/lr_find.png")
+    curve = RunDirectory(own.run_dir).rate_curve
+    print(f"\n{format_lr_find(found)}\n\nThe curve: {curve}")
 
 
 def _list_methods() -> str:

@@ -107,10 +107,8 @@ class Judged:
             return None
         # The projector of the run's end fits its last encoder alone.
         is_last = self.run.encoder(self._which).stem != ENCODERS["best"]
-        folder = RunDirectory(self.run.path)
-        if not (is_last and folder.network("projector").is_file()):
-            return None
-        return load_network(folder, "projector")
+        projector = self.run.kept("projector")
+        return load_network(projector) if is_last and projector.is_file() else None
 
     def open_evaluation(self) -> "tuple[Source, Source]":
         """Labelled images to fit on, and labelled images to be judged on."""
@@ -201,7 +199,7 @@ class Judged:
         They are learned by a run that leaves a classifier, and choose the best encoder
         by the online k-NN.
         """
-        learned = RunDirectory(self.run.path).network("classifier").is_file()
+        learned = self.run.kept("classifier").is_file()
         if self.run.encoder(self._which).stem == ENCODERS["best"]:
             chosen = self.run.read_best()
             learned |= chosen is None or "knn" in chosen["by"]

@@ -92,7 +92,7 @@ def linear_probe(
         cache: A folder where representations are kept.
 
     Raises:
-        InputError: No labels, one class, or or an unknown preset.
+        InputError: No labels, one class, or an unknown preset.
         TrunkChangedError: The encoder was changed; the numbers would be worthless.
 
     Reference:

@@ -131,13 +131,16 @@ class Result:
 
 
 def _row(values: Mapping[str, Any]) -> Row:
-    beside = {name: Beside(**one) for name, one in values["beside"].items()}
     beside = {
-        name: dataclasses.replace(one, gain_interval=interval(one.gain_interval))
-        for name, one in beside.items()
+        name: Beside(
+            share(one["value"]), share(one["gain"]), interval(one["gain_interval"])
+        )
+        for name, one in values["beside"].items()
     }
+    known = {field.name for field in dataclasses.fields(Row)}
+    kept = {name: value for name, value in values.items() if name in known}
     read = {"interval": interval(values["interval"]), "value": share(values["value"])}
-    return Row(**{**values, **read, "beside": beside})
+    return Row(**kept | read | {"beside": beside})
 
 
 def share(value: Any) -> float | None:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Result, RunFlags
-from selfsup_tf.files import DAMAGED, read_object
+from selfsup_tf.files import DAMAGED, read_json
 from selfsup_tf.run import RunDirectory
 
 # Flags that change no number, or stand in a file's name in a way of their own.
@@ -22,6 +23,7 @@ def said_in_name(flags: RunFlags) -> list[str]:
         value = getattr(flags, field.name)
         if field.name not in _UNNAMED and value != field.default:
             value = "-".join(map(str, value)) if isinstance(value, tuple) else value
+            value = re.sub(r"[/\\]", "-", str(value))  # it is no folder
             said.append(f"{field.name.replace('_', '-')}={value}")
     return said
 
@@ -40,7 +42,8 @@ def titled(title: str, rest: str, *, without: tuple[str, ...] = ()) -> str:
         rest: Of the result's name, such as k=20_encoder=best.
         without: Flags that the title says already.
     """
-    parts = [part for part in rest.split("_") if part]
+    # A value may hold what parts them: data=my_photos.
+    parts = [part for part in re.split(r"_(?=[^_=]+=)|^_", rest) if part]
     parts = [part for part in parts if part.partition("=")[0] not in without]
     extra = ", ".join(part.replace("=", " ") for part in parts)
     return f"{title} ({extra})" if extra else title
@@ -138,7 +141,9 @@ def _read_folder(folder: pathlib.Path) -> tuple[list[StoredResult], list[str]]:
 
 def _read_file(path: pathlib.Path) -> Result | None:
     """The result in a JSON file; None where no protocol has written it."""
-    values = read_object(path)
+    values = read_json(path)
+    if not isinstance(values, dict):
+        return None
     said = values.get("protocol")
     try:
         if values.get("format") == FORMAT and isinstance(said, str):

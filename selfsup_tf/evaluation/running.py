@@ -70,11 +70,11 @@ def run_protocol(protocol: str, **options: Any) -> Result | None:
         return None
     path = judged.file()
     write_json(path, result.to_dict())
-    for key, chart in found.draw(result).items():
-        save_figure(chart.figure, judged.file(f"_{key}.png" if key else ".png"))
     text = found.text(result, flags)
     if text:
         print(text)
+    for key, chart in found.draw(result).items():
+        save_figure(chart.figure, judged.file(f"_{key}.png" if key else ".png"))
     for picture, what in result.pictures.items():
         print(f"{what}: {path.with_name(picture)}")
     if text:

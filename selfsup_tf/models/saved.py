@@ -56,7 +56,7 @@ def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Mode
     """
     directory = RunDirectory(run_dir)
     advice = TRAIN_ONE
-    if directory.encoder(which) != directory.network() and directory.exists:
+    if which == "best" and directory.network().is_file():
         advice = "This run has measured nothing to choose its best by; use last."
     return load_network(run_dir, ENCODERS[which], advice=advice)
 

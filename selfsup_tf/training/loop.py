@@ -108,6 +108,8 @@ def train(
     check_devices(config, strategy)
     writing = directory.locked() if chief else contextlib.nullcontext()
     with writing, watched_workers(strategy):
+        if chief:
+            directory.check_config(recorded)  # another run may have come and gone
         check_same_images(strategy, source.size)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():

@@ -19,6 +19,7 @@ from selfsup_tf.distribution.workers import check_same_images, watched_workers
 from selfsup_tf.errors import check
 from selfsup_tf.files import write_json
 from selfsup_tf.methods import Method
+from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.compilation import call_steps
 from selfsup_tf.training.lr_curve import LearningRates, read_curve, say_diverged
 from selfsup_tf.training.optimizers import build_optimizer
@@ -101,9 +102,9 @@ def lr_find(
     rates = lowest * (highest / lowest) ** (np.array(taken) / (steps - 1))
     result = read_curve(rates, losses, steps=steps, reason=reason)
     if path is not None and is_chief(strategy):
-        path = pathlib.Path(path).expanduser()
-        write_json(path / "lr_find.json", result.to_dict())
-        result.draw(path / "lr_find.png")
+        directory = RunDirectory(path)
+        write_json(directory.rate_test, result.to_dict())
+        result.draw(directory.rate_curve)
     return result
 
 

@@ -10,6 +10,7 @@ from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import read_json, write_json
+from selfsup_tf.run import RunDirectory
 
 _open_runs = {}  # by id: those that an exception has kept from being closed, too
 
@@ -42,7 +43,7 @@ class WandbLog:
     """
 
     def __init__(self, path: pathlib.Path, config: Config):
-        self._file = path / "wandb.json"
+        self._file = RunDirectory(path).wandb
         self._state = {"project": config.wandb, "id": secrets.token_hex(4), "step": -1}
         if self._file.exists():
             stored = read_json(self._file)

@@ -77,9 +77,9 @@ def _runs(flags: ReportFlags) -> list[RunDirectory]:
     runs = [RunDirectory(name) for name in named]
     for run in runs:
         check(
-            run.network().is_file(),
+            run.file is None and run.network().is_file(),
             f"a run with an encoder.keras at {run}",
-            "no such file" if run.path.is_dir() else "no such directory",
+            "a file" if run.file else "none",
             "Name the directory of a run that has been trained.",
         )
     return runs
@@ -100,7 +100,7 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
     digest = weights_hash(judged.encoder)
     there = {
         "labels": all(source.labelled for source in judged.open_pair()),
-        "classifier": run.network("classifier").is_file(),
+        "classifier": run.kept("classifier").is_file(),
         "log": run.log.is_file(),
     }
     stored = {one.name: one for one in read_results(run)}

@@ -86,7 +86,10 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
 def _numbers(runs: Sequence[RunFiles]) -> list[Compared]:
     """The rows of the table, in the order in which the runs have them."""
     found = [
-        {(line.title, line.row.title): line for line in lines_of(run.results)}
+        {
+            (line.title, line.row.title, line.row.name): line
+            for line in lines_of(run.results)
+        }
         for run in runs
     ]
     order, keys = list(protocols()), {}
@@ -95,7 +98,10 @@ def _numbers(runs: Sequence[RunFiles]) -> list[Compared]:
             name = line.stored.result.protocol
             keys.setdefault(key, [*order, name].index(name))
     keys = sorted(keys, key=keys.get)
-    return [Compared(*key, [lines.get(key) for lines in found]) for key in keys]
+    return [
+        Compared(title, shown, [lines.get((title, shown, name)) for lines in found])
+        for title, shown, name in keys
+    ]
 
 
 def _curves(

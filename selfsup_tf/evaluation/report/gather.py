@@ -83,7 +83,7 @@ class RunFiles:
             return False
         known = any(stored.result.weights_hash == own for stored in current)
         newest = max(_time(stored.path) for stored in current)
-        return not known and _time(self.directory.export / "manifest.json") < newest
+        return not known and _time(self.directory.manifest) < newest
 
 
 def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
@@ -107,7 +107,7 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
         records = directory.read_log()
         if not all(isinstance(record, dict) for record in records):
             raise TypeError("a line is no JSON object")
-    manifest = directory.export / "manifest.json"
+    manifest = directory.manifest
 
     order = list(protocols())
 

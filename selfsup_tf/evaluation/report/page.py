@@ -69,7 +69,7 @@ def _show(templates: jinja2.Environment, shown: Any, pictures: "Pictures") -> An
 def _show_export(templates: jinja2.Environment, run: Any) -> Any:
     """The table of an export's manifest."""
     template = templates.get_template("export.html.jinja")
-    with reading(run.directory.export / "manifest.json"):
+    with reading(run.directory.manifest):
         return markupsafe.Markup(template.render(manifest=run.manifest))
 
 

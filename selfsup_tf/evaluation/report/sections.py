@@ -174,8 +174,11 @@ def _cards(results: Sequence[StoredResult]) -> list[Line]:
 def _missing(run: RunFiles, known: dict[str, Protocol]) -> list[tuple[str, str]]:
     """Titles and commands of what a report is meant to show and has not found."""
     found = {stored.result.protocol for stored in run.results}
-    classifier = run.directory.network("classifier").is_file()
-    there = {"classifier": classifier, "log": bool(run.records)}
+    there = {
+        "labels": run.records[0].get("labelled", True) if run.records else True,
+        "classifier": run.directory.kept("classifier").is_file(),
+        "log": bool(run.records),
+    }
     return [
         (protocol.title, f"python eval.py {name} {run.flag}")
         for name, protocol in known.items()
