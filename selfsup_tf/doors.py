@@ -7,12 +7,15 @@ Nothing else is edited, and no `__init__.py` is needed there.
 """
 
 import importlib
+import logging
 import pathlib
 import pkgutil
 import sys
 from typing import Any
 
 from selfsup_tf.errors import InputError, nearest
+
+logger = logging.getLogger("selfsup_tf")
 
 
 class Door:
@@ -26,6 +29,7 @@ class Door:
 
     def __init__(self, package: str, attribute: str, noun: str):
         self._package, self._attribute, self._noun = package, attribute, noun
+        self._broken: set[str] = set()
 
     def names(self) -> list[str]:
         """The names of all modules, sorted; none of them is imported."""
@@ -40,26 +44,41 @@ class Door:
         """
         if name not in self.names():
             raise InputError(self._noun, repr(name), nearest(name, self.names()))
-        module = importlib.import_module(f"{self._package}.{name}")
+        path = f"{self._package}.{name}"
         try:
-            return getattr(module, self._attribute)
-        except AttributeError:
+            return getattr(importlib.import_module(path), self._attribute)
+        except (ImportError, SyntaxError, AttributeError) as error:
             raise InputError(
-                f"{self._attribute} in {module.__file__}",
-                "a module without it",
+                f"{self._attribute} in a module {path} that can be imported",
+                f"{type(error).__name__}: {error}",
                 "CONTRIBUTING.md shows a complete example.",
-            ) from None
+            ) from error
 
     def all(self) -> dict[str, Any]:
-        """Every object by the name of its module, sorted."""
-        return {name: self.find(name) for name in self.names()}
+        """Every object by the name of its module, sorted.
+
+        A broken module is left out and named once, since it concerns nobody who does
+        not ask for it.
+        """
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.find(name)
+            except InputError as error:
+                if name not in self._broken:
+                    logger.warning("%s %s is left out: %s", self._noun, name, error)
+                self._broken.add(name)
+        return found
 
     def _folders(self) -> list[str]:
         """The package's folders, those included that `sys.path` holds by now."""
         folders = importlib.import_module(self._package).__path__
-        inside = pathlib.Path(*self._package.split("."))
+        top, *inside = self._package.split(".")
         for entry in sys.path:
-            folder = str(pathlib.Path(entry or ".", inside).absolute())
-            if folder not in folders and pathlib.Path(folder).is_dir():
+            package = pathlib.Path(entry or ".", top).absolute()
+            folder = str(package.joinpath(*inside))
+            # Another copy of the whole package is none of its extensions.
+            copied = (package / "__init__.py").exists()
+            if not copied and folder not in folders and pathlib.Path(folder).is_dir():
                 folders.append(folder)
         return folders

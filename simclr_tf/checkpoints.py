@@ -16,8 +16,8 @@ from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import check
 from selfsup_tf.models.encoders import build_encoder, leaf_layers
 from selfsup_tf.models.heads import build_head
-from selfsup_tf.models.object_checkpoints import ObjectCheckpoint, some
 from selfsup_tf.models.resnet import BASIC, BLOCKS
+from simclr_tf.object_checkpoints import ObjectCheckpoint, some
 
 IMAGE_SIZE = {"imagenet": 224, "small": 32}
 """Height and width that a stem is meant for, in pixels."""

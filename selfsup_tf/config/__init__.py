@@ -10,13 +10,14 @@ from selfsup_tf.config.encoder import (
     EncoderConfig,
 )
 from selfsup_tf.config.optimizer import OptimizerConfig
-from selfsup_tf.config.plan import Plan, make_plan
 from selfsup_tf.config.run_config import (
     FROM_PYTHON,
     Config,
     FromPretrainedConfig,
+    Plan,
     check_complete,
     check_divisible,
+    make_plan,
 )
 from selfsup_tf.config.stored import (
     differences,
@@ -26,26 +27,3 @@ from selfsup_tf.config.stored import (
     worker_differences,
 )
 from selfsup_tf.config.view import LayerConfig, ViewConfig, layer
-
-__all__ = [
-    "FROM_PYTHON",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "PRETRAINED",
-    "Config",
-    "EncoderConfig",
-    "FromPretrainedConfig",
-    "LayerConfig",
-    "OptimizerConfig",
-    "Plan",
-    "ViewConfig",
-    "check_complete",
-    "check_divisible",
-    "differences",
-    "layer",
-    "make_plan",
-    "read_config",
-    "to_dict",
-    "upgraded",
-    "worker_differences",
-]

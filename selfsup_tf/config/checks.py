@@ -11,32 +11,20 @@ Interval = tuple[float, float]
 
 def check_probability(name: str, value: float) -> None:
     """Raises InputError unless the value lies in [0, 1]."""
-    check(
-        0 <= value <= 1,
-        f"{name} to be a probability in [0, 1]",
-        value,
-        f"Give {name} a value between 0 and 1.",
-    )
+    expected = f"{name} to be a probability in [0, 1]"
+    check(0 <= value <= 1, expected, value, "Give it a value between 0 and 1.")
 
 
 def check_positive(name: str, value: float) -> None:
     """Raises InputError unless the value is above 0 and finite."""
-    check(
-        0 < value < math.inf,
-        f"{name} above 0 and finite",
-        value,
-        f"Give {name} a positive value.",
-    )
+    expected = f"{name} above 0 and finite"
+    check(0 < value < math.inf, expected, value, "Give it a positive value.")
 
 
 def check_not_negative(name: str, value: float) -> None:
     """Raises InputError unless the value is 0 or more and finite."""
-    check(
-        0 <= value < math.inf,
-        f"{name} of 0 or more and finite",
-        value,
-        f"Give {name} 0 or more.",
-    )
+    expected = f"{name} of 0 or more and finite"
+    check(0 <= value < math.inf, expected, value, "Give it 0 or more.")
 
 
 def check_interval(name: str, value: Interval, low: float, high: float) -> None:

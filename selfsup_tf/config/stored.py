@@ -42,13 +42,14 @@ def upgraded(stored: dict[str, Any], num_views: int | None = None) -> dict[str, 
     old = [values.pop(name) for name in ("view_1", "view_2") if name in values]
     if old:
         values.setdefault("views", old[:num_views])
-    optimizer = values.get("optimizer", {})
-    name = optimizer.get("name", OptimizerConfig.name)
-    values["optimizer"] = {
-        option: value
-        for option, value in optimizer.items()
-        if name in OptimizerConfig.TAKEN_BY.get(option, (name,))
-    }
+    optimizer = values.get("optimizer")
+    if isinstance(optimizer, dict):
+        name = optimizer.get("name", OptimizerConfig.name)
+        values["optimizer"] = {
+            option: value
+            for option, value in optimizer.items()
+            if name in OptimizerConfig.TAKEN_BY.get(option, (name,))
+        }
     return values
 
 

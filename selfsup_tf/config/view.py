@@ -1,6 +1,7 @@
 """The views of a config: what an image is turned into before the network sees it."""
 
 import dataclasses
+import json
 from typing import Any, ClassVar, Literal
 
 from selfsup_tf.config.checks import (
@@ -30,6 +31,7 @@ class LayerConfig:
         check_fields(self)
         try:
             hash(self)
+            json.dumps(self.options)
         except TypeError:
             raise InputError(
                 f"options of {self.name} that are numbers, words, None or tuples",
@@ -61,12 +63,7 @@ class ViewConfig:
     """
 
     OPERATIONS: ClassVar[tuple[str, ...]] = (
-        "flip",
-        "jitter",
-        "grayscale",
-        "blur",
-        "solarize",
-        "rotate90",
+        *("flip", "jitter", "grayscale", "blur", "solarize", "rotate90"),
         "rotation",
     )
     """What may follow the crop, in this order; `data.views` makes layers of them."""

@@ -19,10 +19,11 @@ import functools
 import math
 
 import numpy as np
+import scipy.ndimage
 import tensorflow as tf
 
 from selfsup_tf.data import geometry, random
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of
 
 _SMALL = 64  # pixels up to which an image is corrupted as CIFAR-10-C's
 _CIFAR_10_C = {
@@ -54,9 +55,7 @@ def strengths(name: str, size: int) -> tuple[float, ...]:
     Raises:
         InputError: There is no such corruption.
     """
-    check(
-        name in CORRUPTIONS, "a corruption", repr(name), nearest(str(name), CORRUPTIONS)
-    )
+    check_one_of(name, CORRUPTIONS, "a corruption")
     return (_CIFAR_10_C if size <= _SMALL else _IMAGENET_C)[name]
 
 
@@ -105,14 +104,9 @@ def _blur_matrix(size: int, sigma: float) -> np.ndarray:
     Beyond the border the image goes on with its outermost pixels. That and the reach
     are what skimage.filters.gaussian, which the benchmark calls, does by default.
     """
-    reach = int(_REACH * sigma + 0.5)
-    offsets = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    weights /= weights.sum()
-    matrix = np.zeros((size, size))
-    pixel = np.arange(size)
-    for offset, weight in zip(offsets, weights, strict=True):
-        matrix[pixel, np.clip(pixel + offset, 0, size - 1)] += weight
+    matrix = scipy.ndimage.gaussian_filter1d(
+        np.eye(size), sigma, axis=0, mode="nearest", truncate=_REACH
+    )
     return matrix[np.newaxis]
 
 

@@ -86,9 +86,8 @@ def _decode_jpeg(contents, max_pixels):
 
 
 def _decode_png(contents, start, max_pixels):
-    sides = tf.io.decode_raw(
-        tf.strings.substr(start, 16, 8), tf.int32, little_endian=False
-    )
+    field = tf.strings.substr(start, 16, 8)
+    sides = tf.io.decode_raw(field, tf.int32, little_endian=False)
     return _decode_bounded(contents, sides[::-1], max_pixels)
 
 
@@ -112,31 +111,22 @@ def _decode_rare(contents, start, max_pixels):
         (is_bmp, _decode_bmp),
         (True, _refuse),
     ]
+    arguments = contents, header, max_pixels
+    branches = [functools.partial(decode, *arguments) for _, decode in decoders]
     kind = tf.argmax(tf.cast([fits for fits, _ in decoders], tf.int32), 0, tf.int32)
-    return tf.switch_case(
-        kind,
-        [
-            functools.partial(decode, contents, header, max_pixels)
-            for _, decode in decoders
-        ],
-    )
+    return tf.switch_case(kind, branches)
 
 
 def _decode_gif(contents, header, max_pixels):
-    # TensorFlow holds every frame to give the first, which is all it gets here.
-    contents, shape = keep_first_frame(contents)
-    return _decode_bounded(contents, shape, max_pixels)
+    return _decode_bounded(*keep_first_frame(contents), max_pixels)
 
 
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def keep_first_frame(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts a GIF after its first frame.
+    """Cuts a GIF, string (), after its first frame.
 
     A frame can be 2,000 times larger than its bytes, and a decoder holds every frame of
     a file to give the first.
-
-    Args:
-        contents: string (), the file.
 
     Returns:
         The file with one frame, string (); as it is where no whole frame is found. And

@@ -65,13 +65,8 @@ def multiply_rows_and_columns(
 ) -> tf.Tensor:
     """Applies a matrix to the rows and another to the columns of each image.
 
-    Args:
-        images: (N, H, W, 3) float32.
-        rows: (N, S, H) float32.
-        columns: (N, T, W) float32.
-
-    Returns:
-        (N, S, T, 3) float32.
+    rows (N, S, H) and columns (N, T, W) make (N, S, T, 3) of images (N, H, W, 3), all
+    float32.
     """
     height, width = images.shape[1:3]
     tall, wide = rows.shape[1], columns.shape[1]
@@ -123,14 +118,10 @@ def _cubic(distance: tf.Tensor) -> tf.Tensor:
 
 
 def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    """Rotates each image counter-clockwise about its centre, bilinearly.
+    """Rotates images (N, H, W, 3) counter-clockwise by degrees (N,), both float32.
 
-    What enters from outside is the image mirrored at its edge: black corners would
-    tell the network the angle.
-
-    Args:
-        images: (N, H, W, 3) float32.
-        degrees: (N,) float32.
+    About the centre, bilinearly. What enters from outside is the image mirrored at its
+    edge: black corners would tell the network the angle.
     """
     height, width = images.shape[1:3]
     angle = (degrees * (math.pi / 180))[:, tf.newaxis, tf.newaxis]

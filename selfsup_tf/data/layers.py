@@ -3,6 +3,7 @@
 What they compute is in `geometry` and `colour`, how parameters are drawn in `random`.
 """
 
+import functools
 from typing import Any
 
 import keras
@@ -47,6 +48,7 @@ class RandomResizedCrop(Augmentation):
         self.draws = crop_boxes.crop_draws(law)
         self.area, self.aspect = tuple(area), tuple(aspect)
         self.interpolation, self.antialias = interpolation, antialias
+        self._resizing = {"size": size, "method": interpolation, "antialias": antialias}
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
         """The boxes, (N, 4) int32 of y, x, height, width."""
@@ -56,7 +58,6 @@ class RandomResizedCrop(Augmentation):
         return {"boxes": boxes}
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """(N, size, size, 3)."""
         crops = geometry.crop_and_resize(images, params["boxes"], **self._resizing)
         return tf.clip_by_value(crops, 0.0, 1.0)
 
@@ -68,14 +69,6 @@ class RandomResizedCrop(Augmentation):
         crop = geometry.crop_and_resize_one(image, box, **self._resizing)
         return tf.clip_by_value(crop, 0.0, 1.0)
 
-    @property
-    def _resizing(self) -> dict[str, Any]:
-        return {
-            "size": self.size,
-            "method": self.interpolation,
-            "antialias": self.antialias,
-        }
-
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
 class RandomHorizontalFlip(Augmentation):
@@ -85,7 +78,6 @@ class RandomHorizontalFlip(Augmentation):
         super().__init__(probability=probability, **kwargs)
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """The mirrored images."""
         return tf.reverse(images, axis=[2])
 
 
@@ -103,7 +95,6 @@ class RandomRotate90(Augmentation):
         return {"turns": 1 + tf.cast(draws[:, 0] * 3, tf.int32)}
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """The turned images."""
         turns = params["turns"][:, tf.newaxis, tf.newaxis, tf.newaxis]
         quarter, half, three = (tf.image.rot90(images, k) for k in (1, 2, 3))
         return tf.where(turns == 1, quarter, tf.where(turns == 2, half, three))
@@ -128,7 +119,6 @@ class RandomRotation(Augmentation):
         return {"degrees": random.between(draws[:, 0], -self.degrees, self.degrees)}
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """The rotated images."""
         return geometry.rotate(images, params["degrees"])
 
 
@@ -165,50 +155,41 @@ class ColorJitter(Augmentation):
         self.saturation, self.hue = saturation, hue
         self.brightness_mode = brightness_mode
         multiplies = brightness_mode == "multiply"
+        scale, shift = (colour.scale_brightness, 1.0), (colour.shift_brightness, 0.0)
+        # Each with the parameter with which it leaves an image as it is.
         self._operations = {
-            "brightness": (
-                colour.scale_brightness if multiplies else colour.shift_brightness
-            ),
-            "contrast": colour.adjust_contrast,
-            "saturation": colour.adjust_saturation,
-            "hue": colour.adjust_hue,
-        }
-        # The parameter with which an operation leaves an image as it is.
-        self._neutral = {
-            "brightness": 1.0 if multiplies else 0.0,
-            "contrast": 1.0,
-            "saturation": 1.0,
-            "hue": 0.0,
+            "brightness": scale if multiplies else shift,
+            "contrast": (colour.adjust_contrast, 1.0),
+            "saturation": (colour.adjust_saturation, 1.0),
+            "hue": (colour.adjust_hue, 0.0),
         }
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
         """One (N,) for each operation; "order" (N, 4) says which comes first."""
         params = {"order": random.order(draws[:, 4:])}
-        for number, (name, neutral) in enumerate(self._neutral.items()):
+        for number, (name, (_, neutral)) in enumerate(self._operations.items()):
             width = getattr(self, name)
             low = max(0.0, neutral - width) if neutral else -width
             params[name] = random.between(draws[:, number], low, neutral + width)
         return params
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """The four operations in the order of each image."""
         if images.shape[0] != 1:
             for place in range(4):
                 images = self._slot(images, params, params["order"][:, place])
             return images
 
         def body(place, image):
-            return place + 1, self._slot_of_one(
-                image, params, params["order"][:, place]
-            )
+            which = params["order"][:, place]
+            return place + 1, self._slot_of_one(image, params, which)
 
         # It stays a loop, since XLA takes long to compile sixteen branches.
         start = (tf.constant(0), images)
         return tf.while_loop(lambda place, _: place < 4, body, start)[1]
 
     def _slot(self, images: tf.Tensor, params: Params, which: tf.Tensor) -> tf.Tensor:
-        for number, (name, operation) in enumerate(self._operations.items()):
-            value = tf.where(which == number, params[name], self._neutral[name])
+        for number, (name, (operation, neutral)) in enumerate(self._operations.items()):
+            value = tf.where(which == number, params[name], neutral)
             images = operation(images, value)
             if name == "contrast":
                 # Saturation and hue keep within [0, 1] and expect it.
@@ -218,10 +199,11 @@ class ColorJitter(Augmentation):
     def _slot_of_one(
         self, images: tf.Tensor, params: Params, which: tf.Tensor
     ) -> tf.Tensor:
-        def branch(name):
-            return lambda: self._operations[name](images, params[name])
-
-        images = tf.switch_case(which[0], [branch(name) for name in self._operations])
+        branches = [
+            functools.partial(operation, images, params[name])
+            for name, (operation, _) in self._operations.items()
+        ]
+        images = tf.switch_case(which[0], branches)
         return tf.clip_by_value(images, 0.0, 1.0)
 
 
@@ -233,7 +215,6 @@ class RandomGrayscale(Augmentation):
         super().__init__(probability=probability, **kwargs)
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """The luma in all channels."""
         return colour.to_grayscale(images)
 
 
@@ -270,7 +251,6 @@ class RandomGaussianBlur(Augmentation):
         return {"sigma": random.between(draws[:, 0], *self.sigma)}
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """The blurred images."""
         taps = self.taps(images.shape[1])
         return colour.gaussian_blur(images, params["sigma"], taps)
 
@@ -286,5 +266,4 @@ class RandomSolarize(Augmentation):
         self.threshold = threshold
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """The solarized images."""
         return colour.solarize(images, self.threshold)

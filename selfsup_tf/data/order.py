@@ -38,15 +38,18 @@ class Share:
         return (place >= self.first) & (place < self.first + self.count)
 
 
+ALL = Share(first=0, count=1, every=1)
+
+
 def permutation(size: int, seed: int) -> np.ndarray:
     """The numbers 0 to size - 1, int64 (size,), in an order that follows from seed."""
     if not size:
         return np.zeros(0, np.int64)
     positions = tf.range(size, dtype=tf.int64)
-    return _shuffle(positions, size, (seed, _SPLIT_EPOCH)).numpy()
+    return shuffle(positions, size, (seed, _SPLIT_EPOCH)).numpy()
 
 
-def _shuffle(positions: tf.Tensor, size: int, key: tuple[int, Count]) -> tf.Tensor:
+def shuffle(positions: tf.Tensor, size: int, key: tuple[int, Count]) -> tf.Tensor:
     """The elements at these positions, int64 (B,), of a shuffled range of `size`."""
     size = tf.constant(size, tf.int64)
     return tf.random.experimental.index_shuffle(positions, seed_pair(*key), size - 1)
@@ -61,40 +64,6 @@ def on_host(values: Any, dtype: tf.DType) -> tf.Tensor:
     """A tensor in the host's memory; a graph refers to it and does not contain it."""
     with tf.init_scope(), tf.device("/CPU:0"):
         return tf.constant(values, dtype)
-
-
-def index_blocks(
-    indices: np.ndarray,
-    *,
-    block: int,
-    key: tuple[int, Count] | None = None,
-    start: Count = 0,
-    share: Share | None = None,
-) -> tf.data.Dataset:
-    """The indices in blocks, int64 (B,), for sources with random access.
-
-    Args:
-        indices: int64 (size,).
-        block: B; more than one, since ops cost more than what they do for an index.
-        key: (seed, epoch) of the order; None for the order given.
-        start: How many are left out at the beginning, at no cost.
-        share: The part that is looked up; what else there is costs nothing.
-    """
-    size = len(indices)
-    table = on_host(indices, tf.int64)
-
-    def look_up(positions: tf.Tensor) -> tf.Tensor:
-        positions = start + (share.positions(positions) if share else positions)
-        if key is not None:
-            positions = _shuffle(positions, size, key)
-        return tf.gather(table, positions)
-
-    return tf.data.Dataset.range(left(size, start, share)).batch(block).map(look_up)
-
-
-def left(size: int, start: Count = 0, share: Share | None = None) -> Count:
-    """The number of elements that are read of `size`, from `start` on, in a share."""
-    return share.size(size - start) if share else size - start
 
 
 def counted(dataset: tf.data.Dataset, size: Count) -> tf.data.Dataset:

@@ -30,11 +30,10 @@ def make_own_layer(config: LayerConfig, size: int, place: int) -> Callable:
         InputError: There is no such layer, it doesn't take the options, it changes the
             shape, or what it gives does not follow from images and keys alone.
     """
+    kind = find_own_layer(config.name)
     try:
-        layer = _find(config.name)(**dict(config.options))
+        layer = kind(**dict(config.options))
     except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"options that the layer {config.name} takes",
             dict(config.options),
@@ -53,15 +52,20 @@ def make_own_layer(config: LayerConfig, size: int, place: int) -> Callable:
     return call
 
 
-def _find(name: str) -> type[keras.layers.Layer]:
+def find_own_layer(name: str) -> type[keras.layers.Layer]:
+    """The class that is registered with Keras under a name such as "my_layers>Blot".
+
+    Raises:
+        InputError: There is none, nor one in the module of the name's first part.
+    """
     found = keras.saving.get_registered_object(name)
     module, _, _ = name.partition(">")
-    if found is None:
+    if found is None and module:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if error.name != module.partition(".")[0]:
-                raise
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise  # of a module that it imports
         found = keras.saving.get_registered_object(name)
     check(
         inspect.isclass(found) and issubclass(found, keras.layers.Layer),

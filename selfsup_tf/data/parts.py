@@ -33,26 +33,25 @@ def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
         "Give (images, labels), or a folder with a sub-folder for each class.",
     )
     labels = source.labels
-    classes = np.unique(labels[labels >= 0])
+    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
     check(
         len(classes) > 1,
         f"two or more classes in {source.name}",
         len(classes),
         "A classifier needs something to tell apart.",
     )
-    counts = {label: int((labels == label).sum()) for label in classes}
-    rarest = min(counts, key=counts.get)
+    fewest = counts.min()
     check(
-        round(fraction * counts[rarest]) >= 1,
+        round(fraction * fewest) >= 1,
         f"a fraction that leaves an image of every class of {source.name}",
-        f"{fraction}, and class {rarest} has {counts[rarest]} images",
-        f"Use --fraction={1 / counts[rarest]:.2g} or more.",
+        f"{fraction}, and class {classes[counts.argmin()]} has {fewest} images",
+        f"Use --fraction={1 / fewest:.2g} or more.",
     )
     if fraction == 1 and (labels >= 0).all():
         return source
     chosen = [
-        _draw(source, label, seed + int(label))[: round(fraction * counts[label])]
-        for label in classes
+        _draw(source, label, seed + int(label))[: round(fraction * count)]
+        for label, count in zip(classes, counts, strict=True)
     ]
     name = f"{source.name}:{100 * fraction:g}% of the labels"
     return source.select(np.sort(np.concatenate(chosen)), name)

@@ -5,13 +5,14 @@ at a step yields what an uninterrupted one yields from there on, to the bit, and
 processes of a run read their parts without a word between them.
 """
 
+import math
 from collections.abc import Collection, Mapping
 
 import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import views
-from selfsup_tf.data.source import Share, Source
+from selfsup_tf.data.source import ALL, Share, Source
 from selfsup_tf.errors import check
 
 BATCHED_PIXELS = 96 * 96
@@ -76,13 +77,11 @@ def training_dataset(
     if inputs is not None:
         drawn = {name: view for name, view in drawn.items() if name in inputs}
     views.check_views(drawn)
-    pixels = max(view.size**2 for view in drawn.values())
-    if source.image_shape is not None:
-        pixels = max(pixels, source.image_shape[0] * source.image_shape[1])
-    whole = source.image_shape is not None
     on_device = config.augment_on == "device"
-    batched = whole and (on_device or pixels <= BATCHED_PIXELS)
-    size = 1
+    batched, size = source.image_shape is not None, 1
+    if batched and not on_device:
+        pixels = [view.size**2 for view in drawn.values()]
+        batched = max(*pixels, math.prod(source.image_shape[:2])) <= BATCHED_PIXELS
     if batched:
         size = on_replica if on_device else _group_size(on_replica)
     dataset = _groups(
@@ -133,7 +132,7 @@ def _groups(
             epoch=epoch,
             start=skipped * batch_size,
             labels=labels,
-            share=None if share.count == share.every else share,
+            share=ALL if share.count == share.every else share,
         )
         images = images.take((per_epoch - skipped) * step_images)
         groups = images.batch(size, drop_remainder=True)
@@ -224,17 +223,17 @@ def evaluation_dataset(
         image = views.evaluation_view(example["image"], size)
         return {**example, "image": image, "valid": tf.constant(True)}
 
-    def pad(batch):
-        missing = batch_size - tf.shape(batch["valid"])[0]
-
-        def padded(values):
-            padding = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
-            return tf.ensure_shape(
-                tf.pad(values, padding), [batch_size, *values.shape[1:]]
-            )
-
-        return {name: padded(values) for name, values in batch.items()}
-
     dataset = dataset.map(view, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.batch(batch_size).map(pad)
+    dataset = dataset.batch(batch_size).map(lambda batch: pad(batch, batch_size))
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def pad(batch: Mapping[str, tf.Tensor], size: int) -> dict[str, tf.Tensor]:
+    """Fills a batch up to `size` elements with zeros, so that its shape is static."""
+
+    def padded(values):
+        missing = size - tf.shape(values)[0]
+        padding = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
+        return tf.ensure_shape(tf.pad(values, padding), [size, *values.shape[1:]])
+
+    return {name: padded(values) for name, values in batch.items()}

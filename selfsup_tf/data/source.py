@@ -5,20 +5,20 @@ import copy
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.order import (
+    ALL,
     Count,
     Share,
     counted,
-    index_blocks,
-    left,
     on_host,
     permutation,
+    shuffle,
 )
 from selfsup_tf.errors import check
 
@@ -53,7 +53,7 @@ class Source(abc.ABC):
 
     @property
     def size(self) -> int:
-        """Number of images."""
+        """The number of images."""
         return len(self.indices)
 
     @property
@@ -84,11 +84,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
-        """Each element once, in the order of the indices.
-
-        Args:
-            labels: Whether the labels are read.
-        """
+        """Each element once, in the order of the indices; labels if asked for."""
 
     @abc.abstractmethod
     def shuffled(
@@ -98,7 +94,7 @@ class Source(abc.ABC):
         epoch: Count,
         start: Count = 0,
         labels: bool = True,
-        share: Share | None = None,
+        share: Share = ALL,
     ) -> tf.data.Dataset:
         """Each element once, in an order that is a pure function of (seed, epoch).
 
@@ -107,7 +103,7 @@ class Source(abc.ABC):
             epoch: Counts from 0; an int64 scalar tensor inside tf.data.
             start: How many elements at the beginning are left out, when a run resumes.
             labels: Whether the labels are read.
-            share: The part, counted from `start`, that is read; None for all.
+            share: The part, counted from `start`, that is read.
         """
 
     def select(self, indices: np.ndarray, name: str) -> "Source":
@@ -151,54 +147,57 @@ class IndexedSource(Source):
     Args:
         name: For logs.
         total: N, the number of images.
+        images_at: From indices, int64 (B,), to images, uint8 (B, H, W, 3); where there
+            is no block, from one index, int64 (), to (H, W, 3).
+        identify: From indices to a fingerprint of these images and their labels.
         labels: int64 (N,), or None.
         class_names: Of the labels.
         image_shape: (H, W, 3) where all images have one size, else None.
-        block: Images that one call of `images_at` looks up; None for one without an
-            axis of its own.
+        block: B; None where an image is looked up by itself.
+        paths: The files of all N images, if they have any.
+        skipped: Unusable files, which are not among the paths.
     """
 
     def __init__(
         self,
         name: str,
         total: int,
+        images_at: Callable[[tf.Tensor], tf.Tensor],
+        identify: Callable[[np.ndarray], str],
         *,
         labels: np.ndarray | None,
         class_names: tuple[str, ...] | None,
         image_shape: tuple[int, int, int] | None,
         block: int | None = None,
+        paths: Sequence[str] | None = None,
+        skipped: tuple[str, ...] = (),
     ):
-        self._all_labels = labels
-        self._class_names = class_names
-        self._block = block
-        self.name = name
-        self.indices = np.arange(total)
+        self._images_at, self._identify = images_at, identify
+        self._all_labels, self._class_names = labels, class_names
+        self._block, self._all_paths = block, paths
+        self.name, self.indices = name, np.arange(total)
         self.labelled = labels is not None
-        self.image_shape = image_shape
-
-    @abc.abstractmethod
-    def images_at(self, indices: tf.Tensor) -> tf.Tensor:
-        """Looks up images by their indices.
-
-        Args:
-            indices: int64 (B,), or () where there is no block.
-
-        Returns:
-            uint8 (B, H, W, 3), or (H, W, 3) for one index.
-        """
+        self.image_shape, self.skipped = image_shape, skipped
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes, or None."""
         return self._class_names
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Labels, int64 (size,), or None."""
         return self._all_labels[self.indices] if self.labelled else None
 
+    @property
+    def paths(self) -> tuple[str, ...] | None:
+        if self._all_paths is None:
+            return None
+        return tuple(self._all_paths[index] for index in self.indices)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._identify(self.indices)
+
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
-        """See `Source.ordered`."""
         return self._read(labels)
 
     def shuffled(
@@ -208,7 +207,7 @@ class IndexedSource(Source):
         epoch: Count,
         start: Count = 0,
         labels: bool = True,
-        share: Share | None = None,
+        share: Share = ALL,
     ) -> tf.data.Dataset:
         """See `Source.shuffled`. What is left out costs nothing."""
         return self._read(labels, key=(seed, epoch), start=start, share=share)
@@ -219,27 +218,35 @@ class IndexedSource(Source):
         *,
         key: tuple[int, Count] | None = None,
         start: Count = 0,
-        share: Share | None = None,
+        share: Share = ALL,
     ) -> tf.data.Dataset:
-        table = None
+        """Reads the indices in the order of `key`, (seed, epoch), or as they are."""
+        table = on_host(self.indices, tf.int64)
+        label_table = None
         if labels and self.labelled:
-            table = on_host(self._all_labels, tf.int64)
+            label_table = on_host(self._all_labels, tf.int64)
+
+        def find(positions: tf.Tensor) -> tf.Tensor:
+            positions = start + share.positions(positions)
+            if key is not None:
+                positions = shuffle(positions, len(self.indices), key)
+            return tf.gather(table, positions)
 
         def look_up(indices: tf.Tensor) -> dict[str, tf.Tensor]:
-            element = {"image": self.images_at(indices), "index": indices}
-            if table is not None:
-                element["label"] = tf.gather(table, indices)
+            element = {"image": self._images_at(indices), "index": indices}
+            if label_table is not None:
+                element["label"] = tf.gather(label_table, indices)
             return element
 
-        elements = index_blocks(
-            self.indices, block=self._block or 256, key=key, start=start, share=share
-        )
+        size = share.size(self.size - start)
+        # In blocks, since ops cost more than what they do for an index.
+        elements = tf.data.Dataset.range(size).batch(self._block or 256).map(find)
         if self._block is None:
             elements = elements.unbatch()
         elements = elements.map(look_up, num_parallel_calls=tf.data.AUTOTUNE)
         if self._block is not None:
             elements = elements.unbatch()
-        return counted(elements, left(self.size, start, share))
+        return counted(elements, size)
 
 
 def looks_like_path(name: str) -> bool:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import views
-from selfsup_tf.data.pipeline import BATCHED_PIXELS, GROUP
+from selfsup_tf.data.pipeline import BATCHED_PIXELS, GROUP, pad
 from selfsup_tf.data.source import Source, permutation
 
 _EPOCH = -1  # epochs count from 0, so training draws none of these views
@@ -51,19 +51,10 @@ def view_pairs(
     batched = shape is not None and shape[0] * shape[1] <= BATCHED_PIXELS
     size = GROUP if batched else 1
 
-    def prepare(group):
-        # Filled up, so that what XLA compiles for a group serves the last one, too.
-        missing = size - tf.shape(group["index"])[0]
-        index = tf.pad(group["index"], [[0, missing]])
-        image = tf.pad(group["image"], [[0, missing], [0, 0], [0, 0], [0, 0]])
-        return {
-            "image": tf.ensure_shape(image, [size, *image.shape[1:]]),
-            "index": tf.ensure_shape(index, [size]),
-            "epoch": tf.fill([size], tf.constant(_EPOCH, tf.int64)),
-        }
-
     def draw(group):
-        batch = dict(group)
+        # Filled up, so that what XLA compiles for a group serves the last one, too.
+        group = pad(group, size)
+        batch = {**group, "epoch": tf.fill([size], tf.constant(_EPOCH, tf.int64))}
         if not batched:
             batch |= views.draw_crops(batch, drawn, seed=seed)
             del batch["image"]
@@ -73,8 +64,8 @@ def view_pairs(
             "index": group["index"],
         }
 
-    pairs = images.batch(size).map(prepare)
-    pairs = pairs.map(draw, num_parallel_calls=tf.data.AUTOTUNE).unbatch().take(count)
+    pairs = images.batch(size).map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+    pairs = pairs.unbatch().take(count)
     return pairs.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from selfsup_tf.config import ViewConfig
 from selfsup_tf.data import geometry, layers, random
 from selfsup_tf.data.augmentation import Augmentation
-from selfsup_tf.data.own_layers import make_own_layer
+from selfsup_tf.data.own_layers import find_own_layer, make_own_layer
 
 _EVALUATION_CROP = 0.875
 _WHOLE = 32  # pixels; up to this size an evaluation view is no crop
@@ -50,14 +50,11 @@ class View:
                 self.layers.append(ours[name])
 
     def __call__(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        """Draws a view of each image of a batch.
+        """Draws a view of each image, (N, size, size, 3) float32 in [0, 1].
 
         Args:
             images: (N, H, W, 3), uint8 or float32 in [0, 1].
             keys: (N, 2) uint32, see `random.image_keys`.
-
-        Returns:
-            (N, size, size, 3) float32 in [0, 1].
         """
         return self.finish(self.crop(geometry.as_float(images), keys), keys)
 
@@ -120,7 +117,7 @@ def draw_views(
     """
     views = {}
     for name, config in drawn.items():
-        _, draw, finish = _compiled(config)
+        _, draw, finish = _compile(config)
         if "image" in batch:
             views[name] = draw(batch["image"], view_keys(batch, name, seed))
         else:
@@ -144,7 +141,7 @@ def draw_crops(
     """
     crops = {}
     for name, config in drawn.items():
-        crop_one, _, _ = _compiled(config)
+        crop_one, _, _ = _compile(config)
         crop = crop_one(single["image"][0], view_keys(single, name, seed)[0])
         crops[crop_name(name)] = crop[tf.newaxis]
     return crops
@@ -161,11 +158,18 @@ def view_keys(batch: Mapping[str, tf.Tensor], view: str, seed: int) -> tf.Tensor
     return random.image_keys(seed, batch["epoch"], batch["index"], number)
 
 
+def _compile(config: ViewConfig) -> tuple[Callable, Callable, Callable]:
+    """The functions of a view, as its own layers are defined at the moment."""
+    return _compiled(config, tuple(find_own_layer(own.name) for own in config.layers))
+
+
 # XLA merges the passes over the pixels: four times as fast as TensorFlow's own kernels,
 # on a CPU too. Compiling takes seconds, so what is compiled is kept for a second view,
 # or a second dataset, of the same distribution.
 @functools.lru_cache(maxsize=16)
-def _compiled(config: ViewConfig) -> tuple[Callable, Callable, Callable]:
+def _compiled(
+    config: ViewConfig, own: tuple[type, ...]
+) -> tuple[Callable, Callable, Callable]:
     """The crop of a single image, the whole view of a batch, and what follows crops."""
     view = View(config)
     whole, finish = (tf.function(f, jit_compile=True) for f in (view, view.finish))
@@ -175,7 +179,7 @@ def _compiled(config: ViewConfig) -> tuple[Callable, Callable, Callable]:
 def check_views(drawn: Mapping[str, ViewConfig]) -> None:
     """Raises InputError where a view names a layer that can't stand in it."""
     for config in drawn.values():
-        _compiled(config)
+        _compile(config)
 
 
 def evaluation_crop(size: int) -> float | None:

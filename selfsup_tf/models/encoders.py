@@ -11,7 +11,7 @@ import pathlib
 import keras
 
 from selfsup_tf.config import EncoderConfig
-from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.models import resnet, vit
 from selfsup_tf.models.normalize import Normalize
 
@@ -233,14 +233,12 @@ def _build_application(
     config: EncoderConfig, image_size: int
 ) -> tuple[keras.Model, str]:
     modules = application_modules()
-    known = {name.lower(): name for name in modules}
-    check(
-        config.name.lower() in known,
+    name = {name.lower(): name for name in modules}.get(config.name.lower())
+    check_one_of(
+        name or config.name,
+        [*resnet.BLOCKS, *vit.SIZES, *modules],
         "the name of an encoder",
-        repr(config.name),
-        nearest(config.name, [*resnet.BLOCKS, *vit.SIZES, *modules]),
     )
-    name = known[config.name.lower()]
     try:
         network = getattr(keras.applications, name)(
             include_top=False,
@@ -249,10 +247,9 @@ def _build_application(
             pooling="avg",
         )
     except ValueError as error:
+        said = f"Keras says: {error}"
         raise InputError(
-            f"an image_size that {name} takes",
-            image_size,
-            f"Keras says: {error}",
+            f"an image_size that {name} takes", image_size, said
         ) from error
     except Exception as error:
         # Keras raises a bare Exception when a download fails, and none other here.
@@ -281,8 +278,7 @@ def _load_weights(network: keras.Model, path: str) -> None:
     try:
         network.load_weights(file)
     except (ValueError, OSError) as error:
+        said = f"Keras says: {error}"
         raise InputError(
-            f"weights that fit {network.name}",
-            repr(path),
-            f"Keras says: {error}",
+            f"weights that fit {network.name}", repr(path), said
         ) from error

@@ -45,7 +45,7 @@ def rematerialised(model: keras.Model) -> keras.Model:
     Raises:
         InputError: The order of its variables can't be kept.
     """
-    twin = _clone(model)
+    twin = keras.models.clone_model(model, clone_function=_converted)
     for kind in ("trainable_variables", "non_trainable_variables"):
         check(
             [id(v) for v in getattr(twin, kind)]
@@ -110,11 +110,6 @@ class Rematerialised(keras.layers.Layer):
         return self.block.compute_output_spec(x)
 
 
-def _clone(network):
-    """Rebuilds a network of the same layers, with the networks in it converted."""
-    return keras.models.clone_model(network, clone_function=_converted)
-
-
 def _converted(layer):
     """Turns a layer that is a network into a network of blocks."""
     if isinstance(layer, VisionTransformer):
@@ -126,7 +121,7 @@ def _converted(layer):
         single = len(layer.inputs) == len(layer.outputs) == 1
         if single and not isinstance(layer.output, dict):
             return _in_blocks(layer) or layer
-        return _clone(layer)
+        return keras.models.clone_model(layer, clone_function=_converted)
     return layer
 
 

@@ -222,15 +222,7 @@ class MixStreams(keras.layers.Layer):
     """Averages the two streams, each channel of each image with weights of its own."""
 
     def call(self, inputs):
-        """Mixes the two streams.
-
-        Args:
-            inputs: The streams (N, H, W, 2C), and the logits of their weights,
-                (N, 1, 1, 2C).
-
-        Returns:
-            (N, H, W, C).
-        """
+        """Streams (N, H, W, 2C) and their logits (N, 1, 1, 2C) to (N, H, W, C)."""
         streams, logits = inputs
         first, second = tf.split(streams, 2, axis=-1)
         first_logit, second_logit = tf.split(logits, 2, axis=-1)

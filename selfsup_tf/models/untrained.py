@@ -37,6 +37,6 @@ def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:
         shapes == fresh_shapes,
         "an encoder that its own config describes",
         f"{len(shapes)} weights, {len(fresh_shapes)} in a copy made from its config",
-        "Give its custom layers a get_config, or pass compare_untrained=False.",
+        "Give its custom layers a get_config, or leave it out: untrained=False.",
     )
     return copy

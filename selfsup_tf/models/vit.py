@@ -76,14 +76,20 @@ class VisionTransformer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.patch_size = patch_size
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.hidden_dim = hidden_dim
+        self.patch_size, self.num_layers = patch_size, num_layers
+        self.num_heads, self.hidden_dim = num_heads, hidden_dim
 
     def build(self, shape):
         """Makes the backbone, in the precision of this layer."""
-        self.backbone = _keras_hub().models.ViTBackbone(
+        try:
+            import keras_hub  # seconds, for the few who want it
+        except ImportError as error:
+            raise InputError(
+                "the package keras-hub, which holds the vision transformers",
+                f"{error}",
+                "Install it: pip install '.[hub]'",
+            ) from error
+        self.backbone = keras_hub.models.ViTBackbone(
             image_shape=tuple(shape[1:]),
             patch_size=(self.patch_size, self.patch_size),
             num_layers=self.num_layers,
@@ -121,22 +127,5 @@ class VisionTransformer(keras.layers.Layer):
 
     def get_config(self):
         """The arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "patch_size": self.patch_size,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-        }
-
-
-def _keras_hub():
-    try:
-        import keras_hub  # seconds, for the few who want it
-    except ImportError as error:
-        raise InputError(
-            "the package keras-hub, which holds the vision transformers",
-            f"{error}",
-            "Install it: pip install '.[hub]'",
-        ) from error
-    return keras_hub
+        names = ("patch_size", "num_layers", "num_heads", "hidden_dim")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

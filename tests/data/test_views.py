@@ -75,17 +75,6 @@ def test_a_view_has_its_size_dtype_and_range(drawn):
     assert drawn.min() >= 0 and drawn.max() <= 1
 
 
-def test_a_view_is_replayed_from_its_key(images, drawn):
-    again = views.View(EVERYTHING, 20)(images[3:4], KEYS[3:4])
-    np.testing.assert_allclose(again[0], drawn[3], atol=1e-5)
-
-
-def test_another_key_draws_another_view(images, drawn):
-    keys = random.image_keys(0, 0, tf.range(16), 1)
-    other = views.View(EVERYTHING, 20)(images, keys).numpy()
-    assert (np.abs(other - drawn).max(axis=(1, 2, 3)) > 0.05).all()
-
-
 def test_compiled_and_in_halves_it_is_the_same_view(images, drawn):
     view = views.View(EVERYTHING, 20)
     compiled = tf.function(view, jit_compile=True)(images, KEYS)

@@ -244,6 +244,16 @@ def regression_gradient(prediction, target_projection):
     return normalise_gradient(2 * (u - v) / len(u), prediction)
 
 
+def numeric_gradient(function, x):
+    """Central differences of a scalar function, entry by entry."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[index] = 1e-5
+        gradient[index] = (function(x + step) - function(x - step)) / 2e-5
+    return gradient
+
+
 def learning_rate(step, *, peak, warmup, total):
     """google-research/simclr, tf2/model.py, WarmUpAndCosineDecay; deepmind-research,
     byol/utils/schedules.py, learning_schedule: the rate after `step` updates.

@@ -16,8 +16,9 @@ from selfsup_tf.data import colour, crop_boxes, geometry, layers, random, views
 
 U = 2.0**-24
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
-# Square and small, square, tall, wide; two so long that none or few of the draws fit.
-SHAPES = [(32, 32), (224, 224), (300, 200), (200, 300), (20, 500), (100, 1250), (7, 5)]
+# Square and small, square, tall, wide; three so long that none or few draws fit.
+SHAPES = [(32, 32), (224, 224), (300, 200), (200, 300), (7, 5)]
+SHAPES += [(20, 500), (500, 20), (100, 1250)]
 LAWS = {
     "log_uniform": reference.torchvision_box,
     "log_uniform_clipped": reference.byol_box,

@@ -31,13 +31,7 @@ def gradients_of(loss, *values):
 
 def numeric_gradient(loss, value):
     """Central differences of the mean of `loss`, entry by entry."""
-    gradient = np.zeros_like(value)
-    for index in np.ndindex(value.shape):
-        step = np.zeros_like(value)
-        step[index] = 1e-5
-        high = np.mean(loss(tf.constant(value + step)))
-        gradient[index] = (high - np.mean(loss(tf.constant(value - step)))) / 2e-5
-    return gradient
+    return reference.numeric_gradient(lambda z: np.mean(loss(tf.constant(z))), value)
 
 
 @pytest.mark.parametrize("directions", ["mean", "sum"])

@@ -247,12 +247,6 @@ def test_the_average_over_several_updates():
             np.testing.assert_array_equal(variable, value)
 
 
-def test_the_average_wants_as_many_of_both():
-    one, two = (keras.Variable(value) for value in (1.0, 2.0))
-    with pytest.raises(ValueError, match="zip"):
-        update_target([one], [one, two], tf.constant(0.5))
-
-
 def test_biases_of_attention_are_neither_decayed_nor_adapted():
     """They are matrices, and an update sees them under another name."""
     attention = keras.layers.MultiHeadAttention(2, 4)

@@ -12,15 +12,13 @@ from selfsup_tf.models.encoders import (
     application_modules,
     build_encoder,
     copy_network,
+    leaf_layers,
 )
 
 
 def batchnorms(model):
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from batchnorms(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            yield layer
+    norm = keras.layers.BatchNormalization
+    return [layer for layer in leaf_layers(model) if isinstance(layer, norm)]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +77,7 @@ def test_applications_take_unit_range_and_synchronise(name):
         rtol=1e-4,
         atol=1e-5,
     )
-    norms = list(batchnorms(encoder))
+    norms = batchnorms(encoder)
     assert all(layer.synchronized for layer in norms)
     assert norms or name.startswith("ConvNeXt")
 
@@ -228,7 +226,7 @@ def test_statistics_of_ready_made_networks_follow_a_short_run(name, tmp_path):
     encoder = build_encoder(EncoderConfig(name=name), 32)
     encoder.save(tmp_path / "encoder.keras")
     encoder = keras.saving.load_model(tmp_path / "encoder.keras")
-    layer = next(batchnorms(encoder))
+    layer = batchnorms(encoder)[0]
     before = layer.moving_variance.numpy()
     maps = np.random.default_rng(0).random((16, 4, 4, len(before)), np.float32)
     seen = []

@@ -6,7 +6,6 @@ the gamma or beta of a norm? Those and no others are to be excluded.
 """
 
 import collections
-import gc
 
 import keras
 import pytest
@@ -29,24 +28,6 @@ VARIANTS = [
     {"name": "resnet50", "width": 1 / 16, "sk_ratio": 0.0625, "se_ratio": 0.25},
     {"name": "resnet18", "width": 1 / 16, "se_ratio": 0.25, "stem": "small"},
 ]
-
-
-@pytest.fixture
-def owners(monkeypatch):
-    """The layer of each variable made, by the variable's id; variables are zeros."""
-    owners = {}
-    add_weight = keras.layers.Layer.add_weight
-
-    def add_zeros(layer, *args, **given):
-        variable = add_weight(layer, *args, **(given | {"initializer": "zeros"}))
-        owners[id(variable)] = layer
-        return variable
-
-    monkeypatch.setattr(keras.layers.Layer, "add_weight", add_zeros)
-    yield owners
-    # The largest network has 350 million weights.
-    owners.clear()
-    gc.collect()
 
 
 def is_attribute(variable, layer, *names):

@@ -71,6 +71,13 @@ def gradients_of(model, variables, batch):
     return outputs, [tf.convert_to_tensor(g) for g in gradients]
 
 
+def run_of(model):
+    """From a network of the model's variables to what it gives for a batch."""
+    return lambda network: gradients_of(
+        network, model.trainable_variables, make_batch()
+    )
+
+
 def assert_equal(model, run, tolerance):
     """That `run(twin)` gives what `run(model)` does, and leaves the same state."""
     twin = rematerialised(model)
@@ -118,10 +125,7 @@ def test_methods_learn_the_same(name, own, tiny_config):
 @pytest.mark.parametrize("way", ["eager", "graph", "xla"])
 def test_dropout_and_statistics(way):
     model = make_model(make_encoder("float64"))
-
-    def run(network):
-        return gradients_of(network, model.trainable_variables, make_batch())
-
+    run = run_of(model)
     if way != "eager":
         run = tf.function(run, jit_compile=way == "xla")
     assert_equal(model, run, 1e-12)
@@ -134,11 +138,7 @@ def test_dropout_and_statistics(way):
 def test_precisions(precision, tolerance):
     model = make_model(make_encoder(precision))
 
-    @tf.function
-    def run(network):
-        return gradients_of(network, model.trainable_variables, make_batch())
-
-    assert_equal(model, run, tolerance)
+    assert_equal(model, tf.function(run_of(model)), tolerance)
 
 
 def test_within_a_stateless_call():
@@ -177,11 +177,7 @@ def test_vision_transformer_block_by_block():
     blocks = [v for v in leaf_layers(rematerialised(model)) if _is_block(v)]
     assert len(blocks) == 2
 
-    @tf.function
-    def run(network):
-        return gradients_of(network, model.trainable_variables, make_batch())
-
-    assert_equal(model, run, 1e-5)
+    assert_equal(model, tf.function(run_of(model)), 1e-5)
 
 
 def test_on_two_replicas(run_program):

@@ -10,13 +10,7 @@ Reference: google-research/simclr, tf2/resnet.py, tf2/model.py, tf2/run.py (Apac
 import numpy as np
 import tensorflow as tf
 
-BLOCKS = {
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
+BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 class Random:
@@ -177,23 +171,14 @@ def shortcut_layers(random, inputs, filters, strides, sk_ratio):
 
 
 class ResidualBlock(tf.Module):
-    """Two 3x3 convolutions."""
+    """The names of two 3x3 convolutions, by which such a network is refused."""
 
     def __init__(self, random, inputs, filters, strides, project, sk_ratio, se_ratio):
         super().__init__()
-        self.shortcut_layers = []
-        if project:
-            self.shortcut_layers = shortcut_layers(
-                random, inputs, filters, strides, sk_ratio
-            )
         self.conv2d_bn_layers = [
             Conv2dFixedPadding(random, inputs, filters, 3, strides=strides),
             BatchNormRelu(random, filters),
-            Conv2dFixedPadding(random, filters, filters, 3),
-            BatchNormRelu(random, filters, relu=False, last=True),
         ]
-        if se_ratio > 0:
-            self.se_layer = SqueezeExcite(random, filters, filters, se_ratio)
         self.outputs = filters
 
 

@@ -26,22 +26,14 @@ def test_equal_projections_give_the_logarithm_of_the_negatives():
     np.testing.assert_allclose(nt_xent_loss(z, z, 0.1), np.log(15), rtol=1e-6)
 
 
-def test_swapping_the_views_changes_nothing():
-    z_1, z_2 = np.random.default_rng(2).normal(size=(2, 5, 3))
-    # The same sums in another order, float64.
-    np.testing.assert_allclose(
-        nt_xent_loss(z_1, z_2, 0.3), nt_xent_loss(z_2, z_1, 0.3), rtol=1e-12
-    )
-
-
-def test_the_order_of_the_images_changes_nothing_but_the_order():
+def test_other_orders_of_views_and_images_change_nothing_but_the_order():
     z_1, z_2 = np.random.default_rng(3).normal(size=(2, 6, 3))
+    loss = nt_xent_loss(z_1, z_2, 0.3).numpy()
     order = [3, 0, 5, 1, 4, 2]
-    np.testing.assert_allclose(
-        nt_xent_loss(z_1[order], z_2[order], 0.3),
-        nt_xent_loss(z_1, z_2, 0.3).numpy()[order],
-        rtol=1e-12,
-    )
+    # The same sums in another order, float64.
+    np.testing.assert_allclose(nt_xent_loss(z_2, z_1, 0.3), loss, rtol=1e-12)
+    reordered = nt_xent_loss(z_1[order], z_2[order], 0.3)
+    np.testing.assert_allclose(reordered, loss[order], rtol=1e-12)
 
 
 def test_length_changes_nothing():

@@ -54,10 +54,8 @@ def open_source(
     Raises:
         InputError: The data can't be found or used, or have no such split.
     """
-    if isinstance(data, Source):
-        return data
-    data, data_dir = _expanded(data), _expanded(data_dir)
-    return _find_kind(data, data_dir).open(data, split, data_dir)
+    kind, data, data_dir = _find_kind(data, data_dir)
+    return kind.open(data, split, data_dir)
 
 
 def open_evaluation(
@@ -87,7 +85,7 @@ def open_evaluation(
     check(
         train.class_names == test.class_names,
         f"the same classes in {train.name} and {test.name}",
-        f"{_difference(train, test)}",
+        _difference(train, test),
         "Give both parts the same class folders.",
     )
     unseen = np.setdiff1d(test.labels, train.labels)
@@ -104,12 +102,7 @@ def open_evaluation(
 def open_pair(
     data: Any, *, data_dir: str | os.PathLike | None = None
 ) -> tuple[Source, Source]:
-    """Opens images and test images as `open_evaluation` does, with labels or without.
-
-    Args:
-        data: As for `open_source`.
-        data_dir: Where TFDS keeps its data.
-    """
+    """Opens images and test images like `open_evaluation`, with labels or without."""
     return _part(_open_splits(data, data_dir))
 
 
@@ -120,8 +113,7 @@ def open_test(
 
     Args:
         data: As for `open_source`.
-        learned: Whether the classifier learned from these data. If so, images that are
-            not parted into a train and a test split can't judge it.
+        learned: Whether the classifier learned from these data.
         data_dir: Where TFDS keeps its data.
 
     Raises:
@@ -133,13 +125,9 @@ def open_test(
 
 
 def has_test_split(data: Any, *, data_dir: str | os.PathLike | None = None) -> bool:
-    """Whether the data have a test split; no image is read.
-
-    Args:
-        data: As for `open_source`.
-        data_dir: Where TFDS keeps its data.
-    """
-    return len(_find_splits(data, data_dir)) > 1
+    """Whether the data, as for `open_source`, have a test split; no image is read."""
+    kind, data, data_dir = _find_kind(data, data_dir)
+    return len(kind.splits(data, data_dir)) > 1
 
 
 def check_labelled(source: Source) -> None:
@@ -179,38 +167,37 @@ def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
 
 def _open_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[Source, ...]:
     """Opens the training and the test split, or the training split alone."""
-    return tuple(
-        open_source(data, data_dir=data_dir, split=split)
-        for split in _find_splits(data, data_dir)
-    )
+    kind, data, data_dir = _find_kind(data, data_dir)
+    splits = kind.splits(data, data_dir)[:2]
+    return tuple(kind.open(data, split, data_dir) for split in splits)
 
 
-def _find_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[str, ...]:
-    """The name of the training split and, if there is one, of the test split."""
-    if isinstance(data, Source):
-        return ("train",)
-    data, data_dir = _expanded(data), _expanded(data_dir)
-    return _find_kind(data, data_dir).splits(data, data_dir)[:2]
+_OPENED = SourceKind("a Source", lambda *_: True, lambda data, *_: data)
 
 
-def _expanded(data: Any) -> Any:
-    """A path as a string with ~ expanded; any other object as it is."""
-    is_path = isinstance(data, str | os.PathLike)
-    return os.path.expanduser(os.fspath(data)) if is_path else data
-
-
-def _find_kind(data: Any, data_dir: str | None) -> SourceKind:
+def _find_kind(
+    data: Any, data_dir: str | os.PathLike | None
+) -> tuple[SourceKind, Any, str | None]:
     """Finds the kind that recognises the data; kinds are asked in the order of turns.
+
+    Returns:
+        The kind, the data and `data_dir`; paths as strings with ~ expanded.
 
     Raises:
         InputError: None does; what was meant is guessed.
     """
+    if isinstance(data, Source):
+        return _OPENED, data, None
+    data, data_dir = (
+        os.path.expanduser(given) if isinstance(given, str | os.PathLike) else given
+        for given in (data, data_dir)
+    )
     kinds = sorted(DOOR.all().values(), key=lambda kind: kind.turn)
     named = [kind for kind in kinds if not kind.from_python]
     is_named = isinstance(data, str)
     for kind in kinds:
         if kind.from_python != is_named and kind.recognises(data, data_dir):
-            return kind
+            return kind, data, data_dir
     if not is_named:
         raise InputError(
             f"{_listed(kinds)}, or a Source",

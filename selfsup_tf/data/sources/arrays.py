@@ -15,8 +15,14 @@ _CLASSES = 2**20  # more than any data have: labels beyond are other numbers
 _CHUNK = 1024  # float images converted at once: a whole copy in float would be 4 times
 
 
-class ArraySource(IndexedSource):
-    """Images held in memory as one tensor, never as a constant of a graph.
+def array_source(
+    name: str,
+    images: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    class_names: tuple[str, ...] | None = None,
+) -> IndexedSource:
+    """Makes a source of images held in memory, never as a constant of a graph.
 
     Args:
         name: For logs.
@@ -24,44 +30,29 @@ class ArraySource(IndexedSource):
         labels: int64 (N,), or None.
         class_names: Of the labels.
     """
+    with tf.device("/CPU:0"):
+        table = tf.convert_to_tensor(images)
+    shape = (*table.shape[1:3], 3)
 
-    def __init__(
-        self,
-        name: str,
-        images: np.ndarray,
-        *,
-        labels: np.ndarray | None = None,
-        class_names: tuple[str, ...] | None = None,
-    ):
-        with tf.device("/CPU:0"):
-            self._images = tf.convert_to_tensor(images)
-        shape = (*self._images.shape[1:3], 3)
-        super().__init__(
-            name,
-            len(images),
-            labels=labels,
-            class_names=class_names,
-            image_shape=shape,
-            block=max(1, min(256, _BLOCK_BYTES // math.prod(shape))),
-        )
+    def images_at(indices: tf.Tensor) -> tf.Tensor:
+        found = tf.gather(table, indices)
+        return found if found.shape[-1] == 3 else tf.image.grayscale_to_rgb(found)
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """The fingerprint of the bytes of all images."""
-        return fingerprint(
-            self._images.numpy(), self._all_labels, self._class_names, self.indices
-        )
+    @functools.cache
+    def identify(indices: bytes) -> str:
+        chosen = np.frombuffer(indices, np.int64)
+        return fingerprint(table.numpy(), labels, class_names, chosen)
 
-    def select(self, indices: np.ndarray, name: str) -> "ArraySource":
-        """See `Source.select`. The images are shared, not copied."""
-        part = super().select(indices, name)
-        part.__dict__.pop("fingerprint", None)  # the whole one's, if it was asked for
-        return part
-
-    def images_at(self, indices: tf.Tensor) -> tf.Tensor:
-        """See `IndexedSource.images_at`."""
-        images = tf.gather(self._images, indices)
-        return images if images.shape[-1] == 3 else tf.image.grayscale_to_rgb(images)
+    return IndexedSource(
+        name,
+        len(images),
+        images_at,
+        lambda indices: identify(indices.tobytes()),
+        labels=labels,
+        class_names=class_names,
+        image_shape=shape,
+        block=max(1, min(256, _BLOCK_BYTES // math.prod(shape))),
+    )
 
 
 def check_whole(split: str) -> None:
@@ -76,7 +67,7 @@ def check_whole(split: str) -> None:
 
 def from_arrays(
     images: Any, labels: Any = None, *, name: str = "arrays", num_classes: int = 0
-) -> ArraySource:
+) -> IndexedSource:
     """Checks arrays and makes a source of them.
 
     Args:
@@ -90,10 +81,10 @@ def from_arrays(
     """
     images = as_bytes(check_images(images))
     if labels is None:
-        return ArraySource(name, images)
+        return array_source(name, images)
     labels = check_labels(labels, len(images))
     num_classes = max(num_classes, int(labels.max()) + 1)
-    return ArraySource(
+    return array_source(
         name, images, labels=labels, class_names=tuple(map(str, range(num_classes)))
     )
 
@@ -198,7 +189,7 @@ def check_labels(labels: Any, size: int) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _open(data: Any, split: str, data_dir: str | None) -> ArraySource:
+def _open(data: Any, split: str, data_dir: str | None) -> IndexedSource:
     check_whole(split)
     if not isinstance(data, tuple):
         return from_arrays(data)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.order import Count, Share, counted, left, on_host, seed_pair
+from selfsup_tf.data.order import ALL, Count, Share, counted, on_host, seed_pair
 from selfsup_tf.data.source import Source, SourceKind, fingerprint
 from selfsup_tf.data.sources.arrays import as_bytes, check_images, check_whole
 from selfsup_tf.errors import InputError, check
@@ -53,17 +53,12 @@ class StreamSource(Source):
         image_shape: tuple[int, int, int] | None = None,
         identity: str | None = None,
     ):
-        self._identity = identity
-        self._read = read
-        self._decode = decode
-        self._total = total
-        self._buffer = buffer
-        self._class_names = class_names
+        self._read, self._decode = read, decode
+        self._total, self._buffer = total, buffer
+        self._class_names, self._identity = class_names, identity
         self._all_labels: list[np.ndarray] = []  # shared with the parts, once read
-        self.name = name
-        self.indices = np.arange(total)
-        self.labelled = labelled
-        self.image_shape = image_shape
+        self.name, self.indices = name, np.arange(total)
+        self.labelled, self.image_shape = labelled, image_shape
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -75,12 +70,10 @@ class StreamSource(Source):
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Labels, int64 (size,), or None. The first use takes a pass."""
         return self._labels_of_all()[self.indices] if self.labelled else None
 
     @property
     def fingerprint(self) -> str | None:
-        """The fingerprint of the dataset's identity, where it has one."""
         if self._identity is None:
             return None
         return fingerprint(self._identity, self.indices)
@@ -93,7 +86,6 @@ class StreamSource(Source):
         return self._all_labels[0]
 
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
-        """See `Source.ordered`."""
         return self._decoded(self._undecoded(labels), self.size)
 
     def shuffled(
@@ -103,7 +95,7 @@ class StreamSource(Source):
         epoch: Count,
         start: Count = 0,
         labels: bool = True,
-        share: Share | None = None,
+        share: Share = ALL,
     ) -> tf.data.Dataset:
         """See `Source.shuffled`. What is left out is read, not decoded."""
         undecoded = self._undecoded(labels)
@@ -118,13 +110,12 @@ class StreamSource(Source):
             )
 
         shuffled = tf.data.Dataset.from_tensors(0).flat_map(shuffle)
-        remaining = shuffled.skip(start)
-        if share is not None:
+        remaining, size = shuffled.skip(start), share.size(self.size - start)
+        if share != ALL:
             numbered = remaining.enumerate()
             own = numbered.filter(lambda number, element: share.contains(number))
-            remaining = own.map(lambda number, element: element)
-            remaining = remaining.take(left(self.size, start, share))
-        return self._decoded(remaining, left(self.size, start, share))
+            remaining = own.map(lambda number, element: element).take(size)
+        return self._decoded(remaining, size)
 
     def _undecoded(self, labels: bool) -> tf.data.Dataset:
         elements = self._read(True, labels and self.labelled).enumerate()
@@ -201,13 +192,8 @@ def _to_rgb_bytes(image: tf.Tensor) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: A float is NaN or outside [0, 1].
     """
-    if image.shape.rank is None:
-        image = tf.cond(
-            tf.rank(image) == 2, lambda: image[..., None], lambda: tf.identity(image)
-        )
-        image = tf.ensure_shape(image, (None, None, None))
-    if image.shape.rank == 2:
-        image = image[..., None]
+    if image.shape.rank != 3:
+        image = tf.reshape(image, tf.concat([tf.shape(image)[:2], [-1]], 0))
     if image.dtype != tf.uint8:
         inside = tf.reduce_all((image >= 0) & (image <= 1))
         message = "expected floats in [0, 1]; received values outside. Divide by 255."

@@ -10,62 +10,11 @@ import tensorflow as tf
 from selfsup_tf.data.decode import decode_image, describe_error
 from selfsup_tf.data.order import on_host
 from selfsup_tf.data.source import TEST_SPLITS, IndexedSource, SourceKind, fingerprint
-from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.errors import InputError, check, check_one_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
 _MAX_BAD_SHARE = 0.05  # beyond, something is wrong with the folder rather than a file
-
-
-class FolderSource(IndexedSource):
-    """Image files, read and decoded whenever they are asked for.
-
-    Args:
-        name: For logs.
-        paths: Of all N files.
-        labels: int64 (N,), or None.
-        class_names: Of the labels.
-        image_shape: (H, W, 3) where all images have one size, else None.
-        skipped: Unusable files, which are not among the paths.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        paths: list[str],
-        *,
-        labels: np.ndarray | None,
-        class_names: tuple[str, ...] | None,
-        image_shape: tuple[int, int, int] | None,
-        skipped: tuple[str, ...] = (),
-    ):
-        super().__init__(
-            name,
-            len(paths),
-            labels=labels,
-            class_names=class_names,
-            image_shape=image_shape,
-        )
-        self._all_paths = paths
-        self._path_table = on_host([os.fsencode(path) for path in paths], tf.string)
-        self.skipped = skipped
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The file of each image."""
-        return tuple(self._all_paths[index] for index in self.indices)
-
-    @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the files' names, sizes and times; no file is read."""
-        found = [(path, os.stat(path)) for path in self.paths]
-        files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
-        return fingerprint(files, self._all_labels, self._class_names, self.indices)
-
-    def images_at(self, indices: tf.Tensor) -> tf.Tensor:
-        """See `IndexedSource.images_at`; one image."""
-        file = tf.io.read_file(tf.gather(self._path_table, indices))
-        return tf.ensure_shape(decode_image(file), self.image_shape or (None, None, 3))
 
 
 def folder_splits(folder: pathlib.Path) -> tuple[str, ...]:
@@ -76,7 +25,7 @@ def folder_splits(folder: pathlib.Path) -> tuple[str, ...]:
     return ("train",)
 
 
-def open_folder(folder: pathlib.Path, split: str = "train") -> FolderSource:
+def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
     """Opens the images in a folder and its sub-folders, in the order of their paths.
 
     Where there are folders train and test (or val, or validation), they are the splits.
@@ -92,7 +41,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> FolderSource:
         InputError: There is no such split, no image, or over 5 % of the files are bad.
     """
     splits = folder_splits(folder)
-    check(split in splits, f"a split of {folder}", repr(split), nearest(split, splits))
+    check_one_of(split, splits, f"a split of {folder}")
     root = folder / split if len(splits) > 1 else folder
     found = _list_files(root)
     files = [file for file in found if _suffix(file) in SUFFIXES]
@@ -113,13 +62,29 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> FolderSource:
         )
     good = [file for i, file in enumerate(files) if i not in bad]
     labels, class_names = _label(good)
+    paths = [str(root / file) for file in good]
+    table = on_host([os.fsencode(path) for path in paths], tf.string)
+    image_shape = (*shapes.pop(), 3) if len(shapes) == 1 else None
+
+    def image_at(index: tf.Tensor) -> tf.Tensor:
+        image = decode_image(tf.io.read_file(tf.gather(table, index)))
+        return tf.ensure_shape(image, image_shape or (None, None, 3))
+
+    def identify(indices: np.ndarray) -> str:
+        found = [(paths[index], os.stat(paths[index])) for index in indices]
+        states = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+        return fingerprint(states, labels, class_names, indices)
+
     name = folder.resolve().name
-    return FolderSource(
+    return IndexedSource(
         f"{name}:{split}" if len(splits) > 1 else name,
-        [str(root / file) for file in good],
+        len(paths),
+        image_at,
+        identify,
         labels=labels,
         class_names=class_names,
-        image_shape=(*shapes.pop(), 3) if len(shapes) == 1 else None,
+        image_shape=image_shape,
+        paths=paths,
         skipped=tuple(f"{root / files[i]}: {reason}" for i, reason in bad.items()),
     )
 

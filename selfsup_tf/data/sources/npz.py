@@ -6,14 +6,14 @@ import zipfile
 
 import numpy as np
 
-from selfsup_tf.data.source import SourceKind
-from selfsup_tf.data.sources.arrays import ArraySource, from_arrays
-from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.data.source import Source, SourceKind
+from selfsup_tf.data.sources.arrays import from_arrays
+from selfsup_tf.errors import InputError, check, check_one_of
 
 _NPZ_KEYS = (("x_{}", "y_{}"), ("images", "labels"), ("x", "y"))
 
 
-def open_npz(path: pathlib.Path, split: str = "train") -> ArraySource:
+def open_npz(path: pathlib.Path, split: str = "train") -> Source:
     """Opens a split of an .npz file.
 
     Args:
@@ -34,12 +34,7 @@ def open_npz(path: pathlib.Path, split: str = "train") -> ArraySource:
                 f"the keys {found}",
                 "Save them with np.savez(path, x_train=..., y_train=...).",
             )
-            check(
-                split in splits,
-                f"a split of {path}",
-                repr(split),
-                nearest(split, splits),
-            )
+            check_one_of(split, splits, f"a split of {path}")
             images, labels = splits[split]
             every = [archive[y] for _, y in splits.values() if y in keys]
             counts = [int(y.max(initial=-1)) + 1 for y in every if y.dtype.kind in "iu"]

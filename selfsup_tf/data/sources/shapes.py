@@ -10,22 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from selfsup_tf.data.source import SourceKind
-from selfsup_tf.data.sources.arrays import ArraySource
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.data.source import Source, SourceKind
+from selfsup_tf.data.sources.arrays import array_source
+from selfsup_tf.errors import check, check_one_of
 
-CLASS_NAMES = (
-    "disk",
-    "ring",
-    "square",
-    "triangle",
-    "star",
-    "cross",
-    "crescent",
-    "heart",
-    "arrow",
-    "bars",
-)
 SPLIT_SIZES = {"train": 8000, "test": 2000}
 IMAGE_SIZE = 32
 
@@ -52,12 +40,7 @@ def make_shapes(
     Raises:
         InputError: There is no such split, or the size is below 1.
     """
-    check(
-        split in SPLIT_SIZES,
-        "a split of the shapes",
-        repr(split),
-        nearest(split, SPLIT_SIZES),
-    )
+    check_one_of(split, SPLIT_SIZES, "a split of the shapes")
     size = SPLIT_SIZES[split] if size is None else size
     check(size >= 1, "a size of 1 or more", size, "Ask for at least one image.")
     key = [seed % 2**63, list(SPLIT_SIZES).index(split)]
@@ -218,9 +201,12 @@ _DISTANCES = {
 }
 
 
-def _open(name: str, split: str, data_dir: str | None) -> ArraySource:
+CLASS_NAMES = tuple(_DISTANCES)
+
+
+def _open(name: str, split: str, data_dir: str | None) -> Source:
     images, labels = make_shapes(split)
-    return ArraySource(
+    return array_source(
         f"{name}:{split}", images, labels=labels, class_names=CLASS_NAMES
     )
 

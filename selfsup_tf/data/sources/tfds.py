@@ -1,5 +1,6 @@
 """Images of tensorflow-datasets, which is imported only when one is named."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.source import TEST_SPLITS, Source, SourceKind, looks_like_path
-from selfsup_tf.data.sources.arrays import ArraySource
+from selfsup_tf.data.sources.arrays import array_source
 from selfsup_tf.data.sources.dataset import StreamSource, buffer_size
 from selfsup_tf.errors import InputError, check
 
@@ -70,15 +71,12 @@ def open_tfds(
     check(size > 0, f"images in split {split} of {name}", "none", f"Try: {splits}")
     image_key, label_key, class_names = _keys(name, builder.info.features)
 
-    def read(images: bool, labels: bool) -> tf.data.Dataset:
-        return _read(builder, split, image_key, label_key if labels else None, images)
-
     shape = builder.info.features[image_key].shape
     image_shape = None if None in shape[:2] else (*shape[:2], 3)
     total = sum(s.num_examples for s in builder.info.splits.values())
     stream = StreamSource(
         f"{name}:{split}",
-        read,
+        functools.partial(_read, builder, split, image_key, label_key),
         decode_image,
         total=size,
         buffer=buffer_size(builder.info.dataset_size / max(1, total)),
@@ -141,13 +139,13 @@ def _keys(name: str, features: Any) -> tuple[str, str | None, tuple[str, ...] | 
 
 
 def _read(
-    builder: Any, split: str, image_key: str, label_key: str | None, images: bool
+    builder: Any, split: str, image_key: str, label_key: str, images: bool, labels: bool
 ) -> tf.data.Dataset:
-    """Encoded images (if wanted) and labels (if there is a key), in a fixed order."""
+    """Encoded images and labels, where they are wanted, in a fixed order."""
     import tensorflow_datasets as tfds
 
     wanted = {image_key: True} if images else {}
-    if label_key is not None:
+    if labels:
         wanted[label_key] = True
     skip = {image_key: tfds.decode.SkipDecoding()} if images else None
     dataset = builder.as_dataset(
@@ -159,14 +157,14 @@ def _read(
 
     def rename(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         renamed = {"image": element[image_key]} if images else {}
-        if label_key is not None:
+        if labels:
             renamed["label"] = tf.cast(element[label_key], tf.int64)
         return renamed
 
     return dataset.map(rename)
 
 
-def _in_memory(stream: StreamSource) -> ArraySource:
+def _in_memory(stream: StreamSource) -> Source:
     """Decodes all images of a stream and keeps them in memory."""
     images = np.empty((stream.size, *stream.image_shape), np.uint8)
     labels = np.empty(stream.size, np.int64) if stream.labelled else None
@@ -174,7 +172,7 @@ def _in_memory(stream: StreamSource) -> ArraySource:
         images[batch["index"]] = batch["image"]
         if labels is not None:
             labels[batch["index"]] = batch["label"]
-    return ArraySource(
+    return array_source(
         stream.name, images, labels=labels, class_names=stream.class_names
     )
 
