@@ -46,16 +46,26 @@ def test_the_examples_are_found_by_the_programs(mine, run_program, tmp_path):
     assert config["views"][1]["layers"][0]["name"] == "my_layers>Posterize"
     assert "finished" in call("train.py", "queued", "noise", f"--run_dir={run}")
 
-    assert "How far representations of images are" in call("eval.py")
+    listed = call("eval.py")
+    assert "How far representations of images are" in listed
+    assert listed.index("  accuracy ") < listed.index("  spread ")  # 70 and 75
+    assert listed.index("  spread ") < listed.index("  health ")  # 80
+    assert "Of the distances from the mean." in call("eval.py", "spread", "--help")
     said = call("eval.py", "spread", f"--run_dir={run}", "--percentile=90")
     assert "untrained" in said and "noise:4:train" in said
-    (row,) = json.loads((run / "eval" / "spread_percentile=90.json").read_text())[
-        "rows"
-    ]
+    stem = run / "eval" / "spread_percentile=90"
+    assert f"{stem}.json" in said
+    assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    written = json.loads(stem.with_suffix(".json").read_text())
+    assert written["options"] == {"percentile": 90}
+    (row,) = written["rows"]
     assert row["beside"]["untrained"]["value"] > 0 < row["value"]
+    assert f"{row['value']:.4g}" in said
     call("eval.py", "report", f"--run_dir={run}")
+    assert (run / "eval" / "spread.json").is_file()  # measured with its defaults
     page = (run / "report.html").read_text()
-    for shown in ("Spread (percentile 90)", "Distance of each encoder", "noise:4"):
+    for shown in ("Spread (percentile 90)", "Distance of each encoder", "noise:4",
+                  "A spread of 0 is a collapse.", "0 is a collapse."):  # fmt: skip
         assert shown in page
     compared = tmp_path / "comparison.html"
     again = tmp_path / "again"

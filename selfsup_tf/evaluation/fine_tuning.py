@@ -96,51 +96,46 @@ def fine_tune(
     starts = {"trained": lambda: encoder}
     if from_scratch:
         starts["from_scratch"] = lambda: untrained_copy(encoder, seed)
-    results, seconds, runs, images = {}, {}, {}, 0
+    count = labelled_fraction(train, fraction, seed=seed).size
+    check(count >= 2, "two labelled images or more", count, "Raise --fraction.")
+    config = package.config_class(
+        data=FROM_PYTHON,
+        fraction=fraction,
+        held_out=0,
+        image_size=image_size(encoder),
+        views=(ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0),),
+        optimizer=OptimizerConfig(
+            name="sgd",
+            momentum=0.9,
+            nesterov=True,
+            learning_rate=learning_rate,
+            warmup_epochs=0.0,
+            weight_decay=0.0,
+        ),
+        epochs=epochs,
+        batch_size=min(batch_size, count),
+        checkpoint_epochs=max(1.0, epochs / 5),
+        seed=seed,
+    )
+    results, seconds, runs = {}, {}, {}
     for name, start_from in starts.items():
-        config = package.config_class(
-            data=FROM_PYTHON,
-            fraction=fraction,
-            held_out=0,
-            image_size=image_size(encoder),
-            views=(ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0),),
-            optimizer=OptimizerConfig(
-                name="sgd",
-                momentum=0.9,
-                nesterov=True,
-                learning_rate=learning_rate,
-                warmup_epochs=0.0,
-                weight_decay=0.0,
-            ),
-            epochs=epochs,
-            batch_size=min(batch_size, _labelled(train, fraction, seed)),
-            checkpoint_epochs=max(1.0, epochs / 5),
-            seed=seed,
-        )
         runs[name] = pathlib.Path(directory) / _run_name(name, config, train, digest)
         start = time.perf_counter()
         method = package.load()(config, encoder=start_from())
         run = loop.train(method, train, run_dir=runs[name])
         seconds[name] = round(time.perf_counter() - start, 2)
-        images = run.log[0]["images"]
         classifier = load_network(runs[name], "classifier")
         results[name] = classifier_accuracy(
             classifier, test, class_names=method.class_names
         )
     return FineTuning(
         fraction=fraction,
-        num_labels=images,
+        num_labels=run.log[0]["images"],
         trained=results["trained"],
         from_scratch=results.get("from_scratch"),
         run_dir=str(runs["trained"]),
         seconds=seconds,
     )
-
-
-def _labelled(train: Source, fraction: float, seed: int) -> int:
-    count = labelled_fraction(train, fraction, seed=seed).size
-    check(count >= 2, "two labelled images or more", count, "Raise --fraction.")
-    return count
 
 
 def _run_name(start: str, config: Config, train: Source, digest: str) -> str:

@@ -82,31 +82,24 @@ def write_projector(
     )
     chosen = np.random.default_rng(seed).permutation(source.indices)[:count]
     part = source.select(np.sort(chosen), source.name)
-    vectors, thumbnails, labels = _encode(encoder, part, thumbnail)
+    encode, size = compile_network(encoder), image_size(encoder)
+    found = join(
+        batch | {"image": make_thumbnails(batch["image"], thumbnail)}
+        for batch in encoded_batches(encode, part, size, _BATCH)
+    )
+    vectors = found["h"]
     directory.mkdir(parents=True, exist_ok=True)
     with whole_file(directory / TENSORS) as beside:
         # Text, since TensorBoard tells a binary file only by its bytes being no UTF-8,
         # which those of some vectors are. Nine digits give every float32 back.
         np.savetxt(beside, vectors, fmt="%.9g", delimiter="\t")
-    write_atomically(directory / METADATA, _metadata(part, labels))
-    sprite = join_thumbnails(thumbnails, columns, rows=columns, blank=255)
+    write_atomically(directory / METADATA, _metadata(part, found.get("label")))
+    sprite = join_thumbnails(found["image"], columns, rows=columns, blank=255)
     with whole_file(directory / SPRITE) as beside:
         PIL.Image.fromarray(sprite).save(beside)
     # Last: it names the others.
     write_atomically(directory / CONFIG, _config(source.name, vectors.shape, thumbnail))
     return directory
-
-
-def _encode(
-    encoder: keras.Model, source: Source, thumbnail: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """h, (N, D) float32; thumbnails, (N, t, t, 3) uint8; labels, (N,) int64 or None."""
-    encode, size = compile_network(encoder), image_size(encoder)
-    found = join(
-        batch | {"image": make_thumbnails(batch["image"], thumbnail)}
-        for batch in encoded_batches(encode, source, size, _BATCH)
-    )
-    return found["h"], found["image"], found.get("label")
 
 
 def _metadata(source: Source, labels: np.ndarray | None) -> str:
