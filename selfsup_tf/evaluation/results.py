@@ -8,7 +8,7 @@ from typing import Any
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Result, RunFlags
-from selfsup_tf.files import DAMAGED, read_json
+from selfsup_tf.files import DAMAGED, read_json, read_object
 from selfsup_tf.run import RunDirectory
 
 # Flags that change no number, or stand in a file's name in a way of their own.
@@ -141,15 +141,16 @@ def _read_folder(folder: pathlib.Path) -> tuple[list[StoredResult], list[str]]:
 
 def _read_file(path: pathlib.Path) -> Result | None:
     """The result in a JSON file; None where no protocol has written it."""
-    values = read_json(path)
-    if not isinstance(values, dict):
+    word = path.stem.partition("_")[0]
+    if word not in PROTOCOLS.names() and not isinstance(read_json(path), dict):
         return None
+    values = read_object(path)
     said = values.get("protocol")
     try:
         if values.get("format") == FORMAT and isinstance(said, str):
             return Result.from_dict(values)
         # A map did not say its protocol once.
-        word = said or path.stem.partition("_")[0]
+        word = said or word
         if word not in PROTOCOLS.names() or not (said or "encoder_hash" in values):
             return None
         return PROTOCOLS.find(word).upgrade(path.stem, values)

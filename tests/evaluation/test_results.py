@@ -213,9 +213,12 @@ def test_files_of_no_protocol_are_counted(tmp_path):
     folder = in_a_run(tmp_path, ["linear"]) / "eval"
     (folder / "notes.json").write_text('{"protocol": 3}')
     (folder / "knn_notes.json").write_text("{}")
+    (folder / "list.json").write_text("[]")
     (folder / "odd.json").write_text('{"protocol": "of another program"}')
     assert [one.name for one in read_results(tmp_path)] == ["linear"]
-    assert unread_files(tmp_path) == ["knn_notes.json", "notes.json", "odd.json"]
+    assert unread_files(tmp_path) == [
+        *("knn_notes.json", "list.json", "notes.json", "odd.json")
+    ]
 
 
 def test_pictures_of_before_they_had_files_are_read(tmp_path):
