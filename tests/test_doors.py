@@ -82,7 +82,7 @@ def test_the_examples_are_found_by_the_programs(mine, run_program, tmp_path):
     assert entry["format"] == "packed"
     card = (export / "MODEL_CARD.md").read_text()
     assert 'gzip.open("encoder_float16.tflite.gz")' in card
-    assert "Spread" in card
+    assert "spread_percentile=90, distance" in card
     call("export.py", f"--verify={export}")
 
 
