@@ -1,9 +1,10 @@
-"""Text, JSON and figures on disk, written whole or not at all."""
+"""Text, JSON and figures on disk, written whole or not at all; and stderr."""
 
 import contextlib
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -88,3 +89,17 @@ def save_figure(
     with whole_file(path) as beside:
         figure.savefig(beside, dpi=150)
     return pathlib.Path(path)
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Discards what anything writes to stderr meanwhile, C++ included."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -74,8 +74,15 @@ def test_the_examples_are_found_by_the_programs(mine, run_program, tmp_path):
     call("eval.py", "report", *runs)
     assert "distance" in compared.read_text()
 
-    counts = ("--num_images=32", "--num_bank=32")
-    said = call("export.py", f"--run_dir={run}", "--formats", "packed", *counts)
+    assert "onnx, packed." in " ".join(call("export.py", "--help").split())
+    export = ("export.py", f"--run_dir={run}", "--formats", "packed")
+    for flags, message in (
+        (["--batch=2"], "a format that batch changes"),
+        (["--min_cosine", "paked", "0.5"], "Perhaps you meant: packed"),
+    ):
+        done = run_program(*export, *flags, check=False, env=env)
+        assert done.returncode == 2 and message in done.stderr
+    said = call(*export, "--num_images=32", "--num_bank=32")
     assert "encoder_float16.tflite.gz: written and proven" in said
     export = run / "export"
     (entry,) = json.loads((export / "manifest.json").read_text())["artefacts"]

@@ -22,10 +22,9 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 
 
 def _list_protocols() -> str:
-    lines = ["usage: eval.py PROTOCOL --run_dir=DIRECTORY [--FLAG=VALUE ...]", ""]
     found = sorted(PROTOCOLS.all().items(), key=lambda item: item[1].order)
-    lines += [
-        f"  {name:11} {program.first_line(protocol.flags)}" for name, protocol in found
-    ]
-    ending = "`eval.py PROTOCOL --help` lists every flag with its default."
-    return "\n".join([*lines, "", ending])
+    return program.listing(
+        "eval.py PROTOCOL --run_dir=DIRECTORY",
+        {name: protocol.flags for name, protocol in found},
+        "`eval.py PROTOCOL --help` lists every flag with its default.",
+    )

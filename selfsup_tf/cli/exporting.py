@@ -75,7 +75,11 @@ def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
     with program.friendly():
         flags = program.parse_flags(
-            ExportFlags, "export.py", arguments, description=_describe()
+            ExportFlags,
+            "export.py",
+            arguments,
+            description=f"{inspect.getdoc(ExportFlags)}\n\n"
+            f"Formats: {', '.join(find_formats())}.",
         )
         check(
             (flags.run_dir is None) != (flags.verify is None),
@@ -95,12 +99,6 @@ def export(arguments: Sequence[str] | None = None) -> None:
             _list_lossy_layers(flags)
         else:
             _export(flags)
-
-
-def _describe() -> str:
-    """The help above the flags, with the formats that there are."""
-    formats = ", ".join(find_formats())
-    return f"{inspect.getdoc(ExportFlags)}\n\nFormats: {formats}."
 
 
 def _check_alone(flags: ExportFlags, name: str, allowed: tuple[str, ...]) -> None:
@@ -153,17 +151,10 @@ def _export(flags: ExportFlags) -> None:
         knn_loss=flags.max_knn_loss,
         agreement=flags.min_agreement,
     )
-    options = Options(
-        batch=flags.batch,
-        uint8_input=flags.uint8_input,
-        l2_normalize=flags.l2_normalize,
-        keep_float=flags.keep_float,
-    )
-    counts = {
-        "num_images": flags.num_images,
-        "num_bank": flags.num_bank,
-        "num_calibration": flags.num_calibration,
-    }
+    options = {f.name: getattr(flags, f.name) for f in dataclasses.fields(Options)}
+    options = Options(**options)
+    counts = ("num_images", "num_bank", "num_calibration")
+    counts = {name: getattr(flags, name) for name in counts}
     # Before the encoder is loaded and a classifier fitted, which takes minutes.
     exporter.check_request(
         flags.formats, directory, options=options, overwrite=flags.overwrite, **counts

@@ -8,14 +8,14 @@ import logging
 import os
 import pathlib
 import sys
-import tempfile
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import tyro
 
 from selfsup_tf.errors import InputError, nearest
+from selfsup_tf.files import silent_stderr
 
 Positional = tyro.conf.Positional
 _MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -61,9 +61,14 @@ def spelled(verb: str) -> str:
     return f"selfsup-{verb}" if installed else f"python {verb}.py"
 
 
-def first_line(documented: Any) -> str:
-    """The first line of an object's docstring."""
-    return (inspect.getdoc(documented) or "").partition("\n")[0]
+def listing(usage: str, documented: Mapping[str, Any], ending: str) -> str:
+    """The help of a program: its words, with the first lines of their docstrings."""
+    width = max(map(len, documented), default=0)
+    lines = [f"usage: {usage} [--FLAG=VALUE ...]", ""]
+    for word, one in documented.items():
+        first_line = (inspect.getdoc(one) or "").partition("\n")[0]
+        lines.append(f"  {word:{width}}  {first_line}")
+    return "\n".join([*lines, "", ending])
 
 
 @contextlib.contextmanager
@@ -112,12 +117,5 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as notices:
-        os.dup2(notices.fileno(), 2)
-        try:
-            importlib.import_module("tensorflow")
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    with silent_stderr():
+        importlib.import_module("tensorflow")

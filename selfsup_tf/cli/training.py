@@ -178,22 +178,20 @@ def _find_learning_rate(method: Any, own: _OwnFlags) -> None:
 
 
 def _list_methods() -> str:
-    lines = ["usage: train.py METHOD RECIPE --run_dir=DIRECTORY [--FLAG=VALUE ...]", ""]
+    packages = {}
     for name in list_methods():
         module = sys.modules[find_method(name).config_class.__module__]
-        package = sys.modules[module.__package__]
-        lines.append(f"  {name:10} {program.first_line(package)}")
-    return "\n".join([*lines, "", "`train.py METHOD` lists the recipes of a method."])
+        packages[name] = sys.modules[module.__package__]
+    return program.listing(
+        "train.py METHOD RECIPE --run_dir=DIRECTORY",
+        packages,
+        "`train.py METHOD` lists the recipes of a method.",
+    )
 
 
 def _list_recipes(package: MethodPackage) -> str:
-    lines = [
-        f"usage: train.py {package.name} RECIPE --run_dir=DIRECTORY [--FLAG=VALUE ...]",
-        "",
-    ]
-    width = max(map(len, package.recipes), default=0)
-    lines += [
-        f"  {r:{width}}  {program.first_line(f)}" for r, f in package.recipes.items()
-    ]
-    lines += ["", f"`train.py {package.name} RECIPE --help` lists every flag."]
-    return "\n".join(lines)
+    return program.listing(
+        f"train.py {package.name} RECIPE --run_dir=DIRECTORY",
+        package.recipes,
+        f"`train.py {package.name} RECIPE --help` lists every flag.",
+    )

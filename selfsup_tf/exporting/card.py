@@ -4,31 +4,23 @@ Its text is `card.md.jinja`; the programs in it are those of the formats.
 """
 
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.usage import template
-from selfsup_tf.files import write_atomically
 
 MODEL_CARD = "MODEL_CARD.md"
 # Stands in programs for the path of the file, so that equal ones are shown once.
 _PATH = "{PATH}"
 
 
-def write_model_card(directory: str | pathlib.Path, manifest: dict) -> None:
-    """Writes the model card of an export.
+def format_model_card(manifest: dict) -> str:
+    """The model card as Markdown.
 
     Args:
-        directory: Where to.
         manifest: See `manifest.describe`.
     """
-    write_atomically(pathlib.Path(directory) / MODEL_CARD, format_model_card(manifest))
-
-
-def format_model_card(manifest: dict) -> str:
-    """The model card as Markdown."""
     programs = list(format_programs(manifest).items())
     card = template("card.md.jinja").render(manifest, programs=programs, values=_values)
     return card + "\n"

@@ -16,13 +16,8 @@ import keras
 
 from selfsup_tf.errors import check
 from selfsup_tf.exporting import manifest as manifests
-from selfsup_tf.exporting.card import write_model_card
-from selfsup_tf.exporting.format import (
-    Artefact,
-    Format,
-    Options,
-    Threshold,
-)
+from selfsup_tf.exporting.card import MODEL_CARD, format_model_card
+from selfsup_tf.exporting.format import Artefact, Format, Options, Threshold
 from selfsup_tf.exporting.formats import check_options, choose_formats
 from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import Parity
@@ -36,6 +31,7 @@ from selfsup_tf.exporting.proof import (
 )
 from selfsup_tf.exporting.quantisation import search
 from selfsup_tf.exporting.reference import make_reference, without_outliers
+from selfsup_tf.files import write_atomically
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -135,9 +131,14 @@ def export(
         num_bank=num_bank,
         num_calibration=num_calibration,
     )
-    typical = without_outliers(encoder, proof)
+    proof = without_outliers(encoder, proof)
     reference = make_reference(networks, proof)
-    options = search.resolve_keep_float(options, wanted, encoder, typical, thresholds)
+    options = search.resolve_keep_float(options, wanted, encoder, proof, thresholds)
+    calibrations = {
+        "none": None,
+        "all": proof.calibration and proof.calibration.views,
+        "typical": proof.typical,
+    }
     directory.parent.mkdir(parents=True, exist_ok=True)
     work = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
     work = pathlib.Path(work)
@@ -145,7 +146,6 @@ def export(
         artefacts, parities = [], []
         with tempfile.TemporaryDirectory() as scratch:
             for one in wanted:
-                of_proof = {"all": proof, "typical": typical}.get(one.calibration)
                 artefact = Artefact(
                     path=work / one.file,
                     format=one,
@@ -156,7 +156,7 @@ def export(
                     networks,
                     artefact.path,
                     options=artefact.options,
-                    calibration=of_proof and of_proof.calibration,
+                    calibration=calibrations[one.calibration],
                 )
                 rows = measure(
                     artefact,
@@ -166,7 +166,7 @@ def export(
                     work=pathlib.Path(scratch),
                 )
                 for row in rows:
-                    search.require_parity_by_layers(row, one, encoder, typical, options)
+                    search.require_parity_by_layers(row, one, encoder, proof, options)
                 logger.info("%s: written and proven", artefact.path.name)
                 artefacts.append(_with_batch(artefact, rows[0]))
                 parities += rows
@@ -176,11 +176,11 @@ def export(
             artefacts=artefacts,
             parities=parities,
             reference=reference,
-            proof=dataclasses.replace(proof, choice=typical.choice),
+            proof=proof,
             training=training,
             metrics=metrics,
         )
-        write_model_card(work, found)
+        write_atomically(work / MODEL_CARD, format_model_card(found))
         manifests.write_manifest(work, found)
         # Made private by mkdtemp; a server may run as another user.
         work.chmod(0o755)
@@ -237,8 +237,7 @@ def lossy_layers(
     proof = choose_images(
         images, training_images, size=size, calibrates=True, num_images=64, num_bank=0
     )
-    typical = without_outliers(encoder, proof).calibration
-    return search.Int8Search(encoder, typical, proof.views).lossy_layers()
+    return search.of_proof(encoder, without_outliers(encoder, proof)).lossy_layers()
 
 
 def format_table(result: ExportResult) -> str:

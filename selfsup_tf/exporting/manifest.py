@@ -68,6 +68,11 @@ def describe(
         The manifest, with the files that lie in the directory now.
     """
     directory, accuracy = pathlib.Path(directory), reference.accuracy
+    training = dict(training or {})
+    names = artefacts[0].class_names
+    classifier = None  # of encoders alone
+    if names is not None:
+        classifier = {"class_names": list(names), "kind": training.get("classifier")}
     return {
         "format_version": FORMAT_VERSION,
         "encoder": {
@@ -81,8 +86,8 @@ def describe(
         "artefacts": [
             _describe_artefact(artefact, parities, directory) for artefact in artefacts
         ],
-        "classifier": _describe_classifier(artefacts, training or {}),
-        "training": without_places(dict(training or {})),
+        "classifier": classifier,
+        "training": without_places(training),
         "metrics": without_places(dict(metrics or {})),
         "proof": proof.to_dict(),
         "encoder_accuracy": {
@@ -255,14 +260,6 @@ def _describe_artefact(artefact, parities, directory) -> dict[str, Any]:
             p.signature: {"inputs": p.inputs, "outputs": p.outputs} for p in own
         },
     }
-
-
-def _describe_classifier(artefacts, training) -> dict[str, Any] | None:
-    """What the artefacts answer with beside representations; None of those alone."""
-    names = next((a.class_names for a in artefacts if a.class_names is not None), None)
-    if names is None:
-        return None
-    return {"class_names": list(names), "kind": training.get("classifier")}
 
 
 def _package_versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ representation h, C classes.
 
 import pathlib
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,7 @@ from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.exporting.format import Artefact, Threshold
 from selfsup_tf.exporting.parity import Parity, agreement, compare
 from selfsup_tf.exporting.proof import Proof
-from selfsup_tf.exporting.reference import (
-    Accuracy,
-    Reference,
-    classifier_accuracy,
-    fit_judge,
-)
+from selfsup_tf.exporting.reference import Reference, classifier_accuracy, fit_judge
 from selfsup_tf.exporting.runtime import ParityError, run, write_inputs
 
 
@@ -57,15 +51,16 @@ def measure(
         jobs = [(c.signature, _write_inputs(c.inputs, proof, inputs)) for c in calls]
         represent = [c for c in calls if "representation" in c.outputs]
         native = [c.signature for c in represent if c.inputs == "views"][:1]
-        if proof.bank_views is not None and native:
-            bank = write_inputs(inputs / "bank.npy", proof.bank_views)
+        if proof.bank is not None and native:
+            bank = write_inputs(inputs / "bank.npy", proof.bank.views)
             jobs.append((native[0], bank))
         outputs, measurements = run(artefact, jobs, pathlib.Path(scratch))
     judge = None
     if len(jobs) > len(calls):
-        judge = _judge(
-            _output(artefact, outputs[-1], "representation"), reference, proof
-        )
+        bank = _output(artefact, outputs[-1], "representation")
+        if np.isfinite(bank).all():
+            # The encoder's penalty, so that its choice makes no difference.
+            judge = fit_judge(bank, proof, reference.accuracy.inverse_penalty)
     rows = []
     for call, received in zip(calls, outputs, strict=False):
         fields = {
@@ -74,7 +69,7 @@ def measure(
             "signature": call.signature,
             "precision": artefact.format.precision,
             "threshold": threshold.cosine,
-            "num_images": len(proof.views),
+            "num_images": len(proof.images),
             "size_bytes": artefact.size_bytes,
             **measurements[call.signature],
         }
@@ -100,37 +95,27 @@ def measure(
 
 def _write_inputs(kind: str, proof: Proof, folder: pathlib.Path) -> pathlib.Path:
     """The file of a proof's inputs of a kind, see `Call.inputs`."""
+    views = proof.held_out.views
     if kind == "views":
-        return write_inputs(folder / "views.npy", proof.views)
-    if kind == "images":
-        return write_inputs(folder / "images.npz", proof.images)
-    if kind == "floats":
-        # Floats of the encoder's own size are taken for views, so views they are.
-        pairs = zip(proof.images, proof.views, strict=True)
-        floats = (v if i.shape == v.shape else i for i, v in pairs)
-        return write_inputs(folder / "floats.npz", floats)
+        return write_inputs(folder / "views.npy", views)
+    pairs = zip(proof.images, views, strict=True)
     pngs = (tf.io.encode_png(image).numpy() for image in proof.images)  # lossless
-    files = (np.frombuffer(png, np.uint8) for png in pngs)
-    return write_inputs(folder / "files.npz", files)
+    items = {
+        "images": proof.images,
+        # Floats of the encoder's own size are taken for views, so views they are.
+        "floats": (view if i.shape == view.shape else i for i, view in pairs),
+        "files": (np.frombuffer(png, np.uint8) for png in pngs),
+    }
+    return write_inputs(folder / f"{kind}.npz", items[kind])
 
 
-def _output(
-    artefact: Artefact, outputs: dict[str, np.ndarray], name: str
-) -> np.ndarray:
+def _output(artefact, outputs: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in outputs:
         raise ParityError(
             f"expected {artefact.path.name} to give an output {name}; received "
             f"{', '.join(outputs)}. Nothing was exported."
         )
     return outputs[name]
-
-
-def _judge(bank, reference, proof) -> Callable[[np.ndarray], Accuracy] | None:
-    """What reads labels by an artefact's own bank; None of a broken one."""
-    if not np.isfinite(bank).all():
-        return None
-    # The encoder's penalty, so that its choice makes no difference between them.
-    return fit_judge(bank, proof, reference.accuracy.inverse_penalty)
 
 
 def _accuracy_fields(received, judge, reference, threshold) -> dict[str, Any]:

@@ -164,8 +164,8 @@ def _run_on_two(onnxruntime: ModuleType, contents: bytes, program: Program) -> N
     session = onnxruntime.InferenceSession(
         contents, options, providers=["CPUExecutionProvider"]
     )
-    dtype = np.uint8 if program.uint8_input else np.float32
-    images = np.zeros((2, program.size, program.size, 3), dtype)
+    images = program.images
+    images = np.zeros((2, *images.shape[1:]), images.dtype.as_numpy_dtype)
     (h,) = session.run(["representation"], {"images": images})
     if h.shape[0] != 2:
         raise RuntimeError(f"2 images gave representations of shape {h.shape}")

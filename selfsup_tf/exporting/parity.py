@@ -99,40 +99,42 @@ def require_parity(parity: Parity, advice: str = "") -> None:
         parity: What was measured.
         advice: What helps, see `Format.advice`.
     """
-    what = f"{parity.artefact} ({parity.signature})"
-    if not parity.cosine_mean >= parity.threshold:
-        raise ParityError(
-            f"expected {what} to give the encoder's {parity.output}, mean cosine "
-            f"{parity.threshold} or more; received mean {parity.cosine_mean:.6f}, "
-            f"least {parity.cosine_min:.6f}, largest difference "
-            f"{parity.max_difference:.4g} on {parity.num_images} images. "
-            f"{advice} Nothing was exported."
+    p = parity
+    others = round((1 - (p.agreement or 0)) * p.num_images)
+    if not p.cosine_mean >= p.threshold:
+        expected = f"give the encoder's {p.output}, mean cosine {p.threshold} or more"
+        received = (
+            f"mean {p.cosine_mean:.6f}, least {p.cosine_min:.6f}, largest difference "
+            f"{p.max_difference:.4g} on {p.num_images} images"
         )
-    _require_agreement(parity, what, advice)
-    if parity.knn_loss is None or parity.knn_loss_limit is None:
-        return
-    if parity.knn_loss > max(parity.knn_loss_limit, 2 * parity.knn_loss_error):
-        raise ParityError(
-            f"expected {what} to lose {parity.knn_loss_limit:g} points of k-NN "
-            f"accuracy or fewer; received {parity.knn_loss:.2f} (standard error "
-            f"{parity.knn_loss_error:.2f}), {100 * parity.knn_top_1:.2f} % on "
-            f"{parity.num_images} images. {advice} Nothing was exported."
-        )
-
-
-def _require_agreement(parity: Parity, what: str, advice: str) -> None:
-    if parity.agreement is None or parity.agreement_threshold is None:
-        return
-    others = round((1 - parity.agreement) * parity.num_images)
     # Of a few images, one whose two best classes are all but equal decides nothing.
-    if parity.agreement < parity.agreement_threshold and others > 1:
-        raise ParityError(
-            f"expected {what} to give {100 * parity.agreement_threshold:g} % of the "
-            f"images or more the class that the encoder's classifier gives them; "
-            f"received {100 * parity.agreement:.2f} %: another class for {others} of "
-            f"{parity.num_images} images. {advice} --min_agreement takes "
-            f"another limit. Nothing was exported."
+    elif _is_below(p.agreement, p.agreement_threshold) and others > 1:
+        expected = (
+            f"give {100 * p.agreement_threshold:g} % of the images or more the class "
+            "that the encoder's classifier gives them"
         )
+        received = (
+            f"{100 * p.agreement:.2f} %: another class for {others} of {p.num_images} "
+            "images"
+        )
+        advice += " --min_agreement takes another limit."
+    # What may be chance is no reason.
+    elif _is_below(p.knn_loss_limit, p.knn_loss) and p.knn_loss > 2 * p.knn_loss_error:
+        expected = f"lose {p.knn_loss_limit:g} points of k-NN accuracy or fewer"
+        received = (
+            f"{p.knn_loss:.2f} (standard error {p.knn_loss_error:.2f}), "
+            f"{100 * p.knn_top_1:.2f} % on {p.num_images} images"
+        )
+    else:
+        return
+    raise ParityError(
+        f"expected {p.artefact} ({p.signature}) to {expected}; received {received}. "
+        f"{advice} Nothing was exported."
+    )
+
+
+def _is_below(value: float | None, limit: float | None) -> bool:
+    return None not in (value, limit) and value < limit
 
 
 def compare(expected: np.ndarray, received: np.ndarray) -> dict[str, float]:
@@ -175,45 +177,38 @@ def format_table(parities: Sequence[Parity], reference: Reference) -> str:
     embeds image by image (batch by batch where the file fixes one), its runtime
     included.
     """
-    cores = parities[0].num_cores if parities else 0
-    header = [name.format(cores) for name in _COLUMNS]
+    accuracy = reference.accuracy
+    of_encoder = {
+        "artefact": "the encoder",
+        "k-NN %": _percent(accuracy and accuracy.knn_top_1),
+        "linear %": _percent(accuracy and accuracy.linear_top_1),
+        "class. %": _percent(reference.classifier_top_1),
+    }
     signatures = collections.defaultdict(set)
     for parity in parities:
         signatures[parity.artefact].add(parity.signature)
-    rows = [_encoder_row(reference)]
+    rows = [of_encoder]
     rows += [_row(p, len(signatures[p.artefact]) > 1) for p in parities]
-    kept = [n for n in range(len(header)) if n == 0 or any(row[n] for row in rows)]
-    table = [[row[n] or "—" for n in kept] for row in rows]
-    table.insert(0, [header[n] for n in kept])
-    widths = [max(len(row[n]) for row in table) for n in range(len(kept))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    table.insert(1, rule)
-    return "\n".join("| " + " | ".join(_padded(row, widths)) + " |" for row in table)
+    kept = [name for name in _COLUMNS if any(row.get(name) for row in rows)]
+    table = [[row.get(name) or "—" for name in kept] for row in rows]
+    cores = parities[0].num_cores if parities else 0
+    table.insert(0, [name.format(cores) for name in kept])
+    width, *widths = (max(map(len, cells)) for cells in zip(*table, strict=True))
+    table.insert(1, ["-" * width, *("-" * (others - 1) + ":" for others in widths)])
+    return "\n".join(
+        f"| {' | '.join([what.ljust(width), *map(str.rjust, cells, widths)])} |"
+        for what, *cells in table
+    )
 
 
-def _padded(cells: list[str], widths: list[int]) -> list[str]:
-    first, *others = zip(cells, widths, strict=True)
-    return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-
-
-def _encoder_row(reference: Reference) -> list[str]:
-    accuracy = reference.accuracy
-    return [
-        "the encoder", "", "", "",
-        _percent(accuracy and accuracy.knn_top_1),
-        _percent(accuracy and accuracy.linear_top_1),
-        _percent(reference.classifier_top_1), "", "", "", "", "",
-    ]  # fmt: skip
-
-
-def _row(p: Parity, one_of_several: bool) -> list[str]:
+def _row(p: Parity, one_of_several: bool) -> dict[str, str]:
     """A row; of an artefact with several signatures, each has its name there."""
     what = p.artefact
     if one_of_several:
         what += f" {p.signature}"
     elif p.output != "representation":
         what += f" {p.output}"
-    return [
+    cells = (
         what,
         f"{p.cosine_mean:.5f}",
         f"{p.cosine_min:.5f}",
@@ -226,7 +221,8 @@ def _row(p: Parity, one_of_several: bool) -> list[str]:
         f"{p.latency_ms_all_cores:.3g}",
         f"{p.size_bytes / 1e6:.2f}",
         "" if p.peak_memory_mb is None else f"{p.peak_memory_mb:.0f}",
-    ]
+    )
+    return dict(zip(_COLUMNS, cells, strict=True))
 
 
 def _percent(share: float | None) -> str:

@@ -1,12 +1,14 @@
 """Where an export goes: taken whole, and nobody else's files."""
 
-import json
+import contextlib
 import os
 import pathlib
+import re
 import shutil
 
-from selfsup_tf.errors import check
+from selfsup_tf.errors import InputError, check
 from selfsup_tf.exporting.manifest import MANIFEST
+from selfsup_tf.files import read_object
 
 # What an export before the manifest wrote; such a directory may be replaced, too.
 FORMER_REPORT = "parity.json"
@@ -62,31 +64,22 @@ def put_in_place(work: pathlib.Path, directory: pathlib.Path, overwrite: bool) -
 
 
 def _foreign_files(directory: pathlib.Path) -> list[str]:
-    """Files of a directory that its manifest, if it has one, does not know."""
+    """Files of a directory that no export has written there."""
     files = {
         path.relative_to(directory).as_posix()
         for path in directory.rglob("*")
         if not path.is_dir()
     }
-    return sorted(files - _known_files(directory))
+    return sorted(files - _known_files(directory, files))
 
 
-def _known_files(directory: pathlib.Path) -> set[str]:
-    for name, key in ((MANIFEST, "files"), (FORMER_REPORT, "artefacts")):
-        try:
-            values = json.loads((directory / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if (
-            not isinstance(values, dict)
-            or key not in values
-            or "versions" not in values
-        ):
-            continue
-        if name == MANIFEST and isinstance(values["files"], dict):
-            return {name, *values["files"]}
-        if name == FORMER_REPORT:
-            tflite = {path.name for path in directory.glob("encoder_*.tflite")}
-            saved = (directory / "saved_model").rglob("*")
-            return {name, *tflite, *(f"{p.relative_to(directory)}" for p in saved)}
+def _known_files(directory: pathlib.Path, files: set[str]) -> set[str]:
+    with contextlib.suppress(InputError):
+        values = read_object(directory / MANIFEST)
+        if "versions" in values and isinstance(values.get("files"), dict):
+            return {MANIFEST, *values["files"]}
+    with contextlib.suppress(InputError):
+        if {"artefacts", "versions"} <= read_object(directory / FORMER_REPORT).keys():
+            written = re.compile(r"encoder_[^/]*\.tflite|saved_model/.*")
+            return {FORMER_REPORT, *filter(written.fullmatch, files)}
     return set()

@@ -4,12 +4,11 @@ import pathlib
 
 import keras
 
-from selfsup_tf.errors import InputError, check
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import weights_hash
 from selfsup_tf.exporting.format import Networks
-
-# The import registers the layers that encoder.keras may hold.
-from selfsup_tf.models import encoders
+from selfsup_tf.models.encoders import copy_network, leaf_layers
+from selfsup_tf.models.saved import load_network
 
 
 def portable_encoder(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
@@ -27,13 +26,7 @@ def portable_encoder(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
         InputError: The file can't be read, or its input has no fixed size.
     """
     if not isinstance(encoder, keras.Model):
-        path = pathlib.Path(encoder).expanduser()
-        try:
-            encoder = keras.saving.load_model(path, compile=False)
-        except (ValueError, OSError, TypeError) as error:
-            raise InputError(
-                "a readable encoder.keras", path, f"Keras says: {error}"
-            ) from error
+        encoder = load_network(encoder)
     shape = encoder.input_shape
     check(
         isinstance(shape, tuple)
@@ -44,10 +37,10 @@ def portable_encoder(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
         shape,
         "Build the encoder with keras.Input((S, S, 3)).",
     )
-    if all(_is_portable(layer) for layer in encoders.leaf_layers(encoder)):
+    if all(_is_portable(layer) for layer in leaf_layers(encoder)):
         return encoder
     try:
-        return encoders.copy_network(encoder, synchronized=False)
+        return copy_network(encoder, synchronized=False)
     except ValueError:
         return encoder
 
@@ -67,13 +60,12 @@ def portable_pair(
         classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C), or None.
         class_names: What the logits mean.
     """
-    if classifier is None:
-        return Networks(encoder, None, class_names)
-    classifier = portable_encoder(classifier)
-    wanted = weights_hash(encoder)
-    for layer in classifier.layers:
-        if isinstance(layer, keras.Model) and weights_hash(layer) == wanted:
-            return Networks(layer, classifier, class_names)
+    if classifier is not None:
+        classifier = portable_encoder(classifier)
+        wanted = weights_hash(encoder)
+        for layer in classifier.layers:
+            if isinstance(layer, keras.Model) and weights_hash(layer) == wanted:
+                encoder = layer
     return Networks(encoder, classifier, class_names)
 
 

@@ -38,23 +38,16 @@ class Program:
             "probabilities": (N, C) float32.
         module: Holds every variable that the function reads.
         networks: What gives the representation, and the logits if any does.
-        uint8_input: Whether images are uint8, 0 to 255, in place of float32 [0, 1].
     """
 
     function: Any
     module: tf.Module
     networks: Networks
-    uint8_input: bool
 
     @property
-    def size(self) -> int:
-        """S."""
-        return self.networks.size
-
-    @property
-    def batch(self) -> int | None:
-        """Images a call takes; None where that is free."""
-        return self.function.inputs[0].shape[0]
+    def images(self) -> tf.TensorSpec:
+        """What it is called with: (batch or None, S, S, 3), uint8 or float32."""
+        return self.function.inputs[0]
 
     @functools.cached_property
     def layers(self) -> dict[str, keras.layers.Layer]:
@@ -135,12 +128,7 @@ def build_program(networks: Networks, options: Options) -> Program:
     # leave those they do not find uninitialised without a word.
     module.weights = [w.value for model in _models(networks) for w in model.weights]
     module.represent = represent
-    return Program(
-        function=represent.get_concrete_function(),
-        module=module,
-        networks=networks,
-        uint8_input=options.uint8_input,
-    )
+    return Program(represent.get_concrete_function(), module, networks)
 
 
 def check_classifier(networks: Networks) -> None:
@@ -155,20 +143,17 @@ def check_classifier(networks: Networks) -> None:
             "Pass the classifier too, or leave the names out.",
         )
         return
+    shape, given = (model.input_shape[1:] for model in (encoder, classifier))
     check(
-        tuple(classifier.input_shape[1:]) == tuple(encoder.input_shape[1:]),
-        f"a classifier of images of shape {tuple(encoder.input_shape[1:])}",
-        tuple(classifier.input_shape[1:]),
+        given == shape,
+        f"a classifier of images of shape {shape}",
+        given,
         "Pass the one that was fine-tuned from this encoder.",
     )
     if class_names:
         broken = [name for name in class_names if len(name.splitlines()) != 1]
-        check(
-            not broken,
-            "class_names of one line each",
-            broken,
-            "Files hold them one a line.",
-        )
+        advice = "Files hold them one a line."
+        check(not broken, "class_names of one line each", broken, advice)
         check(
             classifier.output_shape[-1] == len(class_names),
             f"{classifier.output_shape[-1]} class_names, one for each logit",

@@ -27,80 +27,89 @@ logger = logging.getLogger("selfsup_tf")
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """Some images of a source, as an encoder sees them.
+
+    Attributes:
+        source: Where they come from.
+        views: Their evaluation views, (N, S, S, 3) float32 in [0, 1].
+        indices: Their places in the source, (N,) int64.
+        labels: Theirs, (N,) int64; None without.
+    """
+
+    source: str
+    views: np.ndarray
+    indices: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __getitem__(self, rows: slice) -> "Part":
+        """Some of the images."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Part(self.source, self.views[rows], self.indices[rows], labels)
+
+
+@dataclasses.dataclass(frozen=True)
 class Proof:
     """Held-out images for the proof, and others from the training source.
-
-    Labels and bank are there only where both sources are labelled with the same
-    classes.
 
     Attributes:
         images: uint8, each (H, W, 3) of its own size; some shrunk, see
             `choose_images`.
-        views: The evaluation views of the held-out images as their source has them,
-            (N, S, S, 3) float32 in [0, 1].
-        source: Where they come from.
-        labels: Theirs, (N,) int64; None without.
-        bank_views: Views of labelled training images, the neighbours and the linear
-            classifier's examples, (B, S, S, 3) float32; None without labels.
-        bank_labels: Theirs, (B,) int64.
-        bank_source: Where they come from.
+        held_out: Their views as their source has them, N; labels only beside a bank.
+        bank: Labelled training images, B, the neighbours and the linear classifier's
+            examples; None unless both sources are labelled with the same classes.
+        calibration: Images to calibrate on, M; None where nothing is calibrated.
         class_names: Of the labels.
-        calibration: Views to calibrate on, (M, S, S, 3) float32; None where nothing is
-            calibrated.
-        calibration_source: Where those come from.
-        choice: How all were chosen: the seed, and for each part its number and the
-            hash of its indices.
-        image_views: The views of `images`, where some of those are shrunk and theirs
-            are other ones; else None.
-        num_shrunk: How many are.
+        seed: That all were chosen with.
+        shrunk: {place in `images`: the view (S, S, 3) of that image, which is shrunk}.
+        typical: Of the calibration's views those without outliers, see
+            `reference.without_outliers`.
     """
 
     images: list[np.ndarray]
-    views: np.ndarray
-    source: str
-    labels: np.ndarray | None = None
-    bank_views: np.ndarray | None = None
-    bank_labels: np.ndarray | None = None
-    bank_source: str | None = None
+    held_out: Part
+    bank: Part | None = None
+    calibration: Part | None = None
     class_names: tuple[str, ...] | None = None
-    calibration: np.ndarray | None = None
-    calibration_source: str | None = None
-    choice: dict[str, Any] = dataclasses.field(default_factory=dict)
-    image_views: np.ndarray | None = None
-    num_shrunk: int = 0
+    seed: int = 0
+    shrunk: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    typical: np.ndarray | None = None
+
+    @property
+    def image_views(self) -> np.ndarray:
+        """The views of `images`, (N, S, S, 3), those of shrunk ones among them."""
+        views = self.held_out.views.copy()
+        for row, view in self.shrunk.items():
+            views[row] = view
+        return views
 
     def to_dict(self) -> dict[str, Any]:
         """What was chosen, as plain values, without the images."""
-        return {
-            "images": {"source": self.source, "count": len(self.images)},
-            "num_shrunk": self.num_shrunk,
-            "bank": None
-            if self.bank_views is None
-            else {"source": self.bank_source, "count": len(self.bank_views)},
-            "calibration": None
-            if self.calibration is None
-            else {"source": self.calibration_source, "count": len(self.calibration)},
-            "choice": self.choice,
+        parts = {
+            "images": self.held_out,
+            "bank": self.bank,
+            "calibration": self.calibration,
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """Some elements of a source: views, labels (or None), and indices."""
-
-    views: np.ndarray
-    labels: np.ndarray | None
-    indices: np.ndarray
-    images: list[np.ndarray] = dataclasses.field(default_factory=list)
-    # {row: the view of an image that was shrunk}
-    shrunk: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
-
-    def __getitem__(self, rows: slice) -> "_Part":
-        """Some rows; a slice that does not begin at 0 has no images any more."""
-        labels = None if self.labels is None else self.labels[rows]
-        shrunk = {} if rows.start else self.shrunk
-        images = self.images[rows]
-        return _Part(self.views[rows], labels, self.indices[rows], images, shrunk)
+        choice = {
+            name: {
+                "count": len(part.indices),
+                "indices_sha256": fingerprint(np.sort(part.indices)),
+            }
+            for name, part in parts.items()
+            if part is not None
+        }
+        if self.typical is not None:
+            left_out = len(self.calibration.views) - len(self.typical)
+            choice["calibration"]["outliers_left_out"] = left_out
+        sources = {
+            name: part and {"source": part.source, "count": len(part.indices)}
+            for name, part in parts.items()
+        }
+        return {
+            **sources,
+            "num_shrunk": len(self.shrunk),
+            "choice": {"seed": self.seed, **choice},
+        }
 
 
 def choose_images(
@@ -152,7 +161,12 @@ def choose_images(
         training.fingerprint is not None
         and training.fingerprint == held_out.fingerprint
     )
-    labelled = num_bank > 0 and _same_classes(held_out, training)
+    labelled = (
+        num_bank > 0
+        and held_out.labelled
+        and training.labelled
+        and held_out.class_names == training.class_names
+    )
     wanted = (num_bank if labelled else 0) + (num_calibration if calibrates else 0)
     if shared:
         num_images = min(num_images, held_out.size // 2 if wanted else held_out.size)
@@ -162,13 +176,17 @@ def choose_images(
             "The proof holds %d views of %d x %d pixels in memory: %.1f GB.",
             views, size, size, views * size * size * 3 * 4 / 1e9,
         )  # fmt: skip
-    kept = {"keep": num_images, "kept_bytes": kept_bytes}
-    if shared:
-        drawn = _draw(held_out, num_images + wanted, size, seed, **kept)
-        proof, rest = drawn[:num_images], drawn[num_images:]
-    else:
-        proof = _draw(held_out, num_images, size, seed, **kept)
-        rest = _draw(training, wanted, size, seed) if wanted else None
+    drawn, pictures, shrunk = _draw(
+        held_out,
+        num_images + wanted if shared else num_images,
+        size,
+        seed,
+        keep=num_images,
+        kept_bytes=kept_bytes,
+    )
+    proof, rest = drawn[:num_images], drawn[num_images:]
+    if wanted and not shared:
+        rest, _, _ = _draw(training, wanted, size, seed)
     check(
         len(proof.views) >= 2,
         "two or more images",
@@ -176,52 +194,22 @@ def choose_images(
         "An export is proven on real images; give some.",
     )
     bank = rest[:num_bank] if labelled else None
-    calibration = rest[-num_calibration:] if calibrates else None
-    if bank is not None and not _answerable(bank.labels, proof.labels):
+    # Accuracies mean something with real labels, and two classes to tell apart: test
+    # splits of some data sets have a label of -1 on every image.
+    if bank is not None and (
+        min(bank.labels.min(), proof.labels.min()) < 0
+        or len(np.unique(bank.labels)) < 2
+    ):
         bank = None
-    parts = {"images": proof, "bank": bank, "calibration": calibration}
     return Proof(
-        images=proof.images,
-        views=proof.views,
-        source=held_out.name,
-        labels=proof.labels if bank else None,
-        bank_views=bank.views if bank else None,
-        bank_labels=bank.labels if bank else None,
-        bank_source=training.name if bank else None,
+        images=pictures,
+        held_out=proof if bank else dataclasses.replace(proof, labels=None),
+        bank=bank,
+        calibration=rest[-num_calibration:] if calibrates else None,
         class_names=held_out.class_names if bank else None,
-        calibration=calibration.views if calibration else None,
-        calibration_source=training.name if calibration else None,
-        choice={
-            "seed": seed,
-            **{
-                name: {
-                    "count": len(part.indices),
-                    "indices_sha256": fingerprint(np.sort(part.indices)),
-                }
-                for name, part in parts.items()
-                if part is not None
-            },
-        },
-        image_views=_image_views(proof),
-        num_shrunk=len(proof.shrunk),
+        seed=seed,
+        shrunk=shrunk,
     )
-
-
-def _same_classes(held_out: Source, training: Source) -> bool:
-    return (
-        held_out.labelled
-        and training.labelled
-        and held_out.class_names == training.class_names
-    )
-
-
-def _answerable(bank_labels: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether accuracies mean something: real labels, and two classes to tell apart.
-
-    Test splits of some data sets have a label of -1 on every image.
-    """
-    known = bank_labels.min() >= 0 and labels.min() >= 0
-    return bool(known) and len(np.unique(bank_labels)) > 1
 
 
 def _draw(
@@ -232,8 +220,8 @@ def _draw(
     *,
     keep: int = 0,
     kept_bytes: int = 0,
-) -> _Part:
-    """The first `count` of a shuffled source, and of the first `keep` the images."""
+) -> tuple[Part, list[np.ndarray], dict[int, np.ndarray]]:
+    """The first `count` of a shuffled source; of the first `keep` the images."""
     labelled = source.labelled
     limit, kept = max(2 * size, 64), 0
 
@@ -253,32 +241,18 @@ def _draw(
             labels.append(int(example["label"]))
         if row < keep:
             image = example["image"].numpy()
-            if kept + image.nbytes > kept_bytes and min(image.shape[:2]) > limit:
-                image = _shrink(image, limit)
+            side = min(image.shape[:2])
+            if kept + image.nbytes > kept_bytes and side > limit:
+                to = [round(length * limit / side) for length in image.shape[:2]]
+                resized = tf.round(tf.image.resize(image, to, "area"))
+                image = tf.cast(resized, tf.uint8).numpy()
                 shrunk[row] = evaluation_view(tf.constant(image), size).numpy()
             kept += image.nbytes
             images.append(image)
-    return _Part(
+    part = Part(
+        source.name,
         views[: len(indices)],
-        np.array(labels, np.int64) if labelled else None,
         np.array(indices, np.int64),
-        images,
-        shrunk,
+        np.array(labels, np.int64) if labelled else None,
     )
-
-
-def _shrink(image: np.ndarray, limit: int) -> np.ndarray:
-    """A uint8 image whose shorter side is longer than `limit`, brought down to it."""
-    height, width = image.shape[:2]
-    factor = limit / min(height, width)
-    to = round(height * factor), round(width * factor)
-    resized = tf.image.resize(image, to, "area")
-    return tf.cast(tf.round(resized), tf.uint8).numpy()
-
-
-def _image_views(part: _Part) -> np.ndarray | None:
-    if not part.shrunk:
-        return None
-    views = part.views.copy()
-    views[list(part.shrunk)] = list(part.shrunk.values())
-    return views
+    return part, images, shrunk

@@ -63,7 +63,7 @@ class Reference:
         classifier_top_1: Its share of right answers, in [0, 1]; None where the labels
             are not of its classes.
         of_images: The same of the proof's `image_views`, for what is called with
-            `images`; None where those are `views`.
+            `images`; None where none is shrunk.
     """
 
     representations: np.ndarray
@@ -88,8 +88,8 @@ def make_reference(networks: Networks, proof: Proof) -> Reference:
     """
     encoder, classifier = networks.encoder, networks.classifier
     judge = None
-    if proof.bank_views is not None:
-        judge = fit_judge(call_network(encoder, proof.bank_views), proof)
+    if proof.bank is not None:
+        judge = fit_judge(call_network(encoder, proof.bank.views), proof)
 
     def answers(views: np.ndarray) -> Reference:
         representations = call_network(encoder, views)
@@ -104,10 +104,9 @@ def make_reference(networks: Networks, proof: Proof) -> Reference:
             classifier_top_1=top_1,
         )
 
-    found = answers(proof.views)
-    if proof.image_views is None:
-        return found
-    return dataclasses.replace(found, of_images=answers(proof.image_views))
+    found = answers(proof.held_out.views)
+    of_images = answers(proof.image_views) if proof.shrunk else None
+    return dataclasses.replace(found, of_images=of_images)
 
 
 def describe_judges(reference: Reference, proof: Proof) -> dict[str, Any] | None:
@@ -138,23 +137,24 @@ def fit_judge(
         From representations of the proof's views, (N, D) float32, finite, to how well
         their labels are read.
     """
-    num_classes = check_labels(proof.bank_labels, proof.labels)
-    examples = Features(bank, proof.bank_labels, np.arange(len(bank)))
+    labels = proof.held_out.labels
+    num_classes = check_labels(proof.bank.labels, labels)
+    examples = Features(bank, proof.bank.labels, np.arange(len(bank)))
     candidates = INVERSE_PENALTIES if inverse_penalty is None else (inverse_penalty,)
     classify, fit = fit_lbfgs(examples, num_classes, candidates)
 
     def judge(representations):
         votes = knn_predict(
             bank,
-            proof.bank_labels,
+            proof.bank.labels,
             representations,
             k=_neighbours(proof),
             temperature=KNN["temperature"],
             num_classes=num_classes,
         )
         return Accuracy(
-            knn_hits=top_hits(votes, proof.labels, 1),
-            linear_hits=top_hits(classify(representations), proof.labels, 1),
+            knn_hits=top_hits(votes, labels, 1),
+            linear_hits=top_hits(classify(representations), labels, 1),
             inverse_penalty=fit["inverse_penalty"],
         )
 
@@ -162,18 +162,19 @@ def fit_judge(
 
 
 def _neighbours(proof: Proof) -> int:
-    return min(KNN["k"], len(proof.bank_views))
+    return min(KNN["k"], len(proof.bank.views))
 
 
 def classifier_accuracy(
     probabilities: np.ndarray, proof: Proof, class_names: tuple[str, ...] | None
 ) -> float | None:
     """Share of right answers; None where the proof's labels are of other classes."""
-    if proof.labels is None or class_names is None or proof.class_names is None:
+    # Those of the proof are None without labels.
+    if None in (class_names, proof.class_names):
         return None
     if tuple(proof.class_names) != tuple(class_names):
         return None
-    return float(top_hits(probabilities, proof.labels, 1).mean())
+    return float(top_hits(probabilities, proof.held_out.labels, 1).mean())
 
 
 def call_network(model: keras.Model, views: np.ndarray) -> np.ndarray:
@@ -193,7 +194,7 @@ def call_network(model: keras.Model, views: np.ndarray) -> np.ndarray:
 
 
 def without_outliers(encoder: keras.Model, proof: Proof) -> Proof:
-    """The proof without the calibration images that other images pay for in 8 bits.
+    """The proof with its typical calibration images, which 8 bits are calibrated on.
 
     TFLite takes an activation's range from its least and largest value over all images.
     One image of 200 whose activations are fifty times the others' therefore leaves
@@ -207,22 +208,11 @@ def without_outliers(encoder: keras.Model, proof: Proof) -> Proof:
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
         proof: With calibration images, or without.
 
-    Returns:
-        The proof; its choice says how many were left out.
-
     Reference: S. Migacz, "8-bit inference with TensorRT", GTC 2017: saturated ranges.
     """
     if proof.calibration is None:
         return proof
-    reach = np.abs(call_network(encoder, proof.calibration)).max(axis=1)
-    kept = reach <= OUTLYING * np.median(reach)
-    choice = {
-        **proof.choice,
-        "calibration": {
-            **proof.choice.get("calibration", {}),
-            "outliers_left_out": int((~kept).sum()),
-        },
-    }
-    return dataclasses.replace(
-        proof, calibration=proof.calibration[kept], choice=choice
-    )
+    views = proof.calibration.views
+    reach = np.abs(call_network(encoder, views)).max(axis=1)
+    typical = views[reach <= OUTLYING * np.median(reach)]
+    return dataclasses.replace(proof, typical=typical)

@@ -119,7 +119,8 @@ def _probe(artefact: Artefact, flags: list[str], timeout: float) -> dict[str, An
         ) from error
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
-    last = _last_line(done)
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
     if re.match(r"(ModuleNotFound|Import)Error\b", last) and "selfsup_tf" not in last:
         raise InputError(
             f"a Python that imports the runtime of {artefact.path.name} "
@@ -128,9 +129,12 @@ def _probe(artefact: Artefact, flags: list[str], timeout: float) -> dict[str, An
             "That is a matter of this installation and says nothing of the file; "
             "install the package into the Python that runs the export.",
         )
+    how = f"exit status {done.returncode}"
+    if done.returncode < 0:
+        how = signal.Signals(-done.returncode).name
     raise ParityError(
         f"expected {artefact.path.name} to run in its runtime ({program.stem}); it "
-        f"ended with {_reason(done)}. Nothing was exported."
+        f"ended with {': '.join(filter(None, (how, last)))}. Nothing was exported."
     )
 
 
@@ -144,15 +148,3 @@ def _environment() -> dict[str, str]:
     if given := os.environ.get("PYTHONPATH"):
         folders += map(os.path.abspath, given.split(os.pathsep))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
-
-
-def _last_line(done: subprocess.CompletedProcess) -> str:
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
-
-
-def _reason(done: subprocess.CompletedProcess) -> str:
-    last = f": {_last_line(done)}" if _last_line(done) else ""
-    if done.returncode < 0:
-        return f"{signal.Signals(-done.returncode).name}{last}"
-    return f"exit status {done.returncode}{last}"

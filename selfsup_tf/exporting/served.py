@@ -11,6 +11,7 @@ length of the representation h, C classes.
 
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -55,24 +56,39 @@ class _ServedNetwork(tf.Module):
         # The states of random layers too, which a call in training mode needs.
         self.states = [variable.value for variable in network.variables]
         self.trainable_weights = [w.value for w in network.trainable_weights]
+        self.native = tf.TensorSpec((None, *network.input_shape[1:]), name="images")
+        for training in (False, True):  # the calls that the loaded object has
+            self.__call__.get_concrete_function(self.native, training=training)
 
     @tf.function
     def __call__(self, images, training=False):
         """(N, D or C) float32 of images (N, S, S, 3) float32 in [0, 1]."""
         return tf.cast(self._call(images, training=training), tf.float32)
 
-    def trace(self) -> tf.TensorSpec:
-        """Traces the calls that the loaded object has; gives what they take."""
-        native = tf.TensorSpec((None, self._size, self._size, 3), tf.float32, "images")
-        for training in (False, True):
-            self.__call__.get_concrete_function(native, training=training)
-        return native
+    def signature(self, spec: tf.TensorSpec, view: Callable, answer: Callable):
+        """What a server calls: from a request to views, and from those to an answer."""
 
-    def _view_pixels(self, images: tf.Tensor) -> tf.Tensor:
+        @tf.function(input_signature=[spec])
+        def serve(request):
+            # A caller may have got the shape wrong.
+            views = tf.ensure_shape(view(request), self.native.shape)
+            return answer(self(views, training=False))
+
+        return serve.get_concrete_function()
+
+    def view_pixels(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 3) uint8 -> (N, S, S, 3) float32 in [0, 1]."""
         return evaluation_view(_require_pixels(images, self._max_pixels), self._size)
 
-    def _view_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
+    def view_floats(self, images: tf.Tensor) -> tf.Tensor:
+        """The same of floats in [0, 1]; those of S x S are views."""
+        images = _require_unit_range(_require_pixels(images, self._max_pixels))
+        native = tf.reduce_all(tf.shape(images)[1:3] == self._size)
+        return tf.cond(
+            native, lambda: images, lambda: evaluation_view(images, self._size)
+        )
+
+    def view_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """(N,) string -> (N, S, S, 3) float32 in [0, 1]."""
         size = self._size
         return tf.map_fn(
@@ -84,101 +100,47 @@ class _ServedNetwork(tf.Module):
             parallel_iterations=_DECODED_AT_ONCE,
         )
 
-    def _infer(self, views: tf.Tensor) -> tf.Tensor:
-        """The network's answer to views, whose shape a caller may have got wrong."""
-        views = tf.ensure_shape(views, (None, self._size, self._size, 3))
-        return self(views, training=False)
+
+def _serve_encoder(served: _ServedNetwork) -> dict:
+    """The signatures of an encoder, by name."""
+
+    def represent(h):
+        return {"representation": h}
+
+    def check_views(images):
+        return _require_unit_range(_require_images(images))
+
+    return {
+        "serving_default": served.signature(_PIXELS, served.view_pixels, represent),
+        "serve_float": served.signature(_FLOATS, served.view_floats, represent),
+        "serve_bytes": served.signature(_BYTES, served.view_files, represent),
+        "raw": served.signature(served.native, check_views, represent),
+    }
 
 
-class ServedEncoder(_ServedNetwork):
-    """What lies in the SavedModel: the encoder, and its signatures."""
+def _serve_classifier(served: _ServedNetwork, labels_file: pathlib.Path) -> dict:
+    """The signatures of a classifier, by name; its class names stand one a line."""
+    served.labels_file = tf.saved_model.Asset(str(labels_file))
+    served.labels = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            served.labels_file.asset_path,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+        ),
+        default_value="",
+    )
 
-    @tf.function(input_signature=[_PIXELS])
-    def serve_uint8(self, images):
-        """Images of any size as they come from a file, 0 to 255."""
-        return self._represent(self._view_pixels(images))
-
-    @tf.function(input_signature=[_FLOATS])
-    def serve_float(self, images):
-        """Images in [0, 1]; those of the encoder's own size are taken as they are."""
-        images = _require_pixels(images, self._max_pixels)
-        images = _require_unit_range(images)
-        shape = tf.shape(images)
-        native = tf.logical_and(shape[1] == self._size, shape[2] == self._size)
-        views = tf.cond(
-            native, lambda: images, lambda: evaluation_view(images, self._size)
-        )
-        return self._represent(views)
-
-    @tf.function(input_signature=[_BYTES])
-    def serve_bytes(self, image_bytes):
-        """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
-        return self._represent(self._view_files(image_bytes))
-
-    @tf.function
-    def raw(self, images):
-        """Images in [0, 1], (N, S, S, 3)."""
-        return self._represent(_require_unit_range(_require_images(images)))
-
-    def signatures(self) -> dict:
-        """What a server finds, by name."""
-        native = self.trace()
-        return {
-            "serving_default": self.serve_uint8.get_concrete_function(),
-            "serve_float": self.serve_float.get_concrete_function(),
-            "serve_bytes": self.serve_bytes.get_concrete_function(),
-            "raw": self.raw.get_concrete_function(native),
-        }
-
-    def _represent(self, views):
-        return {"representation": self._infer(views)}
-
-
-class ServedClassifier(_ServedNetwork):
-    """The `classifier` of a ServedEncoder, and its signatures.
-
-    Args:
-        classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C).
-        labels_file: The names of the C classes, one a line.
-        max_pixels: The most pixels, H x W, of an image.
-    """
-
-    def __init__(self, classifier: keras.Model, labels_file: str, max_pixels: int):
-        super().__init__(classifier, "classifier", max_pixels)
-        self.labels_file = tf.saved_model.Asset(labels_file)
-        self._labels = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                self.labels_file.asset_path,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-            ),
-            default_value="",
-        )
-
-    @tf.function(input_signature=[_PIXELS])
-    def classify(self, images):
-        """Images of any size as they come from a file, 0 to 255."""
-        return self._answer(self._view_pixels(images))
-
-    @tf.function(input_signature=[_BYTES])
-    def classify_bytes(self, image_bytes):
-        """Encoded images (JPEG, PNG, GIF, BMP, WebP), each of its own size."""
-        return self._answer(self._view_files(image_bytes))
-
-    def signatures(self) -> dict:
-        """What a server finds, by name."""
-        self.trace()
-        return {
-            "classify": self.classify.get_concrete_function(),
-            "classify_bytes": self.classify_bytes.get_concrete_function(),
-        }
-
-    def _answer(self, views):
-        probabilities = tf.nn.softmax(self._infer(views))
-        label = self._labels.lookup(tf.argmax(probabilities, axis=-1))
+    def classify(logits):
+        probabilities = tf.nn.softmax(logits)
+        label = served.labels.lookup(tf.argmax(probabilities, axis=-1))
         return {"probabilities": probabilities, "label": label}
+
+    return {
+        "classify": served.signature(_PIXELS, served.view_pixels, classify),
+        "classify_bytes": served.signature(_BYTES, served.view_files, classify),
+    }
 
 
 def export_saved_model(
@@ -216,9 +178,10 @@ def export_saved_model(
     Raises:
         InputError: The classifier and the names don't fit each other or the encoder.
     """
+    check_classifier(networks)
     classifier, class_names = networks.classifier, networks.class_names
-    served = ServedEncoder(networks.encoder, "encoder", max_pixels)
-    signatures = served.signatures()
+    served = _ServedNetwork(networks.encoder, "encoder", max_pixels)
+    signatures = _serve_encoder(served)
     with tempfile.TemporaryDirectory() as folder:
         if classifier is not None:
             check(
@@ -227,22 +190,24 @@ def export_saved_model(
                 "none",
                 "The answers of classify are names; give them in the order of labels.",
             )
-            check_classifier(networks)
             labels_file = pathlib.Path(folder) / LABELS_FILE
             labels_file.write_bytes("".join(f"{n}\n" for n in class_names).encode())
-            served.classifier = ServedClassifier(
-                classifier, str(labels_file), max_pixels
-            )
-            signatures |= served.classifier.signatures()
+            served.classifier = _ServedNetwork(classifier, "classifier", max_pixels)
+            signatures |= _serve_classifier(served.classifier, labels_file)
         tf.saved_model.save(served, str(directory), signatures=signatures)
+
+
+def _require(images: tf.Tensor, condition: tf.Tensor, *received) -> tf.Tensor:
+    """The images, where the condition holds; else an error of what was received."""
+    required = tf.debugging.Assert(condition, received, 4)
+    with tf.control_dependencies([required]):
+        return tf.identity(images)
 
 
 def _require_images(images: tf.Tensor) -> tf.Tensor:
     """The images or files, of which there is one at least, with a pixel at least."""
     message = "expected one image or more; received an empty batch, of shape"
-    required = tf.debugging.Assert(tf.size(images) > 0, [message, tf.shape(images)], 4)
-    with tf.control_dependencies([required]):
-        return tf.identity(images)
+    return _require(images, tf.size(images) > 0, message, tf.shape(images))
 
 
 def _require_pixels(images: tf.Tensor, max_pixels: int) -> tf.Tensor:
@@ -252,12 +217,9 @@ def _require_pixels(images: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """
     images = _require_images(images)
     shape = tf.shape(images, out_type=tf.int64)
+    few = tf.reduce_prod(shape[1:3]) <= max_pixels
     message = f"expected images of at most {max_pixels} pixels, H x W; received the "
-    required = tf.debugging.Assert(
-        tf.reduce_prod(shape[1:3]) <= max_pixels, [message + "shape", shape], 4
-    )
-    with tf.control_dependencies([required]):
-        return tf.identity(images)
+    return _require(images, few, message + "shape", shape)
 
 
 def _require_unit_range(images: tf.Tensor) -> tf.Tensor:
@@ -266,7 +228,4 @@ def _require_unit_range(images: tf.Tensor) -> tf.Tensor:
     beyond = ~((images >= -_SLACK) & (images <= 1 + _SLACK))
     count = tf.math.count_nonzero(beyond)
     message = "expected float images in [0, 1] without NaN; of the received values, "
-    message += "this many are not:"
-    required = tf.debugging.Assert(count == 0, [message, count])
-    with tf.control_dependencies([required]):
-        return tf.identity(images)
+    return _require(images, count == 0, message + "this many are not:", count)

@@ -36,7 +36,7 @@ def load_network(
         return keras.saving.load_model(path, compile=False)
     except InputError:
         raise  # a layer that says itself what is missing
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, TypeError) as error:
         raise InputError(
             f"a readable Keras model at {path}",
             str(error).splitlines()[0],

@@ -22,6 +22,20 @@ def require_programs() -> None:
             pytest.skip(f"no {program} on the path", allow_module_level=True)
 
 
+def give(browser, paths, kind="image-files") -> None:
+    """Chooses files in the page, and waits until it has done with them."""
+    screen.give_files(browser, kind, paths)
+
+
+def assert_embeds(browser, model: pathlib.Path, paths: list[pathlib.Path]) -> dict:
+    """Raises unless the page's images are these, embedded as by LiteRT; gives h."""
+    correct, received = expected(model, paths), embeddings(browser)
+    assert list(received) == list(correct)
+    for name, h in correct.items():
+        np.testing.assert_allclose(received[name], h, atol=1e-3, err_msg=name)
+    return correct
+
+
 @contextlib.contextmanager
 def install(folder: pathlib.Path, model: pathlib.Path | None = None):
     """Installs the page as its head says, beside an encoder, and yields its address."""

@@ -12,9 +12,11 @@ import pytest
 import tensorflow as tf
 from artefacts import build_encoder, export_tflite
 from browser_site import (
+    assert_embeds,
     embeddings,
     errors,
     expected,
+    give,
     left_out,
     screen,
     text,
@@ -95,28 +97,10 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with screen.open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def site(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "browser"
     with site_lib.install(folder, models["float32"]) as address:
         yield address
-
-
-@pytest.fixture
-def browser(chromium, site):
-    """The page, freshly opened."""
-    screen.visit(chromium, site)
-    chromium.get_log("browser")
-    return chromium
-
-
-def give(browser, paths, kind="image-files"):
-    screen.give_files(browser, kind, paths)
 
 
 @pytest.mark.parametrize(
@@ -129,13 +113,8 @@ def test_the_embeddings_are_those_of_litert_in_python(browser, models, files, na
         give(browser, [models[name]], "model-file")
     give(browser, files)
     assert left_out(browser) == {}
-    received, correct = embeddings(browser), expected(models[name], files)
-    assert list(received) == [path.name for path in files]
-    for path in files:
-        difference = np.abs(received[path.name] - correct[path.name]).max()
-        assert difference <= 1e-3, path.name
+    h = np.stack(list(assert_embeds(browser, models[name], files).values()))
     # The tolerance means something: other images are far.
-    h = np.stack(list(correct.values()))
     assert np.abs(h - h[0]).max(1)[1:].mean() > 0.05
     assert errors(browser) == []
 
@@ -257,7 +236,4 @@ def test_webgpu_gives_the_same(site, models, files):
             assert "GPU" in text(browser, "#model-facts")
             if name == "gpu":
                 give(browser, files)
-            correct, received = expected(models[name], files), embeddings(browser)
-            assert list(received) == list(correct)
-            for file, h in correct.items():
-                np.testing.assert_allclose(received[file], h, atol=1e-3)
+            assert_embeds(browser, models[name], files)

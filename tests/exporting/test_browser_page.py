@@ -9,9 +9,11 @@ import PIL.Image
 import pytest
 from artefacts import build_classifier, build_encoder, export_tflite
 from browser_site import (
+    assert_embeds,
     embeddings,
     errors,
     expected,
+    give,
     left_out,
     screen,
     text,
@@ -79,25 +81,6 @@ def folder(tmp_path_factory):
 def site(models, folder):
     with site_lib.install(folder, models["encoder_float32"]) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with screen.open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(chromium, site):
-    """The page, freshly opened."""
-    chromium.get_log("performance")
-    screen.visit(chromium, site)
-    chromium.get_log("browser")
-    return chromium
-
-
-def give(browser, paths, kind="image-files"):
-    screen.give_files(browser, kind, paths)
 
 
 def test_nothing_leaves_the_origin(browser, site, files):
@@ -213,20 +196,13 @@ def test_dropped_files_are_taken(browser, models, files):
     )
     screen.wait(browser)
     assert "40 × 40" in text(browser, "#model-facts")
-    correct = expected(models["larger"], files[:3])
-    received = embeddings(browser)
-    assert list(received) == list(correct)
-    for name, h in correct.items():
-        np.testing.assert_allclose(received[name], h, atol=1e-3)
+    assert_embeds(browser, models["larger"], files[:3])
 
 
 def test_another_encoder_embeds_the_images_anew(browser, models, files):
     give(browser, files)
     give(browser, [models["larger"]], "model-file")
-    correct, received = expected(models["larger"], files), embeddings(browser)
-    assert list(received) == list(correct)
-    for name, h in correct.items():
-        np.testing.assert_allclose(received[name], h, atol=1e-3)
+    assert_embeds(browser, models["larger"], files)
 
 
 @pytest.mark.parametrize(
@@ -246,9 +222,7 @@ def test_what_is_no_encoder_for_the_page_is_refused(
     assert said.startswith(f"{name}.tflite: ") and reason in said
     # The encoder that was there stays.
     give(browser, files)
-    correct, received = expected(models["encoder_float32"], files), embeddings(browser)
-    for file, h in correct.items():
-        np.testing.assert_allclose(received[file], h, atol=1e-3)
+    assert_embeds(browser, models["encoder_float32"], files)
     assert "encoder_float32.tflite" in text(browser, "#model-facts")
 
 

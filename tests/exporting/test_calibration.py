@@ -4,11 +4,10 @@ import dataclasses
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from artefacts import export_tflite
+from artefacts import export_tflite, represent, runner
 
 from selfsup_tf.exporting.parity import compare
-from selfsup_tf.exporting.proof import Proof
+from selfsup_tf.exporting.proof import Part, Proof
 from selfsup_tf.exporting.reference import without_outliers
 
 SIZE = 8
@@ -32,30 +31,27 @@ def make_proof(outliers):
     calibration[:outliers] *= 16
     return Proof(
         images=[],
-        views=views[50:],
-        source="drawn",
-        calibration=calibration,
-        choice={"seed": 0, "calibration": {"count": 50}},
+        held_out=Part("drawn", views[50:], np.arange(50)),
+        calibration=Part("drawn", calibration, np.arange(50)),
     )
 
 
-def cosine_in_int8(encoder, proof, path):
-    export_tflite(encoder, path, precision="int8", calibration_images=proof.calibration)
-    runner = Interpreter(model_path=str(path)).get_signature_runner()
-    expected = encoder(proof.views, training=False).numpy()
-    return compare(expected, runner(images=proof.views)["representation"])[
-        "cosine_mean"
-    ]
+def cosine_in_int8(encoder, calibration, views, path):
+    export_tflite(encoder, path, precision="int8", calibration_images=calibration)
+    received = runner(path)(images=views)["representation"]
+    return compare(represent(encoder, views), received)["cosine_mean"]
 
 
 def test_outliers_are_left_out_and_told(tmp_path):
     encoder, proof = make_encoder(), make_proof(outliers=2)
-    mended = without_outliers(encoder, proof)
-    np.testing.assert_array_equal(mended.calibration, proof.calibration[2:])
-    assert mended.choice["calibration"] == {"count": 50, "outliers_left_out": 2}
-    assert mended.choice["seed"] == 0
+    proof = without_outliers(encoder, proof)
+    every, views = proof.calibration.views, proof.held_out.views
+    np.testing.assert_array_equal(proof.typical, every[2:])
+    told = proof.to_dict()["choice"]["calibration"]
+    assert (told["count"], told["outliers_left_out"]) == (50, 2)
     before, after = (
-        cosine_in_int8(encoder, p, tmp_path / "t.tflite") for p in (proof, mended)
+        cosine_in_int8(encoder, calibration, views, tmp_path / "t.tflite")
+        for calibration in (every, proof.typical)
     )
     assert before < 0.9 < 0.99 < after
 
@@ -63,7 +59,7 @@ def test_outliers_are_left_out_and_told(tmp_path):
 def test_images_alike_are_all_kept():
     encoder, proof = make_encoder(), make_proof(outliers=0)
     kept = without_outliers(encoder, proof)
-    assert len(kept.calibration) == 50
-    assert kept.choice["calibration"]["outliers_left_out"] == 0
+    assert len(kept.typical) == 50
+    assert kept.to_dict()["choice"]["calibration"]["outliers_left_out"] == 0
     nothing = dataclasses.replace(proof, calibration=None)
     assert without_outliers(encoder, nothing) is nothing

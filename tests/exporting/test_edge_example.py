@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 
 import keras
@@ -11,10 +9,18 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
-from artefacts import EXAMPLES, build_classifier, build_encoder, export_tflite, load
+from artefacts import (
+    EXAMPLES,
+    build_classifier,
+    build_encoder,
+    export_tflite,
+    load,
+    python,
+    represent,
+    views_of,
+)
 from mutations import mutated_files
 
-from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
 
@@ -42,17 +48,7 @@ def run(*words, fails=False):
     """Runs embed.py; its output, its complaints, its most memory in kB (or 0)."""
     program = f"import sys; sys.path.insert(0, {str(EXAMPLES / 'edge')!r}); "
     program += f"sys.argv = sys.argv[1:]\n{textwrap.dedent(PROGRAM)}"
-    words = [
-        sys.executable,
-        "-I",
-        "-c",
-        program,
-        EXAMPLES / "edge" / "embed.py",
-        *words,
-    ]
-    done = subprocess.run(
-        list(map(str, words)), capture_output=True, text=True, timeout=120
-    )
+    done = python("-I", "-c", program, EXAMPLES / "edge" / "embed.py", *words)
     assert bool(done.returncode) == fails, done.stderr
     assert "Traceback" not in done.stderr
     memory = re.search(r"(\d+) kB", done.stderr)
@@ -102,11 +98,7 @@ def models(encoder, tmp_path_factory):
 
 def expected(encoder, paths):
     """The representations of files as the encoder is evaluated on them."""
-    views = [
-        evaluation_view(decode_image(tf.constant(path.read_bytes())), SIZE)
-        for path in paths
-    ]
-    return encoder(tf.stack(views), training=False).numpy()
+    return represent(encoder, views_of([p.read_bytes() for p in paths], SIZE))
 
 
 def unit(h):
@@ -138,8 +130,7 @@ def test_pixels_of_8_bits_are_what_an_input_without_scale_expects(encoder, model
     pixels = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     views = (pixels / 255).astype(np.float32)
     received = edge.Encoder(models["pixels"])(views)
-    correct = encoder(views, training=False)
-    np.testing.assert_allclose(received, correct, atol=1e-5)
+    np.testing.assert_allclose(received, represent(encoder, views), atol=1e-5)
 
 
 def test_a_search_finds_what_is_nearest(encoder, models, folder, tmp_path):
@@ -150,9 +141,8 @@ def test_a_search_finds_what_is_nearest(encoder, models, folder, tmp_path):
     assert len(lines) == 2
     assert "notes.txt: no JPEG" in complaints and "broken.jpg" in complaints
     query = folder / "even" / "4.png"
-    said, _, _ = run(
-        "search", models["float32"], query, "--index", index, "--k=7", "--num_threads=1"
-    )
+    words = "search", models["float32"], query, "--index", index, "--k=7"
+    said, _, _ = run(*words, "--num_threads=1")
     paths = sorted(folder.glob("*/*.png"))
     h = unit(expected(encoder, paths))
     cosines = h @ h[paths.index(query)]
@@ -211,9 +201,7 @@ def test_an_interrupted_index_keeps_what_it_has(models, folder, tmp_path):
         """
     )
     arguments = "index", models["float32"], folder, "--index", index
-    words = [sys.executable, "-c", program, *arguments, "--batch=5"]
-    done = subprocess.run(list(map(str, words)), capture_output=True, timeout=120)
-    assert done.returncode != 0
+    assert python("-c", program, *arguments, "--batch=5").returncode != 0
     assert "14 embedded" in run(*arguments)[0]
 
 
@@ -303,9 +291,8 @@ def test_what_can_not_be_used_is_named(models, folder, tmp_path):
         assert wanted in complaints
     assert not index.exists()
     run("index", model, folder, "--index", index)
-    _, complaints, _ = run(
-        "index", model, folder, "--index", index, "--batch=0", fails=True
-    )
+    words = "index", model, folder, "--index", index, "--batch=0"
+    _, complaints, _ = run(*words, fails=True)
     assert "--batch: expected 1 or more; received 0" in complaints
     text = folder / "notes.txt"
     _, complaints, _ = run("search", model, text, "--index", index, fails=True)

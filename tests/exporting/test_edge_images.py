@@ -59,24 +59,6 @@ def test_grey_of_16_bits_keeps_its_high_bits(tmp_path):
     np.testing.assert_array_equal(received, np.stack([pixels >> 8] * 3, axis=-1))
 
 
-@pytest.mark.parametrize(
-    "dtype, scale, zero_point", [("i1", 1 / 255, -128), ("u1", 0.02, 30), ("f4", 0, 0)]
-)
-def test_quantising_is_undone(dtype, scale, zero_point):
-    details = {"dtype": np.dtype(dtype), "quantization": (scale, zero_point)}
-    views = np.linspace(0, 1, 101, dtype=np.float32)
-    numbers = edge.quantise(views, details)
-    assert numbers.dtype == dtype
-    again = edge.dequantise(numbers, details)
-    assert again.dtype == np.float32
-    np.testing.assert_allclose(again, views, atol=scale / 2 + 1e-6)
-    # What lies outside the integers' range becomes the nearest of them.
-    if scale:
-        limits = np.iinfo(dtype)
-        ends = edge.quantise(np.float32([-99, 99]), details)
-        assert ends.tolist() == [limits.min, limits.max]
-
-
 def test_transparent_pixels_show_what_is_stored(tmp_path):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (9, 8, 4), np.uint8)
@@ -113,9 +95,3 @@ def test_a_jpeg_of_endless_scans_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(PIL.Image.Image, "load", lambda image: pytest.fail("decoded"))
     with pytest.raises(edge.Problem, match="a JPEG of more than 100 scans"):
         edge.read_image(tmp_path / "101.jpg")
-
-
-def test_a_scan_across_two_blocks_is_counted_once(tmp_path):
-    for start in range(2**20 - 4, 2**20 + 2):
-        (tmp_path / "a").write_bytes(bytes(start) + b"\xff\xda\0" + bytes(9))
-        assert edge._count_scans(tmp_path / "a") == 1

@@ -5,7 +5,6 @@ takes a package index, some 2 GB for TensorFlow, and a minute.
 """
 
 import importlib.metadata
-import io
 import json
 import os
 import pathlib
@@ -14,15 +13,21 @@ import subprocess
 import sys
 import tempfile
 
-import keras
 import numpy as np
-import PIL.Image
 import pytest
 import tensorflow as tf
-from artefacts import FORMATS, export_saved_model, export_tflite, write
+from artefacts import (
+    FORMATS,
+    export_saved_model,
+    export_tflite,
+    make_network,
+    photograph,
+    represent,
+    views_of,
+    write,
+)
+from mutations import encode
 
-from selfsup_tf.data.decode import decode_image
-from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.card import format_programs
 from selfsup_tf.exporting.format import PROBES
 from selfsup_tf.exporting.parity import compare
@@ -92,54 +97,34 @@ def build():
 
 @pytest.fixture(scope="module")
 def encoder():
-    keras.utils.set_random_seed(0)
-    images = keras.Input((SIZE, SIZE, 3), name="image")
-    h = keras.layers.ReLU()(keras.layers.Conv2D(16, 5, strides=2)(images))
-    h = keras.layers.ReLU()(keras.layers.Conv2D(24, 3, strides=2)(h))
-    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(h))
-
-
-def photograph(seed):
-    """Smooth colours with some grain, of a size of its own: a JPEG file's contents."""
-    random = np.random.default_rng(seed)
-    height, width = random.integers(41, 120, 2)
-    y, x = np.mgrid[:height, :width] / 60
-    a, b, c = random.uniform(1, 5, 3)
-    waves = np.stack([np.sin(a * x + c), np.cos(b * y), np.sin(c * (x - y))], -1)
-    pixels = 127 + 100 * waves + random.normal(0, 8, waves.shape)
-    file = io.BytesIO()
-    image = PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    image.save(file, "JPEG", quality=92)
-    return file.getvalue()
+    return make_network(SIZE)
 
 
 @pytest.fixture(scope="module")
 def photographs():
-    return [photograph(seed) for seed in range(24)]
+    """JPEG files, each of a size of its own."""
+    sizes = np.random.default_rng(0).integers(41, 120, (24, 2))
+    images = [photograph(n, *size, grain=8) for n, size in enumerate(sizes)]
+    return [encode(image, "JPEG", quality=92) for image in images]
 
 
 @pytest.fixture(scope="module")
 def views(photographs):
     """Their evaluation views, (24, S, S, 3) float32."""
-    return np.stack(
-        [evaluation_view(decode_image(tf.constant(f)), SIZE) for f in photographs]
-    )
+    return views_of(photographs, SIZE)
 
 
 @pytest.fixture(scope="module")
 def expected(encoder, views):
     """What the encoder makes of the files."""
-    return encoder(tf.constant(views), training=False).numpy()
+    return represent(encoder, views)
 
 
 def assert_close(expected, received, name):
     least = FORMATS[name].threshold.cosine
     assert compare(expected, received)["cosine_mean"] >= least
     # The measure can tell: of other files it says no.
-    assert (
-        compare(expected[::-1], received)["cosine_mean"]
-        < FORMATS[name].threshold.cosine
-    )
+    assert compare(expected[::-1], received)["cosine_mean"] < least
 
 
 def card_answers(environment, path, format, report, photographs, work):

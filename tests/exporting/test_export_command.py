@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
+from artefacts import make_network, runner
 
 from selfsup_tf import cli
 from selfsup_tf.data.sources.shapes import make_shapes
@@ -16,15 +16,9 @@ SIZE = 16
 @pytest.fixture
 def where(tmp_path):
     """A run of an encoder and the data that it learned from."""
-    images = keras.Input((SIZE, SIZE, 3))
-    initial = keras.initializers.HeNormal(seed=0)
-    h = keras.layers.Conv2D(8, 3, 2, activation="relu", kernel_initializer=initial)(
-        images
-    )
-    encoder = keras.Model(images, keras.layers.GlobalAveragePooling2D()(h))
     run = tmp_path / "run"
     run.mkdir()
-    encoder.save(run / "encoder.keras")
+    make_network(SIZE).save(run / "encoder.keras")
     train, test = make_shapes("train", size=90), make_shapes("test", size=50)
     data = tmp_path / "data.npz"
     np.savez(data, x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
@@ -54,9 +48,8 @@ def test_a_linear_classifier_is_exported_and_verified(where, capsys):
     assert manifest["training"]["method"] == "simclr"
     assert manifest["training"]["config"]["epochs"] == 3
     path = directory / "encoder_float32.tflite"
-    runner = Interpreter(model_path=str(path)).get_signature_runner()
     views = np.random.default_rng(0).random((3, SIZE, SIZE, 3), np.float32)
-    probabilities = runner(images=views)["probabilities"]
+    probabilities = runner(path)(images=views)["probabilities"]
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
     cli.export([f"--verify={directory}"])
@@ -69,16 +62,10 @@ def test_a_linear_classifier_is_exported_and_verified(where, capsys):
 
 
 def test_a_threshold_that_is_missed_leaves_nothing(where, capsys):
-    code, said = refused(
-        capsys,
-        f"--run_dir={where}",
-        "--formats",
-        "tflite_float16",
-        "--min_cosine",
-        "tflite_float16",
-        "1.0",
-    )
+    flags = ["--formats", "tflite_float16", "--min_cosine", "tflite_float16", "1.0"]
+    code, said = refused(capsys, f"--run_dir={where}", *flags)
     assert code == 1 and "mean cosine 1.0 or more" in said
+    assert "please report it" in said  # the format's own advice
     assert not (where / "export").exists()
 
 

@@ -5,21 +5,23 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 
-import keras
 import numpy as np
 import PIL.Image
 import pytest
-import tensorflow as tf
-from artefacts import artefact, export_saved_model, export_tflite
+from artefacts import (
+    artefact,
+    make_network,
+    photograph,
+    python,
+    represent,
+    views_of,
+    write,
+)
 
-from selfsup_tf.data.decode import decode_image
-from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.exporting.card import format_model_card, write_model_card
+from selfsup_tf.exporting.card import format_model_card
 from selfsup_tf.exporting.format import Networks, Options
 from selfsup_tf.exporting.manifest import (
     check_manifest,
@@ -43,58 +45,30 @@ METRICS = {"knn_top_1": 0.9125}
 NAMES = ("cat", "dog", "bird")
 
 
-def make_network():
-    keras.utils.set_random_seed(0)
-    images = keras.Input((SIZE, SIZE, 3), name="image")
-    h = keras.layers.ReLU()(keras.layers.Conv2D(12, 5, strides=4)(images))
-    h = keras.layers.GlobalAveragePooling2D()(h)
-    logits = keras.layers.Dense(3)(h)
-    return keras.Model(images, h, name="small"), keras.Model(images, logits)
-
-
-def photograph(seed, height=60, width=83):
-    """A smooth picture, which JPEG hardly changes: uint8 (H, W, 3)."""
-    y, x = np.mgrid[:height, :width] / 60
-    a, b, c = np.random.default_rng(seed).uniform(1, 4, 3)
-    waves = np.stack([np.sin(a * x), np.cos(b * y), np.sin(c * (x - y))], -1)
-    return (127 + 120 * waves).astype(np.uint8)
-
-
 def write_artefacts(encoder, classifier, directory, calibration):
     """One for each way of being called that the card must explain."""
-    shared = {"classifier": classifier, "class_names": NAMES}
-
-    def tflite(name, precision, **options):
-        path = export_tflite(
-            encoder,
-            directory / name,
-            precision=precision,
-            calibration_images=calibration,
-            **options,
-            **shared,
-        )
-        return artefact(path, f"tflite_{precision}", Options(**options), NAMES)
-
-    return [
-        artefact(
-            export_saved_model(encoder, directory / "saved_model", **shared),
-            "saved_model",
-            # What a SavedModel does not have.
-            Options(batch=4, l2_normalize=True, keep_float=("conv",)),
-            class_names=NAMES,
-        ),
-        tflite("encoder_float32.tflite", "float32"),
-        tflite("encoder_float16.tflite", "float16"),
-        tflite("encoder_uint8.tflite", "uint8"),
-        tflite("four.tflite", "float32", batch=4, uint8_input=True),
-    ]
+    # What a SavedModel does not have.
+    ignored = dict(batch=4, l2_normalize=True, keep_float=("conv",))
+    shared = dict(classifier=classifier, class_names=NAMES)
+    found = []
+    for name, word, options in (
+        ("saved_model", "saved_model", ignored),
+        ("encoder_float32.tflite", "tflite_float32", {}),
+        ("encoder_float16.tflite", "tflite_float16", {}),
+        ("encoder_uint8.tflite", "tflite_uint8", {}),
+        ("four.tflite", "tflite_float32", dict(batch=4, uint8_input=True)),
+    ):
+        more = dict(shared, calibration_images=calibration, **options)
+        path = write(word, encoder, directory / name, **more)
+        found.append(artefact(path, word, Options(**options), NAMES))
+    return found
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """(directory, encoder, manifest), the directory complete."""
     directory = tmp_path_factory.mktemp("export")
-    encoder, classifier = make_network()
+    encoder, classifier = make_network(SIZE, classes=3)
     images = np.stack([photograph(seed) for seed in range(60)])
     labels = np.arange(60) % 3
     proof = choose_images(
@@ -104,7 +78,7 @@ def exported(tmp_path_factory):
         calibrates=True,
     )
     reference = make_reference(Networks(encoder, classifier, NAMES), proof)
-    artefacts = write_artefacts(encoder, classifier, directory, proof.calibration)
+    artefacts = write_artefacts(encoder, classifier, directory, proof.calibration.views)
     parities = [p for a in artefacts for p in measure(a, reference, proof)]
     manifest = describe(
         directory,
@@ -116,7 +90,7 @@ def exported(tmp_path_factory):
         training=TRAINING,
         metrics=METRICS,
     )
-    write_model_card(directory, manifest)
+    (directory / "MODEL_CARD.md").write_text(format_model_card(manifest))
     write_manifest(directory, manifest)
     return directory, encoder, manifest
 
@@ -124,7 +98,7 @@ def exported(tmp_path_factory):
 @pytest.fixture
 def described_with(tmp_path):
     """Calls `describe` for a SavedModel without a classifier, proven on no labels."""
-    encoder, _ = make_network()
+    encoder = make_network(SIZE)
     images = np.stack([photograph(seed) for seed in range(4)])
     proof = choose_images(images, size=SIZE, calibrates=False)
     return functools.partial(
@@ -143,11 +117,11 @@ def test_the_manifest_says_what_there_is(exported):
     directory, encoder, _ = exported
     manifest = read_manifest(directory)
     assert manifest["encoder"] == {
-        "name": "small",
+        "name": "colours",
         "weights_sha256": weights_hash(encoder),
-        "num_parameters": 12 * 75 + 12,
+        "num_parameters": encoder.count_params(),
         "input_size": SIZE,
-        "representation_size": 12,
+        "representation_size": 24,
     }
     assert manifest["preprocessing"]["central_crop"] == 0.875
     assert manifest["training"] == TRAINING and manifest["metrics"] == METRICS
@@ -297,8 +271,8 @@ def test_the_card_s_programs_give_the_encoder_s_representation(exported, tmp_pat
     work = tmp_path / "copy"
     shutil.copytree(directory, work)
     PIL.Image.fromarray(photograph(30)).save(work / "image.jpg", quality=95)
-    pixels = decode_image(tf.constant((work / "image.jpg").read_bytes()))
-    expected = encoder(evaluation_view(pixels, SIZE)[None]).numpy()[0]
+    views = views_of([(work / "image.jpg").read_bytes()], SIZE)
+    expected = represent(encoder, views)[0]
     card = (work / "MODEL_CARD.md").read_text()
     assert card == format_model_card(manifest)
     found = programs(card)
@@ -316,12 +290,7 @@ def test_the_card_s_programs_give_the_encoder_s_representation(exported, tmp_pat
         else:
             end += "assert probabilities.shape[-1] == 3\n"
             end += "assert abs(probabilities[0].sum() - 1) < 0.02\n"
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", program + end],
-            cwd=work,
-            capture_output=True,
-            text=True,
-        )
+        done = python("-I", "-c", program + end, cwd=work)
         assert done.returncode == 0, f"{name}: {done.stderr}"
         received = np.load(work / "h.npy")
         # Pillow's and TensorFlow's JPEG decoders differ by a level here and there;
@@ -336,9 +305,9 @@ def test_the_card_is_honest_and_complete(exported):
     directory, encoder, manifest = exported
     card = (directory / "MODEL_CARD.md").read_text()
     for words in (
-        "# Image encoder small",
+        "# Image encoder colours",
         "40 x 40 pixels",
-        "12 numbers",
+        "24 numbers",
         weights_hash(encoder),
         "not been evaluated for fairness",
         "cat, dog, bird",

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from artefacts import write
+from artefacts import Joined, Spectrum, flat_encoder, represent, write
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting import onnx_file
@@ -57,10 +57,6 @@ def classifier(encoder):
 @pytest.fixture(scope="module")
 def pixels():
     return np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), np.uint8)
-
-
-def represent(model, pixels):
-    return model(tf.constant(pixels / np.float32(255)), training=False).numpy()
 
 
 def open_session(path):
@@ -146,33 +142,11 @@ def test_constants_and_compiled_functions_of_layers_are_in_the_file(pixels, tmp_
     assert not tf.config.functions_run_eagerly()
 
 
-class Spectrum(keras.layers.Layer):
-    """Uses an operation that ONNX lacks."""
-
-    def call(self, inputs):
-        return tf.math.abs(tf.signal.fft3d(tf.cast(inputs, tf.complex64)))
-
-
 class Quantile(keras.layers.Layer):
     """Uses another, which is copied into the file without a word."""
 
     def call(self, inputs):
         return tf.math.erfinv(inputs)
-
-
-class Pairs(keras.layers.Layer):
-    """Whose result depends on how many images there are."""
-
-    def call(self, inputs):
-        return tf.reshape(inputs, (1, -1))
-
-    def compute_output_spec(self, inputs):
-        return keras.KerasTensor((None, 192))
-
-
-def encoder_of(layer):
-    images = keras.Input((8, 8, 3))
-    return keras.Model(images, keras.layers.Flatten()(layer(images)))
 
 
 @needs_onnx
@@ -181,21 +155,13 @@ def encoder_of(layer):
     [
         (Spectrum(name="odd"), r"FFT3D.* \(of layer odd\).*ONNX lacks"),
         (Quantile(name="odd"), r"Erfinv \(of layer odd\).*ONNX lacks"),
-        (Pairs(), "2 images gave representations of shape"),
+        (Joined(), "2 images gave representations of shape"),
     ],
 )
 def test_what_onnx_can_not_express_is_refused(layer, message, tmp_path):
     with pytest.raises(ConversionError, match=message):
-        export_onnx(encoder_of(layer), tmp_path / "a.onnx")
+        export_onnx(flat_encoder(layer), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
-
-
-@needs_onnx
-def test_options_that_do_not_fit_are_refused(encoder, classifier, tmp_path):
-    with pytest.raises(InputError, match="3 class_names"):
-        export_onnx(
-            encoder, tmp_path / "a.onnx", classifier=classifier, class_names=("a",)
-        )
 
 
 def test_without_the_extra_the_command_is_named(encoder, tmp_path, monkeypatch):

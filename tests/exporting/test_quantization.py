@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
-from artefacts import export_tflite
+from artefacts import export_tflite, planted_network, represent, runner
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.parity import compare
@@ -21,38 +20,9 @@ from selfsup_tf.exporting.quantisation.search import (
 SIZE = 16
 
 
-def build_encoder(planted=32):
-    """Four convolutions. With `planted`, a scale, the second gives channels of that
-    and of its reciprocal, which the third undoes: the encoder computes the same, and
-    int8 can't.
-    """
-    keras.utils.set_random_seed(5)
-    stem = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            keras.layers.Conv2D(16, 3, 2, "same", activation="relu", name="conv2d"),
-            # Of one name but for a number, as Keras gives them.
-            keras.layers.Conv2D(16, 3, padding="same", name="conv2d_1"),
-        ],
-        name="stem",
-    )
-    images = keras.Input((SIZE, SIZE, 3), name="image")
-    h = keras.layers.ZeroPadding2D(1, name="pad")(stem(images))
-    h = keras.layers.Conv2D(32, 3, 2, activation="relu", name="conv2d_2")(h)
-    h = keras.layers.Conv2D(32, 3, activation="relu", name="conv2d_3")(h)
-    h = keras.layers.GlobalAveragePooling2D(name="pool")(h)
-    encoder = keras.Model(images, keras.layers.Dropout(0.5, name="dropout")(h))
-    if planted:
-        scale = np.where(np.arange(16) % 2, planted, 1 / planted).astype(np.float32)
-        first, second = stem.get_layer("conv2d_1"), encoder.get_layer("conv2d_2")
-        first.kernel.assign(first.kernel * scale)
-        second.kernel.assign(second.kernel / scale[:, None])
-    return encoder
-
-
 @pytest.fixture(scope="module")
 def encoder():
-    return build_encoder()
+    return planted_network()
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +36,24 @@ def losses(encoder, views):
 
 
 def cosine(encoder, path, views):
-    runner = Interpreter(model_path=str(path)).get_signature_runner()
-    if runner.get_input_details()["images"]["dtype"] == np.uint8:
-        received = runner(images=np.round(views * 255).astype(np.uint8))
-    else:
-        received = runner(images=views)
-    a, b = received["representation"], encoder(views, training=False).numpy()
-    return compare(b, a)["cosine_mean"]
+    called = runner(path)
+    taken = views
+    if called.get_input_details()["images"]["dtype"] == np.uint8:
+        taken = np.round(views * 255).astype(np.uint8)
+    received = called(images=taken)["representation"]
+    return compare(represent(encoder, views), received)["cosine_mean"]
 
 
 def float_kernels(path):
     model = read_model(path.read_bytes())
     tensors = model.subgraphs[0].tensors
-    found = [t for t in tensors if len(t.shape) == 4 and model.buffers[t.buffer].data
-             is not None and t.type == schema.TensorType.FLOAT32]  # fmt: skip
-    return sorted(tuple(t.shape) for t in found)
+    return sorted(
+        tuple(t.shape)
+        for t in tensors
+        if len(t.shape) == 4
+        and model.buffers[t.buffer].data is not None
+        and t.type == schema.TensorType.FLOAT32
+    )
 
 
 def test_the_planted_layer_is_named_first(losses):
@@ -98,7 +71,7 @@ def test_the_planted_layer_is_named_first(losses):
 
 
 def test_scales_too_far_apart_for_a_fast_kernel_are_found(views, tmp_path):
-    encoder = build_encoder(planted=1000)
+    encoder = planted_network(planted=1000)
     first = Int8Search(encoder, views[:24], views[24:]).lossy_layers(1)[0]
     assert first.layer == "conv2d_1"
     assert first.cosine_int8 < 0.9
@@ -120,7 +93,7 @@ def test_keeping_it_in_float_restores_the_cosine(encoder, views, tmp_path, preci
     assert cosine(encoder, path, views[24:]) > 0.999
     # That layer's and the next one's, behind the padding; not conv2d's and conv2d_3's.
     assert float_kernels(path) == [(16, 3, 3, 16), (32, 3, 3, 16)]
-    taken = Interpreter(model_path=str(path)).get_signature_runner()
+    taken = runner(path)
     expected = np.uint8 if precision == "uint8" else np.float32
     assert taken.get_input_details()["images"]["dtype"] == expected
     assert taken.get_output_details()["representation"]["dtype"] == np.float32
@@ -129,7 +102,7 @@ def test_keeping_it_in_float_restores_the_cosine(encoder, views, tmp_path, preci
 @pytest.mark.parametrize("l2_normalize", [False, True])
 def test_uint8_images_are_the_same_to_mixed_files(views, tmp_path, l2_normalize):
     """Also where the encoder scales them back to 255 first, as ready-made ones do."""
-    inner = build_encoder(planted=None)
+    inner = planted_network(planted=None)
     images = keras.Input((SIZE, SIZE, 3))
     scaled = keras.layers.Rescaling(1 / 127.5, -1)(keras.layers.Rescaling(255)(images))
     encoder = keras.Model(images, inner(scaled))
@@ -143,9 +116,9 @@ def test_uint8_images_are_the_same_to_mixed_files(views, tmp_path, l2_normalize)
     found = []
     for uint8, taken in ((False, pixels / np.float32(255)), (True, pixels)):
         path = export_tflite(encoder, tmp_path / "a", uint8_input=uint8, **options)
-        runner = Interpreter(model_path=str(path)).get_signature_runner()
-        assert runner.get_input_details()["images"]["dtype"] == taken.dtype
-        found.append(runner(images=taken)["representation"])
+        called = runner(path)
+        assert called.get_input_details()["images"]["dtype"] == taken.dtype
+        found.append(called(images=taken)["representation"])
     np.testing.assert_array_equal(found[0], found[1])
 
 
@@ -161,7 +134,7 @@ def test_the_suggestion_is_what_it_takes(encoder, views):
     assert search.cosine(("conv2d_1",)) > 0.999
     # Out of reach: what gains nothing is left in int8 all the same.
     assert search.suggest(1.1, count=2) == ("conv2d_1",)
-    assert Int8Search(build_encoder(None), views[:24], views[24:]).suggest(0.98) == ()
+    assert Int8Search(planted_network(None), views[:24], views[24:]).suggest(0.98) == ()
 
 
 def test_layers_that_end_the_encoder_are_known(views):

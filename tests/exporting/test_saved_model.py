@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 import textwrap
 
 import keras
@@ -11,10 +9,9 @@ import mutations
 import numpy as np
 import pytest
 import tensorflow as tf
-from artefacts import FORMATS, export_saved_model
+from artefacts import FORMATS, export_saved_model, python
 
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.errors import InputError
 
 HERE = pathlib.Path(__file__).parent
 
@@ -159,24 +156,17 @@ def test_both_parts_can_be_fine_tuned_where_this_package_is_not(directory, tmp_p
         assert float(tf.reduce_max(change)) > 0
         assert not [m for m in sys.modules if m.startswith("selfsup")]
     """
-    subprocess.run(
-        [sys.executable, "-I", "-c", textwrap.dedent(program), str(directory)],
-        check=True,
-        cwd=tmp_path,
-    )
+    done = python("-I", "-c", textwrap.dedent(program), directory, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["serve_float", "raw"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.1, 1.1, 255.0])
 def test_floats_beyond_0_and_1_are_refused(loaded, name, value):
     images = np.full((2, SIZE, SIZE, 3), 0.5, np.float32)
+    images[0] = 1.0005  # rounding is no reason
     images[1, 3, 4, 2] = value
     refused(loaded.signatures[name], r"in \[0, 1\] without NaN.*\[1\]", images=images)
-
-
-def test_rounding_is_no_reason_to_refuse(loaded):
-    images = np.full((1, SIZE, SIZE, 3), 1.0005, np.float32)
-    assert np.isfinite(loaded.signatures["raw"](images=images)["representation"]).all()
 
 
 def test_empty_and_wrong_shapes_are_refused_and_the_model_goes_on(loaded, models):
@@ -249,13 +239,7 @@ def test_200_mutated_files_are_embedded_or_refused(models, tmp_path):
         np.testing.assert_array_equal(found, expected)
         json.dump([answers, peak_mb() - before], open("answers.json", "w"))
     """
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", textwrap.dedent(program)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = python("-I", "-c", textwrap.dedent(program), cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     answers, added_mb = json.loads((tmp_path / "answers.json").read_text())
     assert len(answers) == 200
@@ -266,7 +250,7 @@ def test_200_mutated_files_are_embedded_or_refused(models, tmp_path):
     refusals = [message for message in answers.values() if message]
     assert len(refusals) > 80
     # What an operator reads last, before the place in the graph, is the reason.
-    reasons = (
+    reasons = [
         "nvalid",
         "claims",
         "decode",
@@ -274,27 +258,7 @@ def test_200_mutated_files_are_embedded_or_refused(models, tmp_path):
         "ncomplete",
         "nsupported",
         "must",
-    )
+    ]
     unclear = [m for m in refusals if not any(reason in m for reason in reasons)]
     assert unclear == []
     assert added_mb < 300
-
-
-def test_a_classifier_that_does_not_fit_is_refused(models, tmp_path):
-    encoder, classifier = models
-    for names, message in (
-        (None, "class_names beside a classifier; received none"),
-        (("a", "b"), "3 class_names, one for each logit; received 2"),
-        (("a", "b\nc", "d"), "one line each"),
-        (("a", "", "d"), "one line each"),
-    ):
-        with pytest.raises(InputError, match=message):
-            export_saved_model(
-                encoder, tmp_path / "a", classifier=classifier, class_names=names
-            )
-    other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
-    with pytest.raises(InputError, match=r"\(8, 8, 3\)"):
-        export_saved_model(
-            encoder, tmp_path / "a", classifier=other, class_names=("a",) * 192
-        )
-    assert not (tmp_path / "a").exists()

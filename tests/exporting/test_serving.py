@@ -6,7 +6,6 @@ import http.client
 import http.server
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,15 +16,22 @@ import urllib.error
 import urllib.request
 
 import grpc
-import keras
 import mutations
 import numpy as np
 import pytest
 import tensorflow as tf
-from artefacts import EXAMPLES, FORMATS, load, write
+from artefacts import (
+    EXAMPLES,
+    FORMATS,
+    load,
+    make_network,
+    python,
+    represent,
+    views_of,
+    write,
+)
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.serving import WARMUP_BATCHES
 
@@ -40,25 +46,16 @@ client_grpc = load(EXAMPLE / "client_grpc.py")
 
 @pytest.fixture(scope="module")
 def models():
-    keras.utils.set_random_seed(2)
-    images = keras.Input((SIZE, SIZE, 3))
-    h = keras.layers.ReLU()(keras.layers.Conv2D(8, 3, 2)(images))
-    h = keras.layers.GlobalAveragePooling2D()(h)
-    return keras.Model(images, h), keras.Model(images, keras.layers.Dense(3)(h))
+    return make_network(SIZE, classes=3)
 
 
 @pytest.fixture(scope="module")
 def export(models, tmp_path_factory):
-    """A directory with models/encoder/1, an export of an encoder and a classifier."""
+    """A directory with encoder/1, a SavedModel of an encoder and a classifier."""
     place = tmp_path_factory.mktemp("serving")
     encoder, classifier = models
-    write(
-        "saved_model",
-        encoder,
-        place / "encoder" / "1",
-        classifier=classifier,
-        class_names=NAMES,
-    )
+    options = dict(classifier=classifier, class_names=NAMES)
+    write("saved_model", encoder, place / "encoder" / "1", **options)
     return place
 
 
@@ -101,20 +98,19 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(models, files):
     """What the encoder itself says of them, (N, D)."""
-    images = [decode_image(tf.io.read_file(str(path))) for path in files]
-    views = tf.stack([evaluation_view(image, SIZE) for image in images])
-    return models[0](views, training=False).numpy()
+    return represent(models[0], views_of([p.read_bytes() for p in files], SIZE))
 
 
 def run(program, *arguments):
-    """A program's exit code and what it printed."""
-    return subprocess.run(
-        [sys.executable, str(EXAMPLE / program), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    """A program's exit code and what it printed.
+
+    The REST client runs without site-packages: it needs the standard library alone.
+    """
+    bare = ["-I", "-S"] if program == "client_rest.py" else []
+    return python(*bare, EXAMPLE / program, *arguments)
+
+
+both_clients = pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
 
 
 def run_client(program, *arguments):
@@ -156,7 +152,7 @@ def test_the_rest_client_gets_embeddings(server, files, expected, tmp_path):
     answers = json.loads(out.read_text())
     found = np.array([answers[str(path)] for path in files])
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert done.stdout.count("of 8") == len(files)
+    assert done.stdout.count("of 24") == len(files)
 
 
 def test_the_grpc_client_gets_embeddings(server, files, expected, tmp_path):
@@ -181,15 +177,14 @@ def test_both_clients_classify(server, files, models, tmp_path):
         assert done.returncode == 0, done.stderr
     (rest,) = json.loads(paths[0].read_text()).values()
     rpc = np.load(paths[1])
-    image = decode_image(tf.io.read_file(str(files[2])))
-    logits = models[1](evaluation_view(image, SIZE)[None], training=False)
+    logits = represent(models[1], views_of([files[2].read_bytes()], SIZE))
     probabilities = tf.nn.softmax(logits)[0].numpy()
     np.testing.assert_allclose(rest["probabilities"], probabilities, atol=1e-5)
     np.testing.assert_allclose(rpc["probabilities"][0], probabilities, atol=1e-5)
     assert rest["label"] == rpc["label"][0] == NAMES[probabilities.argmax()]
 
 
-@pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
+@both_clients
 def test_a_bad_file_is_named_and_the_others_are_answered(
     server, files, tmp_path, program
 ):
@@ -202,7 +197,7 @@ def test_a_bad_file_is_named_and_the_others_are_answered(
     assert done.returncode == 1
     assert re.search(r"bad\.jpg: .*Unknown image file format", done.stderr)
     assert re.search(r"huge\.png: .*claims 20000 x 20000", done.stderr)
-    assert done.stdout.count("of 8") == 3
+    assert done.stdout.count("of 24") == 3
 
 
 def test_the_rest_client_sends_no_more_than_a_server_takes(server, tmp_path):
@@ -219,7 +214,7 @@ def test_the_rest_client_sends_no_more_than_a_server_takes(server, tmp_path):
     # What is refused for its length is sent in parts.
     done = run("client_rest.py", *paths, f"--server={server[0]}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("of 8") == 12
+    assert done.stdout.count("of 24") == 12
 
 
 @contextlib.contextmanager
@@ -280,7 +275,7 @@ def test_what_is_no_fault_of_the_files_is_asked_once(files, status, count):
     assert len(asked) == count and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
+@both_clients
 def test_without_a_server_a_client_says_so(program, files):
     address = "127.0.0.1:9" if program == "client_grpc.py" else "http://127.0.0.1:9"
     done = run_client(program, files[0], f"--server={address}")
@@ -288,7 +283,7 @@ def test_without_a_server_a_client_says_so(program, files):
     assert "Traceback" not in done.stderr and "refused" in done.stderr.lower()
 
 
-@pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
+@both_clients
 def test_a_file_that_is_missing_is_named_before_any_is_sent(files, tmp_path, program):
     missing = tmp_path / "missing.jpg"
     done = run_client(program, files[0], missing, "--server=http://127.0.0.1:9")
@@ -329,23 +324,13 @@ def test_the_grpc_client_keeps_what_was_answered(server, files, tmp_path):
         assert arrays["files"].tolist() == list(map(str, files[:2]))
 
 
-def test_the_rest_client_needs_the_standard_library_alone(server, files):
-    program = str(EXAMPLE / "client_rest.py")
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", program, str(files[0]), f"--server={server[0]}"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 # --- the server ---
 
 
-def test_rows_columns_status_and_metadata(server, models):
+def test_rows_columns_status_and_metadata(server, models, files, expected):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 7, 3), np.uint8)
     views = evaluation_view(tf.constant(pixels), SIZE)
-    h = models[0](views, training=False).numpy()
+    h = represent(models[0], views.numpy())
     for body, key in (
         ({"instances": pixels.tolist()}, "predictions"),
         ({"instances": [{"images": p.tolist()} for p in pixels]}, "predictions"),
@@ -355,6 +340,11 @@ def test_rows_columns_status_and_metadata(server, models):
         status, answer = post(server[0], body)
         assert status == 200, answer
         np.testing.assert_allclose(answer[key], h, atol=1e-5)
+    # What curl would send of a file.
+    files = [{"b64": base64.b64encode(path.read_bytes()).decode()} for path in files]
+    body = {"signature_name": "serve_bytes", "inputs": {"image_bytes": files}}
+    h = post(server[0], body)[1]["outputs"]
+    np.testing.assert_allclose(h, expected, atol=1e-5)
     body = {"signature_name": "classify", "instances": pixels.tolist()}
     rows = post(server[0], body, "/versions/1:predict")[1]["predictions"]
     assert all(NAMES[np.argmax(row["probabilities"])] == row["label"] for row in rows)
@@ -498,19 +488,8 @@ def test_grpc_errors_have_their_codes(server):
     assert code(other, "serving_default", images=grey)[0] == "NOT_FOUND"
     large = np.zeros((1, 2000, 2000, 3), np.uint8)  # 12 MB, of 8 that the server takes
     assert code(client, "serving_default", images=large)[0] == "RESOURCE_EXHAUSTED"
-    assert client.predict("serving_default", images=grey)["representation"].shape == (
-        1,
-        8,
-    )
-
-
-def test_base64_by_columns_works_with_plain_json(server, files, expected):
-    """What curl would send."""
-    data = base64.b64encode(files[2].read_bytes()).decode()
-    body = {"signature_name": "serve_bytes", "inputs": {"image_bytes": [{"b64": data}]}}
-    status, answer = post(server[0], body)
-    assert status == 200
-    np.testing.assert_allclose(answer["outputs"], expected[2:3], atol=1e-5)
+    found = client.predict("serving_default", images=grey)["representation"]
+    assert found.shape == (1, 24)
 
 
 def test_a_folder_without_a_model_is_an_error(tmp_path):

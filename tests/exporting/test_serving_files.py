@@ -3,7 +3,6 @@
 import logging
 import sys
 
-import keras
 import pytest
 import tensorflow as tf
 from artefacts import FORMATS, make_network, write
@@ -25,18 +24,10 @@ SIZE = 16
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):
     """A directory with a SavedModel of an encoder and a classifier."""
-    images = keras.Input((SIZE, SIZE, 3))
-    h = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, 2)(images))
-    encoder = keras.Model(images, h)
-    classifier = keras.Model(images, keras.layers.Dense(2)(h))
+    encoder, classifier = make_network(SIZE, classes=2)
     place = tmp_path_factory.mktemp("serving")
-    write(
-        "saved_model",
-        encoder,
-        place / "saved_model",
-        classifier=classifier,
-        class_names=("a", "b"),
-    )
+    options = dict(classifier=classifier, class_names=("a", "b"))
+    write("saved_model", encoder, place / "saved_model", **options)
     return place
 
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from selfsup_tf.doors import Door
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check, check_one_of, nearest
 from selfsup_tf.exporting.format import AUTO, Format, Options, Threshold
 
 DOOR = Door(__name__, "FORMAT", "a module of export formats")
@@ -114,8 +114,7 @@ def override_thresholds(
         ("agreement", 0, 1, agreement or {}),
     ):
         for word, value in values.items():
-            advice = nearest(str(word), there_are)
-            check(word in there_are, "a format with a threshold", repr(word), advice)
+            check_one_of(word, there_are, "a format with a threshold")
             usual = getattr(there_are[word].threshold, field)
             check(
                 low <= value <= high,

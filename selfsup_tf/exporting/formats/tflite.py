@@ -4,7 +4,6 @@ import dataclasses
 
 from selfsup_tf.exporting.format import PROBES, Format, Threshold
 
-_EIGHT_BITS = ("int8", "uint8")
 _CALL = """\
 runner = Interpreter(model_path="{path}").get_signature_runner()
 found = runner({name}=images)"""
@@ -14,6 +13,7 @@ _CALIBRATE = (
 )
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
 class TFLite(Format):
     """The encoder as a TFLite file of one precision.
 
@@ -23,32 +23,24 @@ class TFLite(Format):
         precision: float32, float16, dynamic, int8, uint8 or int16x8.
         threshold: How far it may stray.
         calibration: Which images it is calibrated on.
-        grouped: Whether it is one of those that the word tflite stands for.
+        groups: The words beside its own that stand for it.
         advice: What helps where it strays.
     """
 
+    precision: str
+    threshold: Threshold
+    calibration: str = "none"
+    groups: tuple[str, ...] = ()
+    advice: str = Format.advice
     probe = PROBES / "litert_probe.py"
     packages = ("ai-edge-litert",)
     order = 10
 
-    def __init__(
-        self,
-        precision: str,
-        threshold: Threshold,
-        *,
-        calibration: str = "none",
-        grouped: bool = False,
-        advice: str = Format.advice,
-    ):
-        self.word = f"tflite_{precision}"
-        self.file = f"encoder_{precision}.tflite"
-        self.precision = precision
-        self.threshold = threshold
-        self.calibration = calibration
-        self.groups = ("tflite",) if grouped else ()
-        self.advice = advice
+    def __post_init__(self):
+        self.word = f"tflite_{self.precision}"
+        self.file = f"encoder_{self.precision}.tflite"
         self.heeds = ("uint8_input", "l2_normalize", "batch")
-        if precision in _EIGHT_BITS:
+        if self.precision in ("int8", "uint8"):
             self.heeds += ("keep_float",)
 
     def heeded(self, options):
@@ -83,34 +75,34 @@ class TFLite(Format):
 
 
 FORMAT = (
-    TFLite("float32", Threshold(0.9999), grouped=True),
+    TFLite(precision="float32", threshold=Threshold(0.9999), groups=("tflite",)),
     # Weights of 11 significant bits: a relative error below 0.0003 for each.
-    TFLite("float16", Threshold(0.999), grouped=True),
+    TFLite(precision="float16", threshold=Threshold(0.999), groups=("tflite",)),
     # Activations of 8 bits as well as weights, whose range a few images or the batch
     # decide. Such errors turn the answer where two classes are nearly as probable.
     TFLite(
-        "dynamic",
-        Threshold(0.98, agreement=0.9),
+        precision="dynamic",
+        threshold=Threshold(0.98, agreement=0.9),
         advice="Export float16, or int8 with calibration images.",
     ),
     TFLite(
-        "int8",
-        Threshold(0.98, agreement=0.9),
+        precision="int8",
+        threshold=Threshold(0.98, agreement=0.9),
         calibration="typical",
-        grouped=True,
+        groups=("tflite",),
         advice=_CALIBRATE,
     ),
     TFLite(
-        "uint8",
-        Threshold(0.98, agreement=0.9),
+        precision="uint8",
+        threshold=Threshold(0.98, agreement=0.9),
         calibration="typical",
         advice=_CALIBRATE,
     ),
     # Weights of 8 bits for a channel err by about 0.8 % of their deviation, layer upon
     # layer; activations of 16 bits add nothing to that.
     TFLite(
-        "int16x8",
-        Threshold(0.995, agreement=0.9),
+        precision="int16x8",
+        threshold=Threshold(0.995, agreement=0.9),
         calibration="all",
         advice=_CALIBRATE,
     ),

@@ -1,9 +1,6 @@
 """A program, set up for the TFLite converter in a precision."""
 
 import contextlib
-import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,6 +9,7 @@ import tensorflow as tf
 
 from selfsup_tf.errors import check
 from selfsup_tf.exporting.program import Program
+from selfsup_tf.files import silent_stderr
 
 INTEGER = ("int8", "uint8", "int16x8")
 
@@ -66,7 +64,7 @@ def samples(
         images: (M, S, S, 3) float32 in [0, 1]. The last batch is filled up with the
             first of them.
     """
-    batch = program.batch or 1
+    batch = program.images.shape[0] or 1
 
     def generate():
         for start in range(0, len(images), batch):
@@ -74,7 +72,7 @@ def samples(
             taken = np.array(rows, np.float32)
             if start == 0:
                 taken[0, 0, 0], taken[0, 0, 1] = 0, 1
-            if program.uint8_input:
+            if program.images.dtype == tf.uint8:
                 taken = np.round(taken * 255).astype(np.uint8)
             yield [taken]
 
@@ -107,21 +105,7 @@ def quiet() -> Iterator[None]:
     What their C++ writes to stderr, too: no logger of Python gets to see it, and what
     matters of it comes as an exception.
     """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as notices:
-            os.dup2(notices.fileno(), 2)
-        with _quiet_python():
-            yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-@contextlib.contextmanager
-def _quiet_python() -> Iterator[None]:
-    with warnings.catch_warnings():
+    with silent_stderr(), warnings.catch_warnings():
         # Input and output stay float32 on purpose.
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
         # The debugger runs the interpreter that has its own operations in it.

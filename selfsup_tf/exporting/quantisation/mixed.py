@@ -14,7 +14,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from selfsup_tf.errors import check, nearest
+from selfsup_tf.errors import check_one_of
 from selfsup_tf.exporting.program import L2_NORMALIZE, OUTPUT, Program
 from selfsup_tf.exporting.quantisation.converter import build_converter, quiet, samples
 from selfsup_tf.exporting.quantisation.flatbuffer import read_model
@@ -103,24 +103,17 @@ class MixedQuantizer:
         return {name: float(np.mean(values)) for name, values in noises.items()}
 
     def _kept_tensors(self, keep_float: Collection[str]) -> list[str]:
-        takers = collections.defaultdict(list)
+        takers, results = collections.defaultdict(list), collections.defaultdict(list)
         for operation in self._operations:
             for name in operation.inputs:
                 takers[name].append(operation)
+            for layer in self._program.layers_of(operation.outputs[0]):
+                results[layer] += operation.outputs
         kept: dict[str, None] = {}
         for layer in keep_float:
-            mine = [
-                operation
-                for operation in self._operations
-                if layer in self._program.layers_of(operation.outputs[0])
-            ]
-            check(
-                len(mine) > 0,
-                "keep_float to name layers that compute something",
-                repr(layer),
-                nearest(layer, self._named_layers()),
-            )
-            waiting = [name for operation in mine for name in operation.outputs]
+            what = "keep_float to name layers that compute something"
+            check_one_of(layer, results, what)
+            waiting = list(results[layer])
             kept.update(dict.fromkeys(waiting))
             while waiting:
                 for taker in takers[waiting.pop()]:
@@ -128,10 +121,6 @@ class MixedQuantizer:
                     if taker.kind in _MOVERS:
                         waiting += taker.outputs
         return list(kept)
-
-    def _named_layers(self) -> set[str]:
-        outputs = (operation.outputs[0] for operation in self._operations)
-        return {layer for name in outputs for layer in self._program.layers_of(name)}
 
     def _name_layer(self, tensor_name: str) -> str | None:
         """Of the layers fused into an operation, the one with the most weights."""

@@ -138,6 +138,11 @@ class Int8Search:
         )
 
 
+def of_proof(encoder: keras.Model, proof: Proof) -> Int8Search:
+    """The search on a proof's images, whose `typical` calibration is known."""
+    return Int8Search(encoder, proof.typical, proof.held_out.views[:64])
+
+
 def resolve_keep_float(
     options: Options,
     wanted: Sequence[Format],
@@ -151,14 +156,14 @@ def resolve_keep_float(
         options: As they were asked for.
         wanted: The formats of the export.
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
-        proof: Its calibration, without outliers, and its views.
+        proof: As for `of_proof`.
         thresholds: Of the formats, by their words.
     """
     if AUTO not in options.keep_float:
         return options
     least = [thresholds[f.word].cosine for f in wanted if "keep_float" in f.heeds]
-    search = Int8Search(encoder, proof.calibration, proof.views[:64])
-    return dataclasses.replace(options, keep_float=search.suggest(max(least), count=20))
+    found = of_proof(encoder, proof).suggest(max(least), count=20)
+    return dataclasses.replace(options, keep_float=found)
 
 
 def require_parity_by_layers(
@@ -170,7 +175,7 @@ def require_parity_by_layers(
         parity: What was measured.
         of: The artefact's format.
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
-        proof: Its calibration, without outliers, and its views.
+        proof: As for `of_proof`.
         options: Of the export.
     """
     try:
@@ -181,9 +186,9 @@ def require_parity_by_layers(
             raise
         if not strays or options.keep_float:
             raise
-        search = Int8Search(encoder, proof.calibration, proof.views[:64])
+        losses = of_proof(encoder, proof).lossy_layers()
         raise ParityError(
-            f"{error}\n{format_layers(search.lossy_layers())}\n"
+            f"{error}\n{format_layers(losses)}\n"
             "--keep_float=auto leaves in float32 what it takes, as far as that helps."
         ) from error
 
