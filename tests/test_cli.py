@@ -119,7 +119,10 @@ def test_evaluation_without_a_run(refused, tmp_path):
 
 
 def commands_of(text):
-    """The python commands in a document's code blocks, continuation lines joined."""
+    """The python commands in a document's code blocks, continuation lines joined.
+
+    Those marked shell need the examples of CONTRIBUTING.md; test_doors runs them.
+    """
     text = text.replace("\\\n", " ")
     blocks = re.findall(r"```(?:bash|sh|console)?\n(.*?)```", text, re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
