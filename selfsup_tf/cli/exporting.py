@@ -231,7 +231,7 @@ def _classifier(flags, run, encoder, seen) -> tuple[Any, tuple[str, ...] | None]
 
     if flags.classifier == "linear":
         return linear_classifier(encoder, seen, cache=run.features)
-    own = run.path / "classifier.keras"
+    own = run.kept("classifier")
     if flags.classifier == "none" or not own.is_file():
         return None, None
     if flags.encoder == "best":

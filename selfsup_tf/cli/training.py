@@ -13,6 +13,7 @@ from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.results import first_look
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
 from selfsup_tf.run import RunDirectory
 
@@ -147,11 +148,10 @@ def train(arguments: Sequence[str] | None = None) -> None:
         run = api.train(method, run_dir=own.run_dir)
         if not run.is_chief:
             return
-        judge = "health"  # which needs no labels
-        if "classifier" in method.networks:
-            judge = "accuracy"
-        elif run.log[0].get("labelled"):
-            judge = "knn"
+        there = {"classifier"} & method.networks.keys()
+        judge = first_look(
+            there | ({"labels"} if run.log[0].get("labelled") else set())
+        )
         judging, where = program.spelled("eval"), f"--run_dir={run.run_dir}"
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from selfsup_tf.errors import InputError
@@ -180,3 +180,17 @@ def _is_of_best(one: StoredResult) -> bool | None:
     if one.result.network != "encoder" or one.result.weights_hash is None:
         return None
     return "encoder=best" in one.name.split("_")
+
+
+def first_look(there: Collection[str]) -> str:
+    """The word of the protocol to begin with: that which needs most of what is there.
+
+    Args:
+        there: Of what `Protocol.needs` names.
+    """
+    fitting = {
+        word: (-len(protocol.needs), protocol.order)
+        for word, protocol in PROTOCOLS.all().items()
+        if protocol.measured_by_report and set(protocol.needs) <= set(there)
+    }
+    return min(fitting, key=fitting.get)

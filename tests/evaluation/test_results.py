@@ -19,7 +19,7 @@ from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.neighbours import find_neighbours, neighbour_gallery
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.report import write_comparison, write_report
-from selfsup_tf.evaluation.results import read_results, unread_files
+from selfsup_tf.evaluation.results import first_look, read_results, unread_files
 from selfsup_tf.evaluation.running import evaluate
 from selfsup_tf.evaluation.text import format_rows
 from selfsup_tf.models.untrained import untrained_copy
@@ -291,3 +291,11 @@ def test_real_cifar10():
     assert 0.2 < top_1.value < 0.4 and 0.5 < top_5.value < 0.95
     probe = evaluate("linear", encoder, train, test, untrained=False)
     assert 0.2 < probe.rows[0].value < 0.4
+
+
+@pytest.mark.parametrize(
+    ("there", "word"),
+    [((), "health"), (("labels",), "knn"), (("labels", "classifier"), "accuracy")],
+)
+def test_the_first_look_is_by_what_is_there(there, word):
+    assert first_look(there) == word
