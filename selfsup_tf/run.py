@@ -15,7 +15,7 @@ is the only module that spells its names. Nothing here imports TensorFlow.
     embeddings.parquet   the representation of every image
     report.html          and comparison.html; lr_find.json, lr_find.png: a range test
     export/              an export, with its manifest.json
-    .lock                who is writing the run at the moment
+    .lock                who is writing it
 """
 
 import contextlib
@@ -105,9 +105,10 @@ class RunDirectory:
 
     def check_exists(self) -> None:
         """Raises InputError unless a run, or an encoder alone, is there."""
-        what = "config.json and no encoder.keras" if self.path.is_dir() else "directory"
-        there = self.config.is_file() or self.network().is_file()
-        check(there, f"a run at {self}", f"no {what}", TRAIN_ONE)
+        missing = "no config.json and no encoder.keras"
+        found = missing if self.path.is_dir() else "no such directory"
+        if not (self.config.is_file() or self.network().is_file()):
+            raise InputError(f"a run at {self}", found, TRAIN_ONE)
 
     def read_config(self) -> dict[str, Any] | None:
         """config.json as plain values, or None; a damaged one raises InputError."""

@@ -229,9 +229,9 @@ def test_a_view_is_the_operations_in_the_order_of_its_reference(config):
     keys = random.image_keys(3, 0, tf.range(24), 0)
     view = views.View(config, 20)
     assert view.crop.law == config.crop_law
-    layers = {type(layer): layer for layer in (view.crop, *view.layers)}
+    composed = {type(layer): layer for layer in (view.crop, *view.layers)}
     drawn, chosen = {}, {}
-    for kind, layer in layers.items():
+    for kind, layer in composed.items():
         shape = (30, 40) if layer is view.crop else (20, 20)
         drawn[kind] = layer.sample(random.fold_in(keys, layer.salt), shape)
         always = tf.ones(24, tf.bool)
@@ -263,12 +263,12 @@ def test_a_view_is_the_operations_in_the_order_of_its_reference(config):
         if chosen[layers.RandomGaussianBlur][n]:
             sigma = float(drawn[layers.RandomGaussianBlur]["sigma"][n])
             x = reference.gaussian_blur(x, sigma, reference.blur_taps(20, "byol"))
-        if layers.RandomSolarize in layers and chosen[layers.RandomSolarize][n]:
+        if layers.RandomSolarize in composed and chosen[layers.RandomSolarize][n]:
             x = reference.solarize(x, 0.5)
         expected.append(np.clip(x, 0, 1))
     # Each operation but the certain ones is met, and left out.
     for kind, flags in chosen.items():
-        if layers[kind].probability < 1:
+        if composed[kind].probability < 1:
             assert 0 < flags.sum() < 24, kind
     # The errors of test_colour.py, through all of them: below a tenth of a level.
     actual = view(tf.constant(images), keys)
