@@ -172,7 +172,7 @@ def trace_step(method):
     shape = (config.batch_size, config.image_size, config.image_size, 3)
     views = {name: tf.TensorSpec(shape, name=name) for name in method.model.input}
     wait = tf.zeros((), tf.float64)
-    step = tf.function(lambda batch: replica.step(batch, wait))
+    step = tf.function(lambda batch: replica.step(batch, wait)[0])
     return step.get_concrete_function(views), [
         *method.model.variables,
         *optimizer.variables,
