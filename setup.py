@@ -23,9 +23,7 @@ setuptools.setup(
     python_requires=">=3.10,<3.14",
     # Every method is a package NAME_tf; a new one is found without a change here.
     packages=setuptools.find_packages(include=["*_tf", "*_tf.*"]),
-    package_data={
-        "": ["README.md", "*.jinja", "*.css", "*.js", "*.config", "templates/*"]
-    },
+    package_data={"": ["README.md", "*.jinja", "*.config", "templates/*"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.12",

@@ -47,7 +47,7 @@ class Door:
         path = f"{self._package}.{name}"
         try:
             return getattr(importlib.import_module(path), self._attribute)
-        except (ImportError, SyntaxError, AttributeError) as error:
+        except Exception as error:  # whatever a module of somebody's raises
             raise InputError(
                 f"{self._attribute} in a module {path} that can be imported",
                 f"{type(error).__name__}: {error}",

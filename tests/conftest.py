@@ -1,7 +1,7 @@
 """What all tests share: two gears, a tiny config for any method, real images.
 
-`make quick` takes the tests in QUICK, but for those that ask for a fixture of
-STARTS_PROCESSES and those marked `slow`. In both gears they fail when they start Python
+`make quick` takes the tests in QUICK, but for those that ask for the fixture
+start_python and those marked `slow`. In both gears they fail when they start Python
 anew or take more than QUICK_SECONDS of CPU time. All other places are slow by default.
 """
 
@@ -27,8 +27,6 @@ from selfsup_tf.config import Config, EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.methods import find_method
 
 ROOT = pathlib.Path(__file__).parent.parent
-SHARED_DATA = ROOT.parent / "shared" / "data"
-
 
 QUICK = (
     "tests/byol",
@@ -47,7 +45,6 @@ QUICK = (
 )
 """The contract, losses, operations, the config and the command line."""
 assert all((ROOT / place).exists() for place in QUICK), "a place of QUICK has moved"
-STARTS_PROCESSES = {"run_program", "start_python"}
 QUICK_SECONDS = 20.0
 
 _quick_test = None  # the one that runs, as an audit hook can't be taken back
@@ -68,7 +65,7 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(items):
     """Marks what is slow by its place or its fixtures."""
     for item in items:
-        starts = STARTS_PROCESSES & set(item.fixturenames)
+        starts = "start_python" in item.fixturenames
         if starts or not _is_quick_place(item.path):
             item.add_marker(pytest.mark.slow)
 
@@ -218,15 +215,6 @@ def few_images():
 
     images, labels = make_shapes("train")
     return images[:64], labels[:64]
-
-
-@pytest.fixture(scope="session")
-def tfds_dir():
-    """Where prepared TFDS data lie; skips where they do not."""
-    path = SHARED_DATA / "tfds"
-    if not path.is_dir():
-        pytest.skip(f"no prepared data sets in {path}")
-    return path
 
 
 @pytest.fixture(scope="session")

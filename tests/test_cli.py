@@ -192,6 +192,10 @@ def test_wheel_installs_the_scripts(tmp_path, run_program):
         "selfsup_tf/evaluation/report/templates/page.css",
         "selfsup_tf/evaluation/report/templates/report.html.jinja",
         "selfsup_tf/evaluation/protocols/map.html.jinja",
+        "selfsup_tf/exporting/card.md.jinja",
+        "selfsup_tf/exporting/program.py.jinja",
+        "selfsup_tf/exporting/models.config",
+        "selfsup_tf/exporting/batching.config",
         "simclr_tf/recipes.py",
         "byol_tf/method.py",
     ):

@@ -240,9 +240,7 @@ def _classifier(flags, run, encoder, seen) -> tuple[Any, tuple[str, ...] | None]
             "auto, whose classifier belongs to the last encoder",
             "Name one of them.",
         )
-    classifier = load_network(own)
-    names = run.read_class_names()
-    return classifier, names or tuple(map(str, range(classifier.output_shape[-1])))
+    return load_network(own), run.read_class_names()
 
 
 def _training(run: RunDirectory) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import Parity
 from selfsup_tf.exporting.place import check_place, put_in_place
 from selfsup_tf.exporting.portable import portable_encoder, portable_pair
+from selfsup_tf.exporting.program import check_classifier
 from selfsup_tf.exporting.proof import (
     NUM_BANK,
     NUM_CALIBRATION,
@@ -92,7 +93,7 @@ def export(
             linear classifier learn from others. None: others of `images`.
         classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C), fine-tuned from the
             encoder or on top of it: every artefact gives its probabilities, too.
-        class_names: What the logits mean.
+        class_names: What the logits mean; their numbers where it is left out.
         options: How TFLite and ONNX files are called. `keep_float=("auto",)` leaves
             those layers in float32 without which int8 misses its threshold.
         thresholds: Of formats by their words, in place of their own, see
@@ -121,6 +122,7 @@ def export(
     )
     thresholds = {f.word: f.threshold for f in wanted} | dict(thresholds or {})
     networks = portable_pair(portable_encoder(encoder), classifier, class_names)
+    check_classifier(networks)  # before the minutes that the proof takes
     encoder = networks.encoder
     proof = choose_images(
         images,
@@ -133,6 +135,7 @@ def export(
     )
     proof = without_outliers(encoder, proof)
     reference = make_reference(networks, proof)
+    asked = options
     options = search.resolve_keep_float(options, wanted, encoder, proof, thresholds)
     calibrations = {
         "none": None,
@@ -166,7 +169,7 @@ def export(
                     work=pathlib.Path(scratch),
                 )
                 for row in rows:
-                    search.require_parity_by_layers(row, one, encoder, proof, options)
+                    search.require_parity_by_layers(row, one, encoder, proof, asked)
                 logger.info("%s: written and proven", artefact.path.name)
                 artefacts.append(_with_batch(artefact, rows[0]))
                 parities += rows

@@ -173,8 +173,8 @@ class Format(abc.ABC):
         Args:
             classifies: Whether it has a classifier.
         """
-        outputs = ("representation", "probabilities") if classifies else None
-        return (Call("serving_default", "views", outputs or ("representation",)),)
+        outputs = ("representation",) + ("probabilities",) * classifies
+        return (Call("serving_default", "views", outputs),)
 
     def heeded(self, options: Options) -> Options:
         """The options as this format has them: those it does not heed are unset."""

@@ -7,7 +7,7 @@ representation h.
 import hashlib
 import importlib.metadata
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -108,7 +108,7 @@ def describe(
     }
 
 
-def write_manifest(directory: str | pathlib.Path, manifest: dict) -> pathlib.Path:
+def write_manifest(directory: str | pathlib.Path, manifest: dict) -> None:
     """Writes the manifest, with the size and hash of every file of the directory.
 
     Call it last: a file that comes later is unknown to it.
@@ -118,8 +118,8 @@ def write_manifest(directory: str | pathlib.Path, manifest: dict) -> pathlib.Pat
         manifest: See `describe`.
     """
     directory = pathlib.Path(directory)
-    write_json(directory / MANIFEST, {**manifest, "files": list_files(directory)})
-    return directory / MANIFEST
+    files = manifest["files"] | list_files(directory, manifest["files"])
+    write_json(directory / MANIFEST, {**manifest, "files": files})
 
 
 def read_manifest(directory: str | pathlib.Path) -> dict[str, Any]:
@@ -214,15 +214,20 @@ def _is_path(value: Any) -> bool:
     return pathlib.Path(value).exists()
 
 
-def list_files(directory: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """{path within the directory: {"bytes", "sha256"}}, without the manifest itself."""
+def list_files(
+    directory: pathlib.Path, known: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """{path within the directory: {"bytes", "sha256"}}, without the manifest itself.
+
+    Args:
+        directory: What is listed.
+        known: Paths that are left out, since they are listed already.
+    """
+    paths = {p.relative_to(directory).as_posix(): p for p in directory.rglob("*")}
     return {
-        path.relative_to(directory).as_posix(): {
-            "bytes": path.stat().st_size,
-            "sha256": _sha256(path),
-        }
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path != directory / MANIFEST
+        name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for name, path in sorted(paths.items())
+        if path.is_file() and name not in (MANIFEST, *known)
     }
 
 

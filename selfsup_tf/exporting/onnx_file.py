@@ -1,9 +1,9 @@
 """The encoder as an ONNX file, for runtimes that know neither TensorFlow nor LiteRT.
 
 tf2onnx is called here, and not by `keras.Model.export(format="onnx")` (Keras 3.15.1):
-of that, onnxruntime refuses a GELU and a grouped convolution and wants the mean of a
-`keras.layers.Normalization` as an input, so that ViT, ResNeXt and EfficientNet do not
-run; it names no outputs, has no metadata, and writes opset 15.
+of that, onnxruntime refuses a GELU and a grouped convolution and wants the mean and
+variance of a `keras.layers.Normalization` as inputs, so that ViT, ResNeXt and
+EfficientNet do not run; it names no outputs, has no metadata, and writes opset 15.
 
 Legend: N images, S height and width of the encoder's input, D length of the
 representation h, C classes.

@@ -4,8 +4,7 @@ import pathlib
 
 import keras
 
-from selfsup_tf.errors import check
-from selfsup_tf.evaluation.features import weights_hash
+from selfsup_tf.evaluation.features import image_size, weights_hash
 from selfsup_tf.exporting.format import Networks
 from selfsup_tf.models.encoders import copy_network, leaf_layers
 from selfsup_tf.models.saved import load_network
@@ -27,16 +26,7 @@ def portable_encoder(encoder: keras.Model | str | pathlib.Path) -> keras.Model:
     """
     if not isinstance(encoder, keras.Model):
         encoder = load_network(encoder)
-    shape = encoder.input_shape
-    check(
-        isinstance(shape, tuple)
-        and len(shape) == 4
-        and shape[1] is not None
-        and shape[1] == shape[2],
-        "an encoder whose input is (N, S, S, 3) with a fixed S",
-        shape,
-        "Build the encoder with keras.Input((S, S, 3)).",
-    )
+    image_size(encoder)
     if all(_is_portable(layer) for layer in leaf_layers(encoder)):
         return encoder
     try:
@@ -58,7 +48,7 @@ def portable_pair(
     Args:
         encoder: A portable one.
         classifier: float32 [0, 1] (N, S, S, 3) -> logits (N, C), or None.
-        class_names: What the logits mean.
+        class_names: What the logits mean; their numbers where nothing says.
     """
     if classifier is not None:
         classifier = portable_encoder(classifier)
@@ -66,6 +56,7 @@ def portable_pair(
         for layer in classifier.layers:
             if isinstance(layer, keras.Model) and weights_hash(layer) == wanted:
                 encoder = layer
+        class_names = class_names or tuple(map(str, range(classifier.output_shape[-1])))
     return Networks(encoder, classifier, class_names)
 
 

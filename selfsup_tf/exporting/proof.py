@@ -132,8 +132,8 @@ def choose_images(
     All views, those of the bank included, are of the images as their source has them,
     as an evaluation or a server sees them. The held-out images themselves, which a
     SavedModel is called with, are kept as they are up to `kept_bytes` in all; a larger
-    one beyond that is shrunk to a shorter side of 2 S, and then stands beside the
-    encoder's answer to the shrunk image.
+    one beyond that is shrunk to a shorter side of 2 S, at least 64, and then stands
+    beside the encoder's answer to the shrunk image.
 
     Args:
         images: Held-out images: a Source, or what `open_source` takes. None: `shapes`,

@@ -180,16 +180,16 @@ def export_saved_model(
     """
     check_classifier(networks)
     classifier, class_names = networks.classifier, networks.class_names
+    check(
+        classifier is None or bool(class_names),
+        "class_names beside a classifier",
+        "none",
+        "The answers of classify are names; give them in the order of labels.",
+    )
     served = _ServedNetwork(networks.encoder, "encoder", max_pixels)
     signatures = _serve_encoder(served)
     with tempfile.TemporaryDirectory() as folder:
         if classifier is not None:
-            check(
-                bool(class_names),
-                "class_names beside a classifier",
-                "none",
-                "The answers of classify are names; give them in the order of labels.",
-            )
             labels_file = pathlib.Path(folder) / LABELS_FILE
             labels_file.write_bytes("".join(f"{n}\n" for n in class_names).encode())
             served.classifier = _ServedNetwork(classifier, "classifier", max_pixels)

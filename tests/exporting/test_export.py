@@ -283,6 +283,30 @@ def test_a_saved_model_s_classes_have_names(tmp_path):
         write("saved_model", encoder, tmp_path / "a", classifier=classifier)
 
 
+def test_a_classifier_without_names_is_proven_by_its_numbers(images, tmp_path):
+    encoder, classifier = make_network(classes=3)
+    options = dict(formats="tflite_float32", images=images, classifier=classifier)
+    result = export(encoder, tmp_path / "e", **options)
+    assert [row.output for row in result.parities] == [
+        "representation",
+        "probabilities",
+    ]
+    assert result.manifest["classifier"]["class_names"] == ["0", "1", "2"]
+
+
+def test_names_that_do_not_fit_are_refused_before_the_proof(images, tmp_path):
+    encoder, classifier = make_network(classes=3)
+    encoder.set_weights([w * np.nan for w in encoder.get_weights()])  # proves nothing
+    with pytest.raises(InputError, match="3 class_names"):
+        export(
+            encoder,
+            tmp_path / "e",
+            images=images,
+            classifier=classifier,
+            class_names=("a", "b"),
+        )
+
+
 def test_an_encoder_of_nan_is_refused(images, tmp_path):
     encoder = normed_network()
     encoder.set_weights([w * np.nan for w in encoder.get_weights()])

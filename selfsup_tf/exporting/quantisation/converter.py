@@ -11,6 +11,7 @@ from selfsup_tf.errors import check
 from selfsup_tf.exporting.program import Program
 from selfsup_tf.files import silent_stderr
 
+EIGHT_BITS = ("int8", "uint8")
 INTEGER = ("int8", "uint8", "int16x8")
 
 
@@ -34,7 +35,7 @@ def build_converter(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if precision in ("int8", "uint8"):
+    if precision in EIGHT_BITS:
         # Integer kernels or an error: never a float kernel in between.
         converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS_INT8]
     if precision == "int16x8":
@@ -44,7 +45,6 @@ def build_converter(
             sets.TFLITE_BUILTINS,
         ]
     if precision == "uint8":
-        converter.inference_input_type = tf.uint8
         converter.inference_output_type = tf.uint8
     if precision in INTEGER:
         converter.representative_dataset = samples(program, calibration_images)

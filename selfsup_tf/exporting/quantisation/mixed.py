@@ -85,14 +85,13 @@ class MixedQuantizer:
         """What rounding to the scales of the int8 file does to the float32 tensors."""
         exact = _open(self._debugger.calibrated_model)
         places = {t["name"]: t["index"] for t in exact.get_tensor_details()}
-        rounded = {
-            name.removesuffix("1") if name.startswith(OUTPUT) else name: tensor
-            for tensor in _open(self.quantize()).get_tensor_details()
+        rounded = {}
+        for tensor in _open(self.quantize()).get_tensor_details():
+            name, scales = tensor["name"], tensor["quantization_parameters"]["scales"]
             # Those without a scale are what a kernel keeps for itself.
-            if tensor["dtype"] == np.int8
-            and len(tensor["quantization_parameters"]["scales"])
-            and (name := tensor["name"])
-        }
+            if tensor["dtype"] == np.int8 and len(scales) and name:
+                name = name.removesuffix("1") if name.startswith(OUTPUT) else name
+                rounded[name] = tensor
         noises = collections.defaultdict(list)
         for (batch,) in samples(self._program, images)():
             exact.set_tensor(exact.get_input_details()[0]["index"], batch)

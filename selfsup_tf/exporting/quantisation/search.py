@@ -5,6 +5,7 @@ representation h.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import keras
@@ -80,6 +81,8 @@ class Int8Search:
         self._expected = self._represent(
             lambda taken: encoder(tf.constant(taken), training=False).numpy()
         )
+        # Each is a quantisation and a run, and the searches ask for some of them twice.
+        self.cosine = functools.cache(self.cosine)
 
     def cosine(self, keep_float: Collection[str] = ()) -> float:
         """Mean cosine with the encoder of a file with these layers in float32."""
@@ -176,7 +179,7 @@ def require_parity_by_layers(
         of: The artefact's format.
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D) float32.
         proof: As for `of_proof`.
-        options: Of the export.
+        options: Of the export, as they were asked for.
     """
     try:
         require_parity(parity, of.advice)

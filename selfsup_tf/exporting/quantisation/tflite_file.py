@@ -26,6 +26,7 @@ from selfsup_tf.exporting.program import (
     check_classifier,
 )
 from selfsup_tf.exporting.quantisation.converter import (
+    EIGHT_BITS,
     build_converter,
     check_calibration,
     quiet,
@@ -36,7 +37,6 @@ from selfsup_tf.exporting.quantisation.mixed import MixedQuantizer, computes_in_
 LABELS = "labels.txt"
 # The earliest that a zip file can say; the same file is the same bytes.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
-_EIGHT_BITS = ("int8", "uint8")
 
 
 def write_tflite(
@@ -44,8 +44,8 @@ def write_tflite(
     path: str | pathlib.Path,
     *,
     precision: str,
-    options: Options = Options(),
-    calibration: Sequence[np.ndarray] | None = None,
+    options: Options,
+    calibration: Sequence[np.ndarray] | None,
 ) -> None:
     """Writes the encoder as a TFLite file.
 
@@ -110,7 +110,7 @@ def _convert(networks, precision, options, calibration) -> bytes:
     """The contents of a TFLite file, without labels."""
     # In integers, a file takes uint8 as it is: pixel k is integer k. Otherwise its
     # first operations make floats of it.
-    casts = options.uint8_input and precision not in _EIGHT_BITS
+    casts = options.uint8_input and precision not in EIGHT_BITS
     program = build_program(networks, dataclasses.replace(options, uint8_input=casts))
     unknown = [name for name in options.keep_float if name not in program.layers]
     check(
@@ -140,7 +140,7 @@ def _quantise(program, precision, options, calibration) -> bytes:
     with quiet():
         if not kept:
             converter = build_converter(program, precision, calibration)
-            if precision in _EIGHT_BITS and options.uint8_input:
+            if precision in EIGHT_BITS and options.uint8_input:
                 converter.inference_input_type = tf.uint8
             return converter.convert()
         contents = MixedQuantizer(program, calibration).quantize(kept)
@@ -169,7 +169,7 @@ def _conversion_error(
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         received = f"this from the converter or LiteRT: {reason}"
         advice = "Export another precision, or replace the operation that it names."
-        if precision in _EIGHT_BITS:
+        if precision in EIGHT_BITS:
             advice += " keep_float leaves layers in float32."
     return ConversionError(
         f"expected an encoder that TFLite can express in {precision}; "
