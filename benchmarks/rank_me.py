@@ -21,6 +21,7 @@ import scipy.stats
 
 import selfsup_tf as selfsup
 from selfsup_tf.models.untrained import untrained_copy
+from selfsup_tf.run import RunDirectory
 
 COLUMNS = ("RankMe h", "RankMe z", "uniformity", "alignment", "k-NN", "linear")
 
@@ -58,9 +59,10 @@ def main() -> None:
 def _measure(encoder, run, config, data_dir, count) -> dict[str, float]:
     source = selfsup.open_source(config.data, data_dir=data_dir)
     train, test = selfsup.open_evaluation(config.data, data_dir=data_dir)
-    cache = None if run is None else run / "eval" / "features"
+    directory = run and RunDirectory(run)
+    cache = directory and directory.features
     projector = None
-    if run is not None and (run / "projector.keras").is_file():
+    if directory and directory.kept("projector").is_file():
         projector = selfsup.load_network(run, "projector")
     health = selfsup.health(
         encoder, source, config=config, projector=projector, count=count

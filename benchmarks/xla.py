@@ -36,8 +36,7 @@ import tensorflow as tf
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, make_plan
 from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.methods import find_method
-from selfsup_tf.training.optimizers import build_optimizer
-from selfsup_tf.training.step import Replica
+from selfsup_tf.training.step import Replica, build
 
 METHODS = {
     "simclr": {"projector": (32, 16), "temperature": 1.0},
@@ -160,14 +159,7 @@ def trace_step(method):
     It is traced once, so that both steps are the same graph.
     """
     config = method.config
-    method.build()
-    optimizer = build_optimizer(
-        config.optimizer,
-        make_plan(config, 1000),
-        method.trainable_variables,
-        method.unadapted_variables,
-        scaled=config.precision == "mixed_float16",
-    )
+    optimizer = build(method, make_plan(config, 1000))
     replica = Replica(method, optimizer, config)
     shape = (config.batch_size, config.image_size, config.image_size, 3)
     views = {name: tf.TensorSpec(shape, name=name) for name in method.model.input}

@@ -12,6 +12,7 @@ from typing import Any
 from selfsup_tf import config as configs
 from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.views import check_views
 from selfsup_tf.distribution.strategy import connect, is_chief
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.monitor import hold_out
@@ -112,6 +113,7 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
     if not is_chief(connect(config)):
         logger.info("Connected. The chief, worker 0, tells how it goes.")
         logger.setLevel(logging.ERROR)
+    check_views(config.drawn_views)  # before the images are opened, which takes long
     return config
 
 

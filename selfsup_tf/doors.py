@@ -13,7 +13,7 @@ import pkgutil
 import sys
 from typing import Any
 
-from selfsup_tf.errors import InputError, nearest
+from selfsup_tf.errors import InputError, check_one_of
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -42,8 +42,10 @@ class Door:
         Raises:
             InputError: There is no such module, or it does not define the object.
         """
-        if name not in self.names():
-            raise InputError(self._noun, repr(name), nearest(name, self.names()))
+        check_one_of(name, self.names(), self._noun)
+        return self._load(name)
+
+    def _load(self, name: str) -> Any:
         path = f"{self._package}.{name}"
         try:
             return getattr(importlib.import_module(path), self._attribute)
@@ -63,7 +65,7 @@ class Door:
         found = {}
         for name in self.names():
             try:
-                found[name] = self.find(name)
+                found[name] = self._load(name)
             except InputError as error:
                 if name not in self._broken:
                     logger.warning("%s %s is left out: %s", self._noun, name, error)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfsup_tf.config import PRETRAINED, Config, read_config
-from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.errors import InputError, check, check_one_of, nearest
 
 if TYPE_CHECKING:
     import keras
@@ -187,10 +187,7 @@ class MethodPackage:
 
     def recipe(self, name: str) -> Callable[..., Config]:
         """The recipe of that name, or an InputError naming the nearest."""
-        if name not in self.recipes:
-            raise InputError(
-                f"a recipe of {self.name}", repr(name), nearest(name, self.recipes)
-            )
+        check_one_of(name, self.recipes, f"a recipe of {self.name}")
         return self.recipes[name]
 
 

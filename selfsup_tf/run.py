@@ -191,7 +191,7 @@ class RunDirectory:
 
     def write_network(self, network: "keras.Model", name: str) -> None:
         """Writes NAME.keras whole or not at all."""
-        with whole_file(self.path / f"{name}.keras") as beside:
+        with whole_file(self.kept(name)) as beside:
             network.save(beside)
 
     def write_best(self, network: "keras.Model", said: dict[str, Any]) -> None:

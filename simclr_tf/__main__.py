@@ -11,6 +11,7 @@ import pathlib
 
 from selfsup_tf import cli
 from selfsup_tf.errors import check
+from selfsup_tf.run import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +48,19 @@ def main() -> None:
         imported = import_simclr(
             flags.checkpoint, image_size=flags.image_size, projector=flags.projector
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        imported.encoder.save(folder / "encoder.keras")
+        run = RunDirectory(folder)
+        run.write_network(imported.encoder, "encoder")
         config, numbers = imported.encoder_config, imported.encoder.count_params()
         print(
             f"{config.name}, width {config.width:g}, sk_ratio {config.sk_ratio:g}, "
             f"se_ratio {config.se_ratio:g}: {numbers:,} numbers in "
-            f"{folder / 'encoder.keras'}"
+            f"{run.kept('encoder')}"
         )
         if imported.projector is not None:
-            imported.projector.save(folder / "projector.keras")
+            run.write_network(imported.projector, "projector")
             print(
                 f"projection head: {imported.projector.count_params():,} numbers in "
-                f"{folder / 'projector.keras'}"
+                f"{run.kept('projector')}"
             )
         print(f"{len(imported.unused)} variables of the checkpoint are not needed:")
         for name in imported.unused:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from selfsup_tf.cli import program
 from selfsup_tf.evaluation.protocol import PROTOCOLS
+from selfsup_tf.evaluation.results import in_order
 from selfsup_tf.evaluation.running import run_protocol
 
 
@@ -22,9 +23,8 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 
 
 def _list_protocols() -> str:
-    found = sorted(PROTOCOLS.all().items(), key=lambda item: item[1].order)
     return program.listing(
         "eval.py PROTOCOL --run_dir=DIRECTORY",
-        {name: protocol.flags for name, protocol in found},
+        {name: protocol.flags for name, protocol in in_order().items()},
         "`eval.py PROTOCOL --help` lists every flag with its default.",
     )

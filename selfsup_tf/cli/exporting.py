@@ -8,7 +8,7 @@ from typing import Any, Literal
 from selfsup_tf.cli import program
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags, Row
+from selfsup_tf.evaluation.protocol import EncoderFlags
 from selfsup_tf.evaluation.results import read_results
 from selfsup_tf.evaluation.text import shown
 from selfsup_tf.exporting.formats import find_formats
@@ -261,10 +261,7 @@ def _metrics(run: RunDirectory, hashes: set[str]) -> dict[str, str]:
     for stored in read_results(run):
         if stored.result.weights_hash not in hashes:
             continue
-        first: dict[str, Row] = {}  # the first row of a group is the one that counts
-        for row in stored.result.rows:
-            first.setdefault(row.group, row)
-        for group, row in first.items():
+        for group, (row, *_) in stored.result.groups.items():
             name = ", ".join(filter(None, (stored.name, group)))
             found[f"{name}, {row.title}"] = shown(row.value, row.unit)
             for other, one in row.beside.items():

@@ -50,7 +50,7 @@ def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
     if fraction == 1 and (labels >= 0).all():
         return source
     chosen = [
-        _draw(source, label, seed + int(label))[: round(fraction * count)]
+        _draw(source, labels == label, seed + int(label))[: round(fraction * count)]
         for label, count in zip(classes, counts, strict=True)
     ]
     name = f"{source.name}:{100 * fraction:g}% of the labels"
@@ -65,9 +65,9 @@ def hold_out_share(source: Source, share: float, *, seed: int) -> tuple[Source, 
     Raises:
         InputError: No class has two images.
     """
-    chosen = []
-    for label in np.unique(source.labels):
-        members = _draw(source, label, seed)
+    chosen, labels = [], source.labels
+    for label in np.unique(labels):
+        members = _draw(source, labels == label, seed)
         count = round(share * len(members)) or min(1, len(members) - 1)
         chosen.append(members[:count])
     held_out = np.sort(np.concatenate(chosen))
@@ -84,7 +84,7 @@ def hold_out_share(source: Source, share: float, *, seed: int) -> tuple[Source, 
     )
 
 
-def _draw(source: Source, label: int, seed: int) -> np.ndarray:
-    """The indices of all images of a class, in an order that follows from the seed."""
-    members = source.indices[source.labels == label]
+def _draw(source: Source, chosen: np.ndarray, seed: int) -> np.ndarray:
+    """The indices of these images (N,) bool, in an order that follows from the seed."""
+    members = source.indices[chosen]
     return members[permutation(len(members), seed)]

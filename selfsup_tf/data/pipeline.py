@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import views
-from selfsup_tf.data.source import ALL, Share, Source
+from selfsup_tf.data.order import Share
+from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
 
 BATCHED_PIXELS = 96 * 96
@@ -132,7 +133,7 @@ def _groups(
             epoch=epoch,
             start=skipped * batch_size,
             labels=labels,
-            share=ALL if share.count == share.every else share,
+            share=share,
         )
         images = images.take((per_epoch - skipped) * step_images)
         groups = images.batch(size, drop_remainder=True)

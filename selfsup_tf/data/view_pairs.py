@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import views
+from selfsup_tf.data.order import permutation
 from selfsup_tf.data.pipeline import BATCHED_PIXELS, GROUP, pad
-from selfsup_tf.data.source import Source, permutation
+from selfsup_tf.data.source import Source
 
 _EPOCH = -1  # epochs count from 0, so training draws none of these views
 

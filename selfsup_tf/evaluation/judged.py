@@ -95,8 +95,18 @@ class Judged:
     @functools.cached_property
     def config(self) -> Config | None:
         """What the run was made with; None where no run is named, or none is there."""
-        values = self.run.read_config() if self.flags.run_dir else None
-        return None if values is None else restore_config(values)
+        stored = self._stored if self.flags.run_dir else None
+        return None if stored is None else restore_config(stored)
+
+    @functools.cached_property
+    def _stored(self) -> dict[str, Any] | None:
+        """The run's config.json."""
+        return self.run.read_config()
+
+    @property
+    def _is_best(self) -> bool:
+        """Whether it is the best encoder of its run."""
+        return self.run.encoder(self._which).stem == ENCODERS["best"]
 
     @property
     def projector(self) -> "keras.Model | None":
@@ -106,13 +116,19 @@ class Judged:
         if self.given is not None:
             return None
         # The projector of the run's end fits its last encoder alone.
-        is_last = self.run.encoder(self._which).stem != ENCODERS["best"]
         projector = self.run.kept("projector")
-        return load_network(projector) if is_last and projector.is_file() else None
+        fits = not self._is_best and projector.is_file()
+        return load_network(projector) if fits else None
 
     def open_evaluation(self) -> "tuple[Source, Source]":
         """Labelled images to fit on, and labelled images to be judged on."""
-        return self._given_images or self._open_unseen("open_evaluation")
+        check(
+            self._images is None or self._images[1] is not None,
+            "images to judge on beside those to fit on",
+            "one set alone",
+            "Give the test images, too.",
+        )
+        return self._given_images or self._evaluation_images
 
     def open_pair(self) -> "tuple[Source, Source]":
         """Images and others, with labels or without."""
@@ -143,6 +159,11 @@ class Judged:
         seen = open_source(train)
         return seen, seen if test is None else open_source(test)
 
+    @functools.cached_property
+    def _evaluation_images(self) -> "tuple[Source, Source]":
+        """Opened once, whoever asks: a folder is listed in doing so."""
+        return self._open_unseen("open_evaluation")
+
     def _open_unseen(self, function: str) -> Any:
         """Opens images of which one part has not been learned from."""
         check(
@@ -171,11 +192,12 @@ class Judged:
         Raises:
             InputError: Nothing says it, or the run's are not on this machine.
         """
-        return images_of(self.run, self._said("data"), self._said("data_dir"))
+        said = self._said("data"), self._said("data_dir")
+        return images_of(self.run, self._stored, *said)
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """A field of the run's config, if it has one."""
-        return (self.run.read_config() or {}).get(name, otherwise)
+        return (self._stored or {}).get(name, otherwise)
 
     @property
     def is_other_data(self) -> bool:
@@ -200,7 +222,7 @@ class Judged:
         by the online k-NN.
         """
         learned = self.run.kept("classifier").is_file()
-        if self.run.encoder(self._which).stem == ENCODERS["best"]:
+        if self._is_best:
             chosen = self.run.read_best()
             learned |= chosen is None or "knn" in chosen["by"]
         if not learned:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from selfsup_tf.evaluation.intervals import Scored
 from selfsup_tf.evaluation.protocol import (
     Beside,
     Chart,
@@ -27,6 +26,7 @@ from selfsup_tf.evaluation.results import from_old, options_of
 from selfsup_tf.evaluation.text import format_classes, format_rows
 
 if TYPE_CHECKING:
+    from selfsup_tf.evaluation.intervals import Scored
     from selfsup_tf.evaluation.judged import Judged
 
 MOST_DRAWN = 100
@@ -80,7 +80,7 @@ def measured_on(**sources: Any) -> dict[str, dict[str, Any]]:
     }
 
 
-def gain_intervals(found: Mapping[str, Scored]) -> dict[str, Interval]:
+def gain_intervals(found: "Mapping[str, Scored]") -> dict[str, Interval]:
     """The 95 % interval of the first encoder's gain on each of the others."""
     (_, first), *others = found.items()
     return {name: first.gain_interval(other) for name, other in others}
@@ -184,7 +184,7 @@ class Labelled(Protocol):
         encoders = judged.encoders(flags.untrained)
         train, test = judged.open_evaluation()
 
-        def measure(_: str, encoder: Any) -> Scored:
+        def measure(_: str, encoder: Any) -> "Scored":
             return judge(encoder, train, test, cache=judged.cache, **options)
 
         found, seconds = judge_each(encoders, measure)

@@ -25,7 +25,7 @@ PROTOCOLS = Door("selfsup_tf.evaluation.protocols", "PROTOCOL", "a protocol")
 Interval = tuple[float, float]
 
 FORMAT = 2
-"""Version of the JSON form; files without one are of before there was one form."""
+"""Version of the JSON form; older files have none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +109,12 @@ class Result:
     weights_hash: str | None = None
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def groups(self) -> dict[str, list[Row]]:
+        """The rows by their groups; the first of each is the one that counts."""
+        names = [row.group for row in self.rows]
+        return {name: [r for r in self.rows if r.group == name] for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the version of the form under "format"."""
@@ -277,14 +283,11 @@ class Protocol(abc.ABC):
         return []
 
     def compare(self, results: Mapping[str, Result]) -> dict[str, Chart]:
-        """Charts that show this protocol's results of several runs in one."""
+        """Charts of several runs in one."""
         return {}
 
     def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        """Results of this protocol in RUN_DIR/eval that are of no JSON file.
-
-        For files of before there was one form, such as a picture alone.
-        """
+        """Results in RUN_DIR/eval that are of no JSON file, such as an old picture."""
         return {}
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:

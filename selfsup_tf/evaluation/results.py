@@ -6,9 +6,15 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Result, RunFlags
-from selfsup_tf.files import DAMAGED, read_json, read_object
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.protocol import (
+    FORMAT,
+    PROTOCOLS,
+    Protocol,
+    Result,
+    RunFlags,
+)
+from selfsup_tf.files import DAMAGED, read_json
 from selfsup_tf.run import RunDirectory
 
 # Flags that change no number, or stand in a file's name in a way of their own.
@@ -16,12 +22,18 @@ _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")
 _NO_OPTIONS = ("run_dir", "data", "data_dir", "encoder", "classes")
 
 
+def default_of(field: dataclasses.Field) -> Any:
+    """The default of a flag, or MISSING."""
+    made = field.default_factory is not dataclasses.MISSING
+    return field.default_factory() if made else field.default
+
+
 def said_in_name(flags: RunFlags) -> list[str]:
     """What a result's name says: every flag that is not the default, such as k=5."""
     said = []
     for field in dataclasses.fields(flags):
         value = getattr(flags, field.name)
-        if field.name not in _UNNAMED and value != field.default:
+        if field.name not in _UNNAMED and value != default_of(field):
             value = "-".join(map(str, value)) if isinstance(value, tuple) else value
             value = re.sub(r"[/\\]", "-", str(value))  # it is no folder
             said.append(f"{field.name.replace('_', '-')}={value}")
@@ -97,12 +109,7 @@ def read_results(run_dir: str | pathlib.Path | RunDirectory) -> list[StoredResul
     Raises:
         InputError: A file is damaged.
     """
-    return _read_folder(RunDirectory(run_dir).evaluation)[0]
-
-
-def unread_files(run_dir: str | pathlib.Path | RunDirectory) -> list[str]:
-    """Names of the JSON files in RUN_DIR/eval that are of no protocol."""
-    return _read_folder(RunDirectory(run_dir).evaluation)[1]
+    return read_folder(run_dir)[0]
 
 
 def read_pictures(folder: pathlib.Path, protocol: str, what: str) -> dict[str, Result]:
@@ -124,36 +131,40 @@ def read_pictures(folder: pathlib.Path, protocol: str, what: str) -> dict[str, R
     }
 
 
-def _read_folder(folder: pathlib.Path) -> tuple[list[StoredResult], list[str]]:
+def read_folder(
+    run_dir: str | pathlib.Path | RunDirectory,
+) -> tuple[list[StoredResult], list[str]]:
+    """As `read_results`, and the names of the JSON files that are of no protocol."""
+    folder, protocols = RunDirectory(run_dir).evaluation, PROTOCOLS.all()
     stored, unread = {}, []
     for path in sorted(folder.glob("*.json")):
-        result = _read_file(path)
+        result = _read_file(path, protocols)
         if result is None:
             unread.append(path.name)
         else:
             stored[path.stem] = StoredResult(path.stem, path, result)
-    for protocol in PROTOCOLS.all().values():
+    for protocol in protocols.values():
         for name, result in protocol.read(folder).items():
             picture = folder / next(iter(result.pictures))
             stored.setdefault(name, StoredResult(name, picture, result))
     return _mark_stale([stored[name] for name in sorted(stored)]), unread
 
 
-def _read_file(path: pathlib.Path) -> Result | None:
+def _read_file(path: pathlib.Path, protocols: Mapping[str, Protocol]) -> Result | None:
     """The result in a JSON file; None where no protocol has written it."""
-    word = path.stem.partition("_")[0]
-    if word not in PROTOCOLS.names() and not isinstance(read_json(path), dict):
+    word, values = path.stem.partition("_")[0], read_json(path)
+    if not isinstance(values, dict):
+        check(word not in protocols, f"a JSON object in {path}", "another", DAMAGED)
         return None
-    values = read_object(path)
     said = values.get("protocol")
     try:
         if values.get("format") == FORMAT and isinstance(said, str):
             return Result.from_dict(values)
         # A map did not say its protocol once.
         word = said or word
-        if word not in PROTOCOLS.names() or not (said or "encoder_hash" in values):
+        if word not in protocols or not (said or "encoder_hash" in values):
             return None
-        return PROTOCOLS.find(word).upgrade(path.stem, values)
+        return protocols[word].upgrade(path.stem, values)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} as eval.py writes it", reason, DAMAGED) from error
@@ -182,15 +193,30 @@ def _is_of_best(one: StoredResult) -> bool | None:
     return "encoder=best" in one.name.split("_")
 
 
+def in_order() -> dict[str, Protocol]:
+    """Every protocol by its word, in their order."""
+    found = PROTOCOLS.all()
+    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+
+
+def wanted_by_report(there: Collection[str]) -> dict[str, Protocol]:
+    """The protocols that a report measures, in their order.
+
+    Args:
+        there: What there is of what `Protocol.needs` names.
+    """
+    return {
+        word: protocol
+        for word, protocol in in_order().items()
+        if protocol.measured_by_report and set(protocol.needs) <= set(there)
+    }
+
+
 def first_look(there: Collection[str]) -> str:
     """The word of the protocol to begin with: that which needs most of what is there.
 
     Args:
-        there: Of what `Protocol.needs` names.
+        there: As for `wanted_by_report`.
     """
-    fitting = {
-        word: (-len(protocol.needs), protocol.order)
-        for word, protocol in PROTOCOLS.all().items()
-        if protocol.measured_by_report and set(protocol.needs) <= set(there)
-    }
-    return min(fitting, key=fitting.get)
+    found = wanted_by_report(there)
+    return max(found, key=lambda word: len(found[word].needs))

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from typing import Any
 
 from selfsup_tf.config import FROM_PYTHON
 from selfsup_tf.errors import check
@@ -9,19 +10,22 @@ from selfsup_tf.run import RunDirectory
 
 
 def images_of(
-    run: RunDirectory, data: str | None, data_dir: str | None
+    run: RunDirectory,
+    stored: dict[str, Any] | None,
+    data: str | None,
+    data_dir: str | None,
 ) -> tuple[str, str | None]:
     """Where images are, and TFDS's folder: what is said, else what the run recorded.
 
     Args:
         run: The run.
+        stored: Its config.json, or None.
         data: What --data says.
         data_dir: What --data_dir says.
 
     Raises:
         InputError: Nothing says it, or the run's are not on this machine.
     """
-    stored = run.read_config()
     if data is not None and stored is None:
         return data, data_dir
     check(

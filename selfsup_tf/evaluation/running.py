@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result, RunFlags
+from selfsup_tf.evaluation.results import default_of
 from selfsup_tf.files import save_figure, write_json
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run_protocol(protocol: str, **options: Any) -> Result | None:
 
 def _make_flags(protocol: str, options: dict[str, Any]) -> RunFlags:
     kind = PROTOCOLS.find(protocol).flags
-    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    fields = {field.name: default_of(field) for field in dataclasses.fields(kind)}
     for name in options:
         check_one_of(name, fields, f"an option of {protocol}")
     for name, default in fields.items():

@@ -23,11 +23,8 @@ def format_rows(result: "Result", heads: Mapping[str, str] | None = None) -> str
         result: The result.
         heads: What to say of a group in place of the result's title and the group.
     """
-    groups: dict[str, list[Row]] = {}
-    for row in result.rows:
-        groups.setdefault(row.group, []).append(row)
     parts = []
-    for group, rows in groups.items():
+    for group, rows in result.groups.items():
         head = ", ".join(filter(None, (result.title, group)))
         head = (heads or {}).get(group, head)
         where = _judged_on(result.measured_on)

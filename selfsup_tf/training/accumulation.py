@@ -48,6 +48,8 @@ def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callabl
                 kept, seeds = forward(batch, k, kept, seeds)
             by_outputs, whole = by_output(kept)
             totals |= whole
+            # The rest would lie in memory during the pass that is to save it.
+            kept = {name: kept[name] for name in replica.method.watched_outputs}
         seeds = first_seeds
         for k in tf.range(count):
             totals, kept, seeds = backward(batch, k, by_outputs, totals, kept, seeds)

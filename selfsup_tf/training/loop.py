@@ -21,16 +21,15 @@ from selfsup_tf.distribution.workers import (
     wait_for_all,
     watched_workers,
 )
-from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.compilation import call_steps
-from selfsup_tf.training.optimizers import build_optimizer, build_schedule
+from selfsup_tf.training.optimizers import build_schedule
 from selfsup_tf.training.reporting import announce, name_skipped, progress_bar
 from selfsup_tf.training.spread import COLLAPSED
-from selfsup_tf.training.step import distributed_batches, make_train_steps
+from selfsup_tf.training.step import build, distributed_batches, make_train_steps
 from selfsup_tf.training.wandb_log import check_wandb
 
 logger = logging.getLogger("selfsup_tf")
@@ -113,15 +112,7 @@ def train(
         check_same_images(strategy, source.size)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
-            method.build()
-            _check_inputs(method)
-            optimizer = build_optimizer(
-                config.optimizer,
-                plan,
-                method.trainable_variables,
-                method.unadapted_variables,
-                scaled=config.precision == "mixed_float16",
-            )
+            optimizer = build(method, plan)
         archive = Archive(directory, recorded, method, optimizer) if chief else None
         step = archive.open(source) if chief else 0
         variables = [*method.model.variables, *optimizer.variables]
@@ -150,18 +141,6 @@ def train(
         wait_for_all(strategy)
     name_skipped(source)
     return Run(directory.path, archive.encoder, recorded, archive.records)
-
-
-def _check_inputs(method):
-    """Raises InputError where the views drawn are not those that the model takes."""
-    drawn = method.config.drawn_views
-    taken = sorted(name for name in method.model.input if name.startswith("view_"))
-    check(
-        taken == sorted(drawn),
-        f"a model with the inputs {', '.join(drawn)}, the views of the config",
-        f"one with {', '.join(taken) or 'no view'}",
-        f"Build the model of {type(method).__name__} from config.drawn_views.",
-    )
 
 
 class _Loop:

@@ -14,6 +14,7 @@ import numpy as np
 
 from selfsup_tf.config import make_plan
 from selfsup_tf.data.sources import Source
+from selfsup_tf.data.views import check_views
 from selfsup_tf.distribution.strategy import check_devices, connect, is_chief
 from selfsup_tf.distribution.workers import check_same_images, watched_workers
 from selfsup_tf.errors import check
@@ -22,9 +23,8 @@ from selfsup_tf.methods import Method
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.compilation import call_steps
 from selfsup_tf.training.lr_curve import LearningRates, read_curve, say_diverged
-from selfsup_tf.training.optimizers import build_optimizer
 from selfsup_tf.training.reporting import progress_bar
-from selfsup_tf.training.step import distributed_batches, make_train_steps
+from selfsup_tf.training.step import build, distributed_batches, make_train_steps
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -76,6 +76,7 @@ def lr_find(
     )
     config = method.config
     strategy = connect(config)
+    check_views(config.drawn_views)
     source = method.prepare(source)
     # A base rate of 1 without warm-up: the plan's rate is then the batch's scale.
     unscaled = dataclasses.replace(
@@ -113,15 +114,7 @@ def _sweep(method, source, plan, rate, steps, strategy):
     config = method.config
     scaled = config.precision == "mixed_float16"
     with strategy.scope():
-        method.build()
-        optimizer = build_optimizer(
-            config.optimizer,
-            plan,
-            method.trainable_variables,
-            method.unadapted_variables,
-            scaled=scaled,
-            rate=rate,
-        )
+        optimizer = build(method, plan, rate)
         train_steps = make_train_steps(method, optimizer, config, plan)
     batches = distributed_batches(strategy, source, method, plan)
     inner = optimizer.inner_optimizer if scaled else optimizer
@@ -131,8 +124,14 @@ def _sweep(method, source, plan, rate, steps, strategy):
             # A step that an overflow of float16 skips does not raise the rate.
             count = 1 if scaled else min(config.steps_per_call, steps - len(taken))
             done = int(inner.iterations.numpy())
-            where = {"method": method, "strategy": strategy}
-            values = call_steps(train_steps, batches, len(taken), count, **where)
+            values = call_steps(
+                train_steps,
+                batches,
+                len(taken),
+                count,
+                method=method,
+                strategy=strategy,
+            )
             bar.update(count)
             for i in range(count):
                 taken.append(done + i)

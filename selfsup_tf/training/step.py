@@ -15,13 +15,44 @@ from selfsup_tf.distribution.replicas import (
     sum_over_replicas,
 )
 from selfsup_tf.distribution.strategy import always_compiles
+from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.rematerialisation import rematerialised
 from selfsup_tf.training.accumulation import accumulate
-from selfsup_tf.training.optimizers import decay_penalty
+from selfsup_tf.training.optimizers import build_optimizer, decay_penalty
 from selfsup_tf.training.spread import moments, spread
 
 METRICS = ("train/loss", "train/representation_std", "finite")
+
+
+def build(
+    method: Method,
+    plan: Plan,
+    rate: keras.optimizers.schedules.LearningRateSchedule | None = None,
+) -> keras.optimizers.Optimizer:
+    """Builds a method in the strategy in force, and its optimizer, which it returns.
+
+    `rate` stands in place of the plan's. A model that takes other views than the
+    config draws raises InputError.
+    """
+    config = method.config
+    method.build()
+    drawn = config.drawn_views
+    taken = sorted(name for name in method.model.input if name.startswith("view_"))
+    check(
+        taken == sorted(drawn),
+        f"a model with the inputs {', '.join(drawn)}, the views of the config",
+        f"one with {', '.join(taken) or 'no view'}",
+        f"Build the model of {type(method).__name__} from config.drawn_views.",
+    )
+    return build_optimizer(
+        config.optimizer,
+        plan,
+        method.trainable_variables,
+        method.unadapted_variables,
+        scaled=config.precision == "mixed_float16",
+        rate=rate,
+    )
 
 
 def make_train_steps(

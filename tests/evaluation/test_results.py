@@ -19,7 +19,7 @@ from selfsup_tf.evaluation.knn import knn
 from selfsup_tf.evaluation.neighbours import find_neighbours, neighbour_gallery
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.report import write_comparison, write_report
-from selfsup_tf.evaluation.results import first_look, read_results, unread_files
+from selfsup_tf.evaluation.results import first_look, read_folder, read_results
 from selfsup_tf.evaluation.running import evaluate
 from selfsup_tf.evaluation.text import format_rows
 from selfsup_tf.models.untrained import untrained_copy
@@ -184,7 +184,7 @@ def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
         (runs[-1] / "eval" / "notes.json").write_text('{"of": "nobody"}')
         found = read_results(runs[-1])
         assert [one.name for one in found] == sorted(OLD_NUMBERS)
-        assert unread_files(runs[-1]) == ["notes.json"]
+        assert read_folder(runs[-1])[1] == ["notes.json"]
         page = write_report(runs[-1]).read_text()
         assert all(one.result.title in page for one in found if one.result.rows)
         assert "notes.json" in page
@@ -216,7 +216,7 @@ def test_files_of_no_protocol_are_counted(tmp_path):
     (folder / "list.json").write_text("[]")
     (folder / "odd.json").write_text('{"protocol": "of another program"}')
     assert [one.name for one in read_results(tmp_path)] == ["linear"]
-    assert unread_files(tmp_path) == [
+    assert read_folder(tmp_path)[1] == [
         *("knn_notes.json", "list.json", "notes.json", "odd.json")
     ]
 

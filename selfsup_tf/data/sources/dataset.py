@@ -111,7 +111,7 @@ class StreamSource(Source):
 
         shuffled = tf.data.Dataset.from_tensors(0).flat_map(shuffle)
         remaining, size = shuffled.skip(start), share.size(self.size - start)
-        if share != ALL:
+        if share.count < share.every:
             numbered = remaining.enumerate()
             own = numbered.filter(lambda number, element: share.contains(number))
             remaining = own.map(lambda number, element: element).take(size)

@@ -1,7 +1,6 @@
 """Accuracy of the classifier that a run has left; details are a `Classification`."""
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
     format_with_classes,
+    judge_each,
     measured_on,
 )
 from selfsup_tf.evaluation.protocol import ImageFlags, Result
@@ -45,16 +45,18 @@ class Accuracy(Labelled):
             classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
             names = judged.run.read_class_names()
         test = judged.open_test()
-        start = time.perf_counter()
-        found = classifier_accuracy(classifier, test, class_names=names).to_dict()
+        found, seconds = judge_each(
+            {"trained": lambda: classifier},
+            lambda _, it: classifier_accuracy(it, test, class_names=names).to_dict(),
+        )
         return judged.result(
             self.title,
-            rows=self.rows(found),
+            rows=self.rows(found["trained"]),
             measured_on=measured_on(test=test),
-            details={"trained": found},
+            details=found,
             network="classifier",
             weights_hash=weights_hash(classifier),
-            seconds={"trained": round(time.perf_counter() - start, 2)},
+            seconds=seconds,
         )
 
     def text(self, result: Result, flags: AccuracyFlags) -> str:

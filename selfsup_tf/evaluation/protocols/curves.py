@@ -28,6 +28,7 @@ class Curves(Protocol):
     def run(self, judged: Judged, flags: CurvesFlags) -> None:
         from selfsup_tf.evaluation.curves import draw_panels, training_panels
 
+        judged.check_place()
         run = judged.run
         records = run.read_log()
         panels = training_panels(records)

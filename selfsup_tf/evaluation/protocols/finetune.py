@@ -69,7 +69,7 @@ class Finetune(Labelled):
             rows=rows_beside(details, self.rows, gain_intervals(found)),
             measured_on=measured_on(train=train, test=test),
             details=details,
-            seconds=tuned.seconds,
+            seconds=dict(zip(details, tuned.seconds.values(), strict=True)),
         )
 
     def text(self, result: Result, flags: FinetuneFlags) -> str:

@@ -4,9 +4,7 @@ import dataclasses
 from typing import Literal
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import ClassifierFlags, Labelled
-from selfsup_tf.evaluation.protocol import Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +25,14 @@ class LinearFlags(ClassifierFlags):
     seed: int = 0
     """Of the split that chooses the penalty (lbfgs), or of order and crops."""
 
+    def __post_init__(self):
+        check(
+            self.preset != "lbfgs" or self.batch_size == LinearFlags.batch_size,
+            "--batch_size beside --preset=simclr or byol, which take steps",
+            f"--batch_size={self.batch_size} with --preset=lbfgs",
+            "Leave it out.",
+        )
+
 
 class Linear(Labelled):
     title = "Linear probe"
@@ -35,15 +41,6 @@ class Linear(Labelled):
     measured_by_report = True
     function = "selfsup_tf.evaluation.linear:linear_probe"
     shown = ("optimizer",)
-
-    def run(self, judged: Judged, flags: LinearFlags) -> Result:
-        check(
-            flags.preset != "lbfgs" or flags.batch_size == LinearFlags.batch_size,
-            "--batch_size beside --preset=simclr or byol, which take steps",
-            f"--batch_size={flags.batch_size} with --preset=lbfgs",
-            "Leave it out.",
-        )
-        return super().run(judged, flags)
 
 
 PROTOCOL = Linear()

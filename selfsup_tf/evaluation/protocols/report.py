@@ -5,8 +5,8 @@ from typing import Any
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import PROTOCOLS, EncoderFlags, Protocol, RunFlags
-from selfsup_tf.evaluation.results import StoredResult, read_results
+from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, RunFlags
+from selfsup_tf.evaluation.results import StoredResult, read_results, wanted_by_report
 from selfsup_tf.evaluation.running import run_protocol
 from selfsup_tf.run import RunDirectory
 
@@ -15,8 +15,9 @@ from selfsup_tf.run import RunDirectory
 class ReportFlags(RunFlags):
     """Everything about a run on one page, or several runs side by side.
 
-    What has not been measured yet of health, k-NN, linear, retrieval, neighbours, map
-    and views is measured first; what needs labels only where there are some.
+    What has not been measured yet of k-NN, linear, retrieval, the run's classifier,
+    health, neighbours, map, views and protocols of your own is measured first; what
+    needs labels only where there are some.
     """
 
     run_dir: str = ""
@@ -31,6 +32,20 @@ class ReportFlags(RunFlags):
     """Where TFDS keeps its data, in place of the run's."""
     measure: bool = True
     """Whether what is missing is measured; if not, the page says what is missing."""
+
+    def __post_init__(self):
+        check(
+            self.run_dir != "" or len(self.compare) > 1,
+            "--run_dir, or two runs and more to --compare",
+            " ".join(self.compare) or "neither",
+            "Name a run: --run_dir=runs/a",
+        )
+        check(
+            self.measure or (self.data is None and self.data_dir is None),
+            "--measure=True beside --data or --data_dir",
+            "--measure=False, which looks at no images",
+            "Leave one of them out.",
+        )
 
 
 class Report(Protocol):
@@ -59,18 +74,6 @@ class Report(Protocol):
 def _runs(flags: ReportFlags) -> list[RunDirectory]:
     from selfsup_tf.evaluation.report import check_comparable
 
-    check(
-        flags.run_dir != "" or len(flags.compare) > 1,
-        "--run_dir, or two runs and more to --compare",
-        " ".join(flags.compare) or "neither",
-        "Name a run: --run_dir=runs/a",
-    )
-    check(
-        flags.measure or (flags.data is None and flags.data_dir is None),
-        "--measure=True beside --data or --data_dir",
-        "--measure=False, which looks at no images",
-        "Leave one of them out.",
-    )
     named = [*([flags.run_dir] if flags.run_dir else []), *flags.compare]
     if flags.compare:
         check_comparable(named)
@@ -104,15 +107,14 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
         "log": run.log.is_file(),
     }
     stored = {one.name: one for one in read_results(run)}
-    for name, protocol in sorted(PROTOCOLS.all().items(), key=lambda p: p[1].order):
-        wanted = protocol.measured_by_report and all(
-            there[need] for need in protocol.needs
-        )
-        if not wanted or _is_fresh(stored.get(name), run, digest):
+    for name, protocol in wanted_by_report(filter(there.get, there)).items():
+        if _is_fresh(stored.get(name), run, digest):
             continue
         print(f"\n{name}:")
+        taken = {field.name for field in dataclasses.fields(protocol.flags)}
+        options = {key: value for key, value in where.items() if key in taken}
         try:
-            run_protocol(name, run_dir=str(run.path), **where)
+            run_protocol(name, run_dir=str(run.path), **options)
         except InputError as error:
             # The page says of each protocol that is missing how to make it.
             print(f"not measured: {error}")

@@ -68,7 +68,9 @@ class Robustness(Labelled):
     def tables(self, result: Result) -> list[Table]:
         found = result.details["trained"]
         others = {
-            name: one["top_1"] for name, one in result.details.items() if one != found
+            name: one["top_1"]
+            for name, one in result.details.items()
+            if name != "trained"
         }
         strengths = found.get("strengths") or {}
         rows = []

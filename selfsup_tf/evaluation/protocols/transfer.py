@@ -8,6 +8,7 @@ Reference: Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer bette
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +47,8 @@ class Transfer(Protocol):
             plain = protocol.flags(flags.run_dir, untrained=flags.untrained)
             found[way] = protocol.run(judged, plain)
         data = pathlib.Path(flags.data).stem
-        rest = judged.name.removeprefix(f"transfer_{data}")
+        parts = judged.name.split("_", 1)[1]
+        rest = re.sub(rf"(^|_){re.escape(data)}(?=_|$)", "", parts, count=1)
         return _joined(found, titled(f"{self.title} to {data}", rest))
 
     def text(self, result: Result, flags: TransferFlags) -> str:

@@ -11,9 +11,10 @@ from selfsup_tf.evaluation.curves import draw_runs, training_panels
 from selfsup_tf.evaluation.plotting import is_number
 from selfsup_tf.evaluation.protocol import Chart
 from selfsup_tf.evaluation.report.drawing import Drawings
-from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
+from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.report.numbers import NOTHING, measured_on, plain
 from selfsup_tf.evaluation.report.sections import Line, lines_of
+from selfsup_tf.evaluation.results import in_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _numbers(runs: Sequence[RunFiles]) -> list[Compared]:
         }
         for run in runs
     ]
-    order, keys = list(protocols()), {}
+    order, keys = list(in_order()), {}
     for lines in found:
         for key, line in lines.items():
             name = line.stored.result.protocol
@@ -133,7 +134,7 @@ def _sections(
 ) -> list[tuple[str, str, list[tuple[Chart, markupsafe.Markup]]]]:
     """(name, title, charts) of each protocol that lays runs over each other."""
     sections = []
-    for name, protocol in protocols().items():
+    for name, protocol in in_order().items():
         there = {
             label: next(s for s in run.results if s.result.protocol == name)
             for label, run in zip(labels, runs, strict=True)

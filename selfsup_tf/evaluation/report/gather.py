@@ -13,8 +13,7 @@ import jinja2
 
 from selfsup_tf.config import upgraded
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.protocol import PROTOCOLS, Protocol
-from selfsup_tf.evaluation.results import StoredResult, read_results
+from selfsup_tf.evaluation.results import StoredResult, in_order, read_folder
 from selfsup_tf.files import read_object
 from selfsup_tf.run import RunDirectory
 
@@ -30,6 +29,7 @@ class RunFiles:
         config: config.json; empty where there is none.
         records: Of log.jsonl.
         results: Of the protocols in their order, those of one protocol together.
+        unread: Names of the JSON files in eval/ that are of no protocol.
         manifest: export/manifest.json, or None.
     """
 
@@ -37,6 +37,7 @@ class RunFiles:
     config: dict[str, Any]
     records: list[dict[str, Any]]
     results: tuple[StoredResult, ...]
+    unread: tuple[str, ...]
     manifest: dict[str, Any] | None
 
     @property
@@ -109,7 +110,8 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
             raise TypeError("a line is no JSON object")
     manifest = directory.manifest
 
-    order = list(protocols())
+    order = list(in_order())
+    results, unread = read_folder(directory)
 
     def place(stored: StoredResult) -> tuple:
         name = stored.result.protocol  # of one that is gone, after all others
@@ -119,15 +121,10 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
         directory=directory,
         config=config,
         records=records,
-        results=tuple(sorted(read_results(directory), key=place)),
+        results=tuple(sorted(results, key=place)),
+        unread=tuple(unread),
         manifest=read_object(manifest) if manifest.is_file() else None,
     )
-
-
-def protocols() -> dict[str, Protocol]:
-    """Every protocol by its name, in their order."""
-    found = PROTOCOLS.all()
-    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
 
 
 @contextlib.contextmanager

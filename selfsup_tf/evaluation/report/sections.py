@@ -13,9 +13,9 @@ from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
 from selfsup_tf.evaluation.report.drawing import Drawings
-from selfsup_tf.evaluation.report.gather import RunFiles, protocols, reading
+from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.report.numbers import compact, percent, plain
-from selfsup_tf.evaluation.results import StoredResult, unread_files
+from selfsup_tf.evaluation.results import StoredResult, in_order, wanted_by_report
 
 _MOST_CARDS = 5
 _METHODS = {"simclr": "SimCLR", "byol": "BYOL"}
@@ -31,14 +31,17 @@ class Line:
         row: The number.
         title: Of the result, and of its group where it has any.
         first: Whether it is the first one under this title.
-        main: Whether the table of all numbers has it: shares, and each group's first.
     """
 
     stored: StoredResult
     row: Row
     title: str
-    first: bool
-    main: bool = True
+    first: bool = True
+
+    @property
+    def main(self) -> bool:
+        """Whether the table of all numbers has it: shares, and each group's first."""
+        return self.first or self.row.unit == "share"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Shown:
 
 def reported(run: RunFiles) -> dict[str, Any]:
     """Everything that the template of a run's page asks for."""
-    drawings, known = Drawings(), protocols()
+    drawings, known = Drawings(), in_order()
     shown = [
         show(stored, known.get(stored.result.protocol), drawings)
         for stored in run.results
@@ -111,8 +114,8 @@ def reported(run: RunFiles) -> dict[str, Any]:
         "cards": _cards(run.results),
         "lines": [line for line in lines_of(run.results) if line.main],
         "sections": dict(sections),
-        "unread": unread_files(run.directory),
-        "missing": _missing(run, known),
+        "unread": run.unread,
+        "missing": _missing(run),
         "curves": [
             _curve(panel, run, drawings) for panel in training_panels(run.records)
         ],
@@ -137,13 +140,9 @@ def lines_of(results: Iterable[StoredResult]) -> list[Line]:
     """The numbers of all results."""
     lines = []
     for stored in results:
-        seen = set()
-        for row in stored.result.rows:
-            title = stored.result.title + (f": {row.group}" if row.group else "")
-            first = row.group not in seen
-            main = first or row.unit == "share"
-            lines.append(Line(stored, row, title, first, main))
-            seen.add(row.group)
+        for group, rows in stored.result.groups.items():
+            title = stored.result.title + (f": {group}" if group else "")
+            lines += [Line(stored, row, title, row is rows[0]) for row in rows]
     return lines
 
 
@@ -162,29 +161,27 @@ def _cards(results: Sequence[StoredResult]) -> list[Line]:
     for stored in sorted(results, key=lambda s: s.stale):
         row = next(iter(stored.result.rows), None)
         if row and row.value is not None and not row.group:
-            line = Line(stored, row, stored.result.title, True)
+            line = Line(stored, row, stored.result.title)
             best.setdefault(stored.result.protocol, line)
-    cards = [best[s.result.protocol] for s in results if best.get(s.result.protocol)]
-    cards = list({id(card): card for card in cards}.values())
+    order = dict.fromkeys(stored.result.protocol for stored in results)
+    cards = [best[protocol] for protocol in order if protocol in best]
     others = [card for card in cards if card.row.unit != "share"]
     shares = [card for card in cards if card.row.unit == "share"]
     return shares[: max(1, _MOST_CARDS - len(others))] + others
 
 
-def _missing(run: RunFiles, known: dict[str, Protocol]) -> list[tuple[str, str]]:
+def _missing(run: RunFiles) -> list[tuple[str, str]]:
     """Titles and commands of what a report is meant to show and has not found."""
     found = {stored.result.protocol for stored in run.results}
     there = {
-        "labels": run.records[0].get("labelled", True) if run.records else True,
+        "labels": not run.records or run.records[0].get("labelled", True),
         "classifier": run.directory.kept("classifier").is_file(),
         "log": bool(run.records),
     }
     return [
         (protocol.title, f"python eval.py {name} {run.flag}")
-        for name, protocol in known.items()
-        if protocol.measured_by_report
-        and name not in found
-        and all(there.get(need, True) for need in protocol.needs)
+        for name, protocol in wanted_by_report(filter(there.get, there)).items()
+        if name not in found
     ]
 
 
