@@ -52,7 +52,7 @@ def test_train_evaluate_export(method, archive, teacher, tmp_path, capsys):
         numbers = json.loads((run_dir / "eval" / "accuracy.json").read_text())
         shown = capsys.readouterr().out
         assert f"accuracy on 60 of {archive.stem}" in shown
-        assert f"{100 * numbers['trained']['top_1']:.2f} %" in shown
+        assert f"{100 * numbers['rows'][0]['value']:.2f} %" in shown
 
     cli.evaluate(["knn", where, "--k=10"])
     shown = capsys.readouterr().out
@@ -63,9 +63,10 @@ def test_train_evaluate_export(method, archive, teacher, tmp_path, capsys):
         cli.evaluate([protocol, where, *options])
         shown = capsys.readouterr().out
         numbers = json.loads((run_dir / "eval" / name).read_text())
-        assert numbers["train"]["size"] == 120 and numbers["test"]["size"] == 60
-        for name in ("trained", "untrained"):
-            assert f"{100 * numbers[name]['top_1']:.2f} %" in shown
+        assert [one["size"] for one in numbers["measured_on"].values()] == [120, 60]
+        row = numbers["rows"][0]
+        for one in (row, row["beside"]["untrained"]):
+            assert f"{100 * one['value']:.2f} %" in shown
     cli.evaluate(["neighbours", where])
     assert (run_dir / "eval" / "neighbours.png").stat().st_size > 10_000
 

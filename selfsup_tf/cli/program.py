@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import inspect
+import io
 import logging
 import os
 import pathlib
@@ -36,9 +38,28 @@ def parse_flags(
             if advice.startswith("Choose"):
                 advice = "--help lists all of them."
             raise InputError(f"a flag of {program}", word, advice)
-    return tyro.cli(
-        kind, prog=program, args=words, config=_MARKERS, use_underscores=True, **options
+    parse = functools.partial(
+        tyro.cli,
+        kind,
+        prog=program,
+        args=words,
+        config=_MARKERS,
+        use_underscores=True,
+        **options,
     )
+    try:
+        # tyro draws a box around what a dataclass says of its values: friendly() has
+        # one line for it.
+        nowhere = io.StringIO()
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            return parse()
+    except SystemExit as end:
+        cause: BaseException | None = end
+        while cause is not None:
+            if isinstance(cause, InputError):
+                raise cause from None
+            cause = cause.__context__
+    return parse()
 
 
 def _flag_names(kind: type, prefix: str = "") -> list[str]:

@@ -148,10 +148,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
         run = api.train(method, run_dir=own.run_dir)
         if not run.is_chief:
             return
-        there = {"classifier"} & method.networks.keys()
-        judge = first_look(
-            there | ({"labels"} if run.log[0].get("labelled") else set())
-        )
+        there = dict.fromkeys(method.networks, True)
+        judge = first_look(there | {"labels": run.log[0].get("labelled", False)})
         judging, where = program.spelled("eval"), f"--run_dir={run.run_dir}"
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.errors import InputError, check
@@ -199,20 +199,21 @@ def in_order() -> dict[str, Protocol]:
     return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
 
 
-def wanted_by_report(there: Collection[str]) -> dict[str, Protocol]:
+def wanted_by_report(there: Mapping[str, bool]) -> dict[str, Protocol]:
     """The protocols that a report measures, in their order.
 
     Args:
-        there: What there is of what `Protocol.needs` names.
+        there: Whether there is what `Protocol.needs` names.
     """
     return {
         word: protocol
         for word, protocol in in_order().items()
-        if protocol.measured_by_report and set(protocol.needs) <= set(there)
+        if protocol.measured_by_report
+        and all(there.get(need) for need in protocol.needs)
     }
 
 
-def first_look(there: Collection[str]) -> str:
+def first_look(there: Mapping[str, bool]) -> str:
     """The word of the protocol to begin with: that which needs most of what is there.
 
     Args:

@@ -32,8 +32,12 @@ class Parabola(Method):
     config_class = find_method("simclr").config_class
 
     def build(self):
-        images = keras.Input((16, 16, 3), name="view_1")
-        ones = keras.layers.Rescaling(0.0, offset=1.0)(images)
+        views = {
+            name: keras.Input((16, 16, 3), name=name)
+            for name in self.config.drawn_views
+        }
+        ones = keras.layers.Average()(list(views.values()))
+        ones = keras.layers.Rescaling(0.0, offset=1.0)(ones)
         ones = keras.layers.GlobalAveragePooling2D()(ones)
         layer = keras.layers.Dense(
             1,
@@ -41,7 +45,7 @@ class Parabola(Method):
             kernel_initializer="ones",
             dtype="float64" if self.config.precision == "float64" else "float32",
         )
-        self.model = keras.Model({"view_1": images}, {"representation_1": layer(ones)})
+        self.model = keras.Model(views, {"representation_1": layer(ones)})
 
     def compute_loss(self, outputs):
         return outputs["representation_1"][:, 0] ** 2 / 2

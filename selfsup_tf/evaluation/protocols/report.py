@@ -107,7 +107,7 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
         "log": run.log.is_file(),
     }
     stored = {one.name: one for one in read_results(run)}
-    for name, protocol in wanted_by_report(filter(there.get, there)).items():
+    for name, protocol in wanted_by_report(there).items():
         if _is_fresh(stored.get(name), run, digest):
             continue
         print(f"\n{name}:")

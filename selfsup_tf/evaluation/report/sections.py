@@ -180,7 +180,7 @@ def _missing(run: RunFiles) -> list[tuple[str, str]]:
     }
     return [
         (protocol.title, f"python eval.py {name} {run.flag}")
-        for name, protocol in wanted_by_report(filter(there.get, there)).items()
+        for name, protocol in wanted_by_report(there).items()
         if name not in found
     ]
 
