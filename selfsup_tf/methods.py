@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfsup_tf.config import PRETRAINED, Config, read_config
 from selfsup_tf.errors import InputError, check, check_one_of, nearest
+from selfsup_tf.models.keras_settings import check_keras
 
 if TYPE_CHECKING:
     import keras
@@ -70,6 +71,7 @@ class Method(abc.ABC):
                 type(config).__name__,
                 f"{type(self).__name__} takes the configs of its own recipes.",
             )
+        check_keras()
         self.config = config
         self.own_encoder = encoder
         self.networks: dict[str, keras.Model] = {}

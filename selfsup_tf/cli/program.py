@@ -18,6 +18,7 @@ import tyro
 
 from selfsup_tf.errors import InputError, nearest
 from selfsup_tf.files import silent_stderr
+from selfsup_tf.models.keras_settings import check_keras
 
 Positional = tyro.conf.Positional
 _MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
@@ -139,4 +140,5 @@ def import_tensorflow() -> None:
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with silent_stderr():
+        check_keras()
         importlib.import_module("tensorflow")

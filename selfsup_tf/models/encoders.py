@@ -13,6 +13,7 @@ import keras
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.models import resnet, vit
+from selfsup_tf.models.keras_settings import check_keras
 from selfsup_tf.models.normalize import Normalize
 
 
@@ -34,8 +35,10 @@ def build_encoder(
 
     Raises:
         InputError: No network has this name, it can't take this size, its weights
-            can't be had, or the package it comes from is missing.
+            can't be had, or the package it comes from is missing; or Keras is set
+            otherwise, see `check_keras`.
     """
+    check_keras()
     if config.name in (*resnet.BLOCKS, *vit.SIZES):
         build = resnet.build_resnet if config.name in resnet.BLOCKS else vit.build_vit
         backbone = build(config, image_size)

@@ -8,6 +8,7 @@ from selfsup_tf.errors import InputError, check
 
 # The import registers the layers that a saved network may hold.
 from selfsup_tf.models import encoders  # noqa: F401
+from selfsup_tf.models.keras_settings import check_keras
 from selfsup_tf.run import ENCODERS, TRAIN_ONE, RunDirectory
 
 
@@ -22,8 +23,10 @@ def load_network(
         advice: What to do where there is none.
 
     Raises:
-        InputError: There is none, or it can't be read.
+        InputError: There is none, it can't be read, or Keras is set otherwise, see
+            `check_keras`.
     """
+    check_keras()
     path = RunDirectory(run_dir).network(name)
     article = "an" if name.startswith("encoder") else "a"
     check(
