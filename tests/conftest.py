@@ -213,8 +213,7 @@ def few_images():
     """64 drawn images, uint8 (64, 32, 32, 3), and their labels."""
     from selfsup_tf.data.sources.shapes import make_shapes
 
-    images, labels = make_shapes("train")
-    return images[:64], labels[:64]
+    return make_shapes("train", size=64)
 
 
 @pytest.fixture(scope="session")

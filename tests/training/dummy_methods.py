@@ -1,7 +1,7 @@
 """Methods of a user's own, as packages that a test writes into a folder of the path.
 
 Each is a method with state: `queued` keeps a queue of past projections, `centred` a
-centre, and sees two large and four small views of each image. `posterize.py` holds a
+centre, and sees two large and two small views of each image. `posterize.py` holds a
 layer of a user's own.
 """
 
@@ -29,6 +29,8 @@ import dataclasses
 
 from selfsup_tf.config import ViewConfig, layer
 from {name}_tf.config import DummyConfig
+
+CROP = dict(jitter=0.0, grayscale=0.0, blur=0.0)  # and flip
 
 
 def shapes(**overrides):
@@ -140,7 +142,7 @@ _DUMMIES = {
         "body": _QUEUE,
     },
     "centred": {
-        "views": "(ViewConfig(count=2), ViewConfig(size=16, count=4))",
+        "views": "(ViewConfig(count=2, **CROP), ViewConfig(size=16, count=2, **CROP))",
         "attributes": """    watched_outputs = ("z_1", "z_2")
     couples_images = False""",
         "state": "centre",

@@ -1,6 +1,8 @@
 """Runs: resumed, killed, damaged, diverged, collapsed, refused."""
 
+import dataclasses
 import json
+import re
 import signal
 import time
 
@@ -9,21 +11,20 @@ import numpy as np
 import pytest
 
 import selfsup_tf as selfsup
-from selfsup_tf.config import OptimizerConfig
+from selfsup_tf.config import OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
-from selfsup_tf.models.rematerialisation import rematerialised
 from selfsup_tf.run import RunDirectory
-from selfsup_tf.training import loop, step
+from selfsup_tf.training import loop
 from selfsup_tf.training.loop import TrainingDiverged
 from selfsup_tf.training.reporting import describe_run, describe_variables
-from selfsup_tf.training.step import make_train_steps
+from selfsup_tf.training.step import Replica, make_train_steps
 
 NAMES = ("train/loss", "train/representation_std", "train/learning_rate")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def train(tiny_method):
     """Trains a tiny method in silence."""
 
@@ -33,6 +34,23 @@ def train(tiny_method):
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def finished(train, tiny_config, few_images, tmp_path_factory):
+    """A run of five steps in calls of two, which others may read; its traced steps."""
+    traced = []
+
+    def make(*arguments):
+        traced.append(make_train_steps(*arguments))
+        return traced[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_train_steps", make)
+        config = tiny_config("simclr", steps=5)
+        run = train(config, few_images[0], tmp_path_factory.mktemp("finished") / "run")
+    (steps,) = traced
+    return run, steps
 
 
 def curve(log):
@@ -72,10 +90,8 @@ def test_a_run_says_what_is_decayed_and_adapted(
     assert lines[1].startswith(f"{len(told[others])} variables are {others}: ")
 
 
-def test_files_and_log(train, tiny_config, few_images, tmp_path, caplog):
-    with caplog.at_level("INFO", logger="selfsup_tf"):
-        run = train(tiny_config("simclr"), few_images[0], tmp_path / "run")
-    assert "variables are neither decayed nor adapted: " in caplog.text
+def test_files_and_log(finished, few_images):
+    run, _ = finished
     names = {p.name for p in run.run_dir.iterdir()}
     assert names == {
         "config.json",
@@ -87,7 +103,7 @@ def test_files_and_log(train, tiny_config, few_images, tmp_path, caplog):
         "best.json",
         "projector.keras",
     }
-    assert [r["step"] for r in run.log] == [0, 2, 4, 6]
+    assert [r["step"] for r in run.log] == [0, 2, 4, 5]
     assert run.log[0]["variables"]
     record = run.log[-1]
     for name in (*NAMES, "train/images_per_second", "train/data_wait"):
@@ -99,13 +115,12 @@ def test_files_and_log(train, tiny_config, few_images, tmp_path, caplog):
     assert list((run.run_dir / "tensorboard").iterdir())
 
 
-def test_a_finished_run_trains_nothing_more(
-    train, tiny_config, few_images, tmp_path, caplog
-):
-    first = train(tiny_config("simclr"), few_images[0], tmp_path)
+def test_a_finished_run_trains_nothing_more(finished, train, few_images, caplog):
+    first, _ = finished
     with caplog.at_level("INFO", "selfsup_tf"):
-        again = train(tiny_config("simclr"), few_images[0], tmp_path)
+        again = train(first.config, few_images[0], first.run_dir)
     assert "finished" in caplog.text
+    assert "variables are neither decayed nor adapted: " in caplog.text
     assert again.log == first.log
     for a, b in zip(
         first.encoder.get_weights(), again.encoder.get_weights(), strict=True
@@ -113,24 +128,34 @@ def test_a_finished_run_trains_nothing_more(
         np.testing.assert_array_equal(a, b)
 
 
-def test_another_config_is_refused(train, tiny_config, few_images, tmp_path):
-    train(tiny_config("simclr"), few_images[0], tmp_path)
-    before = (tmp_path / "config.json").read_bytes()
-    other = tiny_config("simclr", temperature=0.7, steps_per_call=1)
-    with pytest.raises(InputError, match=r"temperature: .* there, 0\.7 here") as error:
-        train(other, few_images[0], tmp_path)
-    assert "steps_per_call" not in str(error.value)
-    assert (tmp_path / "config.json").read_bytes() == before
-    with pytest.raises(InputError, match="method: simclr there, byol here"):
-        train(tiny_config("byol"), few_images[0], tmp_path)
+def test_what_another_run_holds_is_refused(finished, train, tiny_config, few_images):
+    run, _ = finished
+    files = [run.run_dir / name for name in ("config.json", "log.jsonl")]
+    before = [file.read_bytes() for file in files]
+    images = few_images[0]
 
+    def refusal(config, images=images, encoder=None):
+        with pytest.raises(InputError) as error:
+            if encoder:
+                method = find_method("simclr").load()(config, encoder=encoder)
+                selfsup.train(method, images, run_dir=run.run_dir)
+            else:
+                train(config, images, run.run_dir)
+        assert [file.read_bytes() for file in files] == before
+        return str(error.value)
 
-def test_other_images_are_refused(train, tiny_config, few_images, tmp_path):
-    train(tiny_config("simclr"), few_images[0], tmp_path)
-    log = (tmp_path / "log.jsonl").read_bytes()
-    with pytest.raises(InputError, match="64 images"):
-        train(tiny_config("simclr"), few_images[0][:40], tmp_path)
-    assert (tmp_path / "log.jsonl").read_bytes() == log
+    views = (ViewConfig(jitter=0.0, grayscale=0.0, blur=0.5),) * 2
+    other = {"temperature": 0.7, "steps_per_call": 1, "views": views}
+    said = refusal(dataclasses.replace(run.config, **other))
+    assert re.search(r"temperature: .* there, 0\.7 here", said)
+    assert "view_1.blur: 0.0 there, 0.5 here" in said
+    assert "steps_per_call" not in said
+    assert "method: simclr there, byol here" in refusal(tiny_config("byol"))
+    assert "64 images" in refusal(run.config, images[:40])
+    layers = [keras.Input((16, 16, 3)), keras.layers.Conv2D(5, 3)]
+    layers.append(keras.layers.GlobalAveragePooling2D())
+    wide = keras.Sequential(layers)
+    assert "encoder.name" in refusal(run.config, encoder=wide)
 
 
 def test_a_directory_of_something_else_is_refused(
@@ -201,23 +226,6 @@ def test_collapse_is_told(tiny_config, few_images, tmp_path, caplog):
     assert caplog.text.count("COLLAPSE: at step 1 ") == 1
 
 
-def test_another_encoder_is_refused(tiny_config, few_images, tmp_path):
-    def train(width):
-        encoder = keras.Sequential(
-            [
-                keras.Input((16, 16, 3)),
-                keras.layers.Conv2D(width, 3),
-                keras.layers.GlobalAveragePooling2D(),
-            ]
-        )
-        method = find_method("simclr").load()(tiny_config("simclr"), encoder=encoder)
-        selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
-
-    train(4)
-    with pytest.raises(InputError, match=r"encoder\.name"):
-        train(5)
-
-
 def test_images_without_all_labels_have_no_monitor(
     train, tiny_config, few_images, tmp_path
 ):
@@ -230,9 +238,8 @@ def test_images_without_all_labels_have_no_monitor(
 def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
     from selfsup_tf.data.sources.shapes import make_shapes
 
-    images, labels = make_shapes("train")
     config = tiny_config("simclr", held_out=20, knn_epochs=0.25)
-    run = train(config, (images[:300], labels[:300]), tmp_path)
+    run = train(config, make_shapes("train", size=300), tmp_path)
     scores = [r["eval/knn_top_1"] for r in run.log if "eval/knn_top_1" in r]
     assert scores and all(0 <= s <= 1 for s in scores)
     assert (tmp_path / "encoder_best.keras").exists()
@@ -241,74 +248,61 @@ def test_online_knn_keeps_the_best_encoder(train, tiny_config, tmp_path):
 def test_labels_are_never_read_in_pretraining(train, tiny_config, few_images, tmp_path):
     """Labels are the monitor's alone; views drawn on the device are the same."""
     images, labels = few_images
-    curves = {}
-    for name, data, place in (
-        ("labelled", (images, labels), "host"),
-        ("otherwise", (images, labels[::-1].copy()), "host"),
-        ("device", images, "device"),
-    ):
-        config = tiny_config("simclr", precision="float64", augment_on=place)
-        curves[name] = curve(train(config, data, tmp_path / name).log)
+    config = tiny_config("simclr", precision="float64")
+    labelled = train(config, (images, labels), tmp_path / "labelled")
+    config = dataclasses.replace(config, augment_on="device")
+    otherwise = train(config, (images, labels[::-1].copy()), tmp_path / "otherwise")
     # The order of sums on several cores is all that may differ.
-    for name in ("otherwise", "device"):
-        np.testing.assert_allclose(curves[name], curves["labelled"], rtol=1e-10)
+    np.testing.assert_allclose(curve(otherwise.log), curve(labelled.log), rtol=1e-10)
+
+
+def train_long(make_config, make_method, images, run_dir):
+    """A hundred steps, of which a process may take some and another the rest."""
+    # So many amplify rounding; these keep it far below a change of the data, which
+    # moves a loss by a tenth.
+    slow = OptimizerConfig(name="sgd", learning_rate=0.001, warmup_epochs=0.0)
+    options = {"steps": 100, "steps_per_call": 1, "checkpoint_epochs": 1.0}
+    config = make_config("simclr", precision="float64", optimizer=slow, **options)
+    return selfsup.train(make_method(config), images, run_dir=run_dir, progress=False)
+
+
+CHILD = """
+import sys
+sys.path[:0] = ["tests", "tests/training"]
+import conftest, test_run
+from selfsup_tf.data.sources.shapes import make_shapes
+images, _ = make_shapes("train", size=64)
+tiny = conftest.make_tiny_config, conftest.make_tiny_method
+test_run.train_long(*tiny, images, sys.argv[1])
+"""
 
 
 def test_kill_and_resume_leaves_no_gap_and_no_repetition(
-    few_images, tmp_path, start_python, run_program
+    tiny_config, tiny_method, few_images, tmp_path, start_python
 ):
-    np.savez(tmp_path / "images.npz", images=few_images[0])
-    flags = [
-        f"--data={tmp_path / 'images.npz'}",
-        "--image_size=16",
-        "--batch_size=16",
-        "--epochs=None",
-        "--steps=60",
-        "--steps_per_call=1",
-        "--encoder.width=0.0625",
-        "--checkpoint_epochs=1",
-        # Sixty steps of such a run amplify rounding; these keep it far below a change
-        # of the data, which moves a loss by a tenth.
-        "--precision=float64",
-        "--optimizer.learning_rate=0.001",
-    ]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = ["train.py", "simclr", "shapes", *flags]
-    process = start_python(*command, f"--run_dir={killed}")
+    process = start_python("-c", CHILD, killed)
     deadline = time.monotonic() + 240
     while len(RunDirectory(killed).read_log()) < 12 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    at_kill = RunDirectory(killed).read_log()[-1]["step"]
-    assert 4 < at_kill < 60
-    for run_dir in (killed, whole):
-        run_program(*command, f"--run_dir={run_dir}")
-    resumed = curve(RunDirectory(killed).read_log())
-    assert [r[0] for r in resumed] == list(range(1, 61))
-    expected = curve(RunDirectory(whole).read_log())
+    assert 4 < RunDirectory(killed).read_log()[-1]["step"] < 100
+    resumed, expected = (
+        curve(train_long(tiny_config, tiny_method, few_images[0], run_dir).log)
+        for run_dir in (killed, whole)
+    )
+    assert [r[0] for r in resumed] == list(range(1, 101))
     # The order of sums on several cores is all that may differ.
     np.testing.assert_allclose(resumed, expected, rtol=1e-4)
     config = json.loads((killed / "config.json").read_text())
-    assert config["steps"] == 60
+    assert config["steps"] == 100
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_run_traces_its_step_once(
-    accumulate, train, tiny_config, few_images, tmp_path, monkeypatch
-):
-    """Calls of two steps and of one, and a resumption, take the same graph."""
-    traced = []
-
-    def make(*arguments):
-        traced.append(make_train_steps(*arguments))
-        return traced[-1]
-
-    monkeypatch.setattr(loop, "make_train_steps", make)
-    config = tiny_config("simclr", steps=5, accumulate=accumulate)
-    train(config, few_images[0], tmp_path)
-    (steps,) = traced
+def test_a_run_traces_its_step_once(finished):
+    """Calls of two steps and of one take the same graph."""
+    _, steps = finished
     assert steps.experimental_get_tracing_count() == 1
 
 
@@ -329,16 +323,10 @@ def test_skipped_steps_are_counted(train, tiny_config, few_images, tmp_path):
     assert records[-1]["train/loss_scale"] == 2.0 ** (15 - skipped[-1])
 
 
-def test_remat_runs_the_network_block_by_block(
-    train, tiny_config, few_images, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("remat", [True, False])
+def test_remat_runs_the_network_block_by_block(remat, tiny_config, tiny_method):
     """What that saves is shown in tests/models/test_rematerialisation.py."""
-    made = []
-    monkeypatch.setattr(
-        step,
-        "rematerialised",
-        lambda model: made.append(rematerialised(model)) or model,
-    )
-    train(tiny_config("simclr", remat=True, steps=1), few_images[0], tmp_path / "a")
-    train(tiny_config("simclr", steps=1), few_images[0], tmp_path / "b")
-    assert len(made) == 1
+    method = tiny_method(tiny_config("simclr", remat=remat))
+    method.build()
+    replica = Replica(method, None, method.config)
+    assert (replica.model is not method.model) == remat
