@@ -8,6 +8,7 @@ What a file's name begins with, after its number, says what a decoder owes it:
 - bad: damaged or no image; an error or, where the damage leaves an image, an image.
 """
 
+import functools
 import io
 import struct
 import zlib
@@ -20,6 +21,7 @@ HUGE = 20_000  # height and width that a header claims
 WEBP_MOST = 16_383  # the most that VP8 and VP8L can say
 
 
+@functools.cache
 def mutated_files(count: int = 200, seed: int = 0) -> list[tuple[str, bytes]]:
     """Hand-made files first, then random damage to good ones.
 

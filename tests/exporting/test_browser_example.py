@@ -44,7 +44,6 @@ def models(tmp_path_factory):
     classifier = keras.Sequential([build_encoder(40), keras.layers.Dense(3)])
     options = {
         "float32": dict(size=32),
-        "float32_96": dict(size=96),
         "float32_224": dict(size=224),
         "float16": dict(size=40, precision="float16"),
         "dynamic": dict(size=40, precision="dynamic"),
@@ -105,7 +104,7 @@ def site(models, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    ["float32", "float32_96", "float32_224", "float16", "dynamic", "int8", "batch",
+    ["float32", "float32_224", "float16", "dynamic", "int8", "batch",
      "pixels", "unit", "classes"],
 )  # fmt: skip
 def test_the_embeddings_are_those_of_litert_in_python(browser, models, files, name):

@@ -293,16 +293,6 @@ def test_a_page_without_encoder_says_what_to_do(chromium, site, folder, models, 
         shutil.copy(models["encoder_float32"], folder)
 
 
-def test_a_gpu_that_is_not_there_is_named(browser, files):
-    from selenium.webdriver.support.ui import Select
-
-    Select(browser.find_element("id", "accelerator")).select_by_value("webgpu")
-    screen.wait(browser)
-    assert "WebGPU can't run it here" in text(browser, "#model-status")
-    give(browser, files)
-    assert len(embeddings(browser)) == len(files)
-
-
 def test_a_picture_of_the_page_is_taken(
     site, folder, models, files, tmp_path, run_program
 ):

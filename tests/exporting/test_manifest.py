@@ -31,6 +31,7 @@ from selfsup_tf.exporting.manifest import (
     write_manifest,
 )
 from selfsup_tf.exporting.measure import measure
+from selfsup_tf.exporting.parity import format_table, require_parity
 from selfsup_tf.exporting.proof import choose_images
 from selfsup_tf.exporting.reference import make_reference
 
@@ -66,10 +67,11 @@ def write_artefacts(encoder, classifier, directory, calibration):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """(directory, encoder, manifest), the directory complete."""
+    """(directory, encoder, manifest, rows, reference), the directory complete."""
     directory = tmp_path_factory.mktemp("export")
     encoder, classifier = make_network(SIZE, classes=3)
-    images = np.stack([photograph(seed) for seed in range(60)])
+    # Of the encoder's own size, of which floats are taken as they are.
+    images = np.stack([photograph(seed, SIZE, SIZE) for seed in range(60)])
     labels = np.arange(60) % 3
     proof = choose_images(
         (images[:20], labels[:20]),
@@ -92,7 +94,7 @@ def exported(tmp_path_factory):
     )
     (directory / "MODEL_CARD.md").write_text(format_model_card(manifest))
     write_manifest(directory, manifest)
-    return directory, encoder, manifest
+    return directory, encoder, manifest, parities, reference
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def described_with(tmp_path):
 
 
 def test_the_manifest_says_what_there_is(exported):
-    directory, encoder, _ = exported
+    directory, encoder, *_ = exported
     manifest = read_manifest(directory)
     assert manifest["encoder"] == {
         "name": "colours",
@@ -158,8 +160,33 @@ def test_the_manifest_says_what_there_is(exported):
     assert manifest["hardware"]["cpus"] >= 1
 
 
+def test_every_signature_of_a_saved_model_is_proven(exported):
+    *_, rows, reference = exported
+    table = format_table(rows, reference)
+    rows = [row for row in rows if row.artefact == "saved_model"]
+    assert {row.signature: row.output for row in rows} == {
+        "serving_default": "representation",
+        "serve_float": "representation",
+        "serve_bytes": "representation",
+        "raw": "representation",
+        "classify": "probabilities",
+        "classify_bytes": "probabilities",
+    }
+    for row in rows:
+        require_parity(row)
+        assert row.cosine_min > 0.9999 and row.max_difference < 1e-5
+        if row.output == "representation":
+            assert row.knn_top_1 == reference.accuracy.knn_top_1
+    assert "saved_model classify_bytes" in table
+    head, *lines = [line.split("|") for line in table.splitlines()]
+    column = [cell.strip() for cell in head].index("agree %")
+    shares = {line[1].strip(): line[column].strip() for line in lines}
+    assert shares["saved_model classify"] == "100.00"
+    assert shares["saved_model raw"] == "—"
+
+
 def test_every_file_is_listed_with_its_size_and_hash(exported):
-    directory, _, _ = exported
+    directory = exported[0]
     files = check_manifest(directory)["files"]
     there = {p for p in directory.rglob("*") if p.is_file()}
     there -= {directory / "manifest.json"}
@@ -267,7 +294,7 @@ def programs(card):
 
 
 def test_the_card_s_programs_give_the_encoder_s_representation(exported, tmp_path):
-    directory, encoder, manifest = exported
+    directory, encoder, manifest, *_ = exported
     work = tmp_path / "copy"
     shutil.copytree(directory, work)
     PIL.Image.fromarray(photograph(30)).save(work / "image.jpg", quality=95)
@@ -302,7 +329,7 @@ def test_the_card_s_programs_give_the_encoder_s_representation(exported, tmp_pat
 
 
 def test_the_card_is_honest_and_complete(exported):
-    directory, encoder, manifest = exported
+    directory, encoder, manifest, *_ = exported
     card = (directory / "MODEL_CARD.md").read_text()
     for words in (
         "# Image encoder colours",

@@ -10,7 +10,6 @@ from artefacts import (
     FORMATS,
     artefact,
     coloured,
-    export_saved_model,
     export_tflite,
     make_network,
     write,
@@ -203,7 +202,11 @@ def test_a_file_is_measured_with_its_own_representations(
     """Of another encoder: nothing in its row comes from the one it is compared with."""
     other = make_network(seed=5)
     path = export_tflite(other, tmp_path / "encoder_float32.tflite")
-    (found,) = measure(artefact(path, "tflite_float32"), reference, proof)
+    work = tmp_path / "work"
+    work.mkdir()
+    (found,) = measure(artefact(path, "tflite_float32"), reference, proof, work=work)
+    # The inputs stay for the next artefact, the outputs do not.
+    assert sorted(p.name for p in work.iterdir()) == ["bank.npy", "views.npy"]
     own = make_reference(Networks(other), proof)
     expected = compare(reference.representations, own.representations)
     assert found.cosine_mean == pytest.approx(expected["cosine_mean"], abs=1e-5)
@@ -232,9 +235,7 @@ def test_a_file_is_measured_with_its_own_representations(
 @pytest.mark.parametrize(
     ("precision", "options"),
     [
-        ("float32", Options(batch=4)),
-        ("float16", Options(l2_normalize=True)),
-        ("float32", Options(uint8_input=True)),
+        ("float16", Options(batch=4, l2_normalize=True, uint8_input=True)),
         ("int8", Options()),
         ("uint8", Options(batch=1)),
     ],
@@ -316,61 +317,6 @@ def test_one_image_of_nan_leaves_no_accuracy(networks, proof, tmp_path, where):
         assert found.cosine_min == found.cosine_mean == -1
         with pytest.raises(ParityError, match="mean -1"):
             require_parity(found)
-
-
-def test_every_signature_of_a_saved_model_is_compared(
-    networks, proof, reference, tmp_path
-):
-    encoder, classifier = networks
-    names = proof.class_names
-    path = export_saved_model(
-        encoder, tmp_path / "saved_model", classifier=classifier, class_names=names
-    )
-    written = artefact(path, "saved_model", class_names=names)
-    work = tmp_path / "work"
-    work.mkdir()
-    rows = measure(written, reference, proof, work=work)
-    assert {row.signature: row.output for row in rows} == {
-        "serving_default": "representation",
-        "serve_float": "representation",
-        "serve_bytes": "representation",
-        "raw": "representation",
-        "classify": "probabilities",
-        "classify_bytes": "probabilities",
-    }
-    for row in rows:
-        require_parity(row)
-        assert row.cosine_min > 0.9999
-        if row.output == "probabilities":
-            assert row.classifier_top_1 == reference.classifier_top_1
-        else:
-            assert row.knn_top_1 == reference.accuracy.knn_top_1
-    # The inputs stay for the next artefact, the outputs do not.
-    assert sorted(p.name for p in work.iterdir()) == [
-        "bank.npy", "files.npz", "floats.npz", "images.npz", "views.npy",
-    ]  # fmt: skip
-    table = format_table(rows, reference)
-    assert "saved_model classify_bytes" in table and "class. %" in table
-    head, *lines = [line.split("|") for line in table.splitlines()]
-    column = [cell.strip() for cell in head].index("agree %")
-    shares = {line[1].strip(): line[column].strip() for line in lines}
-    assert shares["saved_model classify"] == "100.00"
-    assert shares["saved_model raw"] == "—"
-
-
-def test_images_of_the_encoder_s_own_size_are_cropped_for_every_signature(tmp_path):
-    """Above 32 pixels a view is a crop, which floats of that size must not suffer."""
-    encoder = make_network(48)
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 48, 48, 3), np.uint8)
-    proof = choose_images(pixels, size=48, calibrates=False)
-    reference = make_reference(Networks(encoder), proof)
-    path = export_saved_model(encoder, tmp_path / "saved_model")
-    rows = measure(artefact(path, "saved_model"), reference, proof)
-    assert len(rows) == 4
-    for row in rows:
-        require_parity(row)
-        assert row.max_difference < 1e-5
-        assert row.knn_top_1 is None
 
 
 def test_the_table_has_the_encoder_first_and_no_empty_columns(reference):

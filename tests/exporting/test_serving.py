@@ -113,10 +113,8 @@ def run(program, *arguments):
 both_clients = pytest.mark.parametrize("program", ["client_rest.py", "client_grpc.py"])
 
 
-def run_client(program, *arguments):
+def run_here(main, program, *arguments):
     """As `run`, without the seconds that importing TensorFlow takes."""
-    if program == "client_rest.py":
-        return run(program, *arguments)
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),
@@ -124,11 +122,19 @@ def run_client(program, *arguments):
         unittest.mock.patch("sys.argv", [program, *map(str, arguments)]),
     ):
         try:
-            code = client_grpc.main()
+            code = main()
         except SystemExit as error:
+            # As Python does: a number is a status, all else is said.
+            code = error.code if isinstance(error.code, int) else 1
             print(error.code, file=err)
-            code = 1
     return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
+
+
+def run_client(program, *arguments):
+    """The one client in a process of its own, the other here."""
+    if program == "client_rest.py":
+        return run(program, *arguments)
+    return run_here(client_grpc.main, program, *arguments)
 
 
 def post(url, body, action=":predict"):
@@ -159,7 +165,7 @@ def test_the_grpc_client_gets_embeddings(server, files, expected, tmp_path):
     out = tmp_path / "a.npz"
     # A batch of 3 makes several requests.
     arguments = (f"--server={server[1]}", f"--out={out}", "--batch=3", "--version=1")
-    done = run("client_grpc.py", *files, *arguments)
+    done = run_client("client_grpc.py", *files, *arguments)
     assert done.returncode == 0, done.stderr
     answers = np.load(out)
     assert answers["files"].tolist() == [str(path) for path in files]
@@ -292,10 +298,12 @@ def test_a_file_that_is_missing_is_named_before_any_is_sent(files, tmp_path, pro
     assert "refused" not in done.stderr
 
 
-def test_a_port_that_is_taken_is_named(server, export):
+def test_a_port_that_is_taken_is_named(server, export, monkeypatch):
     port = server[0].rpartition(":")[2]
-    model = export / "encoder"
-    done = run("server.py", model, f"--rest_port={port}", "--grpc_port=0")
+    monkeypatch.syspath_prepend(EXAMPLE)
+    main, model = load(EXAMPLE / "server.py").main, export / "encoder"
+    options = (f"--rest_port={port}", "--grpc_port=0")
+    done = run_here(main, "server.py", model, *options)
     assert done.returncode == 2 and f"--rest_port={port}" in done.stderr
     assert "in use" in done.stderr and "Traceback" not in done.stderr
 

@@ -5,6 +5,15 @@ import gc
 import keras
 import pytest
 
+from selfsup_tf.models.resnet import BLOCKS
+
+
+@pytest.fixture
+def one_block_a_stage(monkeypatch):
+    """ResNets of the usual layers, and as few of them as can be."""
+    for name in BLOCKS:
+        monkeypatch.setitem(BLOCKS, name, (1, 1, 1, 1))
+
 
 @pytest.fixture
 def owners(monkeypatch):

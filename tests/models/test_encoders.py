@@ -15,6 +15,8 @@ from selfsup_tf.models.encoders import (
     leaf_layers,
 )
 
+pytestmark = pytest.mark.usefixtures("one_block_a_stage")
+
 
 def batchnorms(model):
     norm = keras.layers.BatchNormalization
@@ -23,7 +25,7 @@ def batchnorms(model):
 
 @pytest.mark.parametrize(
     ("name", "width", "size"),
-    [("resnet18", 1, 512), ("resnet50", 0.5, 1024), ("resnet18", 0.25, 128)],
+    [("resnet50", 0.5, 1024), ("resnet18", 0.25, 128)],
 )
 def test_representations_have_the_width_of_the_last_stage(name, width, size):
     encoder = build_encoder(EncoderConfig(name=name, width=width), 64)
@@ -60,17 +62,16 @@ def test_normalisation_is_inside():
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["ResNet50V2", "EfficientNetB0", "MobileNetV3Small", "ConvNeXtTiny"]
-)
+# One of each range: [-1, 1], BGR without its mean, and what is inside already.
+@pytest.mark.parametrize("name", ["MobileNet", "VGG16", "MobileNetV3Small"])
 def test_applications_take_unit_range_and_synchronise(name):
-    encoder = build_encoder(EncoderConfig(name=name.lower()), 64)
+    encoder = build_encoder(EncoderConfig(name=name.lower()), 32)
     network = getattr(keras.applications, name)(
-        include_top=False, weights=None, input_shape=(64, 64, 3), pooling="avg"
+        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
     )
     network.set_weights(encoder.get_weights())
     module = getattr(keras.applications, application_modules()[name])
-    images = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(
         encoder(images),
         network(module.preprocess_input(images * 255)),
@@ -79,7 +80,7 @@ def test_applications_take_unit_range_and_synchronise(name):
     )
     norms = batchnorms(encoder)
     assert all(layer.synchronized for layer in norms)
-    assert norms or name.startswith("ConvNeXt")
+    assert norms or name == "VGG16"
 
 
 def test_weights_from_a_file(tmp_path):
@@ -103,8 +104,8 @@ def test_weights_from_a_file(tmp_path):
         build_encoder(missing, 32)
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_keeps_variables_and_output_in_float32(precision):
+def test_mixed_precision_keeps_variables_and_output_in_float32():
+    precision = "mixed_bfloat16"
     config = EncoderConfig(name="resnet18", width=1 / 16, stem="small")
     encoder = build_encoder(config, 16, precision=precision)
     inner = encoder.get_layer("resnet18").get_layer("stem_conv")
@@ -115,19 +116,6 @@ def test_mixed_precision_keeps_variables_and_output_in_float32(precision):
     assert plain.get_layer("resnet18").get_layer("stem_conv").compute_dtype == "float32"
     for a, b in zip(plain.get_weights(), encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_an_encoder_survives_saving(tmp_path):
-    for config in (
-        EncoderConfig(name="resnet18", width=1 / 16, mean=(0.5,) * 3),
-        EncoderConfig(name="resnet50", width=1 / 16, sk_ratio=0.0625, se_ratio=0.25),
-        EncoderConfig(name="MobileNetV3Small"),
-    ):
-        encoder = build_encoder(config, 32)
-        encoder.save(tmp_path / "encoder.keras")
-        again = keras.saving.load_model(tmp_path / "encoder.keras")
-        images = tf.random.stateless_uniform([2, 32, 32, 3], [0, 1])
-        np.testing.assert_allclose(again(images), encoder(images), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +130,14 @@ def test_refusals(config, size, message):
         build_encoder(config, size)
 
 
-@pytest.mark.parametrize("name", ["EfficientNetB0", "ResNet50", "vit_tiny"])
 @pytest.mark.parametrize(
-    ("option", "value", "default"),
+    ("name", "option", "value", "default"),
     [
-        ("width", 2.0, 1.0),
-        ("stem", "small", "imagenet"),
-        ("sk_ratio", 0.0625, 0.0),
-        ("se_ratio", 0.25, 0.0),
-        ("zero_init", False, True),
+        ("EfficientNetB0", "width", 2.0, 1.0),
+        ("ResNet50", "stem", "small", "imagenet"),
+        ("vit_tiny", "sk_ratio", 0.0625, 0.0),
+        ("EfficientNetB0", "se_ratio", 0.25, 0.0),
+        ("ResNet50", "zero_init", False, True),
     ],
 )
 def test_options_of_a_resnet_are_refused_elsewhere(name, option, value, default):
@@ -184,26 +171,30 @@ def test_an_application_may_stand_beside_the_scaling_of_a_recipe():
     EncoderConfig(name="EfficientNetB0", mean=(0.5,) * 3, std=(0.2,) * 3)
 
 
-def test_selective_kernels_in_every_precision():
+def test_selective_kernels_in_every_precision_and_saved(tmp_path):
     config = EncoderConfig(
-        name="resnet50", width=1 / 16, stem="small", sk_ratio=0.0625, se_ratio=0.25
+        name="resnet50",
+        width=1 / 16,
+        stem="small",
+        sk_ratio=0.0625,
+        se_ratio=0.25,
+        mean=(0.5,) * 3,
     )
     plain = build_encoder(config, 9)
     images = np.random.default_rng(0).uniform(size=(2, 9, 9, 3)).astype(np.float32)
     expected = np.asarray(plain(images))
-    # Half precision has 8 bits at worst, and the trunk 50 layers.
-    for precision, tolerance in (
-        ("mixed_bfloat16", 0.1),
-        ("mixed_float16", 0.02),
-        ("float64", 1e-4),
-    ):
+    # Half precision has 8 bits at worst, and the trunk a dozen layers.
+    for precision, tolerance in (("mixed_bfloat16", 0.1), ("float64", 1e-4)):
         encoder = copy_network(plain, precision=precision)
         resnet = encoder.get_layer("resnet50")
-        mixed = resnet.get_layer("stage4_block3_sk_streams")
+        mixed = resnet.get_layer("stage4_block1_sk_streams")
         assert mixed.compute_dtype == precision.removeprefix("mixed_")
-        assert resnet.get_layer("stage4_block3_sk_squeeze_norm").synchronized
+        assert resnet.get_layer("stage4_block1_sk_squeeze_norm").synchronized
         h = np.asarray(encoder(images), np.float32)
         assert np.abs(h - expected).max() < tolerance * np.abs(expected).max()
+    plain.save(tmp_path / "encoder.keras")
+    again = keras.saving.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_allclose(again(images), expected, rtol=1e-6)
 
 
 def test_own_encoders_are_checked():
@@ -220,12 +211,16 @@ def test_own_encoders_are_checked():
         adopt_encoder(lambda x: x, 32)
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0"])
-def test_statistics_of_ready_made_networks_follow_a_short_run(name, tmp_path):
-    """In as few as 60 steps they are those of the images: as used as in training."""
-    encoder = build_encoder(EncoderConfig(name=name), 32)
-    encoder.save(tmp_path / "encoder.keras")
+def test_statistics_of_a_ready_made_network_follow_a_short_run(tmp_path):
+    """In as few as 60 steps they are those of the images: as used as in training.
+
+    Of a saved one too, which gives what it gave.
+    """
+    built = build_encoder(EncoderConfig(name="MobileNetV3Small"), 32)
+    built.save(tmp_path / "encoder.keras")
     encoder = keras.saving.load_model(tmp_path / "encoder.keras")
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(encoder(images), built(images), rtol=1e-6)
     layer = batchnorms(encoder)[0]
     before = layer.moving_variance.numpy()
     maps = np.random.default_rng(0).random((16, 4, 4, len(before)), np.float32)
@@ -238,10 +233,9 @@ def test_statistics_of_ready_made_networks_follow_a_short_run(name, tmp_path):
     assert left < 0.01
 
 
-@pytest.mark.parametrize("name", ["EfficientNetB0", "EfficientNetV2B0"])
-def test_a_ready_made_network_sees_an_image_as_it_sees_it_again(name):
+def test_a_ready_made_network_sees_an_image_as_it_sees_it_again():
     """In training too: what differs between two views is the augmentation's alone."""
-    encoder = build_encoder(EncoderConfig(name=name), 32)
+    encoder = build_encoder(EncoderConfig(name="EfficientNetB0"), 32)
     images = np.random.default_rng(0).random((16, 32, 32, 3), np.float32)
     once, again = encoder(images, training=True), encoder(images, training=True)
     np.testing.assert_allclose(once, again, atol=1e-4)

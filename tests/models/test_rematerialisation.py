@@ -7,7 +7,6 @@ import collections
 import functools
 import re
 import sys
-import weakref
 
 import keras
 import numpy as np
@@ -16,11 +15,12 @@ import tensorflow as tf
 
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.methods import find_method
+from selfsup_tf.models import resnet
 from selfsup_tf.models.encoders import adopt_encoder, build_encoder, leaf_layers
 from selfsup_tf.models.rematerialisation import Rematerialised, rematerialised
 from selfsup_tf.models.vit import VisionTransformer
 
-BLOCKS, CONVOLUTIONS = 2, 2
+BLOCKS, CONVOLUTIONS = 2, 1
 
 
 def make_encoder(precision="float32"):
@@ -104,10 +104,12 @@ def assert_equal(model, run, tolerance):
             )
 
 
-@pytest.mark.parametrize(("name", "own"), [("simclr", None), ("byol", make_encoder)])
-def test_methods_learn_the_same(name, own, tiny_config):
+@pytest.mark.parametrize("name", ["simclr", "byol"])
+def test_methods_learn_the_same(name, tiny_config, monkeypatch):
+    # Traced in a moment; BYOL brings an encoder of its own.
+    monkeypatch.setitem(resnet.BLOCKS, "resnet18", (1, 1, 0, 0))
     keras.utils.set_random_seed(0)
-    encoder = own and own()
+    encoder = make_encoder() if name == "byol" else None
     config = tiny_config(name, precision="float64")
     method = find_method(name).load()(config, encoder=encoder)
     method.build()
@@ -122,23 +124,18 @@ def test_methods_learn_the_same(name, own, tiny_config):
     assert_equal(method.model, run, 1e-12)
 
 
-@pytest.mark.parametrize("way", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("way", ["eager", "xla"])
 def test_dropout_and_statistics(way):
     model = make_model(make_encoder("float64"))
     run = run_of(model)
-    if way != "eager":
-        run = tf.function(run, jit_compile=way == "xla")
+    if way == "xla":
+        run = tf.function(run, jit_compile=True)
     assert_equal(model, run, 1e-12)
 
 
-@pytest.mark.parametrize(
-    ("precision", "tolerance"),
-    [("mixed_bfloat16", 0.02), ("mixed_float16", 0.005)],
-)
-def test_precisions(precision, tolerance):
-    model = make_model(make_encoder(precision))
-
-    assert_equal(model, tf.function(run_of(model)), tolerance)
+def test_half_precision_in_a_graph():
+    model = make_model(make_encoder("mixed_bfloat16"))
+    assert_equal(model, tf.function(run_of(model)), 0.02)
 
 
 def test_within_a_stateless_call():
@@ -241,33 +238,6 @@ def test_xla_computes_the_activations_twice():
     convolutions = 1 + BLOCKS * CONVOLUTIONS
     # Forward, again, and the gradients of the kernels and of all inputs but the image.
     assert len(re.findall(r" convolution\(", hlo)) == 4 * convolutions - 1
-
-
-def test_an_eager_tape_keeps_no_activation():
-    class Probe(keras.layers.Layer):
-        def call(self, x):
-            y = tf.nn.tanh(x)  # whose gradient wants y
-            if tf.executing_eagerly():
-                seen.append(weakref.ref(y))
-            return y
-
-    seen = []
-    x = images = keras.Input((16, 16, 3))
-    for layer in [keras.layers.Conv2D(4, 1) for _ in range(8)] + [Probe()]:
-        x = layer(x)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 1)(x))
-    network = keras.Model(images, x)
-    alive = []
-    model = make_model(network)
-    for each in (model, rematerialised(model)):
-        with tf.GradientTape() as tape:
-            outputs = each(part_of(make_batch(), model), training=True)
-        alive.append(seen[-1]() is not None)
-        # It is computed again when it is wanted.
-        count = len(seen)
-        tape.gradient(outputs["representation_1"], [v.value for v in model.variables])
-    assert alive == [True, False]
-    assert len(seen) == count + 1
 
 
 def _is_block(layer):

@@ -31,7 +31,7 @@ def count_weights(monkeypatch):
     return count
 
 
-def test_the_count_is_that_of_a_built_network(count_weights):
+def test_the_count_is_that_of_a_built_network(count_weights, one_block_a_stage):
     config = EncoderConfig(name="resnet50", width=1 / 16, sk_ratio=SK, se_ratio=0.25)
     network = build_resnet(config, 32)
     trainable = sum(math.prod(v.shape) for v in network.trainable_variables)
@@ -41,18 +41,9 @@ def test_the_count_is_that_of_a_built_network(count_weights):
 @pytest.mark.parametrize(
     ("depth", "width", "sk_ratio", "millions"),
     [
-        (50, 1, 0, 24),
         (50, 1, SK, 35),
         (50, 2, 0, 94),
-        (50, 2, SK, 140),
-        (101, 1, 0, 43),
-        (101, 1, SK, 65),
-        (101, 2, 0, 170),
         (101, 2, SK, 257),
-        (152, 1, 0, 58),
-        (152, 1, SK, 89),
-        (152, 2, 0, 233),
-        (152, 2, SK, 354),
         (152, 3, SK, 795),
     ],
 )
@@ -63,7 +54,7 @@ def test_size_is_that_of_simclr_v2(count_weights, depth, width, sk_ratio, millio
     assert round(count_weights(config)[1] / 1e6) == millions
 
 
-@pytest.mark.parametrize(("width", "millions"), [(1, 24), (2, 94), (4, 375)])
+@pytest.mark.parametrize(("width", "millions"), [(1, 24), (4, 375)])
 def test_size_is_that_of_simclr_v1(count_weights, width, millions):
     # The first paper counts no moving statistics: with them 4x has 375.6 million.
     config = EncoderConfig(name="resnet50", width=width)
@@ -89,8 +80,9 @@ def test_the_config_knows_all_names():
     assert tuple(BLOCKS) == EncoderConfig.RESNETS
 
 
-@pytest.mark.parametrize("zero_init", [True, False])
-@pytest.mark.parametrize(("name", "last"), [("resnet18", 2), ("resnet50", 3)])
+@pytest.mark.parametrize(
+    ("name", "last", "zero_init"), [("resnet18", 2, False), ("resnet50", 3, True)]
+)
 def test_blocks_start_as_the_identity_or_not(name, last, zero_init):
     config = EncoderConfig(
         name=name, width=1 / 16, stem="small", se_ratio=0.5, zero_init=zero_init
@@ -109,7 +101,7 @@ def test_blocks_start_as_the_identity_or_not(name, last, zero_init):
         np.testing.assert_array_equal(norm.gamma, expected)
 
 
-def test_strides_and_squeezes_are_where_the_reference_has_them():
+def test_strides_and_squeezes_are_where_the_reference_has_them(one_block_a_stage):
     config = EncoderConfig(name="resnet50", width=0.25, sk_ratio=SK, se_ratio=0.3)
     network = build_resnet(config, 64)
 
