@@ -1,7 +1,7 @@
-"""What every method must do, run for each that is found, and for one made up here."""
+"""What every method must do, run for each that is found."""
 
 import json
-import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ import selfsup_tf as selfsup
 from selfsup_tf import config as configs
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.methods import find_method, list_methods
+from selfsup_tf.training import loop
 
 METHODS = list_methods()
 
@@ -34,8 +35,10 @@ def test_every_recipe_round_trips_through_json(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_model_has_named_inputs_and_float32_outputs(name, tiny_config, few_images):
-    method = find_method(name).load()(tiny_config(name, precision="mixed_bfloat16"))
+def test_model_has_named_inputs_and_float32_outputs(
+    name, tiny_config, tiny_method, few_images
+):
+    method = tiny_method(tiny_config(name, precision="mixed_bfloat16"))
     method.prepare(open_source(few_images))
     method.build()
     views = tf.random.stateless_uniform([4, 16, 16, 3], [0, 1])
@@ -58,11 +61,14 @@ def test_model_has_named_inputs_and_float32_outputs(name, tiny_config, few_image
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "mixed_float16") for name in METHODS), ("byol", "mixed_bfloat16")],
+)
 def test_training_lowers_the_loss(
     name, precision, tiny_config, tiny_method, few_images, tmp_path
 ):
+    """As it does in float32, which is seen where a user's encoder is trained."""
     config = tiny_config(name, precision=precision, steps=30, steps_per_call=10)
     method = tiny_method(config)
     run = selfsup.train(method, few_images, run_dir=tmp_path, progress=False)
@@ -72,16 +78,14 @@ def test_training_lowers_the_loss(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "optimizer"), [*((name, "lars") for name in METHODS), ("byol", "adamw")]
-)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    name, optimizer, tiny_config, tiny_method, few_images, tmp_path
+    name, tiny_config, tiny_method, few_images, tmp_path
 ):
-    """Stopped by a monitor's error between two checkpoints, then run again; float64."""
-    from selfsup_tf.training import loop
-
+    """Resumed from what a power cut leaves between two checkpoints; float64."""
     source = open_source(few_images)
+    # With state of its own: moments for one of the networks, momentum for the others.
+    optimizer = "adamw" if name == "byol" else "lars"
 
     def train(run_dir, monitor):
         config = tiny_config(
@@ -101,13 +105,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         )
         return run, [v.numpy() for v in method.model.variables]
 
-    def power_cut(encoder):
-        raise KeyboardInterrupt
+    def power_cut(networks):
+        if not (tmp_path / "cut").exists():
+            shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+        return {}
 
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", power_cut)
-    cut, resumed = train(tmp_path / "cut", lambda encoder: {})
-    whole, expected = train(tmp_path / "whole", lambda encoder: {})
+    whole, expected = train(tmp_path / "whole", power_cut)
+    cut, resumed = train(tmp_path / "cut", lambda networks: {})
     assert [r["step"] for r in cut.log] == [r["step"] for r in whole.log]
     for found, value in zip(resumed, expected, strict=True):
         # float64 sums in another order, carried through eight updates. A bias before
@@ -174,90 +178,14 @@ def test_own_encoder_is_trained_as_a_copy(name, tiny_config, few_images, tmp_pat
         ]
     )
     before = own.get_weights()
-    method = find_method(name).load()(tiny_config(name), encoder=own)
+    config = tiny_config(name, steps=30, steps_per_call=10)
+    method = find_method(name).load()(config, encoder=own)
     run = selfsup.train(method, few_images, run_dir=tmp_path, progress=False)
+    losses = [r["train/loss"] for r in run.log if "train/loss" in r]
+    assert losses[-1] < losses[0]
     for a, b in zip(own.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert run.encoder.output_shape == (None, 4)
     assert any(
         (a != b).any() for a, b in zip(run.encoder.get_weights(), before, strict=True)
     )
-
-
-DUMMY = {
-    "__init__.py": '"""SimDummy: pulls two views together, nothing more."""\n',
-    "config.py": """
-import dataclasses
-from typing import ClassVar
-from selfsup_tf.config import Config
-
-@dataclasses.dataclass(frozen=True)
-class DummyConfig(Config):
-    method: ClassVar[str] = "dummy"
-    pull: float = 1.0
-""",
-    "recipes.py": '''
-import dataclasses
-from dummy_tf.config import DummyConfig
-
-def shapes(**overrides):
-    """The one recipe there is."""
-    return dataclasses.replace(DummyConfig(image_size=16, batch_size=16), **overrides)
-''',
-    "method.py": """
-import keras
-import tensorflow as tf
-from selfsup_tf.methods import Method
-from dummy_tf.config import DummyConfig
-
-class Dummy(Method):
-    config_class = DummyConfig
-
-    def build(self):
-        self.encoder = self.new_encoder()
-        shape = self.encoder.input_shape[1:]
-        inputs = {n: keras.Input(shape, name=n) for n in ("view_1", "view_2")}
-        outputs = {
-            f"representation_{i}": self.encoder(inputs[f"view_{i}"]) for i in (1, 2)
-        }
-        self.model = keras.Model(inputs, outputs)
-
-    def compute_loss(self, outputs):
-        gap = outputs["representation_1"] - outputs["representation_2"]
-        return self.config.pull * tf.reduce_sum(gap**2, axis=1)
-""",
-}
-
-
-def test_a_third_method_is_one_package(run_program, tmp_path, few_images):
-    package = tmp_path / "plugins" / "dummy_tf"
-    package.mkdir(parents=True)
-    for name, text in DUMMY.items():
-        (package / name).write_text(text)
-    np.savez(tmp_path / "images.npz", images=few_images[0])
-    path = {"PYTHONPATH": f"{package.parent}:{pathlib.Path(__file__).parents[1]}"}
-    listed = run_program("train.py", env=path).stdout
-    assert "dummy" in listed and "SimDummy" in listed
-    run_program(
-        "train.py",
-        "dummy",
-        "shapes",
-        f"--run_dir={tmp_path / 'run'}",
-        f"--data={tmp_path / 'images.npz'}",
-        "--encoder.name=resnet18",
-        "--encoder.width=0.0625",
-        "--encoder.stem=small_stride2",
-        "--optimizer.warmup_epochs=0",
-        "--epochs=None",
-        "--steps=2",
-        "--pull=0.5",
-        env=path,
-    )
-    run_program(
-        "export.py",
-        f"--run_dir={tmp_path / 'run'}",
-        "--formats",
-        "tflite_float32",
-        "--data=shapes",
-    )
-    assert (tmp_path / "run" / "export" / "encoder_float32.tflite").exists()

@@ -5,9 +5,11 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
+from selfsup_tf import cli
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.protocol import PROTOCOLS
 
@@ -28,69 +30,104 @@ def mine(tmp_path_factory):
     return place / "mine"
 
 
-def test_the_examples_are_found_by_the_programs(mine, run_program, tmp_path):
-    run = tmp_path / "run"
-    folders = [str(mine), os.environ.get("PYTHONPATH", "")]
-    env = {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
+SESSION = """
+import json, shutil, sys
+from selfsup_tf import cli
+verbs = {"train": cli.train, "eval": cli.evaluate, "export": cli.export}
+for program, *words in json.loads(sys.argv[1]):
+    try:
+        verbs[program](words) if program in verbs else shutil.copytree(*words)
+    except SystemExit as end:
+        print("exit code", end.code)
+    print(chr(12))
+"""
+"""Commands one after the other in one process: TensorFlow takes seconds to start."""
 
-    def call(*words):
-        return run_program(*words, env=env).stdout
 
-    assert "Contrast with a queue of past projections." in call("train.py")
-    call("train.py", "queued", "noise", f"--run_dir={run}")
-    records = [
-        json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()
-    ]
-    assert records[-1]["train/queue_norm"] > 0
+@pytest.fixture
+def call(mine, run_program):
+    """Runs commands with `mine` on the path; what each of them said."""
+
+    def run(*commands):
+        env = {"PYTHONPATH": os.pathsep.join([str(mine), str(ROOT)])}
+        words = json.dumps([[str(word) for word in one] for one in commands])
+        options = {"env": env, "check": False, "stderr": subprocess.STDOUT}
+        done = run_program("-u", "-c", SESSION, words, **options)
+        assert done.returncode == 0, done.stdout
+        return done.stdout.split("\f")[:-1]
+
+    return run
+
+
+def test_the_examples_are_found_by_the_programs(call, tmp_path):
+    run, copy, page = (tmp_path / name for name in ("run", "copy", "compared.html"))
+    where = f"--run_dir={run}"
+    learn = ("train", "queued", "noise", where)
+    export = ("export", where, "--formats", "packed")
+    said = call(
+        ("train",),
+        learn,
+        learn,
+        ("eval",),
+        ("eval", "spread", "--help"),
+        ("eval", "spread", where, "--percentile=90"),
+        ("eval", "report", where),
+        ("copy", run, copy),
+        ("eval", "report", "--compare", run, copy, "--measure=False",
+         f"--output={page}"),
+        ("export", "--help"),
+        (*export, "--batch=2"),
+        (*export, "--min_cosine", "paked", "0.5"),
+        (*export, "--num_images=32", "--num_bank=32"),
+        ("export", f"--verify={run / 'export'}"),
+    )  # fmt: skip
+    listed, _, again, protocols, flags, spread, _, _, _, formats, *exported = said
+    assert "Contrast with a queue of past projections." in listed
+    records = (run / "log.jsonl").read_text().splitlines()
+    assert json.loads(records[-1])["train/queue_norm"] > 0
     config = json.loads((run / "config.json").read_text())
     assert config["views"][1]["layers"][0]["name"] == "my_layers>Posterize"
-    assert "finished" in call("train.py", "queued", "noise", f"--run_dir={run}")
+    assert "finished" in again
 
-    listed = call("eval.py")
-    assert "How far representations of images are" in listed
-    assert listed.index("  accuracy ") < listed.index("  spread ")  # 70 and 75
-    assert listed.index("  spread ") < listed.index("  health ")  # 80
-    assert "Of the distances from the mean." in call("eval.py", "spread", "--help")
-    said = call("eval.py", "spread", f"--run_dir={run}", "--percentile=90")
-    assert "untrained" in said and "noise:4:train" in said
+    assert "How far representations of images are" in protocols
+    places = [protocols.index(f"  {p} ") for p in ("accuracy", "spread", "health")]
+    assert places == sorted(places)  # 70, 75 and 80
+    assert "Of the distances from the mean." in flags
+    assert "untrained" in spread and "noise:4:train" in spread
     stem = run / "eval" / "spread_percentile=90"
-    assert f"{stem}.json" in said
+    assert f"{stem}.json" in spread
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     written = json.loads(stem.with_suffix(".json").read_text())
     assert written["options"] == {"percentile": 90}
     (row,) = written["rows"]
     assert row["beside"]["untrained"]["value"] > 0 < row["value"]
-    assert f"{row['value']:.4g}" in said
-    call("eval.py", "report", f"--run_dir={run}")
+    assert f"{row['value']:.4g}" in spread
     assert (run / "eval" / "spread.json").is_file()  # measured with its defaults
-    page = (run / "report.html").read_text()
+    judged = json.loads((run / "eval" / "knn.json").read_text())["measured_on"]
+    assert judged["test"]["name"] == "noise:4:test" and judged["test"]["size"] == 32
+    report = (run / "report.html").read_text()
     for shown in ("Spread (percentile 90)", "Distance of each encoder", "noise:4",
                   "A spread of 0 is a collapse.", "0 is a collapse."):  # fmt: skip
-        assert shown in page
-    compared = tmp_path / "comparison.html"
-    again = tmp_path / "again"
-    call("train.py", "queued", "noise", f"--run_dir={again}", "--seed=1")
-    runs = ("--compare", run, again, "--measure=False", f"--output={compared}")
-    call("eval.py", "report", *runs)
-    assert "distance" in compared.read_text()
+        assert shown in report
+    assert "distance" in page.read_text()
 
-    assert "onnx, packed." in " ".join(call("export.py", "--help").split())
-    export = ("export.py", f"--run_dir={run}", "--formats", "packed")
-    for flags, message in (
-        (["--batch=2"], "a format that batch changes"),
-        (["--min_cosine", "paked", "0.5"], "Perhaps you meant: packed"),
-    ):
-        done = run_program(*export, *flags, check=False, env=env)
-        assert done.returncode == 2 and message in done.stderr
-    said = call(*export, "--num_images=32", "--num_bank=32")
-    assert "encoder_float16.tflite.gz: written and proven" in said
-    export = run / "export"
-    (entry,) = json.loads((export / "manifest.json").read_text())["artefacts"]
+    assert "onnx, packed." in " ".join(formats.split())
+    unfit, misspelt, proven, verified = exported
+    assert "a format that batch changes" in unfit and "exit code 2" in unfit
+    assert "Perhaps you meant: packed" in misspelt and "exit code 2" in misspelt
+    assert "encoder_float16.tflite.gz: written and proven" in proven
+    assert "exit code" not in proven + verified
+    (entry,) = json.loads((run / "export/manifest.json").read_text())["artefacts"]
     assert entry["format"] == "packed"
-    card = (export / "MODEL_CARD.md").read_text()
+    card = (run / "export" / "MODEL_CARD.md").read_text()
     assert 'gzip.open("encoder_float16.tflite.gz")' in card
     assert "spread_percentile=90, distance" in card
-    call("export.py", f"--verify={export}")
+
+    # What it has learned is exported where nobody knows the method, too.
+    words = ["--directory=" + str(tmp_path / "plain"), "--data=shapes"]
+    words += ["--num_images=16", "--num_bank=16", "--formats", "tflite_float32"]
+    cli.export([where, *words])
+    assert (tmp_path / "plain" / "encoder_float32.tflite").is_file()
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ CONFIG = _Settings(
     seed=7,
     views=(ViewConfig(blur_size=0.3), SECOND),
 )
+PLAIN = dataclasses.replace(CONFIG, views=(ViewConfig(jitter=0.0, blur=0.0),) * 2)
+"""With views that are traced in a moment."""
 SOURCES = pytest.mark.parametrize("source", [UNIFORM, MIXED], ids=["uniform", "mixed"])
 
 
@@ -65,17 +67,6 @@ def whole():
 
 
 @SOURCES
-def test_shapes_are_static(source):
-    spec = pipeline.training_dataset(source, CONFIG, total_steps=1).element_spec
-    view = tf.TensorSpec((4, 12, 12, 3), tf.float32)
-    assert spec == {
-        "view_1": view,
-        "view_2": view,
-        "index": tf.TensorSpec((4,), tf.int64),
-    }
-
-
-@SOURCES
 def test_each_epoch_takes_whole_batches_of_different_images(source, whole):
     batches = whole[source]
     assert len(batches) == 11
@@ -85,13 +76,16 @@ def test_each_epoch_takes_whole_batches_of_different_images(source, whole):
     assert [len(set(e)) for e in epochs] == [16, 16, 12]
     assert (epochs[0] != epochs[1]).any()
     for batch in batches:
+        assert set(batch) == {"view_1", "view_2", "index"}
         for name in ("view_1", "view_2"):
+            assert batch[name].shape == (4, 12, 12, 3)
+            assert batch[name].dtype == np.float32
             assert batch[name].min() >= 0 and batch[name].max() <= 1
             assert batch[name].std() > 0.05
 
 
 @SOURCES
-@pytest.mark.parametrize("start", [1, 4, 10])
+@pytest.mark.parametrize("start", [4, 10])
 def test_a_resumed_dataset_equals_an_uninterrupted_one_to_the_bit(source, whole, start):
     resumed = _read(source, start_step=start, total_steps=11)
     assert len(resumed) == 11 - start
@@ -160,7 +154,7 @@ def test_labels_stay_with_their_images(shapes):
     labels = np.arange(16) * 3 % 7
     source = _source(images, labels)
     wanted = {"view_1", "label"}
-    dataset = pipeline.training_dataset(source, CONFIG, total_steps=6, inputs=wanted)
+    dataset = pipeline.training_dataset(source, PLAIN, total_steps=6, inputs=wanted)
     for batch in dataset.as_numpy_iterator():
         assert set(batch) == {*wanted, "index"}
         np.testing.assert_array_equal(batch["label"], labels[batch["index"]])
@@ -191,7 +185,7 @@ def _shared(source, config, workers, replicas):
 )
 def test_every_topology_reads_the_same_steps(source, accumulate, workers, replicas):
     """To the bit; micro-batch k of all replicas is micro-batch k of one."""
-    config = dataclasses.replace(CONFIG, batch_size=8, accumulate=accumulate)
+    config = dataclasses.replace(PLAIN, batch_size=8, accumulate=accumulate)
     whole = _read(source, config, start_step=1, total_steps=5)
     shared = _shared(source, config, workers, replicas)
     for step, expected in enumerate(whole):
@@ -207,10 +201,12 @@ def test_every_topology_reads_the_same_steps(source, accumulate, workers, replic
 @pytest.mark.parametrize(("source", "accumulate"), [(UNIFORM, 2), (MIXED, 1)])
 def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
     """From uint8 images, or where their sizes differ from crops; to the bit."""
-    config = dataclasses.replace(CONFIG, augment_on="device", accumulate=accumulate)
-    host = _read(
-        source, dataclasses.replace(CONFIG, accumulate=accumulate), total_steps=5
+    # Jitter takes long to trace: once is enough.
+    drawn = dataclasses.replace(
+        CONFIG if source is UNIFORM else PLAIN, accumulate=accumulate
     )
+    config = dataclasses.replace(drawn, augment_on="device")
+    host = _read(source, drawn, total_steps=5)
     spec = pipeline.training_dataset(source, config, total_steps=5).element_spec
     if source is UNIFORM:
         assert spec["image"] == tf.TensorSpec((4, 16, 20, 3), tf.uint8)
@@ -234,7 +230,9 @@ def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
 @SOURCES
 def test_views_of_several_sizes_are_one_mechanism(source):
     """Two large and three small, of images or of crops, on the host or the device."""
-    many = (ViewConfig(count=2, jitter=0.0), ViewConfig(size=8, count=3, jitter=0.0))
+    (plain, _) = PLAIN.views
+    large, small = ({"count": 2}, {"size": 8, "count": 3})
+    many = tuple(dataclasses.replace(plain, **sizes) for sizes in (large, small))
     config = dataclasses.replace(CONFIG, views=many, accumulate=2)
     (host,) = _read(source, config, total_steps=1)
     sizes = [host[f"view_{i}"].shape[1:3] for i in range(1, 6)]

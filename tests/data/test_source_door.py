@@ -1,6 +1,5 @@
 """A kind of images of a user's own: one file in a folder on the path, nothing else."""
 
-import os
 import textwrap
 
 import pytest
@@ -57,20 +56,3 @@ def test_it_is_opened_by_its_prefix(folder, monkeypatch, tmp_path):
     (tmp_path / "dummy:3").mkdir()
     with pytest.raises(InputError, match="received no files"):
         open_source("dummy:3")
-
-
-def test_the_programs_take_it(folder, run_program, tmp_path):
-    run = tmp_path / "run"
-    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-
-    def call(*words):
-        return run_program(*words, env={"PYTHONPATH": path}).stdout
-
-    call(
-        *("train.py", "simclr", "shapes", "--data=dummy:4", f"--run_dir={run}"),
-        *("--encoder.name=resnet18", "--encoder.width=0.0625", "--image_size=16"),
-        *("--batch_size=16", "--epochs=1", "--projector=8", "8", "--held_out=0"),
-    )
-    judged = call("eval.py", "knn", f"--run_dir={run}", "--k=5")
-    assert "dummy:4:holdout" in judged and "top-1" in judged
-    assert (run / "eval" / "knn_k=5.json").is_file()

@@ -43,7 +43,8 @@ def source(request):
 
 
 def indices(elements):
-    return [int(i) for e in elements.batch(64) for i in e["index"]]
+    batches = elements.batch(64).as_numpy_iterator()
+    return [int(i) for batch in batches for i in batch["index"]]
 
 
 def test_elements(source):
@@ -65,19 +66,14 @@ def test_elements(source):
 def test_order(source):
     first = indices(source.shuffled(seed=0, epoch=0))
     assert indices(source.ordered()) == sorted(first) == list(range(SIZE))
-    assert first == indices(source.shuffled(seed=0, epoch=0))
     others = [(0, 1), (1, 0), (-1, 0)]
     assert all(indices(source.shuffled(seed=s, epoch=e)) != first for s, e in others)
     assert first != sorted(first)
-
-
-def test_order_does_not_depend_on_the_global_seed(source):
-    first = indices(source.shuffled(seed=0, epoch=0))
-    tf.random.set_seed(1)
+    tf.random.set_seed(1)  # of which the order is independent
     assert first == indices(source.shuffled(seed=0, epoch=0))
 
 
-@pytest.mark.parametrize("start", [1, 64, 299, 300])
+@pytest.mark.parametrize("start", [65, 300])
 def test_start_gives_the_tail(source, start):
     whole = indices(source.shuffled(seed=3, epoch=2))
     tail = source.shuffled(seed=3, epoch=2, start=start)
@@ -288,9 +284,9 @@ def test_tfds():
     assert (train.name, test.name) == ("cifar10:train", "cifar10:test")
     assert train.image_shape == (32, 32, 3) and train.class_names[3] == "cat"
     total = np.zeros(3)
-    for batch in train.ordered(labels=False).batch(1000).as_numpy_iterator():
-        total += batch["image"].mean((0, 1, 2)) / 50 / 255
-    np.testing.assert_allclose(total, [0.4914, 0.4822, 0.4465], atol=1e-4)
+    for batch in test.ordered(labels=False).batch(1000).as_numpy_iterator():
+        total += batch["image"].mean((0, 1, 2)) / 10 / 255
+    np.testing.assert_allclose(total, [0.4942, 0.4851, 0.4504], atol=1e-4)
     stock = tfds.load("cifar10", data_dir=TFDS, download=False, split="test")
     for ours, theirs in zip(test.ordered().take(50), stock.take(50), strict=True):
         np.testing.assert_array_equal(ours["image"], theirs["image"])

@@ -62,19 +62,10 @@ def saved(tmp_path_factory):
     return save_checkpoint(GoogleSimCLR(**SMALL), tmp_path_factory.mktemp("run"))
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, EncoderConfig()),
-        ({"width": 2, "projector_layers": 2}, EncoderConfig(width=2.0)),
-        ({"sk_ratio": 0.0625}, EncoderConfig(sk_ratio=0.0625)),
-    ],
-    ids=["1x", "2x", "1x_sk"],
-)
-def test_published_shapes_give_the_same_numbers(checkpoint, options, expected):
-    source = GoogleSimCLR(**options)
+def test_a_published_shape_gives_the_same_numbers(checkpoint):
+    source = GoogleSimCLR()
     imported = import_simclr(checkpoint(source), image_size=64)
-    assert imported.encoder_config == expected
+    assert imported.encoder_config == EncoderConfig()
     assert list(imported.unused) == COUNTERS + CLASSIFIER
     assert imported.projector.output_shape == (None, 128)
     assert_same(imported, source, 64)
@@ -83,7 +74,6 @@ def test_published_shapes_give_the_same_numbers(checkpoint, options, expected):
 @pytest.mark.parametrize(
     ("options", "size", "stem"),
     [
-        ({"se_ratio": 0.25}, 64, "imagenet"),
         ({"se_ratio": 0.25, "sk_ratio": 0.0625}, 48, "imagenet"),
         ({"cifar_stem": True, "projector_layers": 1}, None, "small"),
         ({"cifar_stem": True, "sk_ratio": 0.0625, "classes": 0}, None, "small"),
