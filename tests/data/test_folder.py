@@ -82,6 +82,32 @@ def test_16_bits_become_8():
     assert np.abs(image[..., 0] - deep / 257).max() <= 1
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("colour", [False, True])
+def test_16_bits_that_hold_fewer_are_scaled_by_these(bits, colour):
+    values = np.linspace(0, 2**bits - 1, 600).astype(np.uint16).reshape(20, 30, 1)
+    values = values * np.ones(3 if colour else 1, np.uint16)
+    png = tf.io.encode_png(values)
+    graph = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
+    for image in (decode_image(png), graph(png)):
+        literal = np.broadcast_to(values // 2 ** (bits - 8), (20, 30, 3))
+        np.testing.assert_array_equal(image, literal)
+    assert image.numpy().max() == 255
+    black = tf.io.encode_png(np.zeros_like(values))
+    assert not decode_image(black).numpy().any()
+
+
+def test_files_of_16_bits_that_hold_fewer_are_told(tmp_path):
+    for number, largest in enumerate((4095, 3000, 1000, 65535)):
+        values = np.full((8, 8, 1), largest, np.uint16)
+        write(tmp_path / f"{number}.png", tf.io.encode_png(values).numpy())
+    (note,) = open_source(tmp_path).notes
+    assert note.startswith("Of the files of 16 bits 1 hold 10, 2 hold 12, 1 hold 16;")
+    (tmp_path / "1.png").unlink(), (tmp_path / "0.png").unlink()
+    (tmp_path / "2.png").write_bytes(PNG)
+    assert open_source(tmp_path).notes == ()
+
+
 def test_animations():
     frames = [PIL.Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     gif = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.decode import decode_image, describe_error
+from selfsup_tf.data.decode import decode_image, describe_error, held_bits
 from selfsup_tf.data.folder_layout import (
     SUFFIXES,
     UNREAD,
@@ -51,7 +51,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
         _count(others) if found else "no files",
         "Name the folder that holds them, or convert them.",
     )
-    shapes, bad = _verify([str(root / file) for file in files])
+    shapes, bad, depths = _verify([str(root / file) for file in files])
     if len(bad) > _MAX_BAD_SHARE * len(files):
         few = "; ".join(f"{files[i]}: {reason}" for i, reason in list(bad.items())[:3])
         raise InputError(
@@ -88,7 +88,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
             *(f"{root / files[i]}: {reason}" for i, reason in bad.items()),
             *_unread([file for file in others if suffix_of(file) in UNREAD], root),
         ),
-        notes=(*layout.notes, *_beside(others)),
+        notes=(*layout.notes, *_beside(others), *_deep(depths)),
     )
 
 
@@ -110,6 +110,13 @@ def _beside(others: list[str]) -> Iterator[str]:
         yield f"No pictures, and left out: {_count(rest)}."
 
 
+def _deep(depths: collections.Counter[int]) -> Iterator[str]:
+    """A sentence on files of 16 bits, some of which hold fewer."""
+    if set(depths) - {0, 16}:
+        counts = (f"{depths[bits]} hold {bits}" for bits in sorted(depths) if bits)
+        yield f"Of the files of 16 bits {', '.join(counts)}; each is scaled by its own."
+
+
 def _count(files: list[str]) -> str:
     suffixes = sorted({suffix_of(file) or "no suffix" for file in files})
     return f"{len(files)} other files ({', '.join(suffixes)})"
@@ -125,12 +132,22 @@ def _label(files: list[str]) -> tuple[np.ndarray | None, tuple[str, ...] | None]
     return np.array([number[top] for top in tops], np.int64), class_names
 
 
-def _verify(paths: list[str]) -> tuple[set[tuple[int, int]], dict[int, str]]:
-    """The sizes (H, W) of the images, and the bad files' positions and reasons."""
+def _verify(
+    paths: list[str],
+) -> tuple[set[tuple[int, int]], dict[int, str], collections.Counter[int]]:
+    """Decodes all files.
+
+    Returns:
+        The sizes (H, W) of the images, the bad files' positions and reasons, and how
+        many files hold so many bits, of `held_bits`.
+    """
     names = tf.constant([os.fsencode(path) for path in paths], tf.string)
 
-    def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return position, tf.shape(decode_image(tf.io.read_file(path)))[:2]
+    def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        contents = tf.io.read_file(path)
+        shape = tf.shape(decode_image(contents))
+        with tf.control_dependencies([shape]):  # what claims too much is not decoded
+            return position, shape[:2], held_bits(contents)
 
     results = (
         tf.data.Dataset.from_tensor_slices(names)
@@ -140,10 +157,12 @@ def _verify(paths: list[str]) -> tuple[set[tuple[int, int]], dict[int, str]]:
         .batch(256)
     )
     sizes, bad = set(), set(range(len(paths)))
-    for positions, shapes in results.as_numpy_iterator():
+    depths: collections.Counter[int] = collections.Counter()
+    for positions, shapes, bits in results.as_numpy_iterator():
         bad -= set(positions.tolist())
         sizes |= set(map(tuple, shapes.tolist()))
-    return sizes, {i: _reason(paths[i]) for i in sorted(bad)}
+        depths.update(bits.tolist())
+    return sizes, {i: _reason(paths[i]) for i in sorted(bad)}, depths
 
 
 def _reason(path: str) -> str:
