@@ -3,6 +3,7 @@
 import functools
 import re
 
+import numpy as np
 import tensorflow as tf
 
 MAX_PIXELS = 2**26
@@ -20,6 +21,8 @@ _EXTENSION, _FRAME, _TRAILER = 0x21, 0x2C, b"\x3b"
 # small ones would be walked for hours.
 _MAX_STEPS = 2**14
 _LONGEST_RUN = 2**10
+_DEEP = b"\x10"  # in the header of a PNG: 16 bits a channel
+_HELD = np.array([8, 10, 12, 14, 16], np.int32)  # bits that cameras and scanners give
 # How lines begin that say where in a graph an error is.
 _TRACE = ("Graph execution error", "Detected at node", "  ")
 
@@ -31,6 +34,10 @@ def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor
     Grey, palettes, 16 bits a channel and CMYK become RGB of 8 bits. An alpha channel is
     dropped: a transparent pixel shows the colour that is stored beneath. An orientation
     that a camera notes in EXIF is not applied.
+
+    A PNG of 16 bits often holds fewer, such as the 12 of a sensor, and nothing in the
+    file says so. Of the largest value of the image follows how many: 8, 10, 12, 14 or
+    16, whichever is the least that holds it; the upper 8 of these are kept.
 
     The header's height and width are read first. A file of a few bytes can claim any
     size, and one of 50 kB can truly be 20,000 x 20,000; what claims more than
@@ -49,12 +56,11 @@ def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor
             incomplete, claim more than `max_pixels` pixels, have too many scans, or are
             an animated WebP.
     """
-    # 64 bytes reach past every field of a header, of a shorter file too.
-    start = tf.strings.substr(contents, 0, 64) + tf.constant(b"\0" * 64)
+    start = _start(contents)
     is_jpeg = tf.strings.substr(start, 0, 3) == b"\xff\xd8\xff"
-    is_png = tf.strings.substr(start, 0, 4) == b"\x89PNG"
+    is_plain_png = _is_png(start) & ~_is_deep(start)
     image = tf.switch_case(
-        tf.where(is_jpeg, 0, tf.where(is_png, 1, 2)),
+        tf.where(is_jpeg, 0, tf.where(is_plain_png, 1, 2)),
         [
             lambda: _decode_jpeg(contents, max_pixels),
             lambda: _decode_png(contents, start, max_pixels),
@@ -85,6 +91,38 @@ def _decode_jpeg(contents, max_pixels):
     return tf.io.decode_image(contents, channels=3, expand_animations=False)
 
 
+def held_bits(contents: tf.Tensor) -> tf.Tensor:
+    """How many bits the values of a PNG of 16 take, int32 (); 0 of any other file.
+
+    Args:
+        contents: string (), of a file that `decode_image` decodes.
+    """
+    start = _start(contents)
+    return tf.cond(
+        _is_png(start) & _is_deep(start),
+        lambda: _held_bits(tf.io.decode_png(contents, channels=3, dtype=tf.uint16)),
+        lambda: 0,
+    )
+
+
+def _start(contents):
+    # 64 bytes reach past every field of a header, of a shorter file too.
+    return tf.strings.substr(contents, 0, 64) + tf.constant(b"\0" * 64)
+
+
+def _is_png(start):
+    return tf.strings.substr(start, 0, 4) == b"\x89PNG"
+
+
+def _is_deep(start):
+    return tf.strings.substr(start, 24, 1) == _DEEP
+
+
+def _held_bits(values):
+    largest = tf.reduce_max(tf.cast(values, tf.int32))
+    return tf.reduce_min(tf.where(largest < 2**_HELD, _HELD, 16))
+
+
 def _decode_png(contents, start, max_pixels):
     field = tf.strings.substr(start, 16, 8)
     sides = tf.io.decode_raw(field, tf.int32, little_endian=False)
@@ -109,12 +147,21 @@ def _decode_rare(contents, start, max_pixels):
         (tf.strings.substr(start, 0, 4) == b"GIF8", _decode_gif),
         (is_bmp & (_number(header, 28, 2) == 8), _decode_palette_bmp),
         (is_bmp, _decode_bmp),
+        (_is_png(start), _decode_deep_png),
         (True, _refuse),
     ]
     arguments = contents, header, max_pixels
     branches = [functools.partial(decode, *arguments) for _, decode in decoders]
     kind = tf.argmax(tf.cast([fits for fits, _ in decoders], tf.int32), 0, tf.int32)
     return tf.switch_case(kind, branches)
+
+
+def _decode_deep_png(contents, header, max_pixels):
+    sides = tf.reshape(header[16:24][::-1], (2, 4))  # the greatest byte stands first
+    contents = _require_size(contents, tf.bitcast(sides, tf.int32), max_pixels)
+    values = tf.io.decode_png(contents, channels=3, dtype=tf.uint16)
+    unused = tf.cast(_held_bits(values) - 8, tf.uint16)
+    return tf.cast(tf.bitwise.right_shift(values, unused), tf.uint8)
 
 
 def _decode_gif(contents, header, max_pixels):

@@ -22,9 +22,6 @@ from selfsup_tf.data.order import (
 )
 from selfsup_tf.errors import check
 
-TEST_SPLITS = ("test", "val", "validation")
-"""Names of a test split, the usual ones first."""
-
 
 class Source(abc.ABC):
     """Images that can be read in order, in a shuffled order, and in parts.
@@ -40,7 +37,9 @@ class Source(abc.ABC):
         labelled: Whether elements have labels; costs nothing to ask.
         class_names: The names of labels 0, 1, ...; None where there are no labels.
         image_shape: (H, W, 3) where all images have one size, else None.
-        skipped: The unusable files, each as "path: reason".
+        skipped: The unusable files, each as "path: reason"; those of a kind that is not
+            read are counted in one such line.
+        notes: What there is to say of the images before they are used, in sentences.
         streamed: Whether it is read from one end to the other for any part of it.
     """
 
@@ -49,6 +48,7 @@ class Source(abc.ABC):
     labelled: bool
     image_shape: tuple[int, int, int] | None
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     streamed: bool = False
 
     @property
@@ -156,6 +156,7 @@ class IndexedSource(Source):
         block: B; None where an image is looked up by itself.
         paths: The files of all N images, if they have any.
         skipped: Unusable files, which are not among the paths.
+        notes: What there is to say of the images.
     """
 
     def __init__(
@@ -171,13 +172,14 @@ class IndexedSource(Source):
         block: int | None = None,
         paths: Sequence[str] | None = None,
         skipped: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
     ):
         self._images_at, self._identify = images_at, identify
         self._all_labels, self._class_names = labels, class_names
         self._block, self._all_paths = block, paths
         self.name, self.indices = name, np.arange(total)
         self.labelled = labels is not None
-        self.image_shape, self.skipped = image_shape, skipped
+        self.image_shape, self.skipped, self.notes = image_shape, skipped, notes
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

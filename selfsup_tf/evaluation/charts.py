@@ -39,7 +39,7 @@ def draw_confusion(
     Raises:
         InputError: The matrix isn't square, or there are other names than classes.
     """
-    counts = np.asarray(confusion, np.int64)
+    counts = np.asarray(confusion)
     count = len(class_names)
     check(
         counts.shape == (count, count) and count > 0,
@@ -86,7 +86,7 @@ def _number_cells(
         )
         cell.set_gid(
             f"title:{names[true]} taken for {names[taken]}: "
-            f"{counts[true, taken]:,} ({100 * share:.1f} %)"
+            f"{round(counts[true, taken], 2):,} ({100 * share:.1f} %)"
         )
         axes.add_patch(cell)
         axes.text(
@@ -121,7 +121,7 @@ def _list_pairs(
 
 def confused_pairs(
     confusion: Sequence[Sequence[int]], class_names: Sequence[str], count: int = 10
-) -> list[tuple[str, str, int, float]]:
+) -> list[tuple[str, str, float, float]]:
     """What is most often taken for what, the largest share of a class first.
 
     Args:
@@ -133,7 +133,7 @@ def confused_pairs(
         (true class, predicted class, images, share of the true class's images).
     """
     pairs = [
-        (class_names[t], class_names[p], int(number), number / max(1, sum(row)))
+        (class_names[t], class_names[p], round(number, 2), number / max(1, sum(row)))
         for t, row in enumerate(confusion)
         for p, number in enumerate(row)
         if t != p and number > 0

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import sklearn.metrics
 
 from selfsup_tf.data.sources import check_labelled, open_source
 from selfsup_tf.errors import check
@@ -25,7 +24,8 @@ class Classification(Scored):
     Attributes:
         top_1: Share of test images classified rightly, in [0, 1].
         top_5: Share whose class is among the five first; None for five classes or
-            fewer.
+            fewer. Of classes with equal scores each has its part of a place, see
+            `top_hits`.
         top_1_interval: Where top_1 lies with probability .95, were other test images
             drawn; see `bootstrap_interval`.
         top_5_interval: The same of top_5.
@@ -35,8 +35,9 @@ class Classification(Scored):
         per_class: For each class name, precision, recall, f1 and support (its test
             images). A class that is never predicted has precision 0, one without
             test images recall 0, as in scikit-learn with zero_division=0.
-        confusion: C rows, the true classes, of C counts, the predicted ones.
-        per_image: (N,) bool, whether the first answer was right.
+        confusion: C rows, the true classes, of C counts, the predicted ones. An image
+            whose first classes have equal scores counts in parts, for each of them.
+        per_image: (N,) float64, whether the first answer was right: 1, 0 or a part.
     """
 
     top_1: float
@@ -47,7 +48,7 @@ class Classification(Scored):
     num_classes: int
     class_names: tuple[str, ...]
     per_class: tuple[dict[str, Any], ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[int | float, ...], ...]
 
 
 def count_answers(
@@ -55,10 +56,11 @@ def count_answers(
 ) -> dict[str, Any]:
     """The fields of a `Classification`.
 
-    The answer is the class with the highest score; of equal ones the first.
+    The answer is the class with the highest score, in parts where several have it, so
+    that no number depends on how the classes are numbered.
 
     Args:
-        scores: (N, C), any float type.
+        scores: (N, C), any float type; -inf is no answer.
         labels: (N,) integers in [0, C).
         class_names: Of the classes; their numbers where there are none. Those beyond
             the names are numbers, too.
@@ -67,15 +69,22 @@ def count_answers(
     names = [str(n) for n in range(classes)]
     names[: len(class_names or ())] = map(str, class_names or ())
     names = names[:classes]
-    answers = scores.argmax(axis=1)
     hits = {n: top_hits(scores, labels, n) for n in (1, 5)}
-    everywhere = {"labels": np.arange(classes)}
-    counted = sklearn.metrics.precision_recall_fscore_support(
-        labels, answers, zero_division=0, **everywhere
+    best = scores == scores.max(axis=1, keepdims=True)
+    confusion = np.zeros((classes, classes))
+    np.add.at(confusion, labels, best / best.sum(axis=1, keepdims=True))
+    if not best.sum(axis=1).max() > 1:
+        confusion = confusion.astype(np.int64)
+    right, answered = confusion.diagonal(), confusion.sum(axis=0)
+    support = np.bincount(labels, minlength=classes)
+    counted = (
+        right / np.maximum(answered, 1e-12),
+        right / np.maximum(support, 1),
+        2 * right / np.maximum(answered + support, 1e-12),
+        support,
     )
     rows = zip(names, *(column.tolist() for column in counted), strict=True)
     keys = ("name", "precision", "recall", "f1", "support")
-    confusion = sklearn.metrics.confusion_matrix(labels, answers, **everywhere)
     return {
         "top_1": float(hits[1].mean()),
         "top_5": None if hits[5] is None else float(hits[5].mean()),
@@ -142,8 +151,9 @@ def _some(names: tuple[str, ...]) -> str:
 def top_hits(scores: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray | None:
     """Whether the class of each example is among the `n` with the highest scores.
 
-    Classes with equal scores rank by their number, so that an example is a hit or a
-    miss and never half of one.
+    Where classes with equal scores share the last places, each of them is a hit by its
+    part: 2 places among 5 classes are .4, the expectation over their orders. A class
+    whose score is -inf is none.
 
     Args:
         scores: (N, C), any float type.
@@ -151,15 +161,15 @@ def top_hits(scores: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray | Non
         n: How many classes count as the answer.
 
     Returns:
-        (N,) bool; None where there are no more than `n` classes: all would be hits
-        whatever the scores.
+        (N,) float64 in [0, 1]; None where there are no more than `n` classes: all would
+        be hits whatever the scores.
     """
     if n > 1 and scores.shape[1] <= n:
         return None
     own = np.take_along_axis(scores, labels[:, None], axis=1)
-    before = np.arange(scores.shape[1])[None, :] < labels[:, None]
-    rank = ((scores > own) | ((scores == own) & before)).sum(axis=1)
-    return rank < n
+    places = n - (scores > own).sum(axis=1)
+    hits = np.clip(places / np.maximum((scores == own).sum(axis=1), 1), 0, 1)
+    return np.where(np.isneginf(own[:, 0]), 0.0, hits)
 
 
 def check_labels(

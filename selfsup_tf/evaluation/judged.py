@@ -176,12 +176,14 @@ class Judged:
         return self._open(function, learned=self.has_learned)
 
     def _open(self, function: str, **options: Any) -> Any:
-        """Opens the images; files that could not be read are named, once each."""
+        """Opens the images; what there is to say of them is said once each."""
         from selfsup_tf.data import sources
 
         data, data_dir = self.data()
         found = getattr(sources, function)(data, data_dir=data_dir, **options)
         parts = found if isinstance(found, tuple) else (found,)
+        for note in dict.fromkeys(note for source in parts for note in source.notes):
+            logger.info("%s", note)
         for line in sorted({line for source in parts for line in source.skipped}):
             logger.warning("skipped, unreadable: %s", line)
         return found
@@ -227,13 +229,19 @@ class Judged:
             learned |= chosen is None or "knn" in chosen["by"]
         if not learned:
             return False
-        return may_have_learned(self._own("data", FROM_PYTHON), self.data()[0])
+        own, split = self._learned_from
+        return may_have_learned(own, self.data()[0], split)
 
     @property
     def has_learned_test(self) -> bool:
         """Whether labels of a test split of these images may have gone into it."""
-        own = self._own("data", FROM_PYTHON), self._own("split", "train")
-        return self.has_learned and may_have_learned_test(*own, self.data()[0])
+        own, split = self._learned_from
+        return self.has_learned and may_have_learned_test(own, split, self.data()[0])
+
+    @property
+    def _learned_from(self) -> tuple[str, str]:
+        """The run's images, and which part of them."""
+        return self._own("data", FROM_PYTHON), self._own("split", "train")
 
     @property
     def can_be_judged(self) -> bool:

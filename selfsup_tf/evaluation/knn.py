@@ -101,7 +101,7 @@ def knn_from_features(
     """As `knn`, of representations that have been extracted already."""
     k = min(DEFAULT_K, len(train.features)) if k is None else k
     num_classes = check_labels(train.labels, test.labels)
-    scores = knn_predict(
+    scores = knn_rank(
         train.features,
         train.labels,
         test.features,
@@ -131,7 +131,8 @@ def knn_predict(
 
     A neighbour votes for its class with weight exp(cosine / T). The weights of a query
     are divided by their sum, which changes no ranking and can't overflow. Of equally
-    near neighbours those first in the bank are taken. Beyond the features it holds
+    near neighbours those first in the bank are taken. Classes may have equal votes:
+    what ranks them takes `knn_rank`. Beyond the features it holds
     128 MiB of similarities at a time.
 
     Args:
@@ -149,6 +150,54 @@ def knn_predict(
     Raises:
         InputError: k is not in [1, N], or T is not above 0.
     """
+    votes, _ = _search(
+        train_features,
+        train_labels,
+        queries,
+        k,
+        temperature,
+        num_classes,
+        max_similarities,
+    )
+    return votes
+
+
+def knn_rank(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    queries: np.ndarray,
+    *,
+    k: int = 200,
+    temperature: float = 0.1,
+    num_classes: int,
+) -> np.ndarray:
+    """The votes of `knn_predict` as scores that rank the classes.
+
+    Of classes with equal votes that with the nearest neighbour comes first, whatever
+    the classes' numbers; one without votes is never an answer.
+
+    Returns:
+        scores: (Q, C) float64, in each row all different but for those without votes,
+            which are -inf.
+    """
+    votes, first = _search(
+        train_features, train_labels, queries, k, temperature, num_classes
+    )
+    # Different float32 are further apart than 2**-24 of them, so none changes places.
+    scores = votes * (1 - 2.0**-26 * first / k)
+    return np.where(votes > 0, scores, -np.inf)
+
+
+def _search(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    temperature: float,
+    num_classes: int,
+    max_similarities: int = MAX_SIMILARITIES,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Votes (Q, C) float32, and the place of each class's nearest neighbour, int32."""
     check(
         1 <= k <= len(train_features),
         f"k of 1 to {len(train_features)}, the images in the bank",
@@ -163,7 +212,7 @@ def knn_predict(
     squares = np.einsum("nd,nd->n", train_features, train_features)
     norms = tf.maximum(tf.sqrt(tf.convert_to_tensor(squares, tf.float32)), 1e-12)
     rows = max(64, max_similarities // len(train_features))
-    scores = [
+    found = [
         _vote(
             tf.convert_to_tensor(queries[start : start + rows], tf.float32),
             bank,
@@ -172,15 +221,19 @@ def knn_predict(
             tf.constant(k),
             tf.constant(temperature, tf.float32),
             tf.constant(num_classes, tf.int64),
-        ).numpy()
+        )
         for start in range(0, len(queries), rows)
     ]
-    return np.concatenate(scores) if scores else np.zeros((0, num_classes), np.float32)
+    if not found:
+        nothing = np.zeros((0, num_classes))
+        return nothing.astype(np.float32), nothing.astype(np.int32)
+    votes, first = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return votes, first
 
 
 @tf.function(reduce_retracing=True)
 def _vote(queries, bank, norms, labels, k, temperature, num_classes):
-    """Scores (rows, C) of some queries (rows, D)."""
+    """Votes and first places, (rows, C), of some queries (rows, D)."""
     queries = tf.math.l2_normalize(queries, axis=1, epsilon=1e-24)
     cosine = tf.matmul(queries, bank, transpose_b=True) / norms
     nearest, where = tf.math.top_k(cosine, k)
@@ -189,4 +242,7 @@ def _vote(queries, bank, norms, labels, k, temperature, num_classes):
     rows = tf.shape(queries, tf.int64)[0]
     segments = tf.range(rows)[:, None] * num_classes + tf.gather(labels, where)
     votes = tf.math.unsorted_segment_sum(weights, segments, rows * num_classes)
-    return tf.reshape(votes, (rows, num_classes))
+    places = tf.broadcast_to(tf.range(k), tf.shape(segments))
+    first = tf.math.unsorted_segment_min(places, segments, rows * num_classes)
+    shape = (rows, num_classes)
+    return tf.reshape(votes, shape), tf.reshape(first, shape)

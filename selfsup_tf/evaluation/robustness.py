@@ -27,7 +27,7 @@ from selfsup_tf.evaluation.features import (
     image_size,
 )
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
-from selfsup_tf.evaluation.knn import DEFAULT_K, knn_predict
+from selfsup_tf.evaluation.knn import DEFAULT_K, knn_rank
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
 
@@ -127,9 +127,7 @@ def robustness(
         k = min(DEFAULT_K, len(bank.features)) if k is None else k
         fit = {"k": k, "temperature": temperature}
         known = (bank.features, bank.labels)
-        classify = functools.partial(
-            knn_predict, *known, num_classes=num_classes, **fit
-        )
+        classify = functools.partial(knn_rank, *known, num_classes=num_classes, **fit)
     else:
         classify, fit = fit_lbfgs(bank, num_classes, seed=seed)
     answers = predict_corrupted(
@@ -170,7 +168,7 @@ def predict_corrupted(
 
     A batch is spoilt in all ways before the next is read, so that memory holds one
     batch whatever the number of images. `classify` makes scores (M, C) of
-    representations (M, D); of equal ones the first wins.
+    representations (M, D); of equal ones the first wins, but `knn_rank` leaves none.
 
     Returns:
         (1 + 5 K, N) int64: clean, then strengths 1 to 5 of each kind in turn, each in

@@ -53,20 +53,28 @@ def images_of(
     return data or stored["data"], data_dir or recorded
 
 
-def may_have_learned(own: str, data: str) -> bool:
-    """Whether a run on the data `own` may have learned from `data`: a part, or all.
+def may_have_learned(own: str, data: str, split: str = "train") -> bool:
+    """Whether a run on a part of `own` may have learned from `data`, or some of them.
 
     What was given in Python may have been anything.
+
+    Args:
+        own: What the run learned from.
+        data: What judges the run.
+        split: Which part of its own, such as train, train+test or test[:50%].
     """
-    from selfsup_tf.data.source import TEST_SPLITS
+    from selfsup_tf.data.splits import is_test
 
     if own == FROM_PYTHON:
         return True
     ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
     if data == own or ours.is_relative_to(theirs):
         return True
-    inside = theirs.relative_to(ours).parts if theirs.is_relative_to(ours) else ()
-    return bool(inside) and inside[0] not in TEST_SPLITS
+    if not theirs.is_relative_to(ours):
+        return False
+    if ours.is_dir():
+        return _overlap(_learned(ours, split), theirs)
+    return not is_test(theirs.relative_to(ours).parts[0])
 
 
 def may_have_learned_test(own: str, split: str, data: str) -> bool:
@@ -74,13 +82,30 @@ def may_have_learned_test(own: str, split: str, data: str) -> bool:
 
     Args:
         own: What the run learned from.
-        split: Which part of it, such as train, train+test or test[:50%].
+        split: Which part of it, as for `may_have_learned`.
         data: What judges the run.
     """
-    from selfsup_tf.data.source import TEST_SPLITS
+    from selfsup_tf.data.folder_layout import find_layout
+    from selfsup_tf.data.splits import is_test
 
     ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    if ours.is_dir() and theirs.is_dir():
+        layout = find_layout(theirs)
+        judges = layout.splits.get(layout.judges)
+        return judges is not None and _overlap(_learned(ours, split), judges.resolve())
     if data == own or ours == theirs:
-        return bool({*TEST_SPLITS, "all"} & set(re.findall(r"\w+", split)))
+        words = re.findall(r"\w+", split)
+        return "all" in words or any(map(is_test, words))
     inside = ours.relative_to(theirs).parts if ours.is_relative_to(theirs) else ()
-    return bool(inside) and inside[0] in TEST_SPLITS
+    return bool(inside) and is_test(inside[0])
+
+
+def _learned(folder: pathlib.Path, split: str) -> pathlib.Path:
+    """Where the images lie that a run learned from; all, where that is not known."""
+    from selfsup_tf.data.folder_layout import find_layout
+
+    return find_layout(folder).splits.get(split, folder).resolve()
+
+
+def _overlap(one: pathlib.Path, other: pathlib.Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from selfsup_tf.evaluation.classification import check_labels, top_hits
 from selfsup_tf.evaluation.features import Features
-from selfsup_tf.evaluation.knn import PRESETS, knn_predict
+from selfsup_tf.evaluation.knn import PRESETS, knn_rank
 from selfsup_tf.evaluation.linear_fit import INVERSE_PENALTIES, fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.exporting.format import Networks
@@ -32,7 +32,7 @@ class Accuracy:
     """How well labels are read from representations.
 
     Attributes:
-        knn_hits: (N,) bool, whether weighted k-NN in the bank answers rightly.
+        knn_hits: (N,) float64, 1 where weighted k-NN in the bank answers rightly.
         linear_hits: The same of a logistic regression fitted to the bank.
         inverse_penalty: C of scikit-learn that it was fitted with.
     """
@@ -144,7 +144,7 @@ def fit_judge(
     classify, fit = fit_lbfgs(examples, num_classes, candidates)
 
     def judge(representations):
-        votes = knn_predict(
+        votes = knn_rank(
             bank,
             proof.bank.labels,
             representations,

@@ -33,6 +33,7 @@ def announce(
         replicas,
         "device" if replicas == 1 else "replicas",
     )
+    _describe_images(source)
     logger.info("Learning rate %.4g.", plan.learning_rate)
     for line in describe_variables(method):
         logger.info("%s", line)
@@ -83,10 +84,22 @@ def describe_variables(method: Method) -> list[str]:
     return lines
 
 
+def _describe_images(source: Source) -> None:
+    """Says what is a split, what a class, and what is left out."""
+    for note in source.notes:
+        logger.info("%s", note)
+    # Names of streamed images may take a pass over them.
+    names = None if source.streamed else source.class_names
+    if names:
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        logger.info("%d classes: %s%s.", len(names), ", ".join(names[:10]), more)
+    name_skipped(source)
+
+
 def name_skipped(source: Source) -> None:
-    """Counts and names the files that could not be read."""
+    """Names the files that are left out, since they can't be read."""
     if source.skipped:
-        logger.warning("%d files could not be read:", len(source.skipped))
+        logger.warning("Left out of %s, unreadable:", source.name)
     for line in source.skipped:
         logger.warning("  %s", line)
 

@@ -82,6 +82,32 @@ def test_16_bits_become_8():
     assert np.abs(image[..., 0] - deep / 257).max() <= 1
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("colour", [False, True])
+def test_16_bits_that_hold_fewer_are_scaled_by_these(bits, colour):
+    values = np.linspace(0, 2**bits - 1, 600).astype(np.uint16).reshape(20, 30, 1)
+    values = values * np.ones(3 if colour else 1, np.uint16)
+    png = tf.io.encode_png(values)
+    graph = tf.function(decode_image, input_signature=[tf.TensorSpec((), tf.string)])
+    for image in (decode_image(png), graph(png)):
+        literal = np.broadcast_to(values // 2 ** (bits - 8), (20, 30, 3))
+        np.testing.assert_array_equal(image, literal)
+    assert image.numpy().max() == 255
+    black = tf.io.encode_png(np.zeros_like(values))
+    assert not decode_image(black).numpy().any()
+
+
+def test_files_of_16_bits_that_hold_fewer_are_told(tmp_path):
+    for number, largest in enumerate((4095, 3000, 1000, 65535)):
+        values = np.full((8, 8, 1), largest, np.uint16)
+        write(tmp_path / f"{number}.png", tf.io.encode_png(values).numpy())
+    (note,) = open_source(tmp_path).notes
+    assert note.startswith("Of the files of 16 bits 1 hold 10, 2 hold 12, 1 hold 16;")
+    (tmp_path / "1.png").unlink(), (tmp_path / "0.png").unlink()
+    (tmp_path / "2.png").write_bytes(PNG)
+    assert open_source(tmp_path).notes == ()
+
+
 def test_animations():
     frames = [PIL.Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     gif = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -190,6 +216,135 @@ def test_splits(tmp_path):
     fill(tmp_path / "val" / "emu", 1)
     with pytest.raises(InputError, match="emu only in"):
         open_evaluation(tmp_path)
+
+
+def fill_classes(folder, names=("cat", "dog"), count=2):
+    for name in names:
+        fill(folder / name, count)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "word"),
+    [
+        ("train", "valid", "valid"),
+        ("Train", "Test", "test"),
+        ("Training", "Testing", "testing"),
+        ("TRAIN", "dev", "dev"),
+        ("imagenette_train", "imagenette_val", "val"),
+        ("training_set", "test_set", "test"),
+        ("train2017", "val2017", "val"),
+        ("trainset", "testset", "test"),
+        ("around/train", "around/validation", "validation"),
+        ("seg_train/seg_train", "seg_test/seg_test", "test"),
+    ],
+)
+def test_every_usual_name_of_a_split(tmp_path, train, test, word):
+    fill_classes(tmp_path / train, count=3)
+    fill_classes(tmp_path / test)
+    write(tmp_path / "labels.csv")
+    (tmp_path / "__empty").mkdir()
+    source = open_source(tmp_path)
+    assert source.class_names == ("cat", "dog") and source.size == 6
+    assert has_test_split(tmp_path)
+    assert [part.size for part in open_evaluation(tmp_path)] == [6, 4]
+    assert open_source(tmp_path, split=word).name == f"{tmp_path.name}:{word}"
+    assert any(f", {word}" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat", "test"),
+        ("cat", "dev", "test"),
+        ("plane", "train"),
+        ("express_train", "freight_train"),
+        ("plane", "test", "trainer"),
+    ],
+)
+def test_classes_with_names_like_splits(tmp_path, names):
+    fill_classes(tmp_path, names)
+    source = open_source(tmp_path)
+    assert source.class_names == names and source.notes == ()
+    assert not has_test_split(tmp_path)
+
+
+def test_splits_of_which_none_is_learned_from(tmp_path):
+    fill_classes(tmp_path, ("test", "valid"))
+    (note,) = open_source(tmp_path).notes
+    assert note.startswith("test, valid are taken for classes")
+
+
+@pytest.mark.parametrize("around", ["train", "photos", "photos/Training", "test"])
+def test_a_folder_around_all_is_seen_through(tmp_path, around):
+    fill_classes(tmp_path / around, count=5)
+    source = open_source(tmp_path)
+    assert source.class_names == ("cat", "dog") and source.name == tmp_path.name
+    assert not has_test_split(tmp_path)
+
+
+def test_images_without_a_class_beside_those_to_learn_from(tmp_path):
+    fill_classes(tmp_path / "train", count=5)
+    fill(tmp_path / "unlabeled", 3)
+    source = open_source(tmp_path)
+    assert source.class_names == ("cat", "dog") and source.size == 10
+    assert source.notes == ("Splits: train, unlabeled.",)
+    assert not has_test_split(tmp_path)
+    assert open_source(tmp_path, split="unlabeled").size == 3
+
+
+@pytest.mark.parametrize("flat", ["test", "test/images"])
+def test_a_test_split_without_classes_judges_nothing(tmp_path, flat):
+    fill_classes(tmp_path / "train", count=5)
+    fill(tmp_path / flat, 3)
+    assert open_source(tmp_path, split="test").size == 3
+    assert "No class folders, so no judge, in test." in open_source(tmp_path).notes
+    train, test = open_evaluation(tmp_path)
+    assert (train.size, test.size) == (8, 2)
+    with pytest.raises(InputError, match="a test split"):
+        open_evaluation(tmp_path, learned=True)
+    fill_classes(tmp_path / "valid")
+    train, test = open_evaluation(tmp_path)
+    assert (train.size, test.size) == (10, 4)
+
+
+def test_a_test_split_of_one_class_is_not_seen_through(tmp_path):
+    fill_classes(tmp_path / "train")
+    fill(tmp_path / "test" / "cat", 2)
+    assert has_test_split(tmp_path)
+    with pytest.raises(InputError, match="test"):
+        open_evaluation(tmp_path)
+
+
+def test_what_lies_beside_splits_is_named(tmp_path):
+    fill_classes(tmp_path / "Training")
+    fill_classes(tmp_path / "Test")
+    fill(tmp_path / "papers", 1)
+    write(tmp_path / "cover.png", PNG)
+    source = open_source(tmp_path)
+    assert source.size == 4 and source.notes == (
+        "Splits: train (Training), test (Test).",
+        "Of no split, and left out: papers, the images beside them.",
+    )
+
+
+def test_pictures_that_are_not_read_are_counted_by_suffix(tmp_path):
+    for name in ("a.jfif", "b.JPE", "c.jpg", "d.pjpeg"):
+        write(tmp_path / name)
+    for name in ("1.HEIC", "2.heic", "3.tiff", "4.svg", "5.cr2", "6.avif", "7.psd"):
+        write(tmp_path / name, b"a picture")
+    for name in ("notes.txt", "labels.csv", "boxes.json", "README"):
+        write(tmp_path / name, b"none")
+    source = open_source(tmp_path)
+    assert [os.path.basename(p) for p in source.paths] == [
+        *("a.jfif", "b.JPE", "c.jpg", "d.pjpeg")
+    ]
+    assert [line.split(" file")[0] for line in source.skipped] == [
+        *("1 .avif", "1 .cr2", "2 .heic", "1 .psd", "1 .svg", "1 .tiff")
+    ]
+    assert "1.HEIC: a kind that is not read" in source.skipped[2]
+    assert source.notes == (
+        "No pictures, and left out: 4 other files (.csv, .json, .txt, no suffix).",
+    )
 
 
 def test_without_splits(tmp_path):

@@ -66,6 +66,27 @@ def test_top_5_by_a_literal_sort():
     assert count_answers(scores[:, :5], labels % 5)["top_5"] is None
 
 
+def test_equal_scores_count_in_parts_whatever_the_classes_numbers():
+    labels = np.array([0, 0, 1, 2, 5, 6])
+    scores = np.zeros((6, 7), np.float32)
+    scores[1, [0, 3]] = 1
+    scores[2, 1] = scores[3, 4] = 2
+    scores[:, 6] = -np.inf
+    found = count_answers(scores, labels)
+    assert found["top_1"] == pytest.approx((1 / 6 + 1 / 2 + 1 + 0 + 1 / 6 + 0) / 6)
+    assert found["top_5"] == pytest.approx((5 / 6 + 1 + 1 + 4 / 5 + 5 / 6 + 0) / 6)
+    assert np.sum(found["confusion"]) == pytest.approx(6)
+    assert np.trace(found["confusion"]) / 6 == pytest.approx(found["top_1"])
+    number = np.array([3, 5, 0, 6, 2, 1, 4])
+    other = count_answers(scores[:, np.argsort(number)], number[labels])
+    for name in ("top_1", "top_5", "top_1_interval", "top_5_interval"):
+        assert other[name] == pytest.approx(found[name])
+    for old, new in enumerate(number):
+        for name in ("precision", "recall", "f1", "support"):
+            expected = found["per_class"][old][name]
+            assert other["per_class"][new][name] == pytest.approx(expected)
+
+
 def test_plain_values_and_a_table():
     scores, labels = answers()
     found = Classification(**count_answers(scores, labels, ["ant", "bee"]))

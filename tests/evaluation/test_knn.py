@@ -1,5 +1,7 @@
 """k-NN against a literal transcription, and the exactness of its counting."""
 
+import itertools
+
 import numpy as np
 import pytest
 from toys import clusters, literal_knn
@@ -83,7 +85,83 @@ def test_from_features_counts_right_answers():
 def test_top_hits():
     scores = np.array([[6, 5, 4, 3, 2, 1.0], [0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
     assert top_hits(scores, np.array([0, 0, 5]), 1).all()
-    # Equal scores rank by the class's number; so the second is right only for 0.
-    assert not top_hits(scores, np.array([1, 1, 4]), 1).any()
-    assert top_hits(scores, np.array([4, 4, 0]), 5).sum() == 2
     assert top_hits(scores[:, :5], np.array([0, 0, 0]), 5) is None
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_top_hits_are_the_mean_over_orders_of_equal_scores(n):
+    scores = np.random.default_rng(0).integers(0, 3, (40, 6)).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, 6, 40)
+    literal = np.zeros(40)
+    orders = list(itertools.permutations(range(6)))
+    for q in range(40):
+        for order in orders:
+            ranked = sorted(order, key=lambda c: -scores[q, c])
+            literal[q] += (labels[q] in ranked[:n]) / len(orders)
+    np.testing.assert_allclose(top_hits(scores, labels, n), literal, atol=1e-9)
+
+
+def literal_ranking(bank, labels, queries, k):
+    """For each query, classes by the votes of equal neighbours, the nearest first.
+
+    The bank holds one-hot rows: a neighbour is as near as can be or as far.
+    """
+    found = []
+    for query in queries:
+        order = sorted(range(len(bank)), key=lambda n: -float(query @ bank[n]))[:k]
+        votes = {}  # in the order of the nearest neighbour of each class
+        for n in order:
+            weight = np.exp(float(query @ bank[n]) / 0.1)
+            votes[labels[n]] = votes.get(labels[n], 0) + weight
+        found.append(sorted(votes, key=lambda c: -round(votes[c], 6)))  # stable
+    return found
+
+
+def tied(num_classes=12):
+    """A bank and queries of few directions, so that many votes are equal."""
+    random = np.random.default_rng(0)
+    axes = np.eye(7, dtype=np.float32)
+    bank, queries = axes[random.integers(0, 7, 90)], axes[random.integers(0, 7, 50)]
+    labels, answers = (random.integers(0, num_classes, n) for n in (90, 50))
+    return Features(bank, labels, np.arange(90)), Features(
+        queries, answers, np.arange(50)
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3, 8, 90])
+def test_the_ranking_of_ties_by_a_literal_loop(k):
+    train, test = tied()
+    result = knn_lib.knn_from_features(train, test, k=k)
+    ranked = literal_ranking(train.features, train.labels, test.features, k)
+    pairs = list(zip(ranked, test.labels, strict=True))
+    assert result.top_1 == pytest.approx(np.mean([c in r[:1] for r, c in pairs]))
+    assert result.top_5 == pytest.approx(np.mean([c in r[:5] for r, c in pairs]))
+    assert np.isin(result.per_image, (0, 1)).all()
+
+
+@pytest.mark.parametrize("k", [1, 3, 8, 90])
+def test_other_numbers_of_the_classes_change_no_score(k):
+    train, test = tied()
+    result = knn_lib.knn_from_features(train, test, k=k)
+    for seed in range(5):
+        number = np.random.default_rng(seed).permutation(12)
+        renamed = (
+            Features(one.features, number[one.labels], one.indices)
+            for one in (train, test)
+        )
+        other = knn_lib.knn_from_features(*renamed, k=k)
+        assert (other.top_1, other.top_5) == (result.top_1, result.top_5)
+        for old, new in enumerate(number):
+            ours, theirs = result.per_class[old], other.per_class[new]
+            assert {**ours, "name": ""} == {**theirs, "name": ""}
+
+
+def test_a_class_without_votes_is_never_credited():
+    random = np.random.default_rng(0)
+    bank = random.normal(size=(600, 16)).astype(np.float32)
+    train = Features(bank, np.arange(600) % 12, np.arange(600))
+    queries = random.normal(size=(300, 16)).astype(np.float32)
+    for label in (0, 11):
+        test = Features(queries, np.full(300, label), np.arange(300))
+        result = knn_lib.knn_from_features(train, test, k=1)
+        assert result.top_5 == result.top_1 < 0.2

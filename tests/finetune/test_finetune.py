@@ -200,6 +200,8 @@ def test_images_that_were_learned_from_judge_nothing(own, judged, holds):
         ("cifar10", "train", "cifar10", False),
         ("cifar10", "train[:50%]", "cifar10", False),
         ("cifar10", "train+test", "cifar10", True),
+        ("glue_images", "train+dev", "glue_images", True),
+        ("svhn", "Testing[:9]", "svhn", True),
         ("imagenette", "validation[10%:]", "imagenette", True),
         ("photos", "test", "photos", True),
         ("photos", "val", "others", False),
@@ -209,6 +211,31 @@ def test_images_that_were_learned_from_judge_nothing(own, judged, holds):
 )
 def test_a_run_on_a_test_split_is_not_judged_by_it(own, split, judged, holds):
     assert may_have_learned_test(own, split, judged) == holds
+
+
+@pytest.mark.parametrize("names", [("Training", "valid"), ("a_train", "a_test")])
+def test_the_guards_know_the_splits_that_are_opened(tmp_path, names):
+    train, test = (str(tmp_path / name) for name in names)
+    for folder in (train, test):
+        for label in ("cat", "dog"):
+            path = tmp_path / folder / label / "1.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"")
+    own, word = str(tmp_path), names[1].removeprefix("a_")
+    assert may_have_learned(own, train) and not may_have_learned(own, test)
+    assert may_have_learned(own, test, word) and not may_have_learned(own, train, word)
+    assert not may_have_learned(train, test) and may_have_learned(test, own)
+    assert not may_have_learned_test(own, "train", own)
+    assert not may_have_learned_test(train, "train", own)
+    assert may_have_learned_test(own, word, own)
+    assert may_have_learned_test(test, "train", own)
+
+
+def test_a_class_called_test_has_been_learned_from(tmp_path):
+    for label in ("cat", "test"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").write_bytes(b"")
+    assert may_have_learned(str(tmp_path), str(tmp_path / "test"))
 
 
 def test_what_can_not_be_fine_tuned_is_refused(

@@ -9,16 +9,17 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import selfsup_tf as selfsup
-from selfsup_tf.config import OptimizerConfig, ViewConfig
+from selfsup_tf.config import OptimizerConfig, ViewConfig, make_plan
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import TrainingDiverged
-from selfsup_tf.training.reporting import describe_run, describe_variables
+from selfsup_tf.training.reporting import announce, describe_run, describe_variables
 from selfsup_tf.training.step import Replica, make_train_steps
 
 NAMES = ("train/loss", "train/representation_std", "train/learning_rate")
@@ -88,6 +89,26 @@ def test_a_run_says_what_is_decayed_and_adapted(
     lines = describe_variables(method)
     assert lines[0].startswith(f"{len(told[kernels])} variables are {kernels}: ")
     assert lines[1].startswith(f"{len(told[others])} variables are {others}: ")
+
+
+def test_what_is_a_split_and_a_class_is_said(tiny_config, few_images, tmp_path, caplog):
+    png = tf.io.encode_png(few_images[0][0]).numpy()
+    for name in ("Train/cat", "Train/dog", "valid/cat", "valid/dog"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.png").write_bytes(png)
+    for name in ("1.heic", "2.heic", "3.txt"):
+        (tmp_path / "Train" / "dog" / name).write_bytes(b"")
+    method = find_method("simclr").load()(tiny_config("simclr"))
+    method.build()
+    source = open_source(tmp_path)
+    plan = make_plan(method.config, 64)
+    with caplog.at_level("INFO", logger="selfsup_tf"):
+        announce(method, source, plan, replicas=1, step=0)
+    assert "Splits: train (Train), valid." in caplog.text
+    assert "2 classes: cat, dog." in caplog.text
+    assert "2 .heic files" in caplog.text and "1 other files (.txt)" in caplog.text
+    (line,) = describe_run(method, source)["skipped"]
+    assert line.startswith("2 .heic files")
 
 
 def test_files_and_log(finished, few_images):

@@ -3,56 +3,55 @@
 import collections
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.decode import decode_image, describe_error
+from selfsup_tf.data.decode import decode_image, describe_error, held_bits
+from selfsup_tf.data.folder_layout import (
+    SUFFIXES,
+    UNREAD,
+    find_layout,
+    list_files,
+    suffix_of,
+)
 from selfsup_tf.data.order import on_host
-from selfsup_tf.data.source import TEST_SPLITS, IndexedSource, SourceKind, fingerprint
+from selfsup_tf.data.source import IndexedSource, SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check, check_one_of
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-
 _MAX_BAD_SHARE = 0.05  # beyond, something is wrong with the folder rather than a file
-
-
-def folder_splits(folder: pathlib.Path) -> tuple[str, ...]:
-    """The splits of a folder: train, and its sub-folders test, val and validation."""
-    tests = tuple(name for name in TEST_SPLITS if (folder / name).is_dir())
-    if tests and (folder / "train").is_dir():
-        return ("train", *tests)
-    return ("train",)
 
 
 def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
     """Opens the images in a folder and its sub-folders, in the order of their paths.
 
-    Where there are folders train and test (or val, or validation), they are the splits.
-    The sub-folders on the first level are the classes, if there are two of them or more
+    `find_layout` says which sub-folders are splits. Those on the first level of a
+    split, or of a folder without any, are the classes, if there are two of them or more
     with images, and no image lies beside them. Every file is decoded once, so that bad
-    ones are known before the first step; they are left out and listed.
+    ones are known before the first step; they are left out and listed, as are pictures
+    of kinds that are not read.
 
     Args:
         folder: Where the images are. Hidden files and folders are ignored.
-        split: A name among `folder_splits`.
+        split: A name among the layout's splits.
 
     Raises:
         InputError: There is no such split, no image, or over 5 % of the files are bad.
     """
-    splits = folder_splits(folder)
-    check_one_of(split, splits, f"a split of {folder}")
-    root = folder / split if len(splits) > 1 else folder
-    found = _list_files(root)
-    files = [file for file in found if _suffix(file) in SUFFIXES]
-    others = sorted({_suffix(file) or "no suffix" for file in found} - set(SUFFIXES))
+    layout = find_layout(folder)
+    check_one_of(split, layout.splits, f"a split of {folder}")
+    root = layout.splits[split]
+    found = sorted(list_files(root))
+    files = [file for file in found if suffix_of(file) in SUFFIXES]
+    others = [file for file in found if suffix_of(file) not in SUFFIXES]
     check(
         bool(files),
         f"images ({', '.join(SUFFIXES)}) in {root}",
-        f"{len(found)} other files ({', '.join(others)})" if found else "no files",
+        _count(others) if found else "no files",
         "Name the folder that holds them, or convert them.",
     )
-    shapes, bad = _verify([str(root / file) for file in files])
+    shapes, bad, depths = _verify([str(root / file) for file in files])
     if len(bad) > _MAX_BAD_SHARE * len(files):
         few = "; ".join(f"{files[i]}: {reason}" for i, reason in list(bad.items())[:3])
         raise InputError(
@@ -77,7 +76,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
 
     name = folder.resolve().name
     return IndexedSource(
-        f"{name}:{split}" if len(splits) > 1 else name,
+        f"{name}:{split}" if len(layout.splits) > 1 else name,
         len(paths),
         image_at,
         identify,
@@ -85,30 +84,42 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
         class_names=class_names,
         image_shape=image_shape,
         paths=paths,
-        skipped=tuple(f"{root / files[i]}: {reason}" for i, reason in bad.items()),
+        skipped=(
+            *(f"{root / files[i]}: {reason}" for i, reason in bad.items()),
+            *_unread([file for file in others if suffix_of(file) in UNREAD], root),
+        ),
+        notes=(*layout.notes, *_beside(others), *_deep(depths)),
     )
 
 
-def _suffix(file: str) -> str:
-    return os.path.splitext(file)[1].lower()
+def _unread(files: list[str], root: pathlib.Path) -> Iterator[str]:
+    """A line for each suffix of pictures that are not read."""
+    for suffix, count in sorted(collections.Counter(map(suffix_of, files)).items()):
+        first = next(file for file in files if suffix_of(file) == suffix)
+        what = "file" if count == 1 else "files, the first of them"
+        yield (
+            f"{count} {suffix} {what} {root / first}: a kind that is not read; convert "
+            "to PNG or JPEG"
+        )
 
 
-def _list_files(root: pathlib.Path) -> list[str]:
-    """All files below a folder, sorted: paths relative to it, with "/" inside."""
-    files: list[str] = []
-    folders = collections.deque([("", (os.path.realpath(root),))])
-    while folders:
-        prefix, above = folders.popleft()
-        for entry in os.scandir(root / prefix):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_file():
-                files.append(prefix + entry.name)
-            elif entry.is_dir() and os.path.realpath(entry) not in above:
-                # A link to a folder above it would lead round for ever.
-                below = (*above, os.path.realpath(entry))
-                folders.append((f"{prefix}{entry.name}/", below))
-    return sorted(files)
+def _beside(others: list[str]) -> Iterator[str]:
+    """A sentence that counts the files that are no pictures, if there are any."""
+    rest = [file for file in others if suffix_of(file) not in UNREAD]
+    if rest:
+        yield f"No pictures, and left out: {_count(rest)}."
+
+
+def _deep(depths: collections.Counter[int]) -> Iterator[str]:
+    """A sentence on files of 16 bits, some of which hold fewer."""
+    if set(depths) - {0, 16}:
+        counts = (f"{depths[bits]} hold {bits}" for bits in sorted(depths) if bits)
+        yield f"Of the files of 16 bits {', '.join(counts)}; each is scaled by its own."
+
+
+def _count(files: list[str]) -> str:
+    suffixes = sorted({suffix_of(file) or "no suffix" for file in files})
+    return f"{len(files)} other files ({', '.join(suffixes)})"
 
 
 def _label(files: list[str]) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
@@ -121,12 +132,22 @@ def _label(files: list[str]) -> tuple[np.ndarray | None, tuple[str, ...] | None]
     return np.array([number[top] for top in tops], np.int64), class_names
 
 
-def _verify(paths: list[str]) -> tuple[set[tuple[int, int]], dict[int, str]]:
-    """The sizes (H, W) of the images, and the bad files' positions and reasons."""
+def _verify(
+    paths: list[str],
+) -> tuple[set[tuple[int, int]], dict[int, str], collections.Counter[int]]:
+    """Decodes all files.
+
+    Returns:
+        The sizes (H, W) of the images, the bad files' positions and reasons, and how
+        many files hold so many bits, of `held_bits`.
+    """
     names = tf.constant([os.fsencode(path) for path in paths], tf.string)
 
-    def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return position, tf.shape(decode_image(tf.io.read_file(path)))[:2]
+    def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        contents = tf.io.read_file(path)
+        shape = tf.shape(decode_image(contents))
+        with tf.control_dependencies([shape]):  # what claims too much is not decoded
+            return position, shape[:2], held_bits(contents)
 
     results = (
         tf.data.Dataset.from_tensor_slices(names)
@@ -136,10 +157,12 @@ def _verify(paths: list[str]) -> tuple[set[tuple[int, int]], dict[int, str]]:
         .batch(256)
     )
     sizes, bad = set(), set(range(len(paths)))
-    for positions, shapes in results.as_numpy_iterator():
+    depths: collections.Counter[int] = collections.Counter()
+    for positions, shapes, bits in results.as_numpy_iterator():
         bad -= set(positions.tolist())
         sizes |= set(map(tuple, shapes.tolist()))
-    return sizes, {i: _reason(paths[i]) for i in sorted(bad)}
+        depths.update(bits.tolist())
+    return sizes, {i: _reason(paths[i]) for i in sorted(bad)}, depths
 
 
 def _reason(path: str) -> str:
@@ -156,10 +179,15 @@ def _reason(path: str) -> str:
     return "it could not be read the first time"
 
 
+def _judged_splits(path: str, data_dir: str | None) -> tuple[str, ...]:
+    judges = find_layout(pathlib.Path(path)).judges
+    return ("train",) if judges is None else ("train", judges)
+
+
 SOURCE = SourceKind(
     takes="a folder of images",
     recognises=lambda path, _: os.path.isdir(path),
     open=lambda path, split, _: open_folder(pathlib.Path(path), split),
-    splits=lambda path, _: folder_splits(pathlib.Path(path))[:2],
+    splits=_judged_splits,
     turn=0,
 )

@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.decode import decode_image
-from selfsup_tf.data.source import TEST_SPLITS, Source, SourceKind, looks_like_path
+from selfsup_tf.data.source import Source, SourceKind, looks_like_path
 from selfsup_tf.data.sources.arrays import array_source
 from selfsup_tf.data.sources.dataset import StreamSource, buffer_size
+from selfsup_tf.data.splits import find_splits, judges_of
 from selfsup_tf.errors import InputError, check
 
 
@@ -36,9 +37,9 @@ def _names() -> list[str]:
 
 
 def _splits(name: str, data_dir: str | None) -> tuple[str, ...]:
-    splits = _prepared_builder(name, data_dir).info.splits
-    tests = [split for split in TEST_SPLITS if split in splits]
-    return ("train", *tests[:1]) if "train" in splits else ("train",)
+    splits = find_splits(_prepared_builder(name, data_dir).info.splits)
+    words = ("train", *judges_of(splits)[:1])
+    return tuple(splits[word] for word in words) if splits else ("train",)
 
 
 def open_tfds(
