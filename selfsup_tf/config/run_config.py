@@ -89,6 +89,9 @@ class Config:
     backward pass: less memory for more time."""
     augment_on: Literal["host", "device"] = operational("host")
     """Where views are drawn: on the host, or, from uint8 images, on the device."""
+    deterministic: bool = operational(False)
+    """Whether the same command gives the same bits on the same machine, at some cost.
+    It holds for the rest of the process; the log lacks train/data_wait."""
     steps_per_call: int = operational(10)
     """Steps between two visits of the host."""
     checkpoint_epochs: float = operational(1.0)

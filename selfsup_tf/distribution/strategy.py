@@ -14,6 +14,7 @@ import tensorflow as tf
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config, check_divisible
 from selfsup_tf.distribution.cluster import Cluster, find_cluster
+from selfsup_tf.distribution.determinism import make_deterministic
 from selfsup_tf.distribution.roll_call import roll_call
 from selfsup_tf.errors import InputError, check
 
@@ -28,12 +29,14 @@ def connect(config: Config) -> tf.distribute.Strategy:
     returns the same strategy and compares nothing.
 
     Args:
-        config: Its strategy, tpu, collectives and worker_timeout.
+        config: Its strategy, tpu, collectives, worker_timeout and deterministic.
 
     Raises:
         InputError: There is no such device, a worker is missing or has another config,
             or TensorFlow is in use already.
     """
+    if config.deterministic:
+        make_deterministic()
     name = config.strategy
     cluster = find_cluster()
     check(

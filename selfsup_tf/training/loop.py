@@ -215,7 +215,8 @@ class _Loop:
         record["train/learning_rate"] = float(self.rate(step - 1))
         images = count * self.config.batch_size
         record["train/images_per_second"] = round(images / seconds, 2)
-        record["train/data_wait"] = round(float(values["wait"].sum()) / seconds, 4)
+        if "wait" in values:
+            record["train/data_wait"] = round(float(values["wait"].sum()) / seconds, 4)
         if self.config.precision == "mixed_float16":
             taken = int(self.optimizer.inner_optimizer.iterations.numpy())
             record["train/skipped_steps"] = step - taken
@@ -266,8 +267,9 @@ class _Loop:
         shown = {
             "loss": f"{record['train/loss']:.3f}",
             "images/s": f"{record['train/images_per_second']:.0f}",
-            "wait": f"{record['train/data_wait']:.0%}",
         }
+        if "train/data_wait" in record:
+            shown["wait"] = f"{record['train/data_wait']:.0%}"
         if self.archive.best_by == "eval/knn_top_1":
             shown["best k-NN"] = f"{self.archive.best:.1%}"
         elif self.archive.best_by is not None:

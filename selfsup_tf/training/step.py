@@ -9,6 +9,7 @@ from selfsup_tf.config import Config, Plan
 from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.views import draw_views
+from selfsup_tf.distribution.determinism import clock_is_allowed
 from selfsup_tf.distribution.replicas import (
     gather,
     num_replicas,
@@ -66,8 +67,8 @@ def make_train_steps(
     Its arguments are what `distributed_batches` gives, the number of updates done so
     far, int64, and the number to do, int32. It returns a dictionary of vectors, a value
     for each step, float32 (float64 in a float64 run): the loss, the spread of the
-    representations, 1 where the step was finite, what the method logs, and the seconds
-    spent waiting for the batch.
+    representations, 1 where the step was finite, what the method logs, and, where the
+    clock may be read, the seconds spent waiting for the batch.
     """
     strategy = tf.distribute.get_strategy()
     replica = Replica(method, optimizer, config)
@@ -87,11 +88,11 @@ def make_train_steps(
     def one_step(iterator, step, previous):
         # The clock starts when the step before has ended, and stops with the batch.
         with tf.control_dependencies([previous]):
-            before = tf.timestamp()
+            before = now()
         with tf.control_dependencies([before]):
             batch = next(iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-            wait = tf.timestamp() - before
+            wait = now() - before
         # Every replica holds the same sums and the same outputs of all already.
         metrics, watched = (
             {
@@ -102,7 +103,7 @@ def make_train_steps(
         )
         metrics |= method.after_update(step, plan.total_steps, watched)
         metrics["wait"] = wait
-        return {name: tf.cast(value, dtype) for name, value in metrics.items()}
+        return {name: tf.cast(metrics[name], dtype) for name in names}
 
     @tf.function
     def train_steps(iterator, first_step, num_steps):
@@ -120,7 +121,8 @@ def make_train_steps(
             }
         return {name: array.stack() for name, array in values.items()}
 
-    names = [*METRICS, *method.log_names, "wait"]
+    names = [*METRICS, *method.log_names, *(["wait"] if clock_is_allowed() else [])]
+    now = tf.timestamp if "wait" in names else lambda: tf.zeros((), tf.float64)
     return train_steps
 
 

@@ -1,0 +1,59 @@
+"""Trains twice in a process of its own, once interrupted: METHOD:PRECISION ...
+
+Prints for each word the first step whose loss differs, or 0, and whether all weights
+are the same. Run by test_determinism.py: TensorFlow can't take determinism back.
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import conftest
+
+from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.sources.shapes import make_shapes
+from selfsup_tf.training import loop
+
+
+def main(name, precision):
+    """Prints the line of one word."""
+    config = conftest.make_tiny_config(
+        name,
+        precision=precision,
+        deterministic=True,
+        batch_size=64,
+        steps=16,
+        steps_per_call=1,
+        checkpoint_epochs=0.5,
+        knn_epochs=0.75,
+    )
+    source = open_source(make_shapes("train", size=1024)[0])
+
+    def train(run_dir, monitor):
+        method = conftest.make_tiny_method(config)
+        run = loop.train(
+            method, source, run_dir=run_dir, monitor=monitor, progress=False
+        )
+        weights = [variable.numpy().tobytes() for variable in method.model.variables]
+        return [r["train/loss"] for r in run.log if "train/loss" in r], weights
+
+    def power_cut(networks):
+        raise KeyboardInterrupt
+
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            train(f"{work}/cut", power_cut)
+        except KeyboardInterrupt:
+            losses, weights = train(f"{work}/cut", lambda networks: {})
+        expected, whole = train(f"{work}/whole", lambda networks: {})
+    differing = [n for n, (a, b) in enumerate(zip(losses, expected), 1) if a != b]
+    print(next(iter(differing), 0), weights == whole)
+
+
+if __name__ == "__main__":
+    for word in sys.argv[1:]:
+        main(*word.split(":"))
