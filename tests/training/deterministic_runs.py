@@ -38,6 +38,7 @@ def main(name, precision):
         run = loop.train(
             method, source, run_dir=run_dir, monitor=monitor, progress=False
         )
+        assert not any("train/data_wait" in record for record in run.log)  # a clock
         weights = [variable.numpy().tobytes() for variable in method.model.variables]
         return [r["train/loss"] for r in run.log if "train/loss" in r], weights
 
@@ -50,7 +51,8 @@ def main(name, precision):
         except KeyboardInterrupt:
             losses, weights = train(f"{work}/cut", lambda networks: {})
         expected, whole = train(f"{work}/whole", lambda networks: {})
-    differing = [n for n, (a, b) in enumerate(zip(losses, expected), 1) if a != b]
+    pairs = zip(losses, expected, strict=True)
+    differing = [n for n, (a, b) in enumerate(pairs, 1) if a != b]
     print(next(iter(differing), 0), weights == whole)
 
 
