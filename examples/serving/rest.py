@@ -158,6 +158,9 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 60  # seconds that a silent client is waited for
+        # Head and body of an answer are two packets. Nagle's algorithm keeps the second
+        # until the client acknowledges the first, which it puts off for 40 ms.
+        disable_nagle_algorithm = True
 
         def do_GET(self):
             self.unread = 0

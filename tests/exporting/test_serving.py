@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 import unittest.mock
 import urllib.error
 import urllib.request
@@ -397,6 +398,18 @@ def test_a_body_that_is_not_read_is_no_next_request(server):
     response = connection.getresponse()
     response.read()
     assert response.status == 404 and response.will_close
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement(server):
+    """Of its first packet, which a client's system puts off for 40 ms."""
+    connection = http.client.HTTPConnection(server[0].removeprefix("http://"))
+    seconds = []
+    for _ in range(60):
+        start = time.perf_counter()
+        connection.request("GET", "/v1/models/encoder")
+        connection.getresponse().read()
+        seconds.append(time.perf_counter() - start)
+    assert np.median(seconds[20:]) < 0.03  # the first are acknowledged at once
 
 
 def test_a_claim_of_many_values_is_refused_unheard(server):
