@@ -3,8 +3,8 @@
 python benchmarks/serving.py
 python benchmarks/serving.py --servers examples/serving ../older/examples/serving
 
-Clients that each keep a connection send one PNG of 32 x 32 after the other to
-serve_bytes, for which a small encoder is exported. Clients and server share the machine.
+Clients that each keep a connection send one PNG of 32 x 32 after the other to the
+serve_bytes of a small encoder. Clients and server share the machine.
 The servers and interfaces take turns; a number is the median of the rounds:
 
   requests/s   answers to all clients together
