@@ -4,19 +4,25 @@ import math
 import pathlib
 import re
 import sys
+import threading
 
 import numpy as np
 import tensorflow as tf
+from png import bounded_png
 from tensorflow_serving.apis import prediction_log_pb2
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_AT_ONCE = 4
+"""Requests that are worked on; the others wait."""
+_SAID = 500
+"""The most characters of a message: it may quote what came."""
 
 
 class RequestError(Exception):
     """A request that can't be answered, and the HTTP status that says so."""
 
     def __init__(self, message: str, status: int = 400):
-        super().__init__(message)
+        super().__init__(message[:_SAID])
         self.status = status
 
 
@@ -27,10 +33,14 @@ class Model:
         base: A directory with a SavedModel in each sub-directory 1, 2, ..., or a
             SavedModel itself, which is then version 1.
         name: What clients call it.
+
+    Attributes:
+        turns: What a server holds while it makes arrays of a request and answers it.
     """
 
     def __init__(self, base: pathlib.Path, name: str):
         self.name = name
+        self.turns = threading.BoundedSemaphore(_AT_ONCE)
         if (base / "saved_model.pb").is_file():
             self.version, directory = 1, base
         else:
@@ -53,13 +63,8 @@ class Model:
 
     def predict(self, signature: str, inputs: dict) -> dict[str, np.ndarray]:
         """Calls a signature with arrays by name."""
+        expected = self.require_inputs(signature, inputs)
         function = self.signature(signature)
-        expected = function.structured_input_signature[1]
-        if set(inputs) != set(expected):
-            raise RequestError(
-                f"{signature or 'serving_default'} expects the inputs "
-                f"{sorted(expected)}; received {sorted(inputs)}"
-            )
         try:
             tensors = {n: to_tensor(n, v, expected[n].dtype) for n, v in inputs.items()}
             return {name: t.numpy() for name, t in function(**tensors).items()}
@@ -76,6 +81,16 @@ class Model:
                 f"no signature {name}; there are {sorted(self.signatures)}"
             )
         return self.signatures[name]
+
+    def require_inputs(self, signature: str, names) -> dict:
+        """What the signature takes, by name; raises unless these are the names."""
+        expected = self.signature(signature).structured_input_signature[1]
+        if set(names) != set(expected):
+            raise RequestError(
+                f"{signature or 'serving_default'} expects the inputs "
+                f"{sorted(expected)}; received {sorted(names)}"
+            )
+        return expected
 
     def require(self, name: str, version: int | None) -> None:
         """Raises unless this is the model that is asked for."""
@@ -111,7 +126,8 @@ def to_array(name: str, tensor, max_bytes: int) -> np.ndarray:
     if tensor.string_val:
         lengths = [len(value) for value in tensor.string_val]
         size += sum(lengths) + (count - len(lengths)) * lengths[-1]
-    if min(shape, default=0) < 0 or size > max_bytes:
+    too_many = len(tensor.string_val) > max(count, 1)
+    if min(shape, default=0) < 0 or too_many or size > max_bytes:
         raise RequestError(
             f"expected {name} of at most {max_bytes} bytes; received the shape {shape} "
             f"of {tf.as_dtype(tensor.dtype).name}"
@@ -121,19 +137,25 @@ def to_array(name: str, tensor, max_bytes: int) -> np.ndarray:
 
 def to_tensor(name: str, value, dtype: tf.DType) -> tf.Tensor:
     """A value as the signature wants it: nothing is rounded and no number wraps."""
-    array = np.asarray(value)
+    if dtype == tf.string:
+        if isinstance(value, list | np.ndarray):
+            value = [bounded_png(v) if isinstance(v, bytes) else v for v in value]
+        return tf.constant(value, dtype)
     if isinstance(value, np.ndarray):
-        fits = tf.as_dtype(array.dtype) == dtype
-    elif array.size == 0 or dtype == tf.string:
-        fits = True  # tf.constant finds what is no string
-    elif dtype.is_integer:
-        least, most = dtype.limits
-        fits = array.dtype.kind in "iu" and least <= array.min() <= array.max() <= most
+        fits = tf.as_dtype(value.dtype) == dtype
     else:
-        fits = array.dtype.kind in "iuf"
+        # References: an array of texts would be as wide as the longest for each.
+        value = np.asarray(value, object)
+        kinds = set(map(type, value.flat))
+        if list in kinds:
+            raise RequestError(f"expected {name} of one shape; its lists differ")
+        fits = kinds <= ({int} if dtype.is_integer else {int, float})
+        if fits and kinds and dtype.is_integer:
+            least, most = dtype.limits
+            fits = least <= value.min() <= value.max() <= most
     if not fits:
         raise RequestError(f"expected {name} of {dtype.name} or numbers that fit it")
-    return tf.constant(value, dtype)
+    return tf.constant(value.astype(dtype.as_numpy_dtype))
 
 
 def first_cause(error: Exception) -> str:

@@ -8,14 +8,25 @@ import http.server
 import json
 import re
 import sys
+import threading
 
 import numpy as np
 from model import Model, RequestError
 from tensorflow.core.framework import types_pb2
 
+MAX_CONNECTIONS = 32
+"""That are open at once, each with a request at most."""
+_MAX_VALUES = 2**22
+"""Of the JSON of a request or an answer: a number of three bytes takes fifty."""
 # Of a body that is refused so much is read, as a multiple of the longest that isn't.
 _DRAINED = 4
-_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(:predict|/metadata)?")
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 33\r\nConnection: close\r\n"
+    b'\r\n{"error": "too many connections"}'
+)
+_PATH = re.compile(
+    r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18}))?(:predict|/metadata)?"
+)
 
 
 def decode_json(value):
@@ -42,6 +53,13 @@ def encode_json(name: str, array: np.ndarray):
 
 def predict_rest(model: Model, body: bytes) -> dict:
     """Answers the JSON body of a predict request, by rows or by columns."""
+    values = sum(map(body.count, (b",", b"[", b"{")))
+    if values > _MAX_VALUES:
+        raise RequestError(
+            f"expected JSON of at most {_MAX_VALUES} values; received {values}. Send "
+            "fewer images, or files as b64",
+            413,
+        )
     try:
         request = json.loads(body)
         by_row = isinstance(request, dict) and "instances" in request
@@ -63,6 +81,10 @@ def predict_rest(model: Model, body: bytes) -> dict:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(f"{type(error).__name__}: {error}") from error
     outputs = model.predict(signature, inputs)
+    values = sum(array.size for array in outputs.values())
+    if values > _MAX_VALUES:
+        message = f"the answer has {values} values, of {_MAX_VALUES} at most"
+        raise RequestError(f"{message}; send fewer images", 413)
     columns = {name: encode_json(name, array) for name, array in outputs.items()}
     single = len(columns) == 1
     if by_row:
@@ -104,12 +126,43 @@ def describe(model: Model) -> dict:
     }
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Threads, but so many at most."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request, client_address):
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+            return
+        request.sendall(_BUSY)
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request, client_address):
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request, client_address):
+        # A client that hangs up is no news.
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
     """An HTTP server that isn't started yet."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 60  # seconds that a silent client is waited for
+        # Head and body of an answer leave together. As two packets the second would be
+        # kept by Nagle's algorithm until the client acknowledges the first, which it
+        # puts off for 40 ms; so would the end of a long answer.
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def do_GET(self):
             self.unread = 0
@@ -136,7 +189,11 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
                 message = f"expected a body of at most {max_bytes} bytes; got {length}"
                 raise RequestError(message, 413)
             self.unread = 0
-            return predict_rest(model, self.rfile.read(length))
+            body = self.rfile.read(length)
+            if len(body) < length:
+                raise ConnectionError("the client hung up")
+            with model.turns:
+                return predict_rest(model, body)
 
         def drain(self):
             # A client that still sends when the connection ends sees no answer.
@@ -153,6 +210,8 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
                 status, content = 200, respond(match[3])
             except RequestError as error:
                 status, content = error.status, {"error": str(error)}
+            except OSError:
+                raise  # of the connection
             except Exception as error:
                 status, content = 500, {"error": type(error).__name__}
                 print(f"{self.path}: {error!r}", file=sys.stderr)
@@ -171,4 +230,4 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
         def log_message(self, *arguments):
             pass
 
-    return http.server.ThreadingHTTPServer((host, port), Handler)
+    return _Server((host, port), Handler)

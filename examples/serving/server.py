@@ -22,7 +22,7 @@ import threading
 import grpc
 import tensorflow as tf
 from model import Model, RequestError, to_array
-from rest import make_rest_server
+from rest import MAX_CONNECTIONS, make_rest_server
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
@@ -44,11 +44,14 @@ class GrpcService(
         spec = request.model_spec
         try:
             self._require(spec)
-            inputs = {
-                name: to_array(name, tensor, self._max_bytes)
-                for name, tensor in request.inputs.items()
-            }
-            outputs = self._model.predict(spec.signature_name, inputs)
+            # Before any array: each of many inputs may claim all that one may.
+            self._model.require_inputs(spec.signature_name, request.inputs)
+            with self._model.turns:
+                inputs = {
+                    name: to_array(name, tensor, self._max_bytes)
+                    for name, tensor in request.inputs.items()
+                }
+                outputs = self._model.predict(spec.signature_name, inputs)
         except (TypeError, ValueError, MemoryError) as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except RequestError as error:
@@ -91,7 +94,9 @@ def make_grpc_server(model: Model, host: str, port: int, max_bytes: int):
         ("grpc.max_send_message_length", max_bytes),
     ]
     executor = concurrent.futures.ThreadPoolExecutor(max_workers=8)
-    server = grpc.server(executor, options=limits)
+    server = grpc.server(
+        executor, options=limits, maximum_concurrent_rpcs=MAX_CONNECTIONS
+    )
     service = GrpcService(model, max_bytes)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)

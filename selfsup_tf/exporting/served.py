@@ -25,6 +25,10 @@ from selfsup_tf.exporting.program import check_classifier
 LABELS_FILE = "labels.txt"
 # Of one request. The largest image takes 1 GB while it is cropped and resized.
 _DECODED_AT_ONCE = 4
+# Images of one request: as many as their largest layer's outputs fill, but those that a
+# server gathers (batching.config) and that warm it up always.
+_LAYER_BYTES = 2**30
+_ALWAYS_TAKEN = 32
 # Of [0, 1]: what rounding on the way here may add.
 _SLACK = 1e-3
 
@@ -42,7 +46,7 @@ class _ServedNetwork(tf.Module):
     Args:
         network: float32 [0, 1] (N, S, S, 3) -> (N, D or C) float32.
         name: Of the module.
-        max_pixels: The most pixels, H x W, of an image.
+        max_pixels: The most pixels, H x W, of a file's image; N x H x W of others.
     """
 
     def __init__(self, network: keras.Model, name: str, max_pixels: int):
@@ -58,7 +62,11 @@ class _ServedNetwork(tf.Module):
         self.trainable_weights = [w.value for w in network.trainable_weights]
         self.native = tf.TensorSpec((None, *network.input_shape[1:]), name="images")
         for training in (False, True):  # the calls that the loaded object has
-            self.__call__.get_concrete_function(self.native, training=training)
+            called = self.__call__.get_concrete_function(self.native, training=training)
+        fitting = _LAYER_BYTES // (4 * _largest_output(called.graph))
+        room = max(max_pixels, _ALWAYS_TAKEN * self._size**2)
+        self._max_images = min(max(fitting, _ALWAYS_TAKEN), room // self._size**2)
+        self._max_request_pixels = room
 
     @tf.function
     def __call__(self, images, training=False):
@@ -70,7 +78,9 @@ class _ServedNetwork(tf.Module):
 
         @tf.function(input_signature=[spec])
         def serve(request):
-            # A caller may have got the shape wrong.
+            # A caller may have got the shape wrong, and a resize of a million channels
+            # costs gigabytes before anything else complains.
+            request = tf.ensure_shape(_require_images(request), spec.shape)
             views = tf.ensure_shape(view(request), self.native.shape)
             return answer(self(views, training=False))
 
@@ -78,15 +88,19 @@ class _ServedNetwork(tf.Module):
 
     def view_pixels(self, images: tf.Tensor) -> tf.Tensor:
         """(N, H, W, 3) uint8 -> (N, S, S, 3) float32 in [0, 1]."""
-        return evaluation_view(_require_pixels(images, self._max_pixels), self._size)
+        return evaluation_view(self._require_pixels(images), self._size)
 
     def view_floats(self, images: tf.Tensor) -> tf.Tensor:
         """The same of floats in [0, 1]; those of S x S are views."""
-        images = _require_unit_range(_require_pixels(images, self._max_pixels))
+        images = _require_unit_range(self._require_pixels(images))
         native = tf.reduce_all(tf.shape(images)[1:3] == self._size)
         return tf.cond(
             native, lambda: images, lambda: evaluation_view(images, self._size)
         )
+
+    def check_views(self, images: tf.Tensor) -> tf.Tensor:
+        """Views, (N, S, S, 3) float32 in [0, 1], taken as they are."""
+        return _require_unit_range(self._require_batch(images))
 
     def view_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """(N,) string -> (N, S, S, 3) float32 in [0, 1]."""
@@ -95,10 +109,37 @@ class _ServedNetwork(tf.Module):
             lambda contents: evaluation_view(
                 decode_image(contents, self._max_pixels), size
             ),
-            _require_images(image_bytes),
+            self._require_batch(image_bytes),
             fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
             parallel_iterations=_DECODED_AT_ONCE,
         )
+
+    def _require_batch(self, images: tf.Tensor) -> tf.Tensor:
+        """The images or files, which are not too many.
+
+        A request of a few bytes can claim any shape: it may give one value for all.
+        """
+        shape = tf.shape(images)
+        message = f"expected at most {self._max_images} images; received the shape"
+        return _require(images, shape[0] <= self._max_images, message, shape)
+
+    def _require_pixels(self, images: tf.Tensor) -> tf.Tensor:
+        """The images, (N, H, W, 3), with N x H x W within the limit.
+
+        Sides below S count as S: a resize holds images of H x W, S x W and S x S.
+        """
+        images = self._require_batch(images)
+        size, most = self._size, self._max_request_pixels
+        shape = tf.shape(images)
+        # In floats, whose product can't wrap.
+        count, *sides = tf.unstack(tf.cast(shape[:3], tf.float64))
+        height, width = (tf.maximum(side, size) for side in sides)
+        few = count * height * width <= most
+        message = (
+            f"expected images of at most {most} pixels, N x H x W (a side counts as "
+            f"{size} at least); received the shape"
+        )
+        return _require(images, few, message, shape)
 
 
 def _serve_encoder(served: _ServedNetwork) -> dict:
@@ -107,14 +148,11 @@ def _serve_encoder(served: _ServedNetwork) -> dict:
     def represent(h):
         return {"representation": h}
 
-    def check_views(images):
-        return _require_unit_range(_require_images(images))
-
     return {
         "serving_default": served.signature(_PIXELS, served.view_pixels, represent),
         "serve_float": served.signature(_FLOATS, served.view_floats, represent),
         "serve_bytes": served.signature(_BYTES, served.view_files, represent),
-        "raw": served.signature(served.native, check_views, represent),
+        "raw": served.signature(served.native, served.check_views, represent),
     }
 
 
@@ -165,15 +203,21 @@ def export_saved_model(
     - classify: images as for serving_default.
     - classify_bytes: image_bytes as for serve_bytes.
 
-    A request is answered whole or by an error (INVALID_ARGUMENT): an empty batch,
-    floats beyond [0, 1] or NaN, an image of more than `max_pixels`, a file that claims
-    more or can't be decoded. One bad file fails its request; the next is served.
+    A request is answered whole or by an error (INVALID_ARGUMENT): an empty batch, one
+    of more images than fill 1 GiB in the network's largest layer (which takes about 3
+    in all; 32 images are always taken),
+    floats beyond [0, 1] or NaN, images of other than 3 channels or of more than
+    `max_pixels` together, a file that claims more or can't be decoded. One bad file
+    fails its request; the next is served. Not bounded is what a PNG inflates to behind
+    the pixels that it claims, which costs time and no memory: libpng runs to the end of
+    its stream. A server can look first, as examples/serving/png.py does.
 
     Args:
         networks: The encoder, and a classifier with its names or none.
         directory: Where to; made, and written into if it is there.
-        max_pixels: The most pixels, H x W, of an image. The largest file takes about 16
-            bytes a pixel while it is served, and up to four are at once.
+        max_pixels: The most pixels of a file's image, H x W, and of the images of a
+            request, N x H x W, where sides below S count as S. The largest file takes
+            about 16 bytes a pixel while it is served, and up to four are at once.
 
     Raises:
         InputError: The classifier and the names don't fit each other or the encoder.
@@ -204,22 +248,20 @@ def _require(images: tf.Tensor, condition: tf.Tensor, *received) -> tf.Tensor:
         return tf.identity(images)
 
 
+def _largest_output(graph: tf.Graph) -> int:
+    """Numbers of the largest tensor that a graph makes of one image."""
+    shapes = [t.shape for op in graph.get_operations() for t in op.outputs]
+    return max(
+        shape[1:].num_elements()
+        for shape in shapes
+        if shape.rank and shape[0] is None and shape[1:].is_fully_defined()
+    )
+
+
 def _require_images(images: tf.Tensor) -> tf.Tensor:
     """The images or files, of which there is one at least, with a pixel at least."""
     message = "expected one image or more; received an empty batch, of shape"
     return _require(images, tf.size(images) > 0, message, tf.shape(images))
-
-
-def _require_pixels(images: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """The images, (N, H, W, 3), with H x W within the limit.
-
-    A request of a few bytes can claim any size: it may give one value for all pixels.
-    """
-    images = _require_images(images)
-    shape = tf.shape(images, out_type=tf.int64)
-    few = tf.reduce_prod(shape[1:3]) <= max_pixels
-    message = f"expected images of at most {max_pixels} pixels, H x W; received the "
-    return _require(images, few, message + "shape", shape)
 
 
 def _require_unit_range(images: tf.Tensor) -> tf.Tensor:

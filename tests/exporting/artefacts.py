@@ -1,9 +1,12 @@
 """What tests of exports share: networks, artefacts, modules of the examples."""
 
+import contextlib
 import importlib.util
 import pathlib
+import re
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -63,6 +66,29 @@ def python(*words, timeout=300, **options):
     words = [sys.executable, *map(str, words)]
     options |= {"capture_output": True, "text": True, "timeout": timeout}
     return subprocess.run(words, **options)
+
+
+@contextlib.contextmanager
+def running_server(models, log, *flags):
+    """The example server: its process, its REST and gRPC addresses, its warm-ups."""
+    command = [sys.executable, EXAMPLES / "serving" / "server.py", models, *flags]
+    command += ["--rest_port=0", "--grpc_port=0"]
+    with open(log, "w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=log.parent)
+    try:
+        for _ in range(600):
+            found = re.search(
+                r"by (\d+) .*REST on (\S+), gRPC on (\S+)", log.read_text()
+            )
+            if found or process.poll() is not None:
+                break
+            time.sleep(0.2)
+        assert found, log.read_text()
+        yield process, f"http://{found[2]}", found[3], int(found[1])
+        assert process.poll() is None, "the server ended by itself: " + log.read_text()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
 
 def runner(path):

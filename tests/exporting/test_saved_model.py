@@ -182,7 +182,9 @@ def test_empty_and_wrong_shapes_are_refused_and_the_model_goes_on(loaded, models
         refused(call[name], "expected one image or more", images=empty)
     for name in ("serve_bytes", "classify_bytes"):
         refused(call[name], "expected one image or more", image_bytes=np.array([], "S"))
-    refused(call["serving_default"], "4-dimensional", images=images[0])
+    refused(
+        call["serving_default"], "not compatible with expected shape", images=images[0]
+    )
     floats = np.float32(images / 255)
     refused(call["raw"], "not compatible with expected shape", images=floats)
     found = call["serving_default"](images=tf.constant(images))["representation"]
@@ -201,12 +203,46 @@ def test_a_file_beyond_the_limit_is_refused_by_its_header(loaded):
 
 def test_an_image_beyond_the_limit_is_refused(loaded):
     images = np.zeros((1, 101, 100, 3), np.uint8)
-    message = r"at most 10000 pixels, H x W; received the shape.*\[1 101 100 3\]"
+    message = r"at most 10000 pixels, N x H x W.*received the shape.*\[1 101 100 3\]"
     refused(loaded.signatures["serving_default"], message, images=images)
     refused(loaded.signatures["classify"], message, images=images)
     refused(loaded.signatures["serve_float"], message, images=np.float32(images))
     for name in ("serving_default", "classify"):
         assert loaded.signatures[name](images=tf.constant(images[:, 1:]))
+
+
+@pytest.mark.parametrize(
+    "shape, said",
+    [
+        ((1, 5, 5, 300), "expected shape"),
+        ((40, 1, 1, 3), "at most 39 images"),  # 39 views of 16 x 16 have 9,984 pixels
+        ((2, 80, 80, 3), "at most 10000 pixels"),
+        ((1, 1, 700, 3), "at most 10000 pixels"),  # is resized to 16 x 700 on the way
+    ],
+)
+def test_a_request_is_bounded_as_a_whole(loaded, shape, said):
+    images = np.zeros(shape, np.uint8)
+    for name in ("serving_default", "classify"):
+        refused(loaded.signatures[name], said, images=images)
+    refused(loaded.signatures["serve_float"], said, images=np.float32(images))
+
+
+def test_views_and_files_are_counted(loaded):
+    views = np.zeros((40, SIZE, SIZE, 3), np.float32)
+    refused(loaded.signatures["raw"], "at most 39 images", images=views)
+    assert loaded.signatures["raw"](images=tf.constant(views[:39]))
+    for name in ("serve_bytes", "classify_bytes"):
+        refused(loaded.signatures[name], "at most 39 images", image_bytes=[b""] * 40)
+
+
+def test_a_batch_is_bounded_by_the_widest_layer(tmp_path):
+    images = keras.Input((8, 8, 3))
+    wide = keras.layers.UpSampling2D(64)(images)  # 512 x 512 x 3: 3 MiB of an image
+    encoder = keras.Model(images, keras.layers.GlobalAveragePooling2D()(wide))
+    path = export_saved_model(encoder, tmp_path / "a")
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    refused(serve, "at most 341 images", images=np.zeros((342, 1, 1, 3), np.uint8))
+    assert serve(images=tf.zeros((32, 1, 1, 3), tf.uint8))
 
 
 def test_200_mutated_files_are_embedded_or_refused(models, tmp_path):

@@ -7,10 +7,9 @@ import http.server
 import io
 import json
 import re
+import socket
 import subprocess
-import sys
 import threading
-import time
 import unittest.mock
 import urllib.error
 import urllib.request
@@ -27,6 +26,7 @@ from artefacts import (
     make_network,
     python,
     represent,
+    running_server,
     views_of,
     write,
 )
@@ -62,26 +62,10 @@ def export(models, tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(export):
     """The addresses of a running server: (REST, gRPC)."""
-    log = export / "server.log"
-    command = [sys.executable, str(EXAMPLE / "server.py"), str(export / "encoder")]
-    command += ["--rest_port=0", "--grpc_port=0", "--max_request_mb=8"]
-    with open(log, "w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=export)
-    try:
-        for _ in range(600):
-            found = re.search(
-                r"by (\d+) .*REST on (\S+), gRPC on (\S+)", log.read_text()
-            )
-            if found or process.poll() is not None:
-                break
-            time.sleep(0.2)
-        assert found, log.read_text()
-        assert int(found[1]) == 6 * len(WARMUP_BATCHES) + 1  # one float of another size
-        yield f"http://{found[2]}", found[3]
-        assert process.poll() is None, "the server ended by itself: " + log.read_text()
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    log, flag = export / "server.log", "--max_request_mb=8"
+    with running_server(export / "encoder", log, flag) as (_, rest, rpc, warm_ups):
+        assert warm_ups == 6 * len(WARMUP_BATCHES) + 1  # one float of another size
+        yield rest, rpc
 
 
 @pytest.fixture(scope="module")
@@ -375,8 +359,8 @@ HOSTILE = {
     "both": ({"instances": [1], "inputs": [1]}, 400, "expected a JSON object"),
     "no list": ({"instances": 7}, 400, "expected a list"),
     "nested": (b'{"instances":' + b"[" * 10**5, 400, "Error"),
-    "ragged": ({"instances": [[1, 2], [3]]}, 400, "inhomogeneous"),
-    "rank": ({"instances": GREY[0]}, 400, "4-dimensional"),
+    "ragged": ({"instances": [[1, 2], [3]]}, 400, "of one shape"),
+    "rank": ({"instances": GREY[0]}, 400, "not compatible with expected shape"),
     "channels": ({"instances": [[[[1, 2]]]]}, 400, "(?i)shape"),
     "empty": ({"instances": []}, 400, "one image or more"),
     "too bright": ({"instances": [[[[1, 2, 300]]]]}, 400, "images of uint8"),
@@ -422,6 +406,15 @@ def test_a_body_that_is_not_read_is_no_next_request(server):
     response = connection.getresponse()
     response.read()
     assert response.status == 404 and response.will_close
+
+
+def test_an_answer_leaves_whole(server):
+    """A second packet waits until the first is acknowledged, which takes 40 ms."""
+    host, _, port = server[0].removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET /v1/models/encoder HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = connection.recv(2**16).partition(b"\r\n\r\n")
+    assert int(re.search(rb"Content-Length: (\d+)", head)[1]) == len(body) > 0
 
 
 def test_a_claim_of_many_values_is_refused_unheard(server):
@@ -485,7 +478,7 @@ def test_grpc_errors_have_their_codes(server):
     for signature, inputs, message in (
         ("serve_bytes", {"image_bytes": [b"no image"]}, "Unknown image file format"),
         ("serving_default", {"images": np.float32(grey)}, "images of uint8"),
-        ("serving_default", {"images": grey[0]}, "4-dimensional"),
+        ("serving_default", {"images": grey[0]}, "not compatible with expected shape"),
         ("serve_float", {"images": np.full((1, 9, 9, 3), np.nan, "f")}, "without NaN"),
         ("nothing", {"images": grey}, "no signature nothing"),
         ("serving_default", {"pictures": grey}, "expects the inputs"),
