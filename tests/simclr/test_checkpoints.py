@@ -63,9 +63,9 @@ def saved(tmp_path_factory):
 
 
 def test_a_published_shape_gives_the_same_numbers(checkpoint):
-    source = GoogleSimCLR()
+    source = GoogleSimCLR(width=2, projector_layers=2)
     imported = import_simclr(checkpoint(source), image_size=64)
-    assert imported.encoder_config == EncoderConfig()
+    assert imported.encoder_config == EncoderConfig(width=2.0)
     assert list(imported.unused) == COUNTERS + CLASSIFIER
     assert imported.projector.output_shape == (None, 128)
     assert_same(imported, source, 64)
