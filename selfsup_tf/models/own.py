@@ -95,7 +95,7 @@ def check_represents(encoder: keras.Model, image_size: int) -> None:
         not gives_probabilities(encoder, image_size),
         "an encoder that gives representations",
         "one that gives probabilities, as a softmax does",
-        "End it before its classifier: keras.Model(model.input, "
+        "End it before its classifier: keras.Model(model.inputs[0], "
         "model.layers[-2].output).",
     )
 

@@ -105,7 +105,7 @@ def test_the_ranges_of_images_in_0_to_1_are_taken(adopt, first):
 
 def test_probabilities_are_no_representation(adopt, tiny_config, tmp_path):
     classifier = around(layers.Identity(), layers.Dense(10), layers.Softmax())
-    ended = keras.Model(classifier.input, classifier.layers[-3].output)
+    ended = keras.Model(classifier.inputs[0], classifier.layers[-3].output)
     assert adopt(ended).output_shape == (None, 4)
     with pytest.raises(InputError, match="End it before its classifier"):
         adopt(classifier)
