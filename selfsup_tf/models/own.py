@@ -1,8 +1,11 @@
 """What a network of the user's own has to be, found before the first step."""
 
+import hashlib
+import json
 import pathlib
 import re
 import tempfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -105,6 +108,42 @@ def gives_probabilities(network: keras.Model, image_size: int) -> bool:
     answers = np.asarray(network(_images(image_size), training=False), np.float32)
     sums = answers.sum(axis=1)
     return bool((answers >= 0).all() and np.allclose(sums, 1, rtol=0, atol=0.01))
+
+
+def architecture(network: keras.Model) -> str:
+    """The SHA-256 of what a network consists of; names and weights have no part in it.
+
+    Keras numbers the names of layers anew in each process, and in each notebook cell.
+    """
+    text = json.dumps(_structure(json.loads(network.to_json()), {}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_OF_A_PROCESS = ("name", "seed", "shared_object_id", "compile_config")
+_OF_A_CALL = ("build_config", "build_input_shape")  # of the last one, where it is free
+
+
+def _structure(value: Any, numbers: dict[str, int]) -> Any:
+    """Keras's JSON without what differs from process to process.
+
+    Args:
+        value: A part of it.
+        numbers: Where in the model around it a layer of some name stands.
+    """
+    if isinstance(value, dict):
+        if "DTypePolicy" in str(value.get("class_name")):
+            return value["config"]  # whose name is what counts
+        if isinstance(value.get("layers"), list):
+            names = [layer["config"].get("name") for layer in value["layers"]]
+            numbers = {name: number for number, name in enumerate(names)}
+        left_out = (*_OF_A_PROCESS, *_OF_A_CALL)
+        kept = {key: part for key, part in value.items() if key not in left_out}
+        return {key: _structure(part, numbers) for key, part in kept.items()}
+    if isinstance(value, list):
+        if len(value) == 3 and isinstance(value[0], str) and value[0] in numbers:
+            return [numbers[value[0]], *value[1:]]  # (layer, call, output)
+        return [_structure(part, numbers) for part in value]
+    return value
 
 
 def reason(error: Exception) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import pytest
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
+from selfsup_tf.models.own import architecture
 from selfsup_tf.models.saved import load_network
 
 layers = keras.layers
@@ -115,6 +116,26 @@ def test_probabilities_are_no_representation(adopt, tiny_config, tmp_path):
     method.prepare(None)
     with pytest.raises(InputError, match="a teacher that gives logits"):
         method.build()
+
+
+def two_branches(units=4, *, name=None, crossed=False):
+    """A network with a model in it, an operation, and a layer that is called twice."""
+    images = keras.Input((16, 16, 3))
+    inside = around(layers.RandomCrop(16, 16))
+    shared, other = layers.Dense(4), layers.Dense(4)
+    h = inside(images + 1.0)
+    g = shared(other(h) if crossed else shared(h))
+    return keras.Model(images, layers.Dense(units)(g + other(h)), name=name)
+
+
+def test_an_architecture_is_the_same_whatever_its_names_are():
+    known = architecture(two_branches())
+    network = two_branches(name="mine")
+    network.compile("sgd", "mse")
+    network(np.zeros((2, 16, 16, 3)))
+    assert architecture(network) == known
+    others = [two_branches(5), two_branches(crossed=True), around(layers.ReLU())]
+    assert len({known, *map(architecture, others)}) == 4
 
 
 def test_a_class_that_is_missing_is_named_with_its_module(tmp_path):
