@@ -119,8 +119,9 @@ class Method(abc.ABC):
         own_networks.check_fits(own, size)
         if pretrained is None:
             own_networks.check_loads(own, size)
-        own_networks.check_represents(own, size)
-        return encoders.adopt_encoder(own, size, **options)
+        encoder = encoders.adopt_encoder(own, size, **options)
+        own_networks.check_represents(encoder, size)
+        return encoder
 
     def prepare(self, source: "Source") -> "Source":
         """The images to learn from, of those there are; called once, before `build`.

@@ -80,7 +80,12 @@ def check_loads(encoder: keras.Model, image_size: int) -> None:
 
 
 def check_represents(encoder: keras.Model, image_size: int) -> None:
-    """Raises InputError where it takes another range, or ends in probabilities."""
+    """Raises InputError where it takes another range, or ends in probabilities.
+
+    Args:
+        encoder: A copy, whose layers have been called for this network alone.
+        image_size: Height and width of its images, in pixels.
+    """
     found = _before_weights(encoder, _images(image_size))
     if found is not None:
         name, seen = found
@@ -168,8 +173,10 @@ def _before_weights(network: keras.Model, images) -> tuple[str, np.ndarray] | No
     else:
         return None
     try:
-        seen = keras.Model(network.inputs[0], layer.input)(images, training=False)
-    except (AttributeError, ValueError):  # it has several inputs, or is called twice
+        # A model's own `input` is the one inside; an operation's is what it is given.
+        given = keras.Operation.input.fget(layer)
+        seen = keras.Model(network.inputs[0], given)(images, training=False)
+    except (AttributeError, ValueError):  # a layer of another kind, or several inputs
         return None
     if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
         return _before_weights(layer, seen)
