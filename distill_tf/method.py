@@ -12,6 +12,7 @@ from selfsup_tf.models.classifier import (
     build_trunk,
 )
 from selfsup_tf.models.encoders import adopt_encoder
+from selfsup_tf.models.own import gives_probabilities
 from selfsup_tf.models.saved import load_class_names, load_network
 
 NO_TEACHER = (
@@ -49,6 +50,12 @@ class Distill(Method):
         )
         teacher = adopt_encoder(
             self.teacher, self.config.image_size, precision=precision, name="teacher"
+        )
+        check(
+            not gives_probabilities(self.teacher, self.config.image_size),
+            "a teacher that gives logits",
+            f"probabilities from {self.config.teacher}",
+            "End it before its softmax.",
         )
         trunk = build_trunk(self.encoder, None, 0)
         self.logits = build_logits(

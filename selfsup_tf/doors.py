@@ -1,13 +1,16 @@
-"""Doors: folders whose modules are found by being there, in this package or outside.
+"""What a user adds: modules in doors, and modules of layers that are imported.
 
 A door is a package with one module for each thing that it offers, such as
-`selfsup_tf.evaluation.protocols`. A module of your own joins them from any folder of
-`sys.path` that holds the same path: MY_FOLDER/selfsup_tf/evaluation/protocols/NAME.py.
-Nothing else is edited, and no `__init__.py` is needed there.
+`selfsup_tf.evaluation.protocols`, found by being there. A module of your own joins them
+from any folder of `sys.path` that holds the same path:
+MY_FOLDER/selfsup_tf/evaluation/protocols/NAME.py. Nothing else is edited, and no
+`__init__.py` is needed there.
 """
 
 import importlib
+import importlib.util
 import logging
+import os
 import pathlib
 import pkgutil
 import sys
@@ -16,6 +19,20 @@ from typing import Any
 from selfsup_tf.errors import InputError, check_one_of
 
 logger = logging.getLogger("selfsup_tf")
+
+
+def find_own(module: str) -> bool:
+    """Whether a module is on `sys.path` or in the working directory, to be imported.
+
+    The working directory is on the path of a script that lies there, and from here on
+    of a program that is installed, too.
+    """
+    if not {"", os.getcwd()}.intersection(sys.path):
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # of a package that is missing, or ""
+        return False
 
 
 class Door:

@@ -88,8 +88,13 @@ class Method(abc.ABC):
 
         It is a copy of the user's, or that of the run `pretrained` (with fresh weights
         if it is to start from scratch), or the one that the config describes.
+
+        Raises:
+            InputError: There is no such encoder, or it could not be learned or kept,
+                see `selfsup_tf.models.own`.
         """
         from selfsup_tf.models import encoders, saved, untrained
+        from selfsup_tf.models import own as own_networks
 
         own, size = self.own_encoder, self.config.image_size
         check(
@@ -111,7 +116,12 @@ class Method(abc.ABC):
         options = {"name": name, "precision": self.config.precision}
         if own is None:
             return encoders.build_encoder(self.config.encoder, size, **options)
-        return encoders.adopt_encoder(own, size, **options)
+        own_networks.check_fits(own, size)
+        if pretrained is None:
+            own_networks.check_loads(own, size)
+        encoder = encoders.adopt_encoder(own, size, **options)
+        own_networks.check_represents(encoder, size)
+        return encoder
 
     def prepare(self, source: "Source") -> "Source":
         """The images to learn from, of those there are; called once, before `build`.

@@ -26,7 +26,7 @@ import pathlib
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from selfsup_tf import config as configs
@@ -163,16 +163,19 @@ class RunDirectory:
             "It is a file, or holds files but no config.json; choose another place.",
         )
 
-    def begin(self, config: Config, images: int) -> None:
+    def begin(
+        self, config: Config, images: int, identity: Mapping[str, str] | None = None
+    ) -> None:
         """Writes config.json where there is none.
 
         Args:
             config: The run's.
             images: How many it learns from; the order of the data follows from that.
+            identity: Hashes of what it was given, by what that is.
 
         Raises:
-            InputError: The run began with another number of images, or the directory
-                can't be written.
+            InputError: The run began with another number of images or with something
+                of another hash, or the directory can't be written.
         """
         records = self.read_log()
         if records:
@@ -182,6 +185,17 @@ class RunDirectory:
                 f"the {before} images that the run in {self.path} began with",
                 f"{images} images",
                 "Use another --run_dir for other images, or bring back that run's.",
+            )
+            # An older run has no hashes; one is compared where both have it.
+            before, now = records[0].get("identity", {}), identity or {}
+            changed = [
+                name for name in before if now.get(name) not in (None, before[name])
+            ]
+            check(
+                not changed,
+                f"what the run in {self.path} began with",
+                f"other: {', '.join(changed)}",
+                "Use another --run_dir for it, or bring back that run's.",
             )
         for partial in self.path.glob(".*.keras"):
             partial.unlink()  # left by a run that was killed while it wrote

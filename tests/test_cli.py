@@ -2,12 +2,15 @@
 
 import pathlib
 import re
+import sys
 import time
 import zipfile
 
+import numpy as np
 import pytest
 
 from selfsup_tf import cli
+from selfsup_tf.cli import program
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -116,6 +119,95 @@ def test_evaluation_without_a_run(refused, tmp_path):
     assert "an encoder at" in refused(cli.export, f"--run_dir={tmp_path / 'none'}")
     (tmp_path / "encoder.keras").write_bytes(b"not a model")
     assert "readable" in refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
+
+
+OWN_LAYERS = """
+import keras
+
+@keras.saving.register_keras_serializable(package="blur_of_mine")
+class Halve(keras.layers.Layer):
+    def call(self, images):
+        return images / 2
+"""
+
+
+@pytest.fixture
+def own_layers(tmp_path, monkeypatch):
+    """A module of layers in the working directory, unknown to Python as yet."""
+    (tmp_path / "blur_of_mine.py").write_text(OWN_LAYERS)
+    monkeypatch.chdir(tmp_path)
+    path = [entry for entry in sys.path if entry not in ("", str(tmp_path))]
+    monkeypatch.setattr(sys, "path", path)
+
+    def forget():
+        import keras
+
+        sys.modules.pop("blur_of_mine", None)
+        keras.saving.get_custom_objects().pop("blur_of_mine>Halve", None)
+
+    yield forget
+    forget()
+
+
+def test_a_module_of_layers_is_imported(own_layers, refused, tmp_path, few_images):
+    """What an encoder holds is found by the commands, in the working directory."""
+    import keras
+
+    program.import_tensorflow(program.split_imports(["--import=blur_of_mine"])[1])
+    halve = sys.modules["blur_of_mine"].Halve()
+    pool = keras.layers.GlobalAveragePooling2D()
+    encoder = keras.Sequential([keras.Input((16, 16, 3)), halve, pool])
+    encoder.save(tmp_path / "encoder.keras")
+    np.savez(tmp_path / "few.npz", x=few_images[0], y=few_images[1])
+    own_layers()
+    words = ["knn", f"--run_dir={tmp_path}", "--data=few.npz", "--untrained=False"]
+    assert "'Halve'" in (said := refused(cli.evaluate, *words))
+    assert "--import=blur_of_mine" in said
+    cli.evaluate([*words, "--import=blur_of_mine"])
+    assert (tmp_path / "eval" / "knn.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "flag", [["--import=blur_of_mine"], ["--import", "blur_of_mine"]]
+)
+def test_every_command_imports(own_layers, monkeypatch, refused, flag):
+    imported = []
+
+    def stop(modules):
+        imported.append(modules)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("selfsup_tf.cli.program.import_tensorflow", stop)
+    commands = (
+        (cli.train, "simclr", "shapes"),
+        (cli.evaluate, "knn", "--run_dir=a"),
+        (cli.export, "--run_dir=a"),
+    )
+    for verb, *words in commands:
+        with pytest.raises(SystemExit):
+            verb([*words, *flag])
+        assert "'blur_of_yours'" in refused(verb, *words, "--import=blur_of_yours")
+        assert "--import=my_layers" in refused(verb, *words, "--import")
+    assert imported == [["blur_of_mine"]] * 3
+    started = []
+    monkeypatch.setattr(
+        "selfsup_tf.cli.training.run_local_workers",
+        lambda command, count: started.append(command) or 0,
+    )
+    with pytest.raises(SystemExit):
+        cli.train(["simclr", "shapes", "--local_workers=2", *flag])
+    assert " ".join(flag) in " ".join(started[0])
+
+
+def test_help_names_the_import(capsys):
+    for verb, *words in (
+        (cli.train, "simclr", "shapes"),
+        (cli.evaluate, "knn"),
+        (cli.export,),
+    ):
+        with pytest.raises(SystemExit):
+            verb([*words, "--help"])
+        assert "--import=MODULE" in capsys.readouterr().out
 
 
 def commands_of(text):

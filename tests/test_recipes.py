@@ -70,7 +70,7 @@ def test_command_parses_and_names_the_recipe(method, name, monkeypatch):
     class Parsed(Exception):
         pass
 
-    def stop():
+    def stop(modules):
         raise Parsed
 
     monkeypatch.setattr("selfsup_tf.cli.program.import_tensorflow", stop)

@@ -102,6 +102,18 @@ def test_a_look_at_a_free_run_changes_nothing(tmp_path):
     assert run.lock.read_text() == "left by a run that was killed"
 
 
+@pytest.mark.parametrize("before", [{}, {"images": "a"}, {"images": "a", "x": "b"}])
+def test_a_run_goes_on_with_what_it_began_with(tmp_path, before):
+    """One from before there were hashes does, and one that lacks some."""
+    run = RunDirectory(tmp_path)
+    first = {"step": 0, "images": 64} | ({"identity": before} if before else {})
+    run.log.write_text(json.dumps(first) + "\n")
+    run.begin(SimCLRConfig(), 64, {"images": "a", "y": "c"})
+    if before:
+        with pytest.raises(InputError, match="received other: images"):
+            run.begin(SimCLRConfig(), 64, {"images": "b"})
+
+
 def test_a_file_is_no_run_to_train_in(tmp_path):
     write_json(tmp_path / "config.json", to_dict(SimCLRConfig()))
     (tmp_path / "encoder.keras").touch()

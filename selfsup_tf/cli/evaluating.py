@@ -1,6 +1,6 @@
 """`eval.py`: how good an encoder is, by numbers, by pictures, on one page."""
 
-import sys
+import inspect
 from collections.abc import Sequence
 
 from selfsup_tf.cli import program
@@ -12,13 +12,18 @@ from selfsup_tf.evaluation.running import run_protocol
 def evaluate(arguments: Sequence[str] | None = None) -> None:
     """`eval.py`: PROTOCOL --run_dir --flags."""
     with program.friendly():
-        words = list(sys.argv[1:] if arguments is None else arguments)
+        words, modules = program.split_imports(arguments)
         if not words or words[0] in ("-h", "--help"):
             return print(_list_protocols())
         protocol = PROTOCOLS.find(words[0])
-        flags = program.parse_flags(protocol.flags, f"eval.py {words[0]}", words[1:])
+        flags = program.parse_flags(
+            protocol.flags,
+            f"eval.py {words[0]}",
+            words[1:],
+            description=f"{inspect.getdoc(protocol.flags)}\n\n{program.IMPORTS}",
+        )
         if not protocol.reads_files_alone(flags):
-            program.import_tensorflow()
+            program.import_tensorflow(modules)
         run_protocol(words[0], **vars(flags))
 
 

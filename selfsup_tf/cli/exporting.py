@@ -74,12 +74,13 @@ class ExportFlags:
 def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
     with program.friendly():
+        words, modules = program.split_imports(arguments)
         flags = program.parse_flags(
             ExportFlags,
             "export.py",
-            arguments,
+            words,
             description=f"{inspect.getdoc(ExportFlags)}\n\n"
-            f"Formats: {', '.join(find_formats())}.",
+            f"Formats: {', '.join(find_formats())}.\n\n{program.IMPORTS}",
         )
         check(
             (flags.run_dir is None) != (flags.verify is None),
@@ -92,7 +93,7 @@ def export(arguments: Sequence[str] | None = None) -> None:
         if flags.lossy_layers:
             of_images = ("run_dir", "data", "data_dir", "encoder")
             _check_alone(flags, "lossy_layers", ("lossy_layers", *of_images))
-        program.import_tensorflow()
+        program.import_tensorflow(modules)
         if flags.verify is not None:
             _verify(flags.verify)
         elif flags.lossy_layers:

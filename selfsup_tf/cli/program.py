@@ -16,11 +16,17 @@ from typing import Any, ClassVar
 
 import tyro
 
-from selfsup_tf.errors import InputError, nearest
+from selfsup_tf.doors import find_own
+from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.files import silent_stderr
 from selfsup_tf.models.keras_settings import check_keras
 
 Positional = tyro.conf.Positional
+IMPORTS = (
+    "--import=MODULE imports a module of your own, whose layers an encoder or a view "
+    "holds; again for another."
+)
+"""What the help of every program says of `split_imports`."""
 _MARKERS = (tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands)
 
 
@@ -61,6 +67,31 @@ def parse_flags(
                 raise cause from None
             cause = cause.__context__
     return parse()
+
+
+def split_imports(words: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """The words without --import=MODULE, and those modules, for `import_tensorflow`.
+
+    Raises:
+        InputError: There is no such module.
+    """
+    rest, modules = [], []
+    words = iter(sys.argv[1:] if words is None else words)
+    for word in words:
+        flag, given, module = word.partition("=")
+        if flag != "--import":
+            rest.append(word)
+            continue
+        module = module if given else next(words, "")
+        check(
+            find_own(module),
+            "--import to name a module on the path or in the working directory",
+            repr(module),
+            f"For my_layers.py in {os.getcwd()} it is --import=my_layers; PYTHONPATH "
+            "names other folders.",
+        )
+        modules.append(module)
+    return rest, modules
 
 
 def _flag_names(kind: type, prefix: str = "") -> list[str]:
@@ -134,11 +165,13 @@ def complain(message: object, code: int) -> int:
     return code
 
 
-def import_tensorflow() -> None:
-    """Imports TensorFlow without what its C++ writes to stderr while it loads."""
+def import_tensorflow(modules: Sequence[str] = ()) -> None:
+    """Imports TensorFlow without what its C++ writes to stderr, then these modules."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with silent_stderr():
         check_keras()
         importlib.import_module("tensorflow")
+    for module in modules:
+        importlib.import_module(module)

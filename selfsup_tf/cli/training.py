@@ -83,7 +83,10 @@ def _parse_config(
         bases=(type(default), _OwnFlags),
         frozen=True,
     )
-    kind.__doc__ = f"Trains by {method}'s recipe {recipe}. The same command resumes."
+    kind.__doc__ = (
+        f"Trains by {method}'s recipe {recipe}. The same command resumes.\n\n"
+        f"{program.IMPORTS}"
+    )
     parsed = program.parse_flags(
         kind,
         f"train.py {method} {recipe}",
@@ -128,7 +131,8 @@ def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
 def train(arguments: Sequence[str] | None = None) -> None:
     """`train.py`: METHOD RECIPE --flags."""
     with program.friendly("interrupted; the same command again resumes"):
-        words = list(sys.argv[1:] if arguments is None else arguments)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        words, modules = program.split_imports(given)
         if not words or words[0] in ("-h", "--help"):
             return print(_list_methods())
         package = find_method(words[0])
@@ -138,8 +142,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
         own, config = _parse_config(package.name, words[1], recipe(), words[2:])
         configs.check_complete(config)
         if own.local_workers > 1:
-            sys.exit(_start_workers(words, own.local_workers, config))
-        program.import_tensorflow()
+            sys.exit(_start_workers(given, own.local_workers, config))
+        program.import_tensorflow(modules)
         from selfsup_tf import api
 
         method = package.load()(config)
@@ -150,7 +154,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
             return
         there = dict.fromkeys(method.networks, True)
         judge = first_look(there | {"labels": run.log[0].get("labelled", False)})
-        judging, where = program.spelled("eval"), f"--run_dir={run.run_dir}"
+        where = [f"--run_dir={run.run_dir}", *(f"--import={m}" for m in modules)]
+        judging, where = program.spelled("eval"), " ".join(where)
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "
             f"{RunDirectory(run.run_dir).network()}.\n"

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import LayerConfig
 from selfsup_tf.data import random
+from selfsup_tf.doors import find_own
 from selfsup_tf.errors import InputError, check
 
 # What is stateful by TensorFlow's account and still follows from its input.
@@ -60,12 +61,8 @@ def find_own_layer(name: str) -> type[keras.layers.Layer]:
     """
     found = keras.saving.get_registered_object(name)
     module, _, _ = name.partition(">")
-    if found is None and module:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if not f"{module}.".startswith(f"{error.name}."):
-                raise  # of a module that it imports
+    if found is None and find_own(module):
+        importlib.import_module(module)
         found = keras.saving.get_registered_object(name)
     check(
         inspect.isclass(found) and issubclass(found, keras.layers.Layer),

@@ -15,6 +15,7 @@ from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.models import resnet, vit
 from selfsup_tf.models.keras_settings import check_keras
 from selfsup_tf.models.normalize import Normalize
+from selfsup_tf.models.own import check_fits
 
 
 def build_encoder(
@@ -67,30 +68,8 @@ def adopt_encoder(
     Raises:
         InputError: It is not a map from (N, image_size, image_size, 3) to (N, D).
     """
-    check(
-        isinstance(encoder, keras.Model) and hasattr(encoder, "inputs"),
-        "encoder to be a functional or sequential keras.Model",
-        type(encoder).__name__,
-        "Build it with keras.Model(inputs, outputs).",
-    )
-    shape = (image_size, image_size, 3)
-    fits = len(encoder.inputs) == 1 and all(
-        have in (None, want)
-        for have, want in zip(encoder.inputs[0].shape[1:], shape, strict=False)
-    )
-    check(
-        fits and len(encoder.inputs[0].shape) == 4,
-        f"an encoder with one input of shape (N, {image_size}, {image_size}, 3)",
-        [tuple(i.shape) for i in encoder.inputs],
-        f"Use --image_size={encoder.inputs[0].shape[1]}, which is that network's.",
-    )
-    check(
-        len(encoder.outputs) == 1 and len(encoder.outputs[0].shape) == 2,
-        "an encoder with one output of shape (N, D)",
-        [tuple(o.shape) for o in encoder.outputs],
-        "End it with a pooling layer, such as keras.layers.GlobalAveragePooling2D.",
-    )
-    images = keras.Input(shape, name="image")
+    check_fits(encoder, image_size)
+    images = keras.Input((image_size, image_size, 3), name="image")
     h = encoder(images)
     h = keras.layers.Identity(dtype="float32", name="representation")(h)
     return copy_network(keras.Model(images, h, name=name), precision=precision)

@@ -9,6 +9,7 @@ from selfsup_tf.errors import InputError, check
 # The import registers the layers that a saved network may hold.
 from selfsup_tf.models import encoders  # noqa: F401
 from selfsup_tf.models.keras_settings import check_keras
+from selfsup_tf.models.own import reason
 from selfsup_tf.run import ENCODERS, TRAIN_ONE, RunDirectory
 
 
@@ -40,11 +41,14 @@ def load_network(
     except InputError:
         raise  # a layer that says itself what is missing
     except (ValueError, OSError, TypeError) as error:
-        raise InputError(
-            f"a readable Keras model at {path}",
-            str(error).splitlines()[0],
-            "Train again, or name another run.",
-        ) from error
+        said, module = reason(error)
+        advice = "Train again, or name another run."
+        if module:
+            advice = (
+                f"Import {module}, where its class is registered, before: "
+                f"--import={module}"
+            )
+        raise InputError(f"a readable Keras model at {path}", said, advice) from error
 
 
 def load_encoder(run_dir: str | pathlib.Path, which: str = "last") -> keras.Model:

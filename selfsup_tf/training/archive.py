@@ -14,7 +14,7 @@ from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.checkpoints import Checkpoints
 from selfsup_tf.training.log import RunLog
-from selfsup_tf.training.reporting import describe_run
+from selfsup_tf.training.reporting import describe_run, identify
 
 CRITERIA = ("eval/knn_top_1", "health/rank_me")
 """What the best encoder is chosen by: the first of these that a run logs. The second
@@ -66,9 +66,11 @@ class Archive:
         """Writes config.json, or finds the run; returns the step it goes on from.
 
         Raises:
-            InputError: The run had other images, or none of its states can be read.
+            InputError: The run had other images or another encoder, or none of its
+                states can be read.
         """
-        self._directory.begin(self._config, source.size)
+        identity = identify(self._method, source)
+        self._directory.begin(self._config, source.size, identity)
         self._checkpoints = Checkpoints(
             self._directory.checkpoints,
             self._method.model,

@@ -13,6 +13,7 @@ from selfsup_tf.config import Plan
 from selfsup_tf.data.sources import Source
 from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.methods import Method
+from selfsup_tf.models.own import architecture
 from selfsup_tf.training.optimizers import is_excluded
 
 logger = logging.getLogger("selfsup_tf")
@@ -104,6 +105,18 @@ def name_skipped(source: Source) -> None:
         logger.warning("  %s", line)
 
 
+def identify(method: Method, source: Source) -> dict[str, str]:
+    """What a run is resumed with has to share with what it began with, as hashes.
+
+    Under another Keras a network may be written otherwise and be the same.
+    """
+    found = {"images": source.contents}
+    if method.own_encoder is not None:
+        name = f"architecture of encoder=, in Keras {keras.__version__}"
+        found[name] = architecture(method.own_encoder)
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def describe_run(method: Method, source: Source) -> dict[str, Any]:
     """The log's first record: images, treatment of each variable, hardware, versions.
 
@@ -114,6 +127,7 @@ def describe_run(method: Method, source: Source) -> dict[str, Any]:
         "step": 0,
         "images": source.size,
         "labelled": source.labelled,
+        "identity": identify(method, source),
         "skipped": list(source.skipped),
         "variables": {
             kind: [names[id(v)] for v in variables]

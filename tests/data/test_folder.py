@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -139,6 +140,21 @@ def test_labels_names_and_order(tmp_path):
     np.testing.assert_array_equal(elements[4]["image"], PIXELS)  # ü.png
     element = next(source.shuffled(seed=0, epoch=0, labels=False).as_numpy_iterator())
     assert set(element) == {"image", "index"}
+
+
+def test_a_folder_that_was_moved_holds_what_it_held(tmp_path):
+    """Nor do times count, which copying changes; other files do."""
+    fill(tmp_path / "a" / "cat", 12), fill(tmp_path / "a" / "dog", 12)
+    known = open_source(tmp_path / "a").contents
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
+    moved = tmp_path / "b"
+    os.utime(moved / "cat" / "000.jpg", (0, 0))
+    assert open_source(moved).contents == known
+    write(moved / "cat" / "000.jpg", PNG)
+    exchanged = open_source(moved).contents
+    write(moved / "cat" / "000.jpg")
+    (moved / "dog" / "000.jpg").rename(moved / "dog" / "new.jpg")
+    assert len({known, exchanged, open_source(moved).contents}) == 3
 
 
 @pytest.mark.parametrize("extra", ["root.jpg", None])

@@ -81,6 +81,19 @@ def test_start_gives_the_tail(source, start):
     assert int(tail.cardinality()) == SIZE - start
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_other_images_of_the_same_number_have_other_contents(name, monkeypatch):
+    known = SOURCES[name]().contents
+    assert SOURCES[name]().contents == known
+    assert SOURCES[name]().split(10)[0].contents == known
+    monkeypatch.setattr(f"{__name__}.LABELS", LABELS[::-1])
+    assert SOURCES[name]().contents == known
+    exchanged = IMAGES.copy()
+    exchanged[7] = exchanged[8]  # one is enough, where a dataset looks at it
+    monkeypatch.setattr(f"{__name__}.IMAGES", exchanged)
+    assert SOURCES[name]().contents != known
+
+
 def test_without_labels(source):
     for elements in (
         source.ordered(labels=False),
@@ -295,9 +308,15 @@ def test_tfds():
 
 
 @needs_tfds
-def test_tfds_streamed_equals_in_memory():
+def test_tfds_streamed_equals_in_memory(tmp_path):
     kept = open_source("cifar10", data_dir=TFDS, split="test[:2%]")
     streamed = open_tfds("cifar10", data_dir=TFDS, split="test[:2%]", memory=0)
+    (tmp_path / "moved").symlink_to(TFDS)
+    moved, other = (
+        open_tfds("cifar10", data_dir=str(tmp_path / "moved"), split=split, memory=0)
+        for split in ("test[:2%]", "test[2%:4%]")
+    )
+    assert streamed.contents == moved.contents != other.contents
     assert isinstance(streamed, StreamSource) and streamed.size == kept.size == 200
     np.testing.assert_array_equal(streamed.labels, kept.labels)
     for a, b in zip(streamed.ordered(), kept.ordered(), strict=True):

@@ -177,6 +177,26 @@ def test_what_another_run_holds_is_refused(finished, train, tiny_config, few_ima
     layers.append(keras.layers.GlobalAveragePooling2D())
     wide = keras.Sequential(layers)
     assert "encoder.name" in refusal(run.config, encoder=wide)
+    assert "began with; received other: images." in refusal(run.config, images[::-1])
+
+
+def test_another_encoder_of_equal_weights_is_refused(
+    finished, tiny_config, tiny_method, few_images
+):
+    """As of a notebook cell that is run again with another activation."""
+    run, _ = finished
+    mine = tiny_method(run.config).own_encoder
+    other = keras.models.clone_model(
+        mine,
+        clone_function=lambda layer: (
+            keras.layers.Activation("tanh")
+            if isinstance(layer, keras.layers.ReLU)
+            else type(layer).from_config(layer.get_config())
+        ),
+    )
+    method = find_method("simclr").load()(run.config, encoder=other)
+    with pytest.raises(InputError, match="received other: architecture of encoder="):
+        selfsup.train(method, few_images[0], run_dir=run.run_dir, progress=False)
 
 
 def test_a_directory_of_something_else_is_refused(

@@ -36,6 +36,7 @@ class StreamSource(Source):
             are none.
         image_shape: (H, W, 3) where all images have one size, else None.
         identity: What tells the whole dataset from all others, if anything does.
+        contents: See `Source.contents`.
     """
 
     streamed = True
@@ -52,10 +53,12 @@ class StreamSource(Source):
         class_names: tuple[str, ...] | None = None,
         image_shape: tuple[int, int, int] | None = None,
         identity: str | None = None,
+        contents: str | None = None,
     ):
         self._read, self._decode = read, decode
         self._total, self._buffer = total, buffer
         self._class_names, self._identity = class_names, identity
+        self._contents = contents
         self._all_labels: list[np.ndarray] = []  # shared with the parts, once read
         self.name, self.indices = name, np.arange(total)
         self.labelled, self.image_shape = labelled, image_shape
@@ -77,6 +80,10 @@ class StreamSource(Source):
         if self._identity is None:
             return None
         return fingerprint(self._identity, self.indices)
+
+    @property
+    def contents(self) -> str | None:
+        return self._contents
 
     def _labels_of_all(self) -> np.ndarray:
         if not self._all_labels:
@@ -183,6 +190,7 @@ def from_dataset(
         buffer=buffer or buffer_size(float(np.mean([x.nbytes for x in sample]))),
         labelled=label is not None,
         image_shape=None if None in height_width else (*height_width, 3),
+        contents=fingerprint(*sample),
     )
 
 

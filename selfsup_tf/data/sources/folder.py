@@ -74,6 +74,9 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
         states = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
         return fingerprint(states, labels, class_names, indices)
 
+    def digest() -> str:
+        return fingerprint([(file, (root / file).stat().st_size) for file in good])
+
     name = folder.resolve().name
     return IndexedSource(
         f"{name}:{split}" if len(layout.splits) > 1 else name,
@@ -89,6 +92,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
             *_unread([file for file in others if suffix_of(file) in UNREAD], root),
         ),
         notes=(*layout.notes, *_beside(others), *_deep(depths)),
+        digest=digest,
     )
 
 

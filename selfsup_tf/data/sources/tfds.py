@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.decode import decode_image
-from selfsup_tf.data.source import Source, SourceKind, looks_like_path
+from selfsup_tf.data.source import Source, SourceKind, fingerprint, looks_like_path
 from selfsup_tf.data.sources.arrays import array_source
 from selfsup_tf.data.sources.dataset import StreamSource, buffer_size
 from selfsup_tf.data.splits import find_splits, judges_of
@@ -85,6 +85,7 @@ def open_tfds(
         class_names=class_names,
         image_shape=image_shape,
         identity=_identity(builder, split),
+        contents=_contents(builder, split),
     )
     if image_shape is not None and size * int(np.prod(image_shape)) <= memory:
         return _in_memory(stream)
@@ -96,6 +97,12 @@ def _identity(builder: Any, split: str) -> str:
     files = [(file.name, file.stat()) for file in sorted(builder.data_path.iterdir())]
     found = [(name, stat.length, stat.mtime) for name, stat in files]
     return repr((str(builder.data_path), split, found))
+
+
+def _contents(builder: Any, split: str) -> str:
+    """Names a split by the names and lengths of the files, wherever they lie."""
+    found = [file for file in builder.data_path.iterdir() if file.suffix != ".json"]
+    return fingerprint(split, sorted((file.name, file.stat().length) for file in found))
 
 
 def _prepared_builder(name: str, data_dir: str | None) -> Any:
