@@ -324,7 +324,7 @@ def test_who_has_no_token_is_not_heard_and_learns_nothing(addresses):
 
 
 def test_a_worker_with_another_token_is_told_so(addresses):
-    chief = Worker(addresses[:2], 0, timeout=1.2, token="one")
+    chief = Worker(addresses[:2], 0, timeout=2, token="one")
     worker = Worker(addresses[:2], 1, timeout=1, token="two")
     assert "received a chief with another SELFSUP_TOKEN. " in worker.outcome()
     assert "received no word from worker 1" in chief.outcome()
