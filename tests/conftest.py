@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -41,6 +42,7 @@ QUICK = (
     "tests/test_config.py",
     "tests/test_contract.py",
     "tests/test_recipes.py",
+    "tests/test_security.py",
     "tests/training/test_optimizers.py",
 )
 """The contract, losses, operations, the config and the command line."""
@@ -228,6 +230,19 @@ def free_addresses():
             return ["{}:{}".format(*listener.getsockname()) for listener in sockets]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def has_test():
+    """Whether "path::test" names a test of ours, as documents do."""
+
+    def has_test(name):
+        path, _, function = name.partition("::")
+        file = ROOT / path
+        pattern = rf"^def {re.escape(function)}\("
+        return file.is_file() and bool(re.search(pattern, file.read_text(), re.M))
+
+    return has_test
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from selfsup_tf.distribution.slurm import slurm_workers
 from selfsup_tf.errors import InputError, check
 
 JOBS = ("chief", "worker")
+TOKEN = "SELFSUP_TOKEN"
+"""The variable with the secret by which the workers of a run know each other."""
 _EXAMPLE = (
     '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
     '"task": {"type": "worker", "index": 0}}'

@@ -13,6 +13,7 @@ import ctypes
 import math
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
-from selfsup_tf.distribution.cluster import Cluster
+from selfsup_tf.distribution.cluster import TOKEN, Cluster
 from selfsup_tf.distribution.gpus import share_gpus, visible_gpus
 from selfsup_tf.errors import InputError, check
 
@@ -51,8 +52,9 @@ def run_local_workers(
 
     Args:
         command: The program and its words, the same for all; TF_CONFIG tells each which
-            it is, and CUDA_VISIBLE_DEVICES its share of the GPUs, none where there are
-            fewer GPUs than workers. SLURM's variables are unset.
+            it is, SELFSUP_TOKEN is a new secret of theirs, CUDA_VISIBLE_DEVICES its
+            share of the GPUs, none where there are fewer GPUs than workers. SLURM's
+            variables are unset.
         count: Workers to start.
         patience: Seconds, see above.
         grace: Seconds between SIGTERM and SIGKILL.
@@ -216,6 +218,7 @@ def _make_environments(count: int) -> list[dict[str, str]]:
         for name, value in os.environ.items()
         if name != "TF_CONFIG" and not name.startswith("SLURM_")
     }
+    kept[TOKEN] = secrets.token_hex(16)  # whatever this process's is: theirs alone
     addresses = tuple(f"127.0.0.1:{port}" for port in _find_ports(count))
     return [
         kept

@@ -11,20 +11,27 @@ its facts at the port of the chief, who is a worker like the others and tells th
 All get the same answer: go, or what does not fit. Both sides speak lines of JSON. A
 worker says hello; the answer is "wait" several times a second, and the verdict when it
 is reached. Who hangs up or falls silent is missing.
+
+Before that each side proves that it has the run's token, by an HMAC over two nonces, so
+that neither config nor verdict goes to or comes from a stranger, and the token itself
+never crosses the network. Without a token all have the same empty one, and whoever
+speaks these lines may take part. Lines are neither encrypted nor signed, nor are those
+of TensorFlow that follow: who can listen in between two machines is trusted.
 """
 
 import contextlib
+import hmac
 import json
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
-from selfsup_tf.distribution.cluster import Cluster, split_address
+from selfsup_tf.distribution.cluster import TOKEN, Cluster, split_address
 from selfsup_tf.errors import InputError
 
 Verdict = list[str]
@@ -34,8 +41,11 @@ Differences = Callable[[dict[str, Any], dict[str, Any]], list[str]]
 BEAT = 0.2  # seconds between two waits, and between two attempts to reach the chief
 PATIENCE = 10.0  # seconds; the chief takes half its timeout if that is shorter
 LONGEST = 1 << 20  # bytes of a line
+LONGEST_OF_A_STRANGER = 1000  # bytes, until it has shown that it has the token
+_VERSION = 3  # of these lines
 
 _LOOK_THERE = "If one has ended, its own messages say why."
+_ITS_END = ["the chief to wait for all", "its end", _LOOK_THERE]
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -46,6 +56,7 @@ def roll_call(
     *,
     differences: Differences,
     timeout: float = 300.0,
+    token: str = "",
 ) -> None:
     """Returns when all workers are there and agree; their ports are free again then.
 
@@ -56,6 +67,7 @@ def roll_call(
             differs. Called on the chief, with facts as JSON gives them back.
         timeout: Seconds to wait for the others. A worker that has met the chief waits
             as long as the chief does.
+        token: A secret that all workers of the run have; others are not heard.
 
     Raises:
         InputError: On every worker that is there: another one, or the chief, is
@@ -66,26 +78,26 @@ def roll_call(
         "index": cluster.index,
         "workers": list(cluster.workers),
         # Tells this process from another of its index, and from itself come back.
-        "process": uuid.uuid4().hex,
+        "process": secrets.token_hex(16),
         "facts": facts,
     }
     with _listen(cluster) as listener:
         if cluster.size == 1:
             return
         if not cluster.is_chief:
-            verdict = _report(cluster, hello, timeout)
+            verdict = _report(cluster, hello, timeout, token)
         else:
-            meeting = _Meeting(cluster, differences, timeout)
+            meeting = _Meeting(cluster, differences, timeout, token)
             host = threading.Thread(target=meeting.hold, args=[listener], daemon=True)
             host.start()
             try:
                 # Where one TF_CONFIG was copied to two machines, its own address leads
                 # to the other chief, who says that there are two. TensorFlow's chief
                 # has to reach its own address as well, and waits in silence else.
-                verdict = _report(cluster, hello, timeout)
+                verdict = _report(cluster, hello, timeout, token)
                 meeting.settle(verdict)
             finally:
-                meeting.settle(["the chief to wait for all", "its end", _LOOK_THERE])
+                meeting.settle(_ITS_END)
                 host.join()
     if verdict:
         raise InputError(*verdict)
@@ -115,7 +127,7 @@ def _listen(cluster: Cluster) -> socket.socket:
 
 
 def _line(message: dict[str, Any]) -> bytes:
-    return json.dumps({"roll_call": 2} | message).encode() + b"\n"
+    return json.dumps({"roll_call": _VERSION} | message).encode() + b"\n"
 
 
 def _parse(line: bytes, **kinds: type) -> dict[str, Any]:
@@ -124,14 +136,49 @@ def _parse(line: bytes, **kinds: type) -> dict[str, Any]:
         message = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    fits = isinstance(message, dict) and all(
-        isinstance(message.get(key), kind)
-        for key, kind in ({"roll_call": int} | kinds).items()
+    fits = (
+        isinstance(message, dict)
+        and message.get("roll_call") == _VERSION
+        # Not isinstance: True is no index.
+        and all(type(message.get(key)) is kind for key, kind in kinds.items())
     )
     return message if fits else {}
 
 
-def _report(cluster: Cluster, hello: dict[str, Any], timeout: float) -> Verdict:
+def _parse_hello(line: bytes) -> dict[str, Any]:
+    """A worker's hello, whose index is one of its own list; else empty."""
+    kinds = {"index": int, "workers": list, "process": str, "facts": dict}
+    hello = _parse(line, **kinds)
+    fits = hello and 0 <= hello["index"] < len(hello["workers"])
+    return hello if fits else {}
+
+
+def _parse_verdict(line: bytes) -> Verdict | None:
+    """A verdict, of what InputError is made of; None where the line is something else.
+
+    A stranger can't send one, but for a run without a token.
+    """
+    verdict = _parse(line, verdict=list).get("verdict")
+    fits = verdict is not None and all(type(part) is str for part in verdict)
+    return verdict if fits and len(verdict) in (0, 3) else None
+
+
+def _proof(token: str, side: str, nonces: tuple[str, str]) -> str:
+    """What shows that a side of this connection, and of no other, has the token."""
+    said = json.dumps([side, *nonces]).encode()
+    return hmac.new(os.fsencode(token), said, "sha256").hexdigest()
+
+
+def _proves(
+    message: dict[str, Any], token: str, side: str, nonces: tuple[str, str]
+) -> bool:
+    shown = message["proof"].encode(errors="replace")
+    return hmac.compare_digest(shown, _proof(token, side, nonces).encode())
+
+
+def _report(
+    cluster: Cluster, hello: dict[str, Any], timeout: float, token: str
+) -> Verdict:
     """Asks the chief until it gives its verdict, or time is up."""
     end = time.monotonic() + timeout
     reason: object = "no answer"
@@ -140,7 +187,7 @@ def _report(cluster: Cluster, hello: dict[str, Any], timeout: float) -> Verdict:
             with socket.create_connection(
                 split_address(cluster.workers[0]), timeout=min(left, PATIENCE)
             ) as connection:
-                return _ask(connection, hello)
+                return _ask(connection, hello, token)
         except (OSError, UnicodeError) as error:
             reason = error
         time.sleep(BEAT)
@@ -151,13 +198,22 @@ def _report(cluster: Cluster, hello: dict[str, Any], timeout: float) -> Verdict:
     )
 
 
-def _ask(connection: socket.socket, hello: dict[str, Any]) -> Verdict:
+def _ask(connection: socket.socket, hello: dict[str, Any], token: str) -> Verdict:
     """Says hello and returns the chief's verdict; raises OSError where it has none."""
-    connection.sendall(_line(hello))
+    nonce = secrets.token_hex(16)
+    connection.sendall(_line({"nonce": nonce}))
     with connection.makefile("rb") as lines:
+        line = lines.readline(LONGEST_OF_A_STRANGER)
+        if not (answer := _parse(line, nonce=str, proof=str)):
+            raise OSError("another program's answer, or none")
+        nonces = (nonce, answer["nonce"])
+        if not _proves(answer, token, "chief", nonces):
+            raise OSError(f"a chief with another {TOKEN}")
+        proof = _line({"proof": _proof(token, "worker", nonces)})
+        connection.sendall(proof + _line(hello))
         while line := lines.readline(LONGEST):
-            if reply := _parse(line, verdict=list):
-                return reply["verdict"]
+            if (verdict := _parse_verdict(line)) is not None:
+                return verdict
             if not _parse(line, wait=float):
                 raise OSError("another program's answer")
             connection.settimeout(PATIENCE)
@@ -170,8 +226,11 @@ class _Meeting:
     Each connection has a thread, which counts its worker in while it waits.
     """
 
-    def __init__(self, cluster: Cluster, differences: Differences, timeout: float):
+    def __init__(
+        self, cluster: Cluster, differences: Differences, timeout: float, token: str
+    ):
         self.cluster, self.differences, self.timeout = cluster, differences, timeout
+        self.token = token
         self.patience = min(PATIENCE, timeout / 2)
         """Seconds until it is said whom it waits for, for a connection to say hello,
         and to stay and tell all that the run can't be."""
@@ -183,6 +242,17 @@ class _Meeting:
 
     def hold(self, listener: socket.socket) -> None:
         """Serves the listener until there is a verdict and all have been told."""
+        try:
+            self._gather(listener)
+        finally:  # facts that can't be compared end the run, and don't hang it
+            self.settle(_ITS_END)
+        # A worker that comes late to a run that can't be hears why, too.
+        end = time.monotonic() + self.patience
+        while len(self.told) < self.cluster.size and time.monotonic() < end:
+            self._accept(listener)
+
+    def _gather(self, listener: socket.socket) -> None:
+        """Serves the listener until there is a verdict."""
         listener.settimeout(BEAT)
         start, logged = time.monotonic(), False
         while self.verdict is None:
@@ -207,10 +277,6 @@ class _Meeting:
             elif passed >= self.patience and not logged:
                 logger.info("waiting for %s", names)
                 logged = True
-        # A worker that comes late to a run that can't be hears why, too.
-        end = time.monotonic() + self.patience
-        while len(self.told) < self.cluster.size and time.monotonic() < end:
-            self._accept(listener)
 
     def settle(self, verdict: Verdict) -> None:
         """Makes this the verdict, unless there is one."""
@@ -248,10 +314,7 @@ class _Meeting:
         """
         with contextlib.suppress(OSError), connection:
             connection.settimeout(self.patience)
-            with connection.makefile("rb") as lines:
-                line = lines.readline(LONGEST)
-            kinds = {"index": int, "workers": list, "process": str, "facts": dict}
-            if not (hello := _parse(line, **kinds)):
+            if not (hello := self._hear(connection)):
                 return
             hello["host"] = host
             self._admit(hello)
@@ -268,6 +331,19 @@ class _Meeting:
                 with self.lock:
                     if self.present.get(hello["index"]) is hello:
                         del self.present[hello["index"]]
+
+    def _hear(self, connection: socket.socket) -> dict[str, Any]:
+        """The hello of a worker that has the token; else empty."""
+        with connection.makefile("rb") as lines:
+            if not (call := _parse(lines.readline(LONGEST_OF_A_STRANGER), nonce=str)):
+                return {}
+            nonces = (call["nonce"], secrets.token_hex(16))
+            proof = _proof(self.token, "chief", nonces)
+            connection.sendall(_line({"nonce": nonces[1], "proof": proof}))
+            reply = _parse(lines.readline(LONGEST_OF_A_STRANGER), proof=str)
+            if not (reply and _proves(reply, self.token, "worker", nonces)):
+                return {}
+            return _parse_hello(lines.readline(LONGEST))
 
     def _admit(self, hello: dict[str, Any]) -> None:
         """Counts a worker in, or settles that it does not fit."""

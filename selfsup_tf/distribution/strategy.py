@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import signal
 import subprocess
@@ -13,10 +14,17 @@ import tensorflow as tf
 
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config, check_divisible
-from selfsup_tf.distribution.cluster import Cluster, find_cluster
+from selfsup_tf.distribution.cluster import (
+    TOKEN,
+    Cluster,
+    find_cluster,
+    split_address,
+)
 from selfsup_tf.distribution.determinism import make_deterministic
 from selfsup_tf.distribution.roll_call import roll_call
 from selfsup_tf.errors import InputError, check
+
+logger = logging.getLogger("selfsup_tf")
 
 
 def connect(config: Config) -> tf.distribute.Strategy:
@@ -101,6 +109,13 @@ def _connect_workers(
         {**configs.to_dict(config), **facts},
         differences=configs.worker_differences,
         timeout=config.worker_timeout,
+        token=os.environ.get(TOKEN, ""),
+    )
+    # Whatever host its address names: TensorFlow 2.21 binds none other.
+    logger.info(
+        "TensorFlow listens at port %d on all interfaces; whoever reaches it can read "
+        "and write files as this user; docs/scaling.md says how to close it",
+        split_address(cluster.address)[1],
     )
     # What SLURM told, and a chief among the workers, in the words TensorFlow reads.
     os.environ["TF_CONFIG"] = cluster.to_tf_config()

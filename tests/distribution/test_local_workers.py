@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -110,6 +111,7 @@ def ended(folder, index):
 
 def test_each_is_told_its_place_in_one_cluster(run, tmp_path, monkeypatch):
     outer = {"TF_CONFIG": "outer", "SLURM_PROCID": "3", "KEPT": "yes"}
+    outer["SELFSUP_TOKEN"] = "of another run"
     for name, value in outer.items():
         monkeypatch.setenv(name, value)
     script = "put('environment', json.dumps(dict(os.environ)))"
@@ -119,6 +121,8 @@ def test_each_is_told_its_place_in_one_cluster(run, tmp_path, monkeypatch):
     assert [cluster.index for cluster in clusters] == [0, 1, 2]
     assert len({cluster.workers for cluster in clusters}) == 1
     assert all(w.startswith("127.0.0.1:") for w in clusters[0].workers)
+    (token,) = {environment["SELFSUP_TOKEN"] for environment in inner}
+    assert re.fullmatch("[0-9a-f]{32}", token)
     for environment in inner:
         assert environment["KEPT"] == "yes"
         assert environment["CUDA_VISIBLE_DEVICES"] == ""

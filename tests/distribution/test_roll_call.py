@@ -1,15 +1,18 @@
 """The workers' meeting: threads as workers, on this machine's ports."""
 
 import contextlib
+import hmac
 import json
 import logging
 import random
 import socket
+import sys
 import threading
 import time
 
 import pytest
 
+from selfsup_tf.config import worker_differences
 from selfsup_tf.distribution.cluster import Cluster
 from selfsup_tf.distribution.roll_call import LONGEST, roll_call
 from selfsup_tf.errors import InputError
@@ -27,8 +30,9 @@ def differences(theirs, mine):
 class Worker(threading.Thread):
     """A worker that takes part in a roll call, `delay` seconds from now."""
 
-    def __init__(self, addresses, index, facts=(), timeout=20.0, delay=0.0):
+    def __init__(self, addresses, index, facts=(), timeout=20.0, delay=0.0, token=""):
         super().__init__(daemon=True)
+        self.token = token
         self.cluster = Cluster(tuple(addresses), index)
         self.facts, self.timeout, self.delay = dict(facts), timeout, delay
         self.error = None
@@ -38,7 +42,11 @@ class Worker(threading.Thread):
         time.sleep(self.delay)
         try:
             roll_call(
-                self.cluster, self.facts, differences=differences, timeout=self.timeout
+                self.cluster,
+                self.facts,
+                differences=differences,
+                timeout=self.timeout,
+                token=self.token,
             )
         except BaseException as error:
             self.error = error
@@ -70,12 +78,41 @@ def connect(address):
     raise AssertionError("nobody listens")
 
 
+def a_line(**message):
+    return json.dumps({"roll_call": 3} | message).encode() + b"\n"
+
+
+def prove(token, side, *nonces):
+    """The handshake as it stands in the module's docstring."""
+    said = json.dumps([side, *nonces]).encode()
+    return hmac.new(token.encode(), said, "sha256").hexdigest()
+
+
+def call(address, said, token=""):
+    """A caller with this token that goes on to say this: its connection, its lines."""
+    connection = connect(address)
+    connection.sendall(a_line(nonce="mine"))
+    lines = connection.makefile("rb")
+    answer = json.loads(lines.readline())
+    proof = prove(token, "worker", "mine", answer["nonce"])
+    with contextlib.suppress(OSError):  # it may be cut off on the way
+        connection.sendall(a_line(proof=proof) + said)
+    return connection, lines
+
+
+def a_hello(workers, index, process="by hand", facts=()):
+    return {
+        "index": index,
+        "workers": workers,
+        "process": process,
+        "facts": dict(facts),
+    }
+
+
 def say_hello(address, workers, index, process="by hand"):
     """A worker by hand: its connection, once the chief has answered."""
-    connection = connect(address)
-    hello = {"index": index, "workers": workers, "process": process, "facts": {}}
-    connection.sendall(json.dumps({"roll_call": 2} | hello).encode() + b"\n")
-    lines = connection.makefile("rb")
+    hello = a_line(**a_hello(workers, index, process))
+    connection, lines = call(address, hello)
     assert lines.peek(1)
     return connection, lines
 
@@ -99,6 +136,18 @@ def test_tensorflow_listens_where_all_have_met(addresses, delays):
     )
     connect(addresses[0]).close()
     assert server.target == f"grpc://{addresses[0]}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="all of 127/8 is this machine's")
+def test_tensorflow_listens_on_all_interfaces(addresses):
+    """Whatever host it is told; docs/security.md says so, and what to do about it."""
+    import tensorflow as tf
+
+    cluster = {"worker": addresses[:1]}
+    server = tf.distribute.Server(cluster, job_name="worker", task_index=0)
+    assert server.target == f"grpc://{addresses[0]}"
+    elsewhere = ("127.0.0.2", port_of(addresses[0]))
+    socket.create_connection(elsewhere, timeout=10).close()
 
 
 def test_a_worker_alone_only_tries_its_port(addresses):
@@ -213,25 +262,29 @@ def test_a_port_in_use_is_named(addresses, index):
     )
 
 
+def hang_up(calls):
+    for connection, lines in calls:
+        lines.close(), connection.close()
+
+
+FIRST_WORDS = {
+    "nothing": b"",
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "noise": random.Random(0).randbytes(4096),
+    "deep": b"[" * 200_000 + b"\n",
+    "another version": b'{"roll_call": 1, "nonce": "a"}\n',
+    "no nonce": a_line(nonce=7),
+    "a hello at once": a_line(**a_hello([], 0)),
+    "half a character": a_line(nonce="\ud800"),
+    "too long": b"x" * (LONGEST + 1),
+}
+"""What strangers say before they have shown anything."""
+
+
 def test_strangers_do_not_end_the_chief(addresses):
     chief = Worker(addresses[:2], 0)
-    hello = {
-        "roll_call": 2,
-        "index": 7,
-        "workers": addresses,
-        "process": "",
-        "facts": {},
-    }
     strangers = []
-    for said in (
-        b"",
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        random.Random(0).randbytes(4096),
-        b"[" * 200_000 + b"\n",
-        b'{"roll_call": 1}\n',
-        json.dumps(hello | {"index": "7"}).encode() + b"\n",
-        b"x" * (LONGEST + 1),
-    ):
+    for said in FIRST_WORDS.values():
         strangers.append(connect(addresses[0]))
         with contextlib.suppress(OSError):  # it may be cut off on the way
             strangers[-1].sendall(said)
@@ -243,6 +296,121 @@ def test_strangers_do_not_end_the_chief(addresses):
     assert chief.outcome() == ""
     for stranger in strangers:
         stranger.close()
+
+
+def test_who_has_no_token_is_not_heard_and_learns_nothing(addresses):
+    """Not even index 0, the chief's own, nor by what the chief itself has shown."""
+    pair, facts = addresses[:2], {"data": "the secret folder"}
+    chief = Worker(pair, 0, facts, token="the secret token")
+    hello = a_line(**a_hello(pair, 0))
+    strangers = [call(pair[0], hello, token) for token in ("", "a guess")]
+    echo = connect(pair[0])
+    echo.sendall(a_line(nonce="mine"))
+    strangers.append((echo, echo.makefile("rb")))
+    shown = json.loads(strangers[-1][1].readline())
+    assert shown["proof"] == prove("the secret token", "chief", "mine", shown["nonce"])
+    echo.sendall(a_line(proof=shown["proof"]) + hello)
+    for proof in ("é", "\ud800", 7, None):
+        stranger = connect(pair[0])
+        stranger.sendall(a_line(nonce="mine") + a_line(proof=proof) + hello)
+        strangers.append((stranger, stranger.makefile("rb")))
+        assert json.loads(strangers[-1][1].readline())["nonce"]
+    for _, lines in strangers:
+        with contextlib.suppress(ConnectionError):
+            assert lines.read() == b"", "a stranger has an answer"
+    assert Worker(pair, 1, facts, token="the secret token").outcome() == ""
+    assert chief.outcome() == ""
+    hang_up(strangers)
+
+
+def test_a_worker_with_another_token_is_told_so(addresses):
+    chief = Worker(addresses[:2], 0, timeout=2, token="one")
+    worker = Worker(addresses[:2], 1, timeout=1, token="two")
+    assert "received a chief with another SELFSUP_TOKEN. " in worker.outcome()
+    assert "received no word from worker 1" in chief.outcome()
+
+
+def play_chief(server, said, token=""):
+    """Answers one call by this after the handshake; what it has heard by the end."""
+    connection, _ = server.accept()
+    with connection, connection.makefile("rb") as lines:
+        heard = lines.readline()
+        proof = prove(token, "chief", json.loads(heard)["nonce"], "mine")
+        connection.sendall(a_line(nonce="mine", proof=proof) + said)
+        with contextlib.suppress(ConnectionError):
+            heard += lines.read()
+    return heard
+
+
+def test_a_worker_tells_its_config_to_no_stranger_at_the_chiefs_port(addresses):
+    with socket.create_server(("127.0.0.1", port_of(addresses[0]))) as server:
+        worker = Worker(addresses, 1, {"data": "secret"}, timeout=10, token="ours")
+        heard = play_chief(server, a_line(verdict=[]), token="a guess")
+        assert heard.count(b"\n") == 1 and b"secret" not in heard
+        heard = play_chief(server, a_line(verdict=[]), token="ours")
+        assert heard.count(b"\n") == 3 and b"secret" in heard
+    assert worker.outcome() == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"index": -1},
+        {"index": 3},
+        {"index": True},
+        {"index": 10**30},
+        {"index": float("inf")},
+        {"index": float("nan")},
+        {"index": "1"},
+        {"workers": []},
+        {"workers": {}},
+        {"process": None},
+        {"facts": []},
+    ],
+    ids=str,
+)
+def test_a_hello_that_is_none_is_not_heard(addresses, change):
+    """Of one that has the token, or where there is none."""
+    chief = Worker(addresses[:2], 0)
+    hello = a_line(**a_hello(addresses[:2], 1) | change)
+    stranger = call(addresses[0], hello)
+    assert stranger[1].read() == b""
+    assert Worker(addresses[:2], 1).outcome() == ""
+    assert chief.outcome() == ""
+    hang_up([stranger])
+
+
+def test_facts_that_can_not_be_compared_end_the_run_and_do_not_hang_it(
+    addresses, monkeypatch
+):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setitem(globals(), "differences", worker_differences)
+    chief = Worker(addresses[:2], 0)
+    hello = a_hello(addresses[:2], 1, facts={"views": 5})
+    stranger = call(addresses[0], a_line(**hello))
+    assert "the chief to wait for all" in verdict(stranger[1])
+    assert "expected the chief to wait for all" in chief.outcome()
+    hang_up([stranger])
+
+
+def test_no_verdict_of_another_kind_is_taken(addresses):
+    """A worker hangs up, calls again, and goes by the first that is one."""
+    waits = a_line(wait=float("inf")) + a_line(wait=float("nan")) + a_line(wait=1e300)
+    with socket.create_server(("127.0.0.1", port_of(addresses[0]))) as server:
+        worker = Worker(addresses, 1)
+        for said in (
+            a_line(wait=1),
+            a_line(verdict=[1, 2, 3]),
+            a_line(verdict=["a", "b"]),
+            a_line(verdict=["a", "b", float("nan")]),
+            b"[" * 200_000 + b"\n",
+            b"9" * 5000 + b"\n",
+            b"9" * (LONGEST + 1),
+        ):
+            play_chief(server, waits + said)
+            assert worker.is_alive()
+        play_chief(server, waits + a_line(verdict=[]))
+    assert worker.outcome() == ""
 
 
 def test_a_silent_connection_is_dropped(addresses):

@@ -96,23 +96,30 @@ def test_one_device_in_a_cluster_is_refused(tiny_config, monkeypatch):
 
 
 @pytest.mark.slow  # a watchdog process looks on
-def test_workers_meet_before_they_connect(tiny_config, monkeypatch):
+def test_workers_meet_before_they_connect(tiny_config, monkeypatch, caplog):
     """The roll call has the timeout and the config, TensorFlow the collectives."""
     told = {}
 
-    def meet(cluster, facts, *, differences, timeout):
-        told.update(facts=facts, timeout=timeout, size=cluster.size)
+    def meet(cluster, facts, *, differences, timeout, token):
+        told.update(facts=facts, timeout=timeout, size=cluster.size, token=token)
 
     def connected(*, communication_options):
         told["collectives"] = communication_options.implementation
         raise RuntimeError("Collective ops must be configured at program startup")
 
     monkeypatch.setenv("TF_CONFIG", CLUSTER)
+    monkeypatch.setenv("SELFSUP_TOKEN", "of the run")
     monkeypatch.setattr(strategies, "roll_call", meet)
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", connected)
     config = tiny_config("simclr", collectives="ring", worker_timeout=7.0)
-    with pytest.raises(InputError, match=r"Call selfsup_tf\.connect\(config\) first"):
+    with (
+        caplog.at_level("INFO", logger="selfsup_tf"),
+        pytest.raises(InputError, match=r"Call selfsup_tf\.connect\(config\) first"),
+    ):
         connect(config)
+    (said,) = caplog.messages
+    assert "on all interfaces; whoever reaches it can read and write files" in said
+    assert told["token"] == "of the run"
     assert told["timeout"] == 7 and told["size"] == 2
     assert told["facts"]["batch_size"] == 16 and told["facts"]["devices"] == "CPU"
     ring = tf.distribute.experimental.CommunicationImplementation.RING

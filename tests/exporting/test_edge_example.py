@@ -205,7 +205,9 @@ def test_an_interrupted_index_keeps_what_it_has(models, folder, tmp_path):
     assert "14 embedded" in run(*arguments)[0]
 
 
-@pytest.mark.parametrize("damage", ["another model", "another folder", "cut", "text"])
+@pytest.mark.parametrize(
+    "damage", ["another model", "another folder", "cut", "text", "objects"]
+)
 def test_what_is_no_index_of_these_is_refused(models, folder, tmp_path, damage):
     index = tmp_path / "index.npz"
     run("index", models["float32"], folder / "even", "--index", index)
@@ -217,6 +219,9 @@ def test_what_is_no_index_of_these_is_refused(models, folder, tmp_path, damage):
         arguments[1], wanted = folder / "odd", "expected the index of"
     elif damage == "cut":
         index.write_bytes(index.read_bytes()[:300])
+    elif damage == "objects":
+        with np.load(index) as file:
+            np.savez(index, **{key: np.array([print], object) for key in file.files})
     else:
         index.write_text("no index")
     before = index.read_bytes()

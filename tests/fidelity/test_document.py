@@ -40,14 +40,6 @@ TABLES = read_tables()
 ROWS = [row for rows in TABLES.values() for row in rows]
 
 
-def has_test(name):
-    """Whether "path::test" names a test of ours."""
-    path, _, function = name.partition("::")
-    file = ROOT / path
-    pattern = rf"^def {re.escape(function)}\("
-    return file.is_file() and re.search(pattern, file.read_text(), re.MULTILINE)
-
-
 def test_no_row_is_lost():
     assert list(TABLES) == list(LEAST)
     for title, rows in TABLES.items():
@@ -66,7 +58,7 @@ def test_every_row_is_whole():
         assert row[3] in VERDICTS, row
 
 
-def test_what_the_rows_name_exists():
+def test_what_the_rows_name_exists(has_test):
     """Tests as "path::test"; files, each followed by names that occur in it."""
     for item, *_, verdict, where in ROWS:
         named = re.findall(r"`([^`]+)`", where)
@@ -83,7 +75,7 @@ def test_what_the_rows_name_exists():
         assert verdict != "equal" or "::" in where, item
 
 
-def test_the_tests_that_the_prose_names_exist():
+def test_the_tests_that_the_prose_names_exist(has_test):
     for name in re.findall(r"`(tests/[^`]+)`", TEXT):
         assert has_test(name) if "::" in name else (ROOT / name).is_file(), name
 
