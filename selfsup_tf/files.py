@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -51,16 +52,32 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A path to write to, beside the file; it takes the file's place at the end.
 
     Where the block raises, what was written is removed and the file stays as it was.
-    The suffix is the file's, since formats are often chosen by it.
+    After the block it outlives a power cut. The suffix is the file's, since formats
+    are often chosen by it.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    beside.touch(exist_ok=False)  # fails where a link lies in wait under that name
     try:
         yield beside
+        sync(beside)
         os.replace(beside, path)
+        sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sync(path: str | pathlib.Path) -> None:
+    """Waits until a file, or the names in a directory, would outlive a power cut."""
+    folder = os.path.isdir(path)
+    if folder and os.name == "nt":
+        return  # Windows opens no directory
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomically(path: str | pathlib.Path, contents: str) -> None:

@@ -24,6 +24,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
 TRAIN_ONE = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
 ENCODERS = {"last": "encoder", "best": "encoder_best"}
 """The names of a run's encoders, by what `--encoder` calls them."""
+_OF_OTHERS = ("lr_find", "embeddings", "report", "comparison")
+"""The files of a run, without suffix, that training does not write."""
+_TOKEN = re.compile("[0-9a-f]+")
+"""What `whole_file` tells its files apart by."""
 
 
 class RunDirectory:
@@ -85,6 +90,22 @@ class RunDirectory:
 
     def __str__(self) -> str:
         return str(self.file or self.path)
+
+    def left_behind(self) -> list[pathlib.Path]:
+        """What a process that died while it wrote has left beside files of a run.
+
+        Such as .config.3f2a.json and .encoder.3f2a.keras, of older versions also
+        .config.json.123.
+        """
+        files = [p for p in vars(self).values() if isinstance(p, pathlib.Path)]
+        own = {file.stem for file in files if file.suffix}
+        left = []
+        for file in self.path.glob(".*.*.*"):
+            _, stem, *rest = file.name.split(".")
+            ours = len(rest) == 2 and any(map(_TOKEN.fullmatch, rest))
+            if ours and (stem in own or "keras" in rest) and not file.is_dir():
+                left.append(file)
+        return left
 
     def network(self, name: str = "encoder") -> pathlib.Path:
         """NAME.keras, or the .keras file itself, where one was named."""
@@ -154,8 +175,8 @@ class RunDirectory:
                 "run.",
             )
             return
-        own = (self.rate_test.stem, self.lock.stem)
-        others = any(file.stem not in own for file in self.path.glob("*"))
+        own = {self.rate_test, self.rate_curve, self.lock, *self.left_behind()}
+        others = set(self.path.glob("*")) - own
         check(
             not (self.file or self.path.is_file() or others),
             "run_dir to be empty, new, or a run's directory",
@@ -183,8 +204,10 @@ class RunDirectory:
                 f"{images} images",
                 "Use another --run_dir for other images, or bring back that run's.",
             )
-        for partial in self.path.glob(".*.keras"):
-            partial.unlink()  # left by a run that was killed while it wrote
+        for partial in self.left_behind():
+            # What others write, who hold no lock, may be in the making.
+            if partial.name.split(".")[1] not in _OF_OTHERS:
+                partial.unlink(missing_ok=True)
         if not self.config.exists():
             with _writable():
                 write_json(self.config, configs.to_dict(config))
@@ -240,7 +263,7 @@ class RunDirectory:
 
     def _take_lock(self) -> TextIO:
         while True:
-            handle = self.lock.open("a+", encoding="utf-8")
+            handle = open(self.lock, "a+", encoding="utf-8", opener=_open_no_link)
             if not _try_lock(handle):
                 with handle:
                     handle.seek(0)
@@ -288,7 +311,43 @@ def _writable() -> Iterator[None]:
         ) from error
 
 
-def _try_lock(handle: TextIO, *, shared: bool = False) -> bool:
+def _open_no_link(path: str, flags: int) -> int:
+    """Opens a file that is written in place; a link may lead to any other."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+@contextlib.contextmanager
+def hold(folder: str | pathlib.Path) -> Iterator[None]:
+    """Locks a folder that this process has made, until the block or the process ends.
+
+    Nothing where the system has no such locks.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _try_lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_free(folder: str | pathlib.Path) -> bool:
+    """Whether no process holds a folder, see `hold`; False where there are no locks."""
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return _try_lock(handle, shared=True)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: TextIO | int, *, shared: bool = False) -> bool:
     """Locks an open file for this process; False where another one holds it."""
     try:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

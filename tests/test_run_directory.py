@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from selfsup_tf.config import Config, to_dict
 from selfsup_tf.errors import InputError
-from selfsup_tf.files import write_json
+from selfsup_tf.files import whole_file, write_json
 from selfsup_tf.run import RunDirectory
 from simclr_tf.config import SimCLRConfig
 
@@ -108,3 +109,70 @@ def test_a_file_is_no_run_to_train_in(tmp_path):
     RunDirectory(tmp_path).check_config(SimCLRConfig())
     with pytest.raises(InputError, match="It is a file"):
         RunDirectory(tmp_path / "encoder.keras").check_config(SimCLRConfig())
+
+
+def killed_while_writing(path, monkeypatch):
+    """What stays of a file whose process dies before it is in its place."""
+    before = set(path.parent.glob("*"))
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(pathlib.Path, "unlink", lambda *_, **__: None)
+        with whole_file(path) as beside:
+            beside.write_text('{"ha')
+            raise KeyboardInterrupt
+    (left,) = set(path.parent.glob("*")) - before
+    return left
+
+
+def test_what_a_death_leaves_is_no_hindrance_and_gone_after_the_next_start(
+    tmp_path, monkeypatch
+):
+    run, config = RunDirectory(tmp_path), SimCLRConfig()
+    files = [run.config, run.log, run.best, run.kept("encoder"), run.kept("projector")]
+    left = [killed_while_writing(file, monkeypatch) for file in files]
+    older = [".config.json.1", ".encoder.77.keras", ".log.jsonl.12"]
+    for name in older:
+        left.append(tmp_path / name)
+        left[-1].touch()
+    report = killed_while_writing(run.report, monkeypatch)
+    run.check_config(config)
+    run.begin(config, 10)
+    assert not any(file.exists() for file in left)
+    # Another process, which needs no lock, may be writing it just now.
+    assert report.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([run.config, report])
+    run.check_config(config)
+
+
+@pytest.mark.parametrize("name", [".thesis.2024.txt", ".config.final.json", ".a.keras"])
+def test_what_only_looks_like_it_is_left_alone(name, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="choose another place"):
+        RunDirectory(tmp_path).check_config(SimCLRConfig())
+    RunDirectory(tmp_path).begin(SimCLRConfig(), 10)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
+    victim, run = tmp_path / "victim", RunDirectory(tmp_path / "run")
+    victim.write_text("years of work")
+    run.path.mkdir()
+    # The worst case: the name is guessed.
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0")
+    for name in (f".best.{os.getpid()}.json", ".best.0.json", ".lock"):
+        (run.path / name).symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_json(run.best, {})
+    with pytest.raises(InputError, match="a run_dir that can be written"):
+        run.locked().__enter__()
+    assert victim.read_text() == "years of work"
+
+
+def test_what_is_written_whole_is_on_the_disk_before_it_is_in_its_place(
+    tmp_path, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(os, "fsync", lambda handle: calls.append("sync"))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *a: (calls.append("put"), replace(*a)))
+    write_json(tmp_path / "a.json", 1)
+    assert calls == ["sync", "put", "sync"]

@@ -7,7 +7,6 @@ what stands there is whole and proven.
 import dataclasses
 import logging
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +20,12 @@ from selfsup_tf.exporting.format import Artefact, Format, Options, Threshold
 from selfsup_tf.exporting.formats import check_options, choose_formats
 from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import Parity
-from selfsup_tf.exporting.place import check_place, put_in_place
+from selfsup_tf.exporting.place import (
+    check_place,
+    clear_left,
+    put_in_place,
+    work_beside,
+)
 from selfsup_tf.exporting.portable import portable_encoder, portable_pair
 from selfsup_tf.exporting.program import check_classifier
 from selfsup_tf.exporting.proof import (
@@ -142,10 +146,7 @@ def export(
         "all": proof.calibration and proof.calibration.views,
         "typical": proof.typical,
     }
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    work = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
-    work = pathlib.Path(work)
-    try:
+    with work_beside(directory) as work:
         artefacts, parities = [], []
         with tempfile.TemporaryDirectory() as scratch:
             for one in wanted:
@@ -188,8 +189,6 @@ def export(
         # Made private by mkdtemp; a server may run as another user.
         work.chmod(0o755)
         put_in_place(work, directory, overwrite)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return ExportResult(directory, tuple(parities), found, options)
 
 
@@ -214,6 +213,7 @@ def check_request(
     wanted = choose_formats(formats)
     # A link stands for what it leads to; renaming would take its place.
     directory = pathlib.Path(directory).expanduser().resolve()
+    clear_left(directory)
     check_place(directory, overwrite)
     for name, value, least in (
         ("num_images", num_images, 2),

@@ -119,6 +119,7 @@ class Archive:
         if not self._kept.finite:
             raise FloatingPointError(str(self._directory.checkpoints))
         # In this order a run that is killed in between resumes and writes it again.
+        self._log.sync()
         self._kept.save(self._directory)
         self._checkpoints.save(step)
 

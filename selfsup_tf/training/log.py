@@ -1,6 +1,7 @@
 """The log of a run: scalars to log.jsonl, TensorBoard and Weights & Biases."""
 
 import json
+import os
 import shutil
 from typing import Any
 
@@ -55,6 +56,10 @@ class RunLog:
                     tf.summary.scalar(name, value)
         if self._wandb:
             self._wandb.write(record)
+
+    def sync(self) -> None:
+        """Waits until what was written to log.jsonl would outlive a power cut."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Ends them all."""
