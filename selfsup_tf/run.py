@@ -34,11 +34,7 @@ from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import read_json, read_object, whole_file, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from selfsup_tf.locks import HAS_LOCKS, open_lock, try_lock
 
 if TYPE_CHECKING:
     import keras
@@ -231,7 +227,7 @@ class RunDirectory:
     def check_free(self) -> None:
         """Raises InputError where another process is writing the run."""
         with contextlib.suppress(OSError), self.lock.open(encoding="utf-8") as handle:
-            if not _try_lock(handle, shared=True):
+            if not try_lock(handle, shared=True):
                 self._refuse(handle.read())
 
     @contextlib.contextmanager
@@ -245,7 +241,7 @@ class RunDirectory:
         Raises:
             InputError: Another process holds it; the message says which, since when.
         """
-        if fcntl is None:
+        if not HAS_LOCKS:
             yield
             return
         made = not self.path.exists()
@@ -263,8 +259,8 @@ class RunDirectory:
 
     def _take_lock(self) -> TextIO:
         while True:
-            handle = open(self.lock, "a+", encoding="utf-8", opener=_open_no_link)
-            if not _try_lock(handle):
+            handle = open_lock(self.lock)
+            if not try_lock(handle):
                 with handle:
                     handle.seek(0)
                     self._refuse(handle.read())
@@ -309,51 +305,3 @@ def _writable() -> Iterator[None]:
         raise InputError(
             "a run_dir that can be written", str(error), "Choose another."
         ) from error
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    """Opens a file that is written in place; a link may lead to any other."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-@contextlib.contextmanager
-def hold(folder: str | pathlib.Path) -> Iterator[None]:
-    """Locks a folder that this process has made, until the block or the process ends.
-
-    Nothing where the system has no such locks.
-    """
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _try_lock(handle)
-        yield
-    finally:
-        os.close(handle)
-
-
-def is_free(folder: str | pathlib.Path) -> bool:
-    """Whether no process holds a folder, see `hold`; False where there are no locks."""
-    if fcntl is None:
-        return False
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        return _try_lock(handle, shared=True)
-    finally:
-        os.close(handle)
-
-
-def _try_lock(handle: TextIO | int, *, shared: bool = False) -> bool:
-    """Locks an open file for this process; False where another one holds it."""
-    try:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (AttributeError, OSError):
-        pass  # Windows, or a file system without locks
-    return True

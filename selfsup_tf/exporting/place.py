@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.exporting.manifest import MANIFEST
 from selfsup_tf.files import read_object, sync
-from selfsup_tf.run import hold, is_free
+from selfsup_tf.locks import hold, is_free
 
 # What an export before the manifest wrote; such a directory may be replaced, too.
 FORMER_REPORT = "parity.json"
