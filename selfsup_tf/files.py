@@ -1,10 +1,12 @@
 """Text, JSON and figures on disk, written whole or not at all; and stderr."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 DAMAGED = "It is damaged or of another program; delete it, or run again what wrote it."
+
+_FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+"""What systems say when there is no room."""
 
 
 def read_json(path: str | pathlib.Path, *, advice: str = DAMAGED) -> Any:
@@ -78,6 +83,31 @@ def sync(path: str | pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def enough_room(folder: pathlib.Path, needed: str, safe: str) -> Iterator[None]:
+    """Says it in one message where the disk is full, whoever finds it so.
+
+    Args:
+        folder: Where the block writes.
+        needed: How much and what for, to follow "expected ".
+        safe: What is not lost, and what to do.
+
+    Raises:
+        InputError: The disk is full, a quota is used up, or a file may not be so large.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # TensorFlow, HDF5 and Python have each their own
+        reasons = [reason for reason in _FULL if reason in str(error)]
+        if not reasons:
+            raise
+        free = shutil.disk_usage(folder).free / 1e6
+        found = f"{free:,.0f} MB free ({reasons[0]})"
+        raise InputError(f"{needed} in {folder}", found, safe) from error
 
 
 def write_atomically(path: str | pathlib.Path, contents: str) -> None:

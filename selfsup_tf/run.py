@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import read_json, read_object, whole_file, write_json
+from selfsup_tf.files import DAMAGED, read_json, read_object, whole_file, write_json
 from selfsup_tf.locks import HAS_LOCKS, open_lock, try_lock
 
 if TYPE_CHECKING:
@@ -132,29 +132,50 @@ class RunDirectory:
         if not self.config.exists():
             return None
         advice = "Name a run directory that train.py has written."
-        return read_object(self.config, advice=advice)
+        values = read_object(self.config, advice=advice)
+        configs.check_stored(values, self.config, advice=advice)
+        return values
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The records of log.jsonl; a last line cut off by a crash is left out."""
+        """The records of log.jsonl; a last line cut off by a crash is left out.
+
+        Raises:
+            InputError: It can't be read, or another line is damaged.
+        """
         if not self.log.exists():
             return []
-        records = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return records
+        try:
+            *lines, last = self.log.read_bytes().split(b"\n")
+        except OSError as error:
+            raise InputError(f"a log at {self.log}", str(error), DAMAGED) from error
+        records = [_read_record(line) for line in lines]
+        if None in records:
+            number = records.index(None)
+            raise InputError(
+                f"an object with a step in each line of {self.log}",
+                f"{lines[number][:40]!r} in line {number + 1}",
+                "Mend or remove that line; the others are as they were.",
+            )
+        final = _read_record(last)
+        return records if final is None else [*records, final]
 
     def read_best(self) -> dict[str, Any] | None:
         """best.json: "step", "by" and "score" of the best encoder; None without one."""
-        return read_object(self.best) if self.best.is_file() else None
+        if not self.best.is_file():
+            return None
+        values = read_object(self.best)
+        named = isinstance(values.get("by"), str)
+        check(named, f"the score's name, by, in {self.best}", values, DAMAGED)
+        return values
 
     def read_class_names(self) -> tuple[str, ...] | None:
         """The names of the classes of classifier.keras; None where nothing says."""
         if not self.class_names.is_file():
             return None
-        return tuple(read_json(self.class_names))
+        names = read_json(self.class_names)
+        listed = isinstance(names, list) and all(isinstance(n, str) for n in names)
+        check(listed, f"a list of names in {self.class_names}", repr(names), DAMAGED)
+        return tuple(names)
 
     def check_config(self, config: Config) -> None:
         """Raises InputError where a run of another config is here, or something else.
@@ -193,7 +214,13 @@ class RunDirectory:
         """
         records = self.read_log()
         if records:
-            before = records[0]["images"]
+            before = records[0].get("images")
+            check(
+                isinstance(before, int),
+                f"the number of images in the first line of {self.log}",
+                "none",
+                DAMAGED,
+            )
             check(
                 before == images,
                 f"the {before} images that the run in {self.path} began with",
@@ -207,6 +234,16 @@ class RunDirectory:
         if not self.config.exists():
             with _writable():
                 write_json(self.config, configs.to_dict(config))
+
+    def check_there(self) -> None:
+        """Raises InputError where the run was deleted or moved since it began."""
+        check(
+            self.config.is_file(),
+            f"the run in {self.path}, which this process is writing",
+            "no config.json there any more",
+            "It was deleted or moved meanwhile. Bring it back, and the same command "
+            "goes on from its last state.",
+        )
 
     def write_network(self, network: "keras.Model", name: str) -> None:
         """Writes NAME.keras whole or not at all."""
@@ -295,6 +332,16 @@ class RunDirectory:
             holder,
             "Wait for its end, or stop it; a new run needs a directory of its own.",
         )
+
+
+def _read_record(line: bytes) -> dict[str, Any] | None:
+    """A line of log.jsonl; None where it is no record."""
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    is_record = isinstance(record, dict) and isinstance(record.get("step"), int)
+    return record if is_record else None
 
 
 @contextlib.contextmanager

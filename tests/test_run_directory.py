@@ -1,5 +1,6 @@
 """The run directory: its names, the lock of a run in progress, damaged files."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -11,6 +12,8 @@ import pytest
 
 from selfsup_tf.config import Config, to_dict
 from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation import run_images
+from selfsup_tf.evaluation.report.gather import gather
 from selfsup_tf.files import whole_file, write_json
 from selfsup_tf.run import RunDirectory
 from simclr_tf.config import SimCLRConfig
@@ -176,3 +179,96 @@ def test_what_is_written_whole_is_on_the_disk_before_it_is_in_its_place(
     monkeypatch.setattr(os, "replace", lambda *a: (calls.append("put"), replace(*a)))
     write_json(tmp_path / "a.json", 1)
     assert calls == ["sync", "put", "sync"]
+
+
+FIRST, SECOND, THIRD = (
+    json.dumps({"step": step, "images": 10}).encode() for step in range(3)
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"5", b"null", b'{"images": 3}', b'{"step": "\xff"}', b"[" * 9999],
+)
+def test_a_damaged_line_of_a_log_is_named_and_nothing_is_thrown_away(line, tmp_path):
+    run = RunDirectory(tmp_path)
+    contents = b"\n".join([FIRST, line, THIRD, b""])
+    run.log.write_bytes(contents)
+    for read in (run.read_log, lambda: run.begin(SimCLRConfig(), 10)):
+        with pytest.raises(InputError, match=r"log\.jsonl; .* in line 2\. Mend"):
+            read()
+    assert run.log.read_bytes() == contents
+
+
+@pytest.mark.parametrize("end", [b"", THIRD[:9], b"\0" * 9, THIRD[:4] + b"\xff"])
+def test_what_a_crash_cuts_off_is_left_out(end, tmp_path):
+    run = RunDirectory(tmp_path)
+    run.log.write_bytes(b"\n".join([FIRST, SECOND, end]))
+    assert [record["step"] for record in run.read_log()] == [0, 1]
+    run.log.write_bytes(b"\n".join([FIRST, SECOND, THIRD]))
+    assert [record["step"] for record in run.read_log()] == [0, 1, 2]
+
+
+def test_a_log_that_does_not_say_how_many_images_is_named(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.log.write_text('{"step": 0}\n')
+    with pytest.raises(
+        InputError, match=r"number of images in the first line of .*log"
+    ):
+        run.begin(SimCLRConfig(), 10)
+    run.log.unlink()
+    run.log.mkdir()
+    with pytest.raises(InputError, match=r"a log at .*log\.jsonl"):
+        run.read_log()
+
+
+DAMAGED_CONFIGS = [
+    {"method": 5},
+    {"data": ["x"]},
+    {"data_dir": 7},
+    {"encoder": "resnet"},
+    {"optimizer": None},
+    {"views": 3},
+    {"views": [1]},
+    {"view_1": None},
+]
+
+
+@pytest.mark.parametrize("values", DAMAGED_CONFIGS)
+def test_a_config_of_wrong_kinds_is_named_by_all_that_read_it(values, tmp_path):
+    run = RunDirectory(tmp_path)
+    write_json(run.config, to_dict(SimCLRConfig()) | values)
+    readers = (run.read_config, lambda: run.check_config(SimCLRConfig()))
+    for read in (*readers, lambda: gather(tmp_path), lambda: find_images(run)):
+        with pytest.raises(InputError, match=f"{next(iter(values))} in .*config"):
+            read()
+
+
+def find_images(run):
+    return run_images.images_of(run, run.read_config(), None, None)
+
+
+def test_a_config_that_lacks_a_field_is_none_to_stumble_over(tmp_path):
+    run, values = RunDirectory(tmp_path), to_dict(SimCLRConfig(data="cifar10"))
+    for name in values:
+        write_json(run.config, {n: v for n, v in values.items() if n != name})
+        gather(tmp_path)
+        with contextlib.suppress(InputError):
+            run.check_config(SimCLRConfig())
+        if name == "data":
+            with pytest.raises(InputError, match="does not tell what the run learned"):
+                find_images(run)
+        else:
+            assert find_images(run) == ("cifar10", None)
+
+
+def test_damaged_small_files_are_named(tmp_path):
+    run = RunDirectory(tmp_path)
+    for contents in ("", "5", "[]", "null", "{}", '{"by": 1}'):
+        run.best.write_text(contents)
+        with pytest.raises(InputError, match=r"best\.json"):
+            run.read_best()
+    for contents in ("", "5", "null", '"cat"', '{"cat": 1}', "[1]"):
+        run.class_names.write_text(contents)
+        with pytest.raises(InputError, match=r"class_names\.json"):
+            run.read_class_names()

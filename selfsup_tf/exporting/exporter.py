@@ -36,7 +36,7 @@ from selfsup_tf.exporting.proof import (
 )
 from selfsup_tf.exporting.quantisation import search
 from selfsup_tf.exporting.reference import make_reference, without_outliers
-from selfsup_tf.files import write_atomically
+from selfsup_tf.files import enough_room, write_atomically
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -146,7 +146,16 @@ def export(
         "all": proof.calibration and proof.calibration.views,
         "typical": proof.typical,
     }
-    with work_beside(directory) as work:
+    size = sum(weight.numpy().nbytes for weight in encoder.weights) / 1e6
+    with (
+        enough_room(
+            directory.parent,
+            f"{size * (1 + len(wanted)):,.1f} MB or so for an export",
+            "Nothing was exported, and what stood there stands there. Make room, and "
+            "export again.",
+        ),
+        work_beside(directory) as work,
+    ):
         artefacts, parities = [], []
         with tempfile.TemporaryDirectory() as scratch:
             for one in wanted:

@@ -39,10 +39,11 @@ def load_network(
         return keras.saving.load_model(path, compile=False)
     except InputError:
         raise  # a layer that says itself what is missing
-    except (ValueError, OSError, TypeError) as error:
+    # What Keras, zipfile and HDF5 raise depends on which byte is damaged.
+    except Exception as error:
         raise InputError(
             f"a readable Keras model at {path}",
-            str(error).splitlines()[0],
+            (str(error) or type(error).__name__).splitlines()[0],
             "Train again, or name another run.",
         ) from error
 

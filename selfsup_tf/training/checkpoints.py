@@ -58,7 +58,11 @@ class Checkpoints:
         self._step.assign(step)
         self._directory.mkdir(exist_ok=True)
         prefix = self._directory / f"ckpt-{step}"
-        self._checkpoint.write(str(prefix))
+        try:
+            self._checkpoint.write(str(prefix))
+        except tf.errors.OpError:
+            self._remove_others(max(self._steps(), default=0))  # it takes up room
+            raise
         for file in self._directory.glob(f"{prefix.name}.*"):
             sync(file)
         sync(self._directory)

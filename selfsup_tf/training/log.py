@@ -1,5 +1,6 @@
 """The log of a run: scalars to log.jsonl, TensorBoard and Weights & Biases."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -45,8 +46,14 @@ class RunLog:
     def write(self, record: dict[str, Any]) -> None:
         """Appends a record; its numbers go to all that follow the run."""
         self.records.append(record)
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError:
+            # What could not be written is not tried again at the end of the process.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
         self._summarise(record)
 
     def _summarise(self, record):
