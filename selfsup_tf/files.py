@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import sys
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 DAMAGED = "It is damaged or of another program; delete it, or run again what wrote it."
 
+PATTERN = re.compile(r"[][*?]")
+"""What TensorFlow takes for a pattern in the path of a SavedModel or a checkpoint."""
 _FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 """What systems say when there is no room."""
 

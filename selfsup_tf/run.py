@@ -87,6 +87,11 @@ class RunDirectory:
     def __str__(self) -> str:
         return str(self.file or self.path)
 
+    @property
+    def flag(self) -> str:
+        """What names the run on the command line of a shell."""
+        return f"--run_dir={shlex.quote(str(self))}"
+
     def left_behind(self) -> list[pathlib.Path]:
         """What a process that died while it wrote has left beside files of a run.
 
@@ -148,6 +153,9 @@ class RunDirectory:
             *lines, last = self.log.read_bytes().split(b"\n")
         except OSError as error:
             raise InputError(f"a log at {self.log}", str(error), DAMAGED) from error
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(last.decode())
+            lines.append(last)  # it is whole, without an end of line
         records = [_read_record(line) for line in lines]
         if None in records:
             number = records.index(None)
@@ -156,8 +164,7 @@ class RunDirectory:
                 f"{lines[number][:40]!r} in line {number + 1}",
                 "Mend or remove that line; the others are as they were.",
             )
-        final = _read_record(last)
-        return records if final is None else [*records, final]
+        return records
 
     def read_best(self) -> dict[str, Any] | None:
         """best.json: "step", "by" and "score" of the best encoder; None without one."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -272,3 +273,10 @@ def test_damaged_small_files_are_named(tmp_path):
         run.class_names.write_text(contents)
         with pytest.raises(InputError, match=r"class_names\.json"):
             run.read_class_names()
+
+
+def test_the_flag_of_a_run_is_one_word_of_a_shell(tmp_path):
+    for name in ("a", "my run; ls", "lr=[1]", "it's"):
+        flag = RunDirectory(tmp_path / name).flag
+        assert shlex.split(flag) == [f"--run_dir={tmp_path / name}"]
+    assert RunDirectory("runs/a").flag == "--run_dir=runs/a"

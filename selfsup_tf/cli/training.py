@@ -150,7 +150,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
             return
         there = dict.fromkeys(method.networks, True)
         judge = first_look(there | {"labels": run.log[0].get("labelled", False)})
-        judging, where = program.spelled("eval"), f"--run_dir={run.run_dir}"
+        judging, where = program.spelled("eval"), RunDirectory(run.run_dir).flag
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "
             f"{RunDirectory(run.run_dir).network()}.\n"

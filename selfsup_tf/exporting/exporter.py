@@ -36,7 +36,7 @@ from selfsup_tf.exporting.proof import (
 )
 from selfsup_tf.exporting.quantisation import search
 from selfsup_tf.exporting.reference import make_reference, without_outliers
-from selfsup_tf.files import enough_room, write_atomically
+from selfsup_tf.files import PATTERN, enough_room, write_atomically
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -222,6 +222,14 @@ def check_request(
     wanted = choose_formats(formats)
     # A link stands for what it leads to; renaming would take its place.
     directory = pathlib.Path(directory).expanduser().resolve()
+    check(
+        not PATTERN.search(str(directory))
+        or all(one.word != "saved_model" for one in wanted),
+        "an export directory without [ ] * ? in its path, where TensorFlow can load a "
+        "SavedModel",
+        directory,
+        "Name another place: --directory=DIRECTORY; or other --formats.",
+    )
     clear_left(directory)
     check_place(directory, overwrite)
     for name, value, least in (

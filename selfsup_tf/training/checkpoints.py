@@ -1,16 +1,19 @@
 """The state of a run on disk: everything that a resumption needs."""
 
+import contextlib
 import logging
+import os
 import pathlib
 import re
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 
 import keras
 import tensorflow as tf
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.files import sync
+from selfsup_tf.files import PATTERN, sync
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -79,8 +82,9 @@ class Checkpoints:
         saved = [str(self._directory / f"ckpt-{step}") for step in self._steps()]
         for path in saved:
             try:
-                status = self._checkpoint.read(path)
-                status.assert_existing_objects_matched().assert_consumed()
+                with _without_patterns(path) as prefix:
+                    status = self._checkpoint.read(prefix)
+                    status.assert_existing_objects_matched().assert_consumed()
             # What TensorFlow raises depends on which byte is damaged.
             except (
                 tf.errors.OpError,
@@ -120,3 +124,16 @@ class Checkpoints:
             name = _STATE.fullmatch(file.name)
             if _LEFT.fullmatch(file.name) or (name and name[1] not in kept):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+
+@contextlib.contextmanager
+def _without_patterns(path: str) -> Iterator[str]:
+    """A path to the same state that TensorFlow does not take for a pattern."""
+    if not PATTERN.search(path):
+        yield path
+        return
+    directory, name = os.path.split(os.path.abspath(path))
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "checkpoints")
+        os.symlink(directory, link)
+        yield os.path.join(link, name)

@@ -100,3 +100,15 @@ def test_a_state_of_before_is_restored(states, tmp_path):
     assert "checkpoint" in names(tmp_path)
     assert states().restore() == 4
     assert names(tmp_path) == files_of(4)
+
+
+@pytest.mark.parametrize("name", ["lr=[1]", "a*b", "what?", "]", "a[!b]"])
+def test_a_path_that_tensorflow_takes_for_a_pattern(name, states, tmp_path):
+    (tmp_path / "a-b").mkdir()  # which some of the patterns match
+    folder = tmp_path / name / "checkpoints"
+    folder.parent.mkdir()
+    states(folder).save(4)
+    assert states(folder).restore() == 4
+    (folder / "ckpt-4.index").write_bytes(b"")
+    with pytest.raises(InputError, match="a readable checkpoint"):
+        states(folder).restore()
