@@ -280,3 +280,43 @@ def test_the_flag_of_a_run_is_one_word_of_a_shell(tmp_path):
         flag = RunDirectory(tmp_path / name).flag
         assert shlex.split(flag) == [f"--run_dir={tmp_path / name}"]
     assert RunDirectory("runs/a").flag == "--run_dir=runs/a"
+
+
+RACE = """
+import sys, time
+from selfsup_tf.errors import InputError
+from selfsup_tf.run import RunDirectory
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with RunDirectory(sys.argv[1]).locked():
+        print("held", flush=True)
+        sys.stdin.readline()
+except InputError as error:
+    print(error, flush=True)
+"""
+
+
+def test_of_processes_that_start_at_once_one_writes_the_run(tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", RACE, tmp_path / "run"]
+    racers = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    try:
+        for racer in racers:
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        said = {racer.pid: racer.stdout.readline() for racer in racers}
+        (winner,) = [pid for pid, line in said.items() if line == "held\n"]
+        for pid, line in said.items():
+            told = f"process {winner} on " in line or "has just begun" in line
+            assert pid == winner or (told and "Wait for its end" in line)
+        # One that comes later is told, too; and is next when the first has ended.
+        with pytest.raises(InputError, match=f"process {winner} on "):
+            RunDirectory(tmp_path / "run").check_free()
+    finally:
+        for racer in racers:
+            racer.communicate("end\n")
+    with RunDirectory(tmp_path / "run").locked():
+        pass
