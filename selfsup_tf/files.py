@@ -1,9 +1,13 @@
 """Text, JSON and figures on disk, written whole or not at all; and stderr."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import re
+import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 DAMAGED = "It is damaged or of another program; delete it, or run again what wrote it."
+
+PATTERN = re.compile(r"[][*?]")
+"""What TensorFlow takes for a pattern in the path of a SavedModel or a checkpoint."""
+_FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+"""What systems say when there is no room."""
 
 
 def read_json(path: str | pathlib.Path, *, advice: str = DAMAGED) -> Any:
@@ -51,16 +60,57 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A path to write to, beside the file; it takes the file's place at the end.
 
     Where the block raises, what was written is removed and the file stays as it was.
-    The suffix is the file's, since formats are often chosen by it.
+    After the block it outlives a power cut. The suffix is the file's, since formats
+    are often chosen by it.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    beside.touch(exist_ok=False)  # fails where a link lies in wait under that name
     try:
         yield beside
+        sync(beside)
         os.replace(beside, path)
+        sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sync(path: str | pathlib.Path) -> None:
+    """Waits until a file, or the names in a directory, would outlive a power cut."""
+    folder = os.path.isdir(path)
+    if folder and os.name == "nt":
+        return  # Windows opens no directory
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def enough_room(folder: pathlib.Path, needed: str, safe: str) -> Iterator[None]:
+    """Says it in one message where the disk is full, whoever finds it so.
+
+    Args:
+        folder: Where the block writes.
+        needed: How much and what for, to follow "expected ".
+        safe: What is not lost, and what to do.
+
+    Raises:
+        InputError: The disk is full, a quota is used up, or a file may not be so large.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # TensorFlow, HDF5 and Python have each their own
+        reasons = [reason for reason in _FULL if reason in str(error)]
+        if not reasons:
+            raise
+        free = shutil.disk_usage(folder).free / 1e6
+        found = f"{free:,.0f} MB free ({reasons[0]})"
+        raise InputError(f"{needed} in {folder}", found, safe) from error
 
 
 def write_atomically(path: str | pathlib.Path, contents: str) -> None:

@@ -24,6 +24,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,12 +33,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import read_json, read_object, whole_file, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from selfsup_tf.files import DAMAGED, read_json, read_object, whole_file, write_json
+from selfsup_tf.locks import HAS_LOCKS, open_lock, try_lock
 
 if TYPE_CHECKING:
     import keras
@@ -45,6 +42,10 @@ if TYPE_CHECKING:
 TRAIN_ONE = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
 ENCODERS = {"last": "encoder", "best": "encoder_best"}
 """The names of a run's encoders, by what `--encoder` calls them."""
+_OF_OTHERS = ("lr_find", "embeddings", "report", "comparison")
+"""The files of a run, without suffix, that training does not write."""
+_TOKEN = re.compile("[0-9a-f]+")
+"""What `whole_file` tells its files apart by."""
 
 
 class RunDirectory:
@@ -86,6 +87,27 @@ class RunDirectory:
     def __str__(self) -> str:
         return str(self.file or self.path)
 
+    @property
+    def flag(self) -> str:
+        """What names the run on the command line of a shell."""
+        return f"--run_dir={shlex.quote(str(self))}"
+
+    def left_behind(self) -> list[pathlib.Path]:
+        """What a process that died while it wrote has left beside files of a run.
+
+        Such as .config.3f2a.json and .encoder.3f2a.keras, of older versions also
+        .config.json.123.
+        """
+        files = [p for p in vars(self).values() if isinstance(p, pathlib.Path)]
+        own = {file.stem for file in files if file.suffix}
+        left = []
+        for file in self.path.glob(".*.*.*"):
+            _, stem, *rest = file.name.split(".")
+            ours = len(rest) == 2 and any(map(_TOKEN.fullmatch, rest))
+            if ours and (stem in own or "keras" in rest) and not file.is_dir():
+                left.append(file)
+        return left
+
     def network(self, name: str = "encoder") -> pathlib.Path:
         """NAME.keras, or the .keras file itself, where one was named."""
         return self.file or self.kept(name)
@@ -115,29 +137,52 @@ class RunDirectory:
         if not self.config.exists():
             return None
         advice = "Name a run directory that train.py has written."
-        return read_object(self.config, advice=advice)
+        values = read_object(self.config, advice=advice)
+        configs.check_stored(values, self.config, advice=advice)
+        return values
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The records of log.jsonl; a last line cut off by a crash is left out."""
+        """The records of log.jsonl; a last line cut off by a crash is left out.
+
+        Raises:
+            InputError: It can't be read, or another line is damaged.
+        """
         if not self.log.exists():
             return []
-        records = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        try:
+            *lines, last = self.log.read_bytes().split(b"\n")
+        except OSError as error:
+            raise InputError(f"a log at {self.log}", str(error), DAMAGED) from error
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(last.decode())
+            lines.append(last)  # it is whole, without an end of line
+        records = [_read_record(line) for line in lines]
+        if None in records:
+            number = records.index(None)
+            raise InputError(
+                f"an object with a step in each line of {self.log}",
+                f"{lines[number][:40]!r} in line {number + 1}",
+                "Mend or remove that line; the others are as they were.",
+            )
         return records
 
     def read_best(self) -> dict[str, Any] | None:
         """best.json: "step", "by" and "score" of the best encoder; None without one."""
-        return read_object(self.best) if self.best.is_file() else None
+        if not self.best.is_file():
+            return None
+        values = read_object(self.best)
+        named = isinstance(values.get("by"), str)
+        check(named, f"the score's name, by, in {self.best}", values, DAMAGED)
+        return values
 
     def read_class_names(self) -> tuple[str, ...] | None:
         """The names of the classes of classifier.keras; None where nothing says."""
         if not self.class_names.is_file():
             return None
-        return tuple(read_json(self.class_names))
+        names = read_json(self.class_names)
+        listed = isinstance(names, list) and all(isinstance(n, str) for n in names)
+        check(listed, f"a list of names in {self.class_names}", repr(names), DAMAGED)
+        return tuple(names)
 
     def check_config(self, config: Config) -> None:
         """Raises InputError where a run of another config is here, or something else.
@@ -154,8 +199,8 @@ class RunDirectory:
                 "run.",
             )
             return
-        own = (self.rate_test.stem, self.lock.stem)
-        others = any(file.stem not in own for file in self.path.glob("*"))
+        own = {self.rate_test, self.rate_curve, self.lock, *self.left_behind()}
+        others = set(self.path.glob("*")) - own
         check(
             not (self.file or self.path.is_file() or others),
             "run_dir to be empty, new, or a run's directory",
@@ -179,7 +224,13 @@ class RunDirectory:
         """
         records = self.read_log()
         if records:
-            before = records[0]["images"]
+            before = records[0].get("images")
+            check(
+                isinstance(before, int),
+                f"the number of images in the first line of {self.log}",
+                "none",
+                DAMAGED,
+            )
             check(
                 before == images,
                 f"the {before} images that the run in {self.path} began with",
@@ -197,11 +248,23 @@ class RunDirectory:
                 f"other: {', '.join(changed)}",
                 "Use another --run_dir for it, or bring back that run's.",
             )
-        for partial in self.path.glob(".*.keras"):
-            partial.unlink()  # left by a run that was killed while it wrote
+        for partial in self.left_behind():
+            # What others write, who hold no lock, may be in the making.
+            if partial.name.split(".")[1] not in _OF_OTHERS:
+                partial.unlink(missing_ok=True)
         if not self.config.exists():
             with _writable():
                 write_json(self.config, configs.to_dict(config))
+
+    def check_there(self) -> None:
+        """Raises InputError where the run was deleted or moved since it began."""
+        check(
+            self.config.is_file(),
+            f"the run in {self.path}, which this process is writing",
+            "no config.json there any more",
+            "It was deleted or moved meanwhile. Bring it back, and the same command "
+            "goes on from its last state.",
+        )
 
     def write_network(self, network: "keras.Model", name: str) -> None:
         """Writes NAME.keras whole or not at all."""
@@ -222,7 +285,7 @@ class RunDirectory:
     def check_free(self) -> None:
         """Raises InputError where another process is writing the run."""
         with contextlib.suppress(OSError), self.lock.open(encoding="utf-8") as handle:
-            if not _try_lock(handle, shared=True):
+            if not try_lock(handle, shared=True):
                 self._refuse(handle.read())
 
     @contextlib.contextmanager
@@ -236,7 +299,7 @@ class RunDirectory:
         Raises:
             InputError: Another process holds it; the message says which, since when.
         """
-        if fcntl is None:
+        if not HAS_LOCKS:
             yield
             return
         made = not self.path.exists()
@@ -254,8 +317,8 @@ class RunDirectory:
 
     def _take_lock(self) -> TextIO:
         while True:
-            handle = self.lock.open("a+", encoding="utf-8")
-            if not _try_lock(handle):
+            handle = open_lock(self.lock)
+            if not try_lock(handle):
                 with handle:
                     handle.seek(0)
                     self._refuse(handle.read())
@@ -292,6 +355,16 @@ class RunDirectory:
         )
 
 
+def _read_record(line: bytes) -> dict[str, Any] | None:
+    """A line of log.jsonl; None where it is no record."""
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    is_record = isinstance(record, dict) and isinstance(record.get("step"), int)
+    return record if is_record else None
+
+
 @contextlib.contextmanager
 def _writable() -> Iterator[None]:
     try:
@@ -300,15 +373,3 @@ def _writable() -> Iterator[None]:
         raise InputError(
             "a run_dir that can be written", str(error), "Choose another."
         ) from error
-
-
-def _try_lock(handle: TextIO, *, shared: bool = False) -> bool:
-    """Locks an open file for this process; False where another one holds it."""
-    try:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (AttributeError, OSError):
-        pass  # Windows, or a file system without locks
-    return True

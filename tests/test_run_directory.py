@@ -1,7 +1,10 @@
 """The run directory: its names, the lock of a run in progress, damaged files."""
 
+import contextlib
 import json
 import os
+import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,7 +13,9 @@ import pytest
 
 from selfsup_tf.config import Config, to_dict
 from selfsup_tf.errors import InputError
-from selfsup_tf.files import write_json
+from selfsup_tf.evaluation import run_images
+from selfsup_tf.evaluation.report.gather import gather
+from selfsup_tf.files import whole_file, write_json
 from selfsup_tf.run import RunDirectory
 from simclr_tf.config import SimCLRConfig
 
@@ -120,3 +125,210 @@ def test_a_file_is_no_run_to_train_in(tmp_path):
     RunDirectory(tmp_path).check_config(SimCLRConfig())
     with pytest.raises(InputError, match="It is a file"):
         RunDirectory(tmp_path / "encoder.keras").check_config(SimCLRConfig())
+
+
+def killed_while_writing(path, monkeypatch):
+    """What stays of a file whose process dies before it is in its place."""
+    before = set(path.parent.glob("*"))
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(pathlib.Path, "unlink", lambda *_, **__: None)
+        with whole_file(path) as beside:
+            beside.write_text('{"ha')
+            raise KeyboardInterrupt
+    (left,) = set(path.parent.glob("*")) - before
+    return left
+
+
+def test_what_a_death_leaves_is_no_hindrance_and_gone_after_the_next_start(
+    tmp_path, monkeypatch
+):
+    run, config = RunDirectory(tmp_path), SimCLRConfig()
+    files = [run.config, run.log, run.best, run.kept("encoder"), run.kept("projector")]
+    left = [killed_while_writing(file, monkeypatch) for file in files]
+    older = [".config.json.1", ".encoder.77.keras", ".log.jsonl.12"]
+    for name in older:
+        left.append(tmp_path / name)
+        left[-1].touch()
+    report = killed_while_writing(run.report, monkeypatch)
+    run.check_config(config)
+    run.begin(config, 10)
+    assert not any(file.exists() for file in left)
+    # Another process, which needs no lock, may be writing it just now.
+    assert report.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([run.config, report])
+    run.check_config(config)
+
+
+@pytest.mark.parametrize("name", [".thesis.2024.txt", ".config.final.json", ".a.keras"])
+def test_what_only_looks_like_it_is_left_alone(name, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="choose another place"):
+        RunDirectory(tmp_path).check_config(SimCLRConfig())
+    RunDirectory(tmp_path).begin(SimCLRConfig(), 10)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
+    victim, run = tmp_path / "victim", RunDirectory(tmp_path / "run")
+    victim.write_text("years of work")
+    run.path.mkdir()
+    # The worst case: the name is guessed.
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0")
+    for name in (f".best.{os.getpid()}.json", ".best.0.json", ".lock"):
+        (run.path / name).symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_json(run.best, {})
+    with pytest.raises(InputError, match="a run_dir that can be written"):
+        run.locked().__enter__()
+    assert victim.read_text() == "years of work"
+
+
+def test_what_is_written_whole_is_on_the_disk_before_it_is_in_its_place(
+    tmp_path, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(os, "fsync", lambda handle: calls.append("sync"))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *a: (calls.append("put"), replace(*a)))
+    write_json(tmp_path / "a.json", 1)
+    assert calls == ["sync", "put", "sync"]
+
+
+FIRST, SECOND, THIRD = (
+    json.dumps({"step": step, "images": 10}).encode() for step in range(3)
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"5", b"null", b'{"images": 3}', b'{"step": "\xff"}', b"[" * 9999],
+)
+def test_a_damaged_line_of_a_log_is_named_and_nothing_is_thrown_away(line, tmp_path):
+    run = RunDirectory(tmp_path)
+    contents = b"\n".join([FIRST, line, THIRD, b""])
+    run.log.write_bytes(contents)
+    for read in (run.read_log, lambda: run.begin(SimCLRConfig(), 10)):
+        with pytest.raises(InputError, match=r"log\.jsonl; .* in line 2\. Mend"):
+            read()
+    assert run.log.read_bytes() == contents
+
+
+@pytest.mark.parametrize("end", [b"", THIRD[:9], b"\0" * 9, THIRD[:4] + b"\xff"])
+def test_what_a_crash_cuts_off_is_left_out(end, tmp_path):
+    run = RunDirectory(tmp_path)
+    run.log.write_bytes(b"\n".join([FIRST, SECOND, end]))
+    assert [record["step"] for record in run.read_log()] == [0, 1]
+    run.log.write_bytes(b"\n".join([FIRST, SECOND, THIRD]))
+    assert [record["step"] for record in run.read_log()] == [0, 1, 2]
+
+
+def test_a_log_that_does_not_say_how_many_images_is_named(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.log.write_text('{"step": 0}\n')
+    with pytest.raises(
+        InputError, match=r"number of images in the first line of .*log"
+    ):
+        run.begin(SimCLRConfig(), 10)
+    run.log.unlink()
+    run.log.mkdir()
+    with pytest.raises(InputError, match=r"a log at .*log\.jsonl"):
+        run.read_log()
+
+
+DAMAGED_CONFIGS = [
+    {"method": 5},
+    {"data": ["x"]},
+    {"data_dir": 7},
+    {"encoder": "resnet"},
+    {"optimizer": None},
+    {"views": 3},
+    {"views": [1]},
+    {"view_1": None},
+]
+
+
+@pytest.mark.parametrize("values", DAMAGED_CONFIGS)
+def test_a_config_of_wrong_kinds_is_named_by_all_that_read_it(values, tmp_path):
+    run = RunDirectory(tmp_path)
+    write_json(run.config, to_dict(SimCLRConfig()) | values)
+    readers = (run.read_config, lambda: run.check_config(SimCLRConfig()))
+    for read in (*readers, lambda: gather(tmp_path), lambda: find_images(run)):
+        with pytest.raises(InputError, match=f"{next(iter(values))} in .*config"):
+            read()
+
+
+def find_images(run):
+    return run_images.images_of(run, run.read_config(), None, None)
+
+
+def test_a_config_that_lacks_a_field_is_none_to_stumble_over(tmp_path):
+    run, values = RunDirectory(tmp_path), to_dict(SimCLRConfig(data="cifar10"))
+    for name in values:
+        write_json(run.config, {n: v for n, v in values.items() if n != name})
+        gather(tmp_path)
+        with contextlib.suppress(InputError):
+            run.check_config(SimCLRConfig())
+        if name == "data":
+            with pytest.raises(InputError, match="does not tell what the run learned"):
+                find_images(run)
+        else:
+            assert find_images(run) == ("cifar10", None)
+
+
+def test_damaged_small_files_are_named(tmp_path):
+    run = RunDirectory(tmp_path)
+    for contents in ("", "5", "[]", "null", "{}", '{"by": 1}'):
+        run.best.write_text(contents)
+        with pytest.raises(InputError, match=r"best\.json"):
+            run.read_best()
+    for contents in ("", "5", "null", '"cat"', '{"cat": 1}', "[1]"):
+        run.class_names.write_text(contents)
+        with pytest.raises(InputError, match=r"class_names\.json"):
+            run.read_class_names()
+
+
+def test_the_flag_of_a_run_is_one_word_of_a_shell(tmp_path):
+    for name in ("a", "my run; ls", "lr=[1]", "it's"):
+        flag = RunDirectory(tmp_path / name).flag
+        assert shlex.split(flag) == [f"--run_dir={tmp_path / name}"]
+    assert RunDirectory("runs/a").flag == "--run_dir=runs/a"
+
+
+RACE = """
+import sys, time
+from selfsup_tf.errors import InputError
+from selfsup_tf.run import RunDirectory
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with RunDirectory(sys.argv[1]).locked():
+        print("held", flush=True)
+        sys.stdin.readline()
+except InputError as error:
+    print(error, flush=True)
+"""
+
+
+def test_of_processes_that_start_at_once_one_writes_the_run(tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", RACE, tmp_path / "run"]
+    racers = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    try:
+        for racer in racers:
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        said = {racer.pid: racer.stdout.readline() for racer in racers}
+        (winner,) = [pid for pid, line in said.items() if line == "held\n"]
+        for pid, line in said.items():
+            told = f"process {winner} on " in line or "has just begun" in line
+            assert pid == winner or (told and "Wait for its end" in line)
+        # One that comes later is told, too; and is next when the first has ended.
+        with pytest.raises(InputError, match=f"process {winner} on "):
+            RunDirectory(tmp_path / "run").check_free()
+    finally:
+        for racer in racers:
+            racer.communicate("end\n")
+    with RunDirectory(tmp_path / "run").locked():
+        pass

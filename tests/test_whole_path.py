@@ -1,6 +1,7 @@
 """The product from one end to the other, through the commands a user types."""
 
 import json
+import shlex
 
 import keras
 import numpy as np
@@ -95,7 +96,7 @@ def test_an_archive_with_labels(archive, views, tmp_path, capsys):
     "method", sorted(set(list_methods()) - {"byol", "dummy", "simclr"})
 )
 def test_a_method_that_learns_labels(method, archive, views, teacher, tmp_path, capsys):
-    run_dir = tmp_path / "run"
+    run_dir = tmp_path / "my [run]"
     where = f"--run_dir={run_dir}"
     # A network of its own, not another run's.
     own = {
@@ -103,7 +104,8 @@ def test_a_method_that_learns_labels(method, archive, views, teacher, tmp_path, 
         "distill": ["--pretrained=None", f"--teacher={teacher}"],
     }.get(method, [])
     cli.train([method, "shapes", where, f"--data={archive}", *SMALL, *own])
-    assert f"eval.py accuracy --run_dir={run_dir}" in capsys.readouterr().out
+    flag = shlex.quote(str(run_dir))
+    assert f"eval.py accuracy --run_dir={flag}" in capsys.readouterr().out
     cli.evaluate(["accuracy", where])
     numbers = json.loads((run_dir / "eval" / "accuracy.json").read_text())
     shown = capsys.readouterr().out

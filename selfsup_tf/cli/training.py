@@ -154,8 +154,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
             return
         there = dict.fromkeys(method.networks, True)
         judge = first_look(there | {"labels": run.log[0].get("labelled", False)})
-        where = [f"--run_dir={run.run_dir}", *(f"--import={m}" for m in modules)]
-        judging, where = program.spelled("eval"), " ".join(where)
+        flags = [RunDirectory(run.run_dir).flag, *(f"--import={m}" for m in modules)]
+        judging, where = program.spelled("eval"), " ".join(flags)
         print(
             f"\nThe run lies in {run.run_dir}, its encoder in "
             f"{RunDirectory(run.run_dir).network()}.\n"

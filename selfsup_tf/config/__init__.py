@@ -20,6 +20,7 @@ from selfsup_tf.config.run_config import (
     make_plan,
 )
 from selfsup_tf.config.stored import (
+    check_stored,
     differences,
     read_config,
     to_dict,

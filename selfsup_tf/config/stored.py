@@ -2,12 +2,22 @@
 
 import dataclasses
 import json
+import pathlib
 from typing import Any, TypeVar
 
 from selfsup_tf.config.optimizer import OptimizerConfig
 from selfsup_tf.config.run_config import Config
 from selfsup_tf.config.view import ViewConfig
+from selfsup_tf.errors import InputError, check
 from selfsup_tf.fields import from_dict
+
+_KINDS = {
+    **dict.fromkeys(("method", "data"), str),
+    **dict.fromkeys(("encoder", "optimizer", "view_1", "view_2"), dict),
+    **dict.fromkeys(("data_dir", "split"), str | None),
+    "views": list,
+}
+"""What is read of a stored config before its method is known."""
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -27,6 +37,23 @@ def read_config(config_class: type[AnyConfig], stored: dict[str, Any]) -> AnyCon
     return from_dict(
         config_class, {key: v for key, v in values.items() if key != "method"}
     )
+
+
+def check_stored(values: dict[str, Any], path: pathlib.Path, *, advice: str) -> None:
+    """Raises InputError where a config.json holds what no run has written.
+
+    Whether the values suit a method is seen by `read_config`, which knows which.
+
+    Args:
+        values: Its contents.
+        path: The file, to be named.
+        advice: What to do about it.
+    """
+    for name, kind in _KINDS.items():
+        if name in values and not isinstance(values[name], kind):
+            raise InputError(f"another {name} in {path}", repr(values[name]), advice)
+    for view in values.get("views", ()):
+        check(isinstance(view, dict), f"views in {path}", repr(view), advice)
 
 
 def upgraded(stored: dict[str, Any], num_views: int | None = None) -> dict[str, Any]:
@@ -61,9 +88,9 @@ def differences(config: Config, stored: dict[str, Any]) -> list[str]:
     """
     free = {f.name for f in dataclasses.fields(config) if f.metadata}
     then = upgraded(stored, config.num_views)
-    if "views" in then:
-        younger = dataclasses.asdict(ViewConfig())
-        then["views"] = [younger | view for view in then["views"]]
+    younger = dataclasses.asdict(ViewConfig())
+    views = then.get("views", map(dataclasses.asdict, type(config).views))
+    then["views"] = [younger | view for view in views]
     for field in dataclasses.fields(config):
         if dataclasses.is_dataclass(field.default):
             younger = dataclasses.asdict(field.default)

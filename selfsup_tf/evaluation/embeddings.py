@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shlex
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -107,11 +108,12 @@ def embed(
 
 
 def _check_output(output, overwrite):
+    such = output / "vectors.npz" if output.is_dir() else "a.npz"
     check(
         not output.is_dir() and output.suffix.lower() in WRITERS,
         f"a file that ends in {' or '.join(WRITERS)}",
         f"the directory {output}" if output.is_dir() else str(output),
-        f"Such as --output={output / 'vectors.npz' if output.is_dir() else 'a.npz'}",
+        f"Such as --output={shlex.quote(str(such))}",
     )
     check(
         overwrite or not output.exists(),

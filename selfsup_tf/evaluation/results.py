@@ -137,7 +137,7 @@ def read_folder(
     """As `read_results`, and the names of the JSON files that are of no protocol."""
     folder, protocols = RunDirectory(run_dir).evaluation, PROTOCOLS.all()
     stored, unread = {}, []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("[!.]*.json")):
         result = _read_file(path, protocols)
         if result is None:
             unread.append(path.name)

@@ -34,23 +34,29 @@ def images_of(
         f"none, and no {run.config} that tells what the run learned from",
         "Name the images: --data=FOLDER",
     )
-    recorded = stored["data_dir"]
+    recorded, own = stored.get("data_dir"), data or stored.get("data")
+    check(
+        own is not None,
+        "--data",
+        f"none, and {run.config} does not tell what the run learned from",
+        "Name the images: --data=FOLDER",
+    )
     check(
         data_dir is not None
         or recorded is None
         or pathlib.Path(recorded).expanduser().exists()
-        or pathlib.Path(data or stored["data"]).expanduser().exists(),
+        or pathlib.Path(own).expanduser().exists(),
         f"the data directory that the run recorded, {recorded}",
         "no such directory",
         "Say where the data lie on this machine: --data_dir=DIRECTORY",
     )
     check(
-        data is not None or stored["data"] != FROM_PYTHON,
+        own != FROM_PYTHON,
         "--data",
         "none, and this run learned from images given in Python",
         "Name images on disk: --data=FOLDER",
     )
-    return data or stored["data"], data_dir or recorded
+    return own, data_dir or recorded
 
 
 def may_have_learned(own: str, data: str, split: str = "train") -> bool:

@@ -7,7 +7,6 @@ what stands there is whole and proven.
 import dataclasses
 import logging
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +20,12 @@ from selfsup_tf.exporting.format import Artefact, Format, Options, Threshold
 from selfsup_tf.exporting.formats import check_options, choose_formats
 from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import Parity
-from selfsup_tf.exporting.place import check_place, put_in_place
+from selfsup_tf.exporting.place import (
+    check_place,
+    clear_left,
+    put_in_place,
+    work_beside,
+)
 from selfsup_tf.exporting.portable import portable_encoder, portable_pair
 from selfsup_tf.exporting.program import check_classifier
 from selfsup_tf.exporting.proof import (
@@ -32,7 +36,7 @@ from selfsup_tf.exporting.proof import (
 )
 from selfsup_tf.exporting.quantisation import search
 from selfsup_tf.exporting.reference import make_reference, without_outliers
-from selfsup_tf.files import write_atomically
+from selfsup_tf.files import PATTERN, enough_room, write_atomically
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -142,10 +146,16 @@ def export(
         "all": proof.calibration and proof.calibration.views,
         "typical": proof.typical,
     }
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    work = tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent)
-    work = pathlib.Path(work)
-    try:
+    size = sum(weight.numpy().nbytes for weight in encoder.weights) / 1e6
+    with (
+        enough_room(
+            directory.parent,
+            f"{size * (1 + len(wanted)):,.1f} MB or so for an export",
+            "Nothing was exported, and what stood there stands there. Make room, and "
+            "export again.",
+        ),
+        work_beside(directory) as work,
+    ):
         artefacts, parities = [], []
         with tempfile.TemporaryDirectory() as scratch:
             for one in wanted:
@@ -188,8 +198,6 @@ def export(
         # Made private by mkdtemp; a server may run as another user.
         work.chmod(0o755)
         put_in_place(work, directory, overwrite)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return ExportResult(directory, tuple(parities), found, options)
 
 
@@ -214,6 +222,15 @@ def check_request(
     wanted = choose_formats(formats)
     # A link stands for what it leads to; renaming would take its place.
     directory = pathlib.Path(directory).expanduser().resolve()
+    check(
+        not PATTERN.search(str(directory))
+        or all(one.word != "saved_model" for one in wanted),
+        "an export directory without [ ] * ? in its path, where TensorFlow can load a "
+        "SavedModel",
+        directory,
+        "Name another place: --directory=DIRECTORY; or other --formats.",
+    )
+    clear_left(directory)
     check_place(directory, overwrite)
     for name, value, least in (
         ("num_images", num_images, 2),

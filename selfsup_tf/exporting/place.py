@@ -1,14 +1,18 @@
 """Where an export goes: taken whole, and nobody else's files."""
 
 import contextlib
+import glob
 import os
 import pathlib
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.exporting.manifest import MANIFEST
-from selfsup_tf.files import read_object
+from selfsup_tf.files import read_object, sync
+from selfsup_tf.locks import hold, is_free
 
 # What an export before the manifest wrote; such a directory may be replaced, too.
 FORMER_REPORT = "parity.json"
@@ -43,15 +47,50 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
     )
 
 
+@contextlib.contextmanager
+def work_beside(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new directory to write an export in; gone after the block, if it is there.
+
+    The operating system locks it for as long as this process lives, by which
+    `clear_left` tells it from what a killed one has left.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    work = tempfile.mkdtemp(prefix=f".{directory.name}.part-", dir=directory.parent)
+    try:
+        with hold(work):
+            yield pathlib.Path(work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def clear_left(directory: pathlib.Path) -> None:
+    """Clears up after exports to a place that were killed.
+
+    One that was moved aside to be replaced is put back if nothing has replaced it.
+    """
+    left = sorted(directory.parent.glob(f".{glob.escape(directory.name)}.part-*"))
+    if not all(map(is_free, left)):
+        return  # somebody is at it
+    for old in directory.parent.glob(f".{glob.escape(directory.name)}.old.*"):
+        left.append(old)
+        if not directory.exists():
+            os.rename(old, directory)
+    for work in left:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def put_in_place(work: pathlib.Path, directory: pathlib.Path, overwrite: bool) -> None:
     """Renames `work` to `directory`; an earlier export goes when it is replaced.
 
     The place is looked at again: minutes lie between the first look and this one.
     """
+    for file in work.rglob("*"):
+        sync(file)  # so that a power cut leaves no name without its contents
     check_place(directory, overwrite)
     if not overwrite or not directory.exists():
         # Fails, and deletes nothing, where somebody else has just been faster.
         os.rename(work, directory)
+        sync(directory.parent)
         return
     old = directory.with_name(f".{directory.name}.old.{os.getpid()}")
     os.rename(directory, old)
@@ -60,6 +99,7 @@ def put_in_place(work: pathlib.Path, directory: pathlib.Path, overwrite: bool) -
     except OSError:
         os.rename(old, directory)
         raise
+    sync(directory.parent)
     shutil.rmtree(old)
 
 

@@ -40,7 +40,8 @@ def load_network(
         return keras.saving.load_model(path, compile=False)
     except InputError:
         raise  # a layer that says itself what is missing
-    except (ValueError, OSError, TypeError) as error:
+    # What Keras, zipfile and HDF5 raise depends on which byte is damaged.
+    except Exception as error:
         said, module = reason(error)
         advice = "Train again, or name another run."
         if module:

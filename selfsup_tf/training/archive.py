@@ -1,14 +1,17 @@
 """What a run leaves on disk. Of several workers the chief alone writes it."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from selfsup_tf.config import Config
 from selfsup_tf.data.sources import Source
+from selfsup_tf.files import enough_room
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.run import RunDirectory
@@ -46,6 +49,7 @@ class Archive:
         self._method, self._optimizer = method, optimizer
         self._kept = KeptNetworks(method)
         self.best, self.best_by = -math.inf, None
+        self._begun = False
 
     @property
     def encoder(self) -> keras.Model:
@@ -69,6 +73,10 @@ class Archive:
             InputError: The run had other images or another encoder, or none of its
                 states can be read.
         """
+        with self._room():
+            return self._open(source)
+
+    def _open(self, source):
         identity = identify(self._method, source)
         self._directory.begin(self._config, source.size, identity)
         self._checkpoints = Checkpoints(
@@ -86,8 +94,14 @@ class Archive:
         return step
 
     def write(self, record: dict[str, Any]) -> None:
-        """Appends a record to the log."""
-        self._log.write(record)
+        """Appends a record to the log.
+
+        Raises:
+            InputError: The disk is full, or the directory is gone; what was written
+                before is safe. So it is with all that write.
+        """
+        with self._room():
+            self._log.write(record)
 
     def update(self) -> None:
         """Takes over the weights of this moment."""
@@ -97,9 +111,10 @@ class Archive:
         """Keeps the encoder as the best if none has been better."""
         if not self._take_if_best(scores):
             return
-        self._directory.write_best(
-            self.encoder, {"step": step, "by": self.best_by, "score": self.best}
-        )
+        with self._room():
+            self._directory.write_best(
+                self.encoder, {"step": step, "by": self.best_by, "score": self.best}
+            )
 
     def _take_if_best(self, scores: Mapping[str, Any]) -> bool:
         """Whether a record's score is the best so far; if so, it is from here on."""
@@ -121,14 +136,35 @@ class Archive:
         if not self._kept.finite:
             raise FloatingPointError(str(self._directory.checkpoints))
         # In this order a run that is killed in between resumes and writes it again.
-        self._kept.save(self._directory)
-        self._checkpoints.save(step)
+        with self._room():
+            self._log.sync()
+            self._kept.save(self._directory)
+            self._checkpoints.save(step)
 
     def close(self) -> None:
         """Ends the log and leaves the networks as they are now."""
-        self._log.close()
         self.update()
-        self._kept.save(self._directory)
+        with self._room():
+            self._log.close()
+            self._kept.save(self._directory)
+
+    @contextlib.contextmanager
+    def _room(self):
+        """Around all that is written: the directory may be gone, or the disk full."""
+        if self._begun:
+            self._directory.check_there()
+        variables = [*self._method.model.variables, *self._optimizer.variables]
+        size = sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
+        with enough_room(
+            self._directory.path,
+            # A network that is kept has not more than the model; the new state is
+            # written before the oldest goes.
+            f"{3 * size / 1e6:,.1f} MB for another state and the networks of the run",
+            "Its states, networks and log of before are safe. Make room, and the same "
+            "command goes on from the last state.",
+        ):
+            yield
+        self._begun = True
 
 
 class KeptNetworks:

@@ -1,16 +1,26 @@
 """The state of a run on disk: everything that a resumption needs."""
 
-import functools
+import contextlib
 import logging
+import os
 import pathlib
-from collections.abc import Mapping
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 
 import keras
 import tensorflow as tf
 
 from selfsup_tf.errors import InputError
+from selfsup_tf.files import PATTERN, sync
 
 logger = logging.getLogger("selfsup_tf")
+
+_STATE = re.compile(r"ckpt-(0|[1-9][0-9]*)\.(index|data-[0-9]+-of-[0-9]+)")
+"""The files of the state after so many steps."""
+_LEFT = re.compile(r"ckpt-[0-9]+(_temp|\..*\.tempstate.*)|checkpoint(\.tmp.*)?")
+"""Of a state in the making, and the list of states that older versions kept."""
 
 
 class Checkpoints:
@@ -37,44 +47,44 @@ class Checkpoints:
         state: Mapping[str, keras.Variable] | None = None,
         keep: int = 2,
     ):
-        self._directory = pathlib.Path(directory)
+        self._directory, self._keep = pathlib.Path(directory), keep
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         parts = {"model": model, "optimizer": optimizer}
         if state:  # runs of before there was any are restored, too
             parts["state"] = {name: v.value for name, v in state.items()}
         self._checkpoint = tf.train.Checkpoint(step=self._step, **parts)
-        manage = functools.partial(
-            tf.train.CheckpointManager,
-            self._checkpoint,
-            str(directory),
-            max_to_keep=keep,
-        )
-        try:
-            self._manager = manage()
-        except ValueError:
-            # TensorFlow's list of the states is damaged; `restore` does without it.
-            (self._directory / "checkpoint").unlink()
-            self._manager = manage()
+        # Makes TensorFlow's own counter, which is in the states of older runs.
+        self._checkpoint.save_counter  # noqa: B018
 
     def save(self, step: int) -> None:
         """Writes the state after `step` updates, whole or not at all."""
         self._step.assign(step)
-        self._manager.save(checkpoint_number=step)
+        self._directory.mkdir(exist_ok=True)
+        prefix = self._directory / f"ckpt-{step}"
+        try:
+            self._checkpoint.write(str(prefix))
+        except tf.errors.OpError:
+            self._remove_others(max(self._steps(), default=0))  # it takes up room
+            raise
+        for file in self._directory.glob(f"{prefix.name}.*"):
+            sync(file)
+        sync(self._directory)
+        self._remove_others(step)
 
     def restore(self) -> int:
         """Restores the newest readable state and returns its step, 0 if there is none.
 
+        What a run has left that was killed while it wrote is removed.
+
         Raises:
             InputError: There are states, and none can be read.
         """
-        # The files themselves tell what there is, even if TensorFlow's list is lost.
-        names = [p.stem for p in self._directory.glob("ckpt-*.index")]
-        names.sort(key=lambda name: int(name.rpartition("-")[2]), reverse=True)
-        saved = [str(self._directory / name) for name in names]
+        saved = [str(self._directory / f"ckpt-{step}") for step in self._steps()]
         for path in saved:
             try:
-                status = self._checkpoint.restore(path)
-                status.assert_existing_objects_matched().assert_consumed()
+                with _without_patterns(path) as prefix:
+                    status = self._checkpoint.read(prefix)
+                    status.assert_existing_objects_matched().assert_consumed()
             # What TensorFlow raises depends on which byte is damaged.
             except (
                 tf.errors.OpError,
@@ -88,11 +98,42 @@ class Checkpoints:
                     str(error).splitlines()[0],
                 )
                 continue
-            return int(self._step.numpy())
+            step = int(self._step.numpy())
+            self._remove_others(step)
+            return step
         if saved:
             raise InputError(
                 "a readable checkpoint",
                 ", ".join(saved),
                 "All of them are damaged; start again in another run directory.",
             )
+        self._remove_others(0)
         return 0
+
+    def _steps(self):
+        """The steps of all states, the newest first; the files themselves tell."""
+        names = [_STATE.fullmatch(file.name) for file in self._directory.glob("*")]
+        steps = {int(name[1]) for name in names if name and name[2] == "index"}
+        return sorted(steps, reverse=True)
+
+    def _remove_others(self, step):
+        """Leaves this state and those before it, as many as are kept."""
+        steps = sorted(self._steps(), key=lambda other: (other > step, -other))
+        kept = {str(one) for one in steps[: self._keep]}
+        for file in self._directory.glob("*"):
+            name = _STATE.fullmatch(file.name)
+            if _LEFT.fullmatch(file.name) or (name and name[1] not in kept):
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+
+@contextlib.contextmanager
+def _without_patterns(path: str) -> Iterator[str]:
+    """A path to the same state that TensorFlow does not take for a pattern."""
+    if not PATTERN.search(path):
+        yield path
+        return
+    directory, name = os.path.split(os.path.abspath(path))
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "checkpoints")
+        os.symlink(directory, link)
+        yield os.path.join(link, name)

@@ -1,6 +1,8 @@
 """The log of a run: scalars to log.jsonl, TensorBoard and Weights & Biases."""
 
+import contextlib
 import json
+import os
 import shutil
 from typing import Any
 
@@ -44,8 +46,14 @@ class RunLog:
     def write(self, record: dict[str, Any]) -> None:
         """Appends a record; its numbers go to all that follow the run."""
         self.records.append(record)
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError:
+            # What could not be written is not tried again at the end of the process.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
         self._summarise(record)
 
     def _summarise(self, record):
@@ -55,6 +63,10 @@ class RunLog:
                     tf.summary.scalar(name, value)
         if self._wandb:
             self._wandb.write(record)
+
+    def sync(self) -> None:
+        """Waits until what was written to log.jsonl would outlive a power cut."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Ends them all."""

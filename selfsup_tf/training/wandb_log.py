@@ -9,7 +9,7 @@ from typing import Any
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import read_json, write_json
+from selfsup_tf.files import DAMAGED, read_object, write_json
 from selfsup_tf.run import RunDirectory
 
 _open_runs = {}  # by id: those that an exception has kept from being closed, too
@@ -46,8 +46,11 @@ class WandbLog:
         self._file = RunDirectory(path).wandb
         self._state = {"project": config.wandb, "id": secrets.token_hex(4), "step": -1}
         if self._file.exists():
-            stored = read_json(self._file)
-            if stored["project"] == config.wandb:
+            stored = read_object(self._file)
+            known = isinstance(stored.get("id"), str)
+            known &= isinstance(stored.get("step"), int)
+            check(known, f"a run's id and step in {self._file}", stored, DAMAGED)
+            if stored.get("project") == config.wandb:
                 self._state = stored
         _finish(self._state["id"])
         wandb = importlib.import_module("wandb")

@@ -157,3 +157,13 @@ def test_mistakes_are_named(where, capsys, flags, message):
     code, said = refused(capsys, *run, *flags)
     assert code == 2
     assert message in said
+
+
+def test_a_place_where_a_saved_model_can_not_be_loaded_is_refused(where, capsys):
+    run = where.rename(where.with_name("lr=[1]"))
+    before = sorted(run.rglob("*"))
+    code, said = refused(capsys, f"--run_dir={run}", "--formats", "saved_model")
+    assert code == 2 and "without [ ] * ? in its path" in said
+    assert sorted(run.rglob("*")) == before
+    export(run, "--formats", "tflite_float32")
+    assert (run / "export" / "encoder_float32.tflite").is_file()

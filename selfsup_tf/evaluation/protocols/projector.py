@@ -1,6 +1,7 @@
 """Writes vectors and thumbnails as TensorBoard's projector reads them."""
 
 import dataclasses
+import shlex
 
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
@@ -28,7 +29,7 @@ class Projector(Protocol):
         directory = judged.file("")
         encoder, images = judged.encoder, judged.open_pair()[1]
         write_projector(encoder, images, directory, **options_of(flags))
-        print(f"To look at it: tensorboard --logdir={directory}")
+        print(f"To look at it: tensorboard --logdir={shlex.quote(str(directory))}")
 
 
 PROTOCOL = Projector()

@@ -5,7 +5,6 @@ import dataclasses
 import datetime
 import os
 import pathlib
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +47,7 @@ class RunFiles:
     @property
     def flag(self) -> str:
         """What names the run on a command line."""
-        return f"--run_dir={shlex.quote(str(self.directory))}"
+        return self.directory.flag
 
     @property
     def verdict(self) -> str | None:
