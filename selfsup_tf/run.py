@@ -4,6 +4,7 @@ It is the only thing that training, evaluation, exporting and the report share, 
 is the only module that spells its names. Nothing here imports TensorFlow.
 
     config.json          the run's config, see `config.to_dict`
+    images.json.gz       the files that a run began with, since one may vanish
     log.jsonl            a JSON object a line, rising in "step"
     tensorboard/         the same as curves
     checkpoints/         the states that a run can be resumed from
@@ -20,19 +21,21 @@ is the only module that spells its names. Nothing here imports TensorFlow.
 
 import contextlib
 import datetime
+import gzip
 import json
 import os
 import pathlib
 import platform
 import shlex
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import read_json, read_object, whole_file, write_json
+from selfsup_tf.files import DAMAGED, read_json, read_object, whole_file, write_json
 
 try:
     import fcntl
@@ -65,6 +68,7 @@ class RunDirectory:
         self.file = path if path.suffix == ".keras" else None
         self.path = path.parent if self.file else path
         self.config = self.path / "config.json"
+        self.images = self.path / "images.json.gz"
         self.log = self.path / "log.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
@@ -117,6 +121,17 @@ class RunDirectory:
         advice = "Name a run directory that train.py has written."
         return read_object(self.config, advice=advice)
 
+    def read_images(self) -> dict[str, Any] | None:
+        """The files that the run began with, see `Source.files`; None without any."""
+        if not self.images.is_file():
+            return None
+        try:
+            return json.loads(gzip.decompress(self.images.read_bytes()))
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise InputError(
+                f"a list of images in {self.images}", str(error), DAMAGED
+            ) from error
+
     def read_log(self) -> list[dict[str, Any]]:
         """The records of log.jsonl; a last line cut off by a crash is left out."""
         if not self.log.exists():
@@ -163,12 +178,15 @@ class RunDirectory:
             "It is a file, or holds files but no config.json; choose another place.",
         )
 
-    def begin(self, config: Config, images: int) -> None:
-        """Writes config.json where there is none.
+    def begin(
+        self, config: Config, images: int, files: dict[str, Any] | None = None
+    ) -> None:
+        """Writes config.json and the list of files where there are none.
 
         Args:
             config: The run's.
             images: How many it learns from; the order of the data follows from that.
+            files: Which they are, see `Source.files`.
 
         Raises:
             InputError: The run began with another number of images, or the directory
@@ -185,8 +203,11 @@ class RunDirectory:
             )
         for partial in self.path.glob(".*.keras"):
             partial.unlink()  # left by a run that was killed while it wrote
-        if not self.config.exists():
-            with _writable():
+        with _writable():
+            if files is not None and not (records or self.images.exists()):
+                with whole_file(self.images) as beside:
+                    beside.write_bytes(gzip.compress(json.dumps(files).encode()))
+            if not self.config.exists():
                 write_json(self.config, configs.to_dict(config))
 
     def write_network(self, network: "keras.Model", name: str) -> None:

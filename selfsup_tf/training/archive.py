@@ -68,7 +68,7 @@ class Archive:
         Raises:
             InputError: The run had other images, or none of its states can be read.
         """
-        self._directory.begin(self._config, source.size)
+        self._directory.begin(self._config, source.size, source.files)
         self._checkpoints = Checkpoints(
             self._directory.checkpoints,
             self._method.model,
