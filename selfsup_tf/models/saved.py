@@ -37,12 +37,13 @@ def load_network(
     )
     try:
         return keras.saving.load_model(path, compile=False)
-    except InputError:
-        raise  # a layer that says itself what is missing
-    except (ValueError, OSError, TypeError) as error:
+    except (InputError, MemoryError):
+        raise  # a layer that says itself what is missing; a fine file
+    except Exception as error:  # Keras and h5py raise whatever comes of a damaged file
+        said = str(error).strip().splitlines() or ["nothing"]
         raise InputError(
             f"a readable Keras model at {path}",
-            str(error).splitlines()[0],
+            f"{type(error).__name__}: {said[0]}",
             "Train again, or name another run.",
         ) from error
 
