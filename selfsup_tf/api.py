@@ -50,12 +50,14 @@ def train(
         TrainingDiverged: The loss is no longer finite; the last checkpoint stays.
     """
     config = _begin(method, data, progress=progress)
+    directory = RunDirectory(run_dir)
     if is_chief(connect(config)):
         # Refuses another run, or one in progress, before the data are opened.
-        directory = RunDirectory(run_dir)
         directory.check_config(config)
         directory.check_free()
-    source, monitor = hold_out(_open(config, data), config)
+    # A file that has vanished since has a place in the order of the rest.
+    source = _open(config, data).as_begun(directory.read_images())
+    source, monitor = hold_out(source, config)
     return loop.train(
         method,
         source,

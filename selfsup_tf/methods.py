@@ -8,6 +8,7 @@ Method). Nothing else has to know of it.
 import abc
 import dataclasses
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import pathlib
@@ -205,10 +206,14 @@ class MethodPackage:
 
 def list_methods() -> list[str]:
     """The names of the methods that can be imported."""
+    names = {module.name for module in pkgutil.iter_modules() if module.ispkg}
+    # An editable install is found by a hook, in no folder of sys.path.
+    for installed in importlib.metadata.distributions():
+        names.update((installed.read_text("top_level.txt") or "").split())
     return sorted(
-        module.name.removesuffix("_tf")
-        for module in pkgutil.iter_modules()
-        if module.ispkg and module.name.endswith("_tf") and _is_method(module.name)
+        name.removesuffix("_tf")
+        for name in names
+        if name.endswith("_tf") and _is_method(name)
     )
 
 

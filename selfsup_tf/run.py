@@ -4,6 +4,7 @@ It is the only thing that training, evaluation, exporting and the report share, 
 is the only module that spells its names. Nothing here imports TensorFlow.
 
     config.json          the run's config, see `config.to_dict`
+    images.json.gz       the files that a run began with, since one may vanish
     log.jsonl            a JSON object a line, rising in "step"
     tensorboard/         the same as curves
     checkpoints/         the states that a run can be resumed from
@@ -20,6 +21,7 @@ is the only module that spells its names. Nothing here imports TensorFlow.
 
 import contextlib
 import datetime
+import gzip
 import json
 import os
 import pathlib
@@ -27,6 +29,7 @@ import platform
 import re
 import shlex
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -66,6 +69,7 @@ class RunDirectory:
         self.file = path if path.suffix == ".keras" else None
         self.path = path.parent if self.file else path
         self.config = self.path / "config.json"
+        self.images = self.path / "images.json.gz"
         self.log = self.path / "log.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
@@ -141,6 +145,17 @@ class RunDirectory:
         configs.check_stored(values, self.config, advice=advice)
         return values
 
+    def read_images(self) -> dict[str, Any] | None:
+        """The files that the run began with, see `Source.files`; None without any."""
+        if not self.images.is_file():
+            return None
+        try:
+            return json.loads(gzip.decompress(self.images.read_bytes()))
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise InputError(
+                f"a list of images in {self.images}", str(error), DAMAGED
+            ) from error
+
     def read_log(self) -> list[dict[str, Any]]:
         """The records of log.jsonl; a last line cut off by a crash is left out.
 
@@ -199,7 +214,8 @@ class RunDirectory:
                 "run.",
             )
             return
-        own = {self.rate_test, self.rate_curve, self.lock, *self.left_behind()}
+        own = {self.rate_test, self.rate_curve, self.images, self.lock}
+        own |= set(self.left_behind())
         others = set(self.path.glob("*")) - own
         check(
             not (self.file or self.path.is_file() or others),
@@ -209,13 +225,19 @@ class RunDirectory:
         )
 
     def begin(
-        self, config: Config, images: int, identity: Mapping[str, str] | None = None
+        self,
+        config: Config,
+        images: int,
+        *,
+        files: dict[str, Any] | None = None,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
-        """Writes config.json where there is none.
+        """Writes config.json and the list of files where there are none.
 
         Args:
             config: The run's.
             images: How many it learns from; the order of the data follows from that.
+            files: Which they are, see `Source.files`.
             identity: Hashes of what it was given, by what that is.
 
         Raises:
@@ -252,8 +274,11 @@ class RunDirectory:
             # What others write, who hold no lock, may be in the making.
             if partial.name.split(".")[1] not in _OF_OTHERS:
                 partial.unlink(missing_ok=True)
-        if not self.config.exists():
-            with _writable():
+        with _writable():
+            if files is not None and not (records or self.images.exists()):
+                with whole_file(self.images) as beside:
+                    beside.write_bytes(gzip.compress(json.dumps(files).encode()))
+            if not self.config.exists():
                 write_json(self.config, configs.to_dict(config))
 
     def check_there(self) -> None:

@@ -1,5 +1,6 @@
 """The command line: help at once, mistakes in one message, nothing written."""
 
+import importlib.machinery
 import pathlib
 import re
 import sys
@@ -8,9 +9,11 @@ import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from selfsup_tf import cli
 from selfsup_tf.cli import program
+from selfsup_tf.methods import list_methods
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -105,6 +108,52 @@ def test_a_reader_that_stops_is_no_mistake(start_python):
     process = start_python("train.py", "simclr", "cifar10", "--help")
     process.stdout.close()
     assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
+    ],
+)
+def test_too_little_memory_is_one_line(error, capsys):
+    with pytest.raises(SystemExit) as ended, cli.friendly():
+        raise error
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    for flag in ("--batch_size", "--accumulate", "--remat"):
+        assert flag in line
+
+
+def test_what_is_no_matter_of_memory_is_not_taken_for_one():
+    full = tf.errors.ResourceExhaustedError(None, None, "a: No space left on device")
+    for error in (full, KeyError("a"), RuntimeError("b")):
+        with pytest.raises(type(error)), cli.friendly():
+            raise error
+
+
+def test_methods_of_an_editable_install_are_listed(tmp_path, monkeypatch):
+    """Its packages are found by a hook, and lie in no folder of the path."""
+    package = tmp_path / "project" / "elsewhere_tf"
+    package.mkdir(parents=True)
+    for module in ("__init__", "config", "recipes", "method"):
+        (package / f"{module}.py").touch()
+    site = tmp_path / "site" / "elsewhere-1.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Name: elsewhere\nVersion: 1\n")
+    (site / "top_level.txt").write_text("elsewhere_tf\n")
+
+    class Hook(importlib.machinery.PathFinder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            folders = [str(tmp_path / "project")]
+            return super().find_spec(name, folders) if name == package.name else None
+
+    monkeypatch.syspath_prepend(site.parent)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Hook])
+    assert "elsewhere" in list_methods()
 
 
 def test_evaluation_without_a_run(refused, tmp_path):

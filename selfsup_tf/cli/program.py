@@ -143,11 +143,31 @@ def friendly(interrupted: str = "interrupted") -> Iterator[None]:
         sys.exit(complain(error, 2))
     except KeyboardInterrupt:
         sys.exit(complain(interrupted, 130))
-    except RuntimeError as error:
+    except Exception as error:
+        if _is_out_of_memory(error):
+            sys.exit(complain(_TOO_LITTLE, 1))
         # Divergence and failed parity: the message says all there is to say.
         if type(error).__module__.partition(".")[0] != "selfsup_tf":
             raise
         sys.exit(complain(error, 1))
+
+
+_TOO_LITTLE = (
+    "expected more memory than there is, on this machine or its accelerator. Lower "
+    "--batch_size; a training with --accumulate=2 or --remat=True needs less for the "
+    "same batch."
+)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, TensorFlow or XLA says so; a full disk is another matter."""
+    said = str(error)
+    # By name: it is TensorFlow's, which may not have been imported.
+    exhausted = type(error).__name__ == "ResourceExhaustedError"
+    exhausted = exhausted or "RESOURCE_EXHAUSTED" in said
+    return isinstance(error, MemoryError) or (
+        exhausted and "No space left on device" not in said
+    )
 
 
 def _is_read(stream: typing.TextIO) -> bool:

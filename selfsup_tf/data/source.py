@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.data.lost import Lost
 from selfsup_tf.data.order import (
     ALL,
     Count,
@@ -91,6 +92,33 @@ class Source(abc.ABC):
         """
         return None
 
+    @property
+    def files(self) -> dict[str, Any] | None:
+        """What `as_begun` needs, as JSON; None where a count is all that there is."""
+        return None
+
+    def as_begun(self, files: dict[str, Any] | None) -> "Source":
+        """The source with the images that it had when a run began with it.
+
+        Args:
+            files: What `files` was then; None leaves the source as it is.
+
+        Raises:
+            InputError: Too many of them are lost.
+        """
+        return self
+
+    def check_readable(self, *, look: bool = False) -> int:
+        """How many images have been found to be lost since the source was opened.
+
+        Args:
+            look: Whether to look for every file first, after reading has failed.
+
+        Raises:
+            InputError: Too many.
+        """
+        return 0
+
     @abc.abstractmethod
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
         """Each element once, in the order of the indices; labels if asked for."""
@@ -167,6 +195,9 @@ class IndexedSource(Source):
         skipped: Unusable files, which are not among the paths.
         notes: What there is to say of the images.
         digest: Gives `contents`.
+        lost: Knows of images that can't be read any longer; None where that can't be.
+        files: See `Source.files`.
+        reopen: From `files` of an earlier time to the source as it was.
     """
 
     def __init__(
@@ -184,14 +215,18 @@ class IndexedSource(Source):
         skipped: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
         digest: Callable[[], str] | None = None,
+        lost: Lost | None = None,
+        files: dict[str, Any] | None = None,
+        reopen: Callable[[dict[str, Any]], Source] | None = None,
     ):
+        self._lost, self._files, self._reopen = lost, files, reopen
         self._images_at, self._identify = images_at, identify
         self._digest = digest
         self._all_labels, self._class_names = labels, class_names
         self._block, self._all_paths = block, paths
         self.name, self.indices = name, np.arange(total)
         self.labelled = labels is not None
-        self.image_shape, self.skipped, self.notes = image_shape, skipped, notes
+        self.image_shape, self._skipped, self.notes = image_shape, skipped, notes
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -208,12 +243,31 @@ class IndexedSource(Source):
         return tuple(self._all_paths[index] for index in self.indices)
 
     @property
+    def skipped(self) -> tuple[str, ...]:
+        return self._skipped + (self._lost.lines() if self._lost else ())
+
+    @property
     def fingerprint(self) -> str:
         return self._identify(self.indices)
 
     @property
     def contents(self) -> str | None:
         return self._digest and self._digest()
+
+    @property
+    def files(self) -> dict[str, Any] | None:
+        return self._files
+
+    def as_begun(self, files: dict[str, Any] | None) -> Source:
+        if files is None or self._reopen is None or files == self._files:
+            return self
+        return self._reopen(files)
+
+    def check_readable(self, *, look: bool = False) -> int:
+        if self._lost is None:
+            return 0
+        self._lost.check(look=look)
+        return len(self._lost.lines())
 
     def ordered(self, *, labels: bool = True) -> tf.data.Dataset:
         return self._read(labels)
@@ -246,6 +300,7 @@ class IndexedSource(Source):
 
         def find(positions: tf.Tensor) -> tf.Tensor:
             positions = start + share.positions(positions)
+            positions %= len(self.indices)  # beyond the end only where some are lost
             if key is not None:
                 positions = shuffle(positions, len(self.indices), key)
             return tf.gather(table, positions)
@@ -257,6 +312,15 @@ class IndexedSource(Source):
             return element
 
         size = share.size(self.size - start)
+        if self._lost is not None:
+            # What follows the last costs nothing where none of them is lost.
+            numbers = tf.data.Dataset.range(2 * size).batch(256)
+            numbered = numbers.map(lambda n: (n, find(n))).unbatch()
+            elements = numbered.map(
+                lambda number, index: (number, look_up(index)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+            return counted(self._lost.fill(elements, size, find), size)
         # In blocks, since ops cost more than what they do for an index.
         elements = tf.data.Dataset.range(size).batch(self._block or 256).map(find)
         if self._block is None:

@@ -85,6 +85,7 @@ def extract_features(
     batch_size: int = 256,
     encode: Callable[[tf.Tensor], tf.Tensor] | None = None,
     cache: pathlib.Path | None = None,
+    skip_lost: bool = False,
 ) -> Features:
     """The representations of every image of `source`, each exactly once.
 
@@ -96,9 +97,11 @@ def extract_features(
         encode: `compile_network(encoder)`, where the same encoder is called again and
             again and shall be traced once. It follows the encoder's weights.
         cache: A folder where representations are kept, by encoder and images.
+        skip_lost: Whether images that can't be read any longer are left out.
 
     Raises:
-        InputError: A representation is NaN or infinite, or there are no images.
+        InputError: A representation is NaN or infinite, there are no images, or one of
+            them can't be read any longer.
     """
     source = open_source(source)
     key = None if cache is None else _cache_key(encoder, source)
@@ -110,7 +113,9 @@ def extract_features(
     found = join(
         {"features": batch["h"], "indices": batch["index"]}
         | ({"labels": batch["label"]} if source.labelled else {})
-        for batch in encoded_batches(encode, source, size, batch_size)
+        for batch in encoded_batches(
+            encode, source, size, batch_size, skip_lost=skip_lost
+        )
     )
     advice = "Check what it was opened from."
     check(bool(found), "at least one image", f"none from {source.name}", advice)
@@ -143,7 +148,12 @@ def _cache_key(encoder: keras.Model, source: Source) -> str | None:
 
 
 def encoded_batches(
-    encode: Callable[[tf.Tensor], tf.Tensor], source: Source, size: int, batch_size: int
+    encode: Callable[[tf.Tensor], tf.Tensor],
+    source: Source,
+    size: int,
+    batch_size: int,
+    *,
+    skip_lost: bool = False,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Every image of a source once, batch by batch, with its representation.
 
@@ -152,18 +162,35 @@ def encoded_batches(
         (n,) int64, and where there are labels "label": (n,) int64}.
 
     Raises:
-        InputError: A representation is NaN or infinite.
+        InputError: A representation is NaN or infinite, or an image can't be read any
+            longer and may not be skipped.
     """
+    last = -1
     batches = pipeline.evaluation_dataset(source, size=size, batch_size=batch_size)
     for batch in batches:
         h = encode(batch["image"])
         batch = {name: values.numpy() for name, values in batch.items()}
         batch["h"], valid = h.numpy(), batch.pop("valid")
+        # Indices rise, unless another image stands in the place of a lost one.
+        again = valid & (batch["index"] <= _before(batch["index"], last))
+        check(
+            skip_lost or not again.any(),
+            f"every image of {source.name}, as it was opened",
+            "; ".join(source.skipped[-3:]),
+            "Mend or remove what can't be read any longer.",
+        )
+        valid &= ~again
+        last = max(last, batch["index"].max())
         batch = {name: values[valid] for name, values in batch.items()}
         check_finite(batch["h"], source.name)
         if source.labelled:
             batch["label"] = batch["label"].astype(np.int64)
         yield batch
+
+
+def _before(indices: np.ndarray, last: int) -> np.ndarray:
+    """The greatest index before each."""
+    return np.maximum.accumulate([last, *indices[:-1]])
 
 
 def join(batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

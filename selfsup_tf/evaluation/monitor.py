@@ -72,7 +72,9 @@ class Monitor:
         scores = {}
         if self.knn is not None:
             bank, queries = (
-                extract_features(networks["encoder"], source, encode=self._encode)
+                extract_features(
+                    networks["encoder"], source, encode=self._encode, skip_lost=True
+                )
                 for source in self.knn
             )
             scores["eval/knn_top_1"] = knn_from_features(bank, queries).top_1

@@ -38,8 +38,8 @@ def load_network(
     )
     try:
         return keras.saving.load_model(path, compile=False)
-    except InputError:
-        raise  # a layer that says itself what is missing
+    except (InputError, MemoryError):
+        raise  # a layer that says itself what is missing; a fine file
     # What Keras, zipfile and HDF5 raise depends on which byte is damaged.
     except Exception as error:
         said, module = reason(error)

@@ -78,7 +78,9 @@ class Archive:
 
     def _open(self, source):
         identity = identify(self._method, source)
-        self._directory.begin(self._config, source.size, identity)
+        self._directory.begin(
+            self._config, source.size, files=source.files, identity=identity
+        )
         self._checkpoints = Checkpoints(
             self._directory.checkpoints,
             self._method.model,

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from selfsup_tf.config import Config, make_plan
 from selfsup_tf.data.sources import Source
@@ -125,7 +126,7 @@ def train(
             with strategy.scope():
                 train_steps = make_train_steps(method, optimizer, config, plan)
             batches = distributed_batches(strategy, source, method, plan, step)
-            loop = _Loop(method, plan, optimizer, archive, monitor, strategy)
+            loop = _Loop(method, plan, optimizer, archive, monitor, strategy, source)
             with progress_bar(plan.total_steps, step, shown=progress and chief) as bar:
                 loop.run(train_steps, batches, step, bar)
         if not chief:
@@ -146,10 +147,11 @@ def train(
 class _Loop:
     """Calls of the compiled steps, and what happens between them."""
 
-    def __init__(self, method, plan, optimizer, archive, monitor, strategy):
+    def __init__(self, method, plan, optimizer, archive, monitor, strategy, source):
         self.method, self.config, self.plan = method, method.config, plan
         self.optimizer, self.archive, self.monitor = optimizer, archive, monitor
-        self.strategy = strategy
+        self.strategy, self.source = strategy, source
+        self.lost = source.check_readable()
         self.rate = build_schedule(method.config.optimizer, plan)
         self.warned = False
 
@@ -158,14 +160,18 @@ class _Loop:
         while step < self.plan.total_steps:
             count = self._steps_to_next_stop(step)
             start = time.perf_counter()
-            values = call_steps(
-                train_steps,
-                batches,
-                step,
-                count,
-                method=self.method,
-                strategy=self.strategy,
-            )
+            try:
+                values = call_steps(
+                    train_steps,
+                    batches,
+                    step,
+                    count,
+                    method=self.method,
+                    strategy=self.strategy,
+                )
+            except tf.errors.OpError:
+                self.source.check_readable(look=True)
+                raise
             seconds = time.perf_counter() - start
             self._check_finite(values, step)
             step += count
@@ -178,12 +184,26 @@ class _Loop:
         ended = step == self.plan.total_steps
         if self.monitor and (ended or step % self.plan.knn_steps == 0):
             record |= self._evaluate(step)
+        if lost := self._name_lost():
+            record["train/lost_images"] = lost
         self.archive.write(record)
         if ended or step % self.plan.checkpoint_steps == 0:
             self._save(step)
             if bar.disable:
                 self._tell(record)
         self._show(bar, record)
+
+    def _name_lost(self):
+        """Names the images that have become unreadable; returns how many there are."""
+        lost, known = self.source.check_readable(), self.lost
+        if lost > known:
+            logger.warning(
+                "%d more can't be read any longer; others stand in their places.",
+                lost - known,
+            )
+            name_skipped(self.source)
+        self.lost = lost
+        return lost
 
     def _steps_to_next_stop(self, step):
         """To the next multiple of any interval, whatever step a run resumes from."""

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 
+import keras
 import numpy as np
 import PIL.Image
 import pytest
@@ -12,6 +13,7 @@ import tensorflow as tf
 from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
 from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.features import extract_features
 
 RAMP = np.stack(np.meshgrid(np.arange(0, 240, 6), np.arange(0, 240, 8)), -1)
 PIXELS = np.concatenate([RAMP, 255 - RAMP[..., :1]], -1).astype(np.uint8)  # 30x40
@@ -396,3 +398,81 @@ def test_paths_and_fingerprints_follow_the_files(tmp_path):
     assert before == open_source(tmp_path).fingerprint != part.fingerprint
     (tmp_path / "a/1.png").write_bytes((tmp_path / "b/3.png").read_bytes())
     assert open_source(tmp_path).fingerprint != before
+
+
+def grey(folder, count):
+    """`count` images of 8 x 8, the first all 0, the next all 1, and so on."""
+    for i in range(count):
+        picture = PIL.Image.new("RGB", (8, 8), (i, i, i))
+        write(folder / f"{i:03}.png", encode(picture, "PNG"))
+
+
+def damage(folder):
+    """Loses 3 and 5, 58 and 59; gives 7 another size."""
+    (folder / "003.png").unlink()
+    write(folder / "005.png", b"")
+    write(folder / "058.png", b"I was an image")
+    write(folder / "059.png", PNG[:100])
+    write(folder / "007.png", encode(PIL.Image.new("RGB", (20, 9), (7, 7, 7)), "PNG"))
+
+
+def test_images_lost_since_are_replaced_counted_and_named(tmp_path):
+    grey(tmp_path, 80)
+    source = open_source(tmp_path)
+    before = _read(source)
+    damage(tmp_path)
+    lost = {3, 5, 58, 59}
+    order = [*before, *before]  # the first follows the last
+    expected = [next(i for i in order[n:] if i not in lost) for n in range(80)]
+    assert _read(source) == expected
+    for start in (0, 16, 64):
+        assert _read(source, start=start) == expected[start:]
+    assert source.check_readable() == len(source.skipped) == 4
+    reasons = dict(line.split(": ", 1) for line in source.skipped)
+    assert reasons[str(tmp_path / "003.png")] == "No such file or directory"
+    assert reasons[str(tmp_path / "005.png")] == "empty file"
+    assert all(i["image"].shape == (8, 8, 3) for i in source.ordered())
+
+
+def _read(source, **options):
+    """The shade of each image, in the order of an epoch."""
+    elements = source.shuffled(seed=1, epoch=2, **options).as_numpy_iterator()
+    return [int(element["image"].mean()) for element in elements]
+
+
+def test_a_source_opens_as_a_run_began_with_it(tmp_path):
+    grey(tmp_path, 80)
+    source = open_source(tmp_path)
+    damage(tmp_path)
+    write(tmp_path / "000_new.png", PNG)
+    again = open_source(tmp_path)
+    assert again.size == 77
+    again = again.as_begun(source.files)
+    assert again.size == 80 and again.image_shape == (8, 8, 3)
+    assert len(again.skipped) == 4  # named before any is read
+    assert _read(again) == _read(source)
+    assert again.as_begun(None) is again
+
+
+def test_a_folder_that_goes_is_no_matter_of_a_few_files(tmp_path):
+    grey(tmp_path, 40)
+    source = open_source(tmp_path)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(tf.errors.OpError):
+        _read(source)
+    with pytest.raises(InputError, match="40 that can't be read any longer"):
+        source.check_readable(look=True)
+
+
+def test_no_evaluation_takes_one_image_for_another(tmp_path):
+    grey(tmp_path, 80)
+    source = open_source(tmp_path)
+    damage(tmp_path)
+    encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    with pytest.raises(InputError, match=r"every image of .* received .*/059\.png: "):
+        extract_features(encoder, source)
+    found = extract_features(encoder, source, skip_lost=True)
+    shades = np.rint(found.features.mean(1) * 255).astype(int).tolist()
+    assert shades == found.indices.tolist()
+    assert shades == [i for i in range(80) if i not in (3, 5, 58, 59)]

@@ -1,6 +1,7 @@
 """Runs: resumed, killed, damaged, diverged, collapsed, refused."""
 
 import dataclasses
+import itertools
 import json
 import re
 import signal
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import selfsup_tf as selfsup
+from selfsup_tf import api
 from selfsup_tf.config import OptimizerConfig, ViewConfig, make_plan
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
@@ -371,3 +373,46 @@ def test_remat_runs_the_network_block_by_block(remat, tiny_config, tiny_method):
     method.build()
     replica = Replica(method, None, method.config)
     assert (replica.model is not method.model) == remat
+
+
+def test_images_lost_while_a_run_trains(
+    train, tiny_config, few_images, tmp_path, monkeypatch, caplog
+):
+    """The run goes on, names them, and resumes to the same numbers."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+
+    def write(number, image):
+        contents = tf.io.encode_png(image).numpy()
+        (folder / f"{number:02}.png").write_bytes(contents)
+
+    def damage(source, config):  # once the source is open
+        (folder / "07.png").unlink(missing_ok=True)
+        (folder / "11.png").write_bytes(b"")
+        (folder / "13.png").write_bytes(b"I was an image")
+        write(17, few_images[0][17][:20])
+        return source, look
+
+    def look(networks):
+        if not next(looks):
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr(api, "hold_out", damage)
+    often = {"checkpoint_epochs": 0.5, "knn_epochs": 0.5}
+    config = tiny_config("simclr", steps=8, data=str(folder), **often)
+    for run_dir in (tmp_path / "whole", tmp_path / "cut"):
+        for number, image in enumerate(few_images[0]):
+            write(number, image)
+        looks = iter([True, run_dir.name == "whole", True, True])
+        if run_dir.name == "whole":
+            whole = train(config, None, run_dir)
+            continue
+        with pytest.raises(KeyboardInterrupt):
+            train(config, None, run_dir)
+        looks = itertools.repeat(True)
+        resumed = train(config, None, run_dir)
+    for name in ("07.png: No such file", "11.png: empty", "13.png: Unknown image"):
+        assert name in caplog.text
+    assert whole.log[-1]["train/lost_images"] == 3
+    assert np.array(curve(resumed.log)) == pytest.approx(np.array(curve(whole.log)))

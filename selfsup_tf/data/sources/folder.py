@@ -3,7 +3,8 @@
 import collections
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,11 +17,10 @@ from selfsup_tf.data.folder_layout import (
     list_files,
     suffix_of,
 )
+from selfsup_tf.data.lost import MAX_BAD_SHARE, Lost
 from selfsup_tf.data.order import on_host
 from selfsup_tf.data.source import IndexedSource, SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check, check_one_of
-
-_MAX_BAD_SHARE = 0.05  # beyond, something is wrong with the folder rather than a file
 
 
 def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
@@ -52,7 +52,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
         "Name the folder that holds them, or convert them.",
     )
     shapes, bad, depths = _verify([str(root / file) for file in files])
-    if len(bad) > _MAX_BAD_SHARE * len(files):
+    if len(bad) > MAX_BAD_SHARE * len(files):
         few = "; ".join(f"{files[i]}: {reason}" for i, reason in list(bad.items())[:3])
         raise InputError(
             f"images in {root} that can be decoded",
@@ -60,26 +60,79 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
             "Mend or remove them; up to 5 % would be skipped.",
         )
     good = [file for i, file in enumerate(files) if i not in bad]
-    labels, class_names = _label(good)
-    paths = [str(root / file) for file in good]
-    table = on_host([os.fsencode(path) for path in paths], tf.string)
     image_shape = (*shapes.pop(), 3) if len(shapes) == 1 else None
+    reasons = {files[i]: reason for i, reason in bad.items()}
+    unread = [file for file in others if suffix_of(file) in UNREAD]
+    name = folder.resolve().name
+
+    def of(files: list[str], image_shape: Sequence[int] | None) -> IndexedSource:
+        """The source of these files, some of which may be lost."""
+        there, known = set(good), set(files)
+        left_out = [file for file in reasons if file not in known]
+        return _make_source(
+            root,
+            files,
+            image_shape,
+            lost=[i for i, file in enumerate(files) if file not in there],
+            name=f"{name}:{split}" if len(layout.splits) > 1 else name,
+            skipped=(
+                *(f"{root / file}: {reasons[file]}" for file in left_out),
+                *_unread(unread, root),
+            ),
+            notes=(*layout.notes, *_beside(others), *_deep(depths)),
+            reopen=reopen,
+        )
+
+    def reopen(begun: dict[str, Any]) -> IndexedSource:
+        _check_sizes(root, begun)
+        return of(begun["files"], begun["image_shape"])
+
+    return of(good, image_shape)
+
+
+def _check_sizes(root: pathlib.Path, begun: dict[str, Any]) -> None:
+    """Raises InputError where many files are no longer as long as they were."""
+    now = map(_length, (root / file for file in begun["files"]))
+    lengths = zip(begun["files"], begun["lengths"], now, strict=True)
+    changed = [file for file, before, now in lengths if now not in (before, -1)]
+    check(
+        len(changed) <= _MAX_BAD_SHARE * len(begun["files"]),
+        f"the images in {root} that the run began with",
+        f"{len(changed)} of {len(begun['files'])} files of another length, such as "
+        f"{', '.join(changed[:3])}",
+        "Use another --run_dir for other images, or bring back that run's.",
+    )
+
+
+def _make_source(
+    root: pathlib.Path,
+    files: list[str],
+    image_shape: Sequence[int] | None,
+    *,
+    name: str,
+    lost: Sequence[int],
+    **options: Any,
+) -> IndexedSource:
+    labels, class_names = _label(files)
+    paths = [str(root / file) for file in files]
+    table = on_host([os.fsencode(path) for path in paths], tf.string)
+    image_shape = image_shape and tuple(image_shape)
 
     def image_at(index: tf.Tensor) -> tf.Tensor:
         image = decode_image(tf.io.read_file(tf.gather(table, index)))
-        return tf.ensure_shape(image, image_shape or (None, None, 3))
+        return image if image_shape is None else _resized(image, image_shape)
 
     def identify(indices: np.ndarray) -> str:
-        found = [(paths[index], os.stat(paths[index])) for index in indices]
-        states = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+        states = [_state(paths[index]) for index in indices]
         return fingerprint(states, labels, class_names, indices)
 
     def digest() -> str:
-        return fingerprint([(file, (root / file).stat().st_size) for file in good])
+        return fingerprint(files)
 
-    name = folder.resolve().name
+    missed = Lost(paths, _reason, lost)
+    missed.check()
     return IndexedSource(
-        f"{name}:{split}" if len(layout.splits) > 1 else name,
+        name,
         len(paths),
         image_at,
         identify,
@@ -87,13 +140,40 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
         class_names=class_names,
         image_shape=image_shape,
         paths=paths,
-        skipped=(
-            *(f"{root / files[i]}: {reason}" for i, reason in bad.items()),
-            *_unread([file for file in others if suffix_of(file) in UNREAD], root),
-        ),
-        notes=(*layout.notes, *_beside(others), *_deep(depths)),
+        lost=missed,
+        files={
+            "image_shape": image_shape and list(image_shape),
+            "files": files,
+            "lengths": [_length(root / file) for file in files],
+        },
+        **options,
         digest=digest,
     )
+
+
+def _length(path: pathlib.Path) -> int:
+    """Bytes of a file; -1 of one that is lost."""
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _state(path: str) -> tuple[str, int, int]:
+    """What tells a file from what it was before; a lost one has a state, too."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return path, -1, -1
+    return path, stat.st_size, stat.st_mtime_ns
+
+
+def _resized(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """An image of the size that all had when the source was opened."""
+
+    def resize() -> tf.Tensor:
+        resized = tf.image.resize(image, shape[:2], antialias=True)
+        return tf.cast(tf.round(resized), tf.uint8)
+
+    image = tf.cond(tf.reduce_all(tf.shape(image) == shape), lambda: image, resize)
+    return tf.ensure_shape(image, shape)
 
 
 def _unread(files: list[str], root: pathlib.Path) -> Iterator[str]:
