@@ -4,7 +4,7 @@ It is the only thing that training, evaluation, exporting and the report share, 
 is the only module that spells its names. Nothing here imports TensorFlow.
 
     config.json          the run's config, see `config.to_dict`
-    images.json.gz       the files that a run began with, since one may vanish
+    images.gz            the files that a run began with, since one may vanish
     log.jsonl            a JSON object a line, rising in "step"
     tensorboard/         the same as curves
     checkpoints/         the states that a run can be resumed from
@@ -69,7 +69,7 @@ class RunDirectory:
         self.file = path if path.suffix == ".keras" else None
         self.path = path.parent if self.file else path
         self.config = self.path / "config.json"
-        self.images = self.path / "images.json.gz"
+        self.images = self.path / "images.gz"
         self.log = self.path / "log.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"

@@ -113,7 +113,7 @@ def test_a_run_goes_on_with_what_it_began_with(tmp_path, before):
     run = RunDirectory(tmp_path)
     first = {"step": 0, "images": 64} | ({"identity": before} if before else {})
     run.log.write_text(json.dumps(first) + "\n")
-    run.begin(SimCLRConfig(), 64, {"images": "a", "y": "c"})
+    run.begin(SimCLRConfig(), 64, identity={"images": "a", "y": "c"})
     if before:
         with pytest.raises(InputError, match="received other: images"):
             run.begin(SimCLRConfig(), 64, {"images": "b"})

@@ -43,6 +43,7 @@ def load_network(
     # What Keras, zipfile and HDF5 raise depends on which byte is damaged.
     except Exception as error:
         said, module = reason(error)
+        said = f"{type(error).__name__}: {said}"
         advice = "Train again, or name another run."
         if module:
             advice = (

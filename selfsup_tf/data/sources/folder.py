@@ -96,7 +96,7 @@ def _check_sizes(root: pathlib.Path, begun: dict[str, Any]) -> None:
     lengths = zip(begun["files"], begun["lengths"], now, strict=True)
     changed = [file for file, before, now in lengths if now not in (before, -1)]
     check(
-        len(changed) <= _MAX_BAD_SHARE * len(begun["files"]),
+        len(changed) <= MAX_BAD_SHARE * len(begun["files"]),
         f"the images in {root} that the run began with",
         f"{len(changed)} of {len(begun['files'])} files of another length, such as "
         f"{', '.join(changed[:3])}",
