@@ -5,13 +5,15 @@ import pathlib
 import setuptools
 
 # Older ones, which Python 3.10 would get, are not tested; their tests skip.
-HUB = "keras-hub; python_version >= '3.11'"
+HUB = "keras-hub<1; python_version >= '3.11'"
 # The oldest that is tested: several runs of one process, each with a resumable id.
-WANDB = "wandb>=0.31"
+WANDB = "wandb>=0.31,<1"
 SERVING = "tensorflow-serving-api>=2.21,<2.22"  # the protos of warm-up requests
-ONNX = ["onnx", "tf2onnx>=1.17", "onnxruntime"]
+ONNX = ["onnx<2", "tf2onnx>=1.17,<2", "onnxruntime<2"]
 HERE = pathlib.Path(__file__).parent
 
+# Upper bounds stand where a major version may break what is called; pillow, pyarrow and
+# flatbuffers number their versions by the calendar. constraints.txt is the tested set.
 setuptools.setup(
     name="selfsup-tf",
     version="0.1.0",
@@ -26,21 +28,23 @@ setuptools.setup(
     package_data={"": ["README.md", "*.jinja", "*.config", "templates/*"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
-        "keras>=3.12",
-        "tensorflow-datasets>=4.9.7",
+        # Before 3.13.2 a .keras file could read any file of the user (HDF5's external
+        # storage); before 3.14 BatchNorms of nested networks stayed unsynchronised.
+        "keras>=3.14,<4",
+        "tensorflow-datasets>=4.9.7,<5",
         "importlib_resources",
-        "numpy",
-        "tyro>=0.9",
-        "tensorboard",
-        "scikit-learn",
-        "scipy",
-        "threadpoolctl",
-        "matplotlib",
-        "jinja2",
-        "tqdm",
+        "numpy<3",
+        "tyro>=0.9,<2",
+        "tensorboard<3",
+        "scikit-learn<2",
+        "scipy<2",
+        "threadpoolctl<4",
+        "matplotlib<4",
+        "jinja2<4",
+        "tqdm<5",
         "pillow",
         "pyarrow",
-        "ai-edge-litert",
+        "ai-edge-litert<3",
         "flatbuffers",
     ],
     extras_require={
@@ -48,7 +52,7 @@ setuptools.setup(
         "onnx": ONNX,
         "serving": [SERVING],
         "wandb": [WANDB],
-        "hub": ["keras-hub"],
+        "hub": ["keras-hub<1"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
             *(HUB, WANDB, SERVING, *ONNX),

@@ -83,6 +83,15 @@ def test_applications_take_unit_range_and_synchronise(name):
     assert norms or name == "VGG16"
 
 
+def test_norms_of_nested_networks_synchronise():
+    network = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+    for _ in range(2):
+        network = keras.Sequential([keras.Input((4,)), network])
+    for synchronized in (True, False):
+        (norm,) = batchnorms(copy_network(network, synchronized=synchronized))
+        assert norm.synchronized is synchronized
+
+
 def test_weights_from_a_file(tmp_path):
     config = EncoderConfig(name="resnet18", width=1 / 16, stem="small")
     source = build_encoder(config, 16)
