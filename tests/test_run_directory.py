@@ -116,7 +116,7 @@ def test_a_run_goes_on_with_what_it_began_with(tmp_path, before):
     run.begin(SimCLRConfig(), 64, identity={"images": "a", "y": "c"})
     if before:
         with pytest.raises(InputError, match="received other: images"):
-            run.begin(SimCLRConfig(), 64, {"images": "b"})
+            run.begin(SimCLRConfig(), 64, identity={"images": "b"})
 
 
 def test_a_file_is_no_run_to_train_in(tmp_path):
