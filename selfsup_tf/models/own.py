@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import random
 import re
 import tempfile
 from typing import Any
@@ -52,6 +53,9 @@ def check_loads(encoder: keras.Model, image_size: int) -> None:
     What a run leaves would else be of use to nobody, which its end is too late to tell.
     """
     images = _images(image_size)
+    # Keras draws the seeds of new layers from this generator. Those of the run, made
+    # after this, stay as they were.
+    state = random.getstate()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "encoder.keras")
         try:
@@ -66,6 +70,8 @@ def check_loads(encoder: keras.Model, image_size: int) -> None:
                 "module my_layers that commands import by --import=my_layers. Make a "
                 "Lambda such a layer.",
             ) from error
+        finally:
+            random.setstate(state)
     first, again, after = (
         np.asarray(network(images, training=False), np.float32)
         for network in (encoder, encoder, loaded)
