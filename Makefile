@@ -16,7 +16,7 @@ quick: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

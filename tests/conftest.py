@@ -49,6 +49,19 @@ QUICK = (
 assert all((ROOT / place).exists() for place in QUICK), "a place of QUICK has moved"
 QUICK_SECONDS = 20.0
 
+LONGEST = (
+    "tests/training/test_topologies.py",
+    "tests/test_whole_path.py",
+    "tests/test_doors.py",
+    "tests/test_contract.py",
+    "tests/training/test_workers.py",
+    "tests/training/test_run.py",
+    "tests/training/test_xla.py",
+    "tests/simclr/test_checkpoints.py",
+)
+"""Files that begin, so that no worker is left alone with one of them at the end."""
+assert all((ROOT / place).exists() for place in LONGEST), "a place of LONGEST has moved"
+
 _quick_test = None  # the one that runs, as an audit hook can't be taken back
 
 
@@ -65,7 +78,9 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what is slow by its place or its fixtures."""
+    """Marks what is slow by its place or its fixtures; the longest files come first."""
+    places = {ROOT / place: turn for turn, place in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         starts = "start_python" in item.fixturenames
         if starts or not _is_quick_place(item.path):
