@@ -19,7 +19,7 @@ SCRIPT = pathlib.Path(__file__).parent / "train_on_devices.py"
 def finish(*processes):
     """Waits for them and shows what went wrong."""
     for process in processes:
-        _, errors = process.communicate(timeout=500)
+        _, errors = process.communicate(timeout=1500)
         assert process.returncode == 0, errors[-3000:]
 
 
