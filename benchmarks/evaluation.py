@@ -33,7 +33,7 @@ from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.evaluation import monitor
 from selfsup_tf.evaluation.features import compile_network, extract_features
-from selfsup_tf.evaluation.knn import MAX_SIMILARITIES, knn_predict
+from selfsup_tf.evaluation.knn import MAX_SIMILARITIES, knn_votes
 from selfsup_tf.models.encoders import build_encoder
 
 
@@ -69,10 +69,10 @@ def _knn(flags: argparse.Namespace) -> str:
             tf.matmul(left, right, transpose_b=True)
 
     def vote():
-        knn_predict(bank, labels, queries, k=200, temperature=0.1, num_classes=10)
+        knn_votes(bank, labels, queries, k=200, temperature=0.1, num_classes=10)
 
     # Traced and warm before anything is counted.
-    knn_predict(bank[:300], labels[:300], queries[:9], k=200, num_classes=10)
+    knn_votes(bank[:300], labels[:300], queries[:9], k=200, num_classes=10)
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak becomes what is
     before = _status("VmRSS")
     vote()

@@ -117,7 +117,7 @@ def knn_from_features(
     )
 
 
-def knn_predict(
+def knn_votes(
     train_features: np.ndarray,
     train_labels: np.ndarray,
     queries: np.ndarray,
@@ -126,7 +126,7 @@ def knn_predict(
     temperature: float = 0.1,
     num_classes: int,
     max_similarities: int = MAX_SIMILARITIES,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """The votes of each query's k nearest neighbours by cosine.
 
     A neighbour votes for its class with weight exp(cosine / T). The weights of a query
@@ -145,59 +145,13 @@ def knn_predict(
         max_similarities: Held at a time, of 64 queries at least.
 
     Returns:
-        scores: (Q, C) float32; each row sums to 1.
+        votes: (Q, C) float32; each row sums to 1.
+        first: (Q, C) int32, the place of each class's nearest neighbour among the k;
+            without meaning where a class has no votes.
 
     Raises:
         InputError: k is not in [1, N], or T is not above 0.
     """
-    votes, _ = _search(
-        train_features,
-        train_labels,
-        queries,
-        k,
-        temperature,
-        num_classes,
-        max_similarities,
-    )
-    return votes
-
-
-def knn_rank(
-    train_features: np.ndarray,
-    train_labels: np.ndarray,
-    queries: np.ndarray,
-    *,
-    k: int = 200,
-    temperature: float = 0.1,
-    num_classes: int,
-) -> np.ndarray:
-    """The votes of `knn_predict` as scores that rank the classes.
-
-    Of classes with equal votes that with the nearest neighbour comes first, whatever
-    the classes' numbers; one without votes is never an answer.
-
-    Returns:
-        scores: (Q, C) float64, in each row all different but for those without votes,
-            which are -inf.
-    """
-    votes, first = _search(
-        train_features, train_labels, queries, k, temperature, num_classes
-    )
-    # Different float32 are further apart than 2**-24 of them, so none changes places.
-    scores = votes * (1 - 2.0**-26 * first / k)
-    return np.where(votes > 0, scores, -np.inf)
-
-
-def _search(
-    train_features: np.ndarray,
-    train_labels: np.ndarray,
-    queries: np.ndarray,
-    k: int,
-    temperature: float,
-    num_classes: int,
-    max_similarities: int = MAX_SIMILARITIES,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Votes (Q, C) float32, and the place of each class's nearest neighbour, int32."""
     check(
         1 <= k <= len(train_features),
         f"k of 1 to {len(train_features)}, the images in the bank",
@@ -229,6 +183,37 @@ def _search(
         return nothing.astype(np.float32), nothing.astype(np.int32)
     votes, first = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return votes, first
+
+
+def knn_rank(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    queries: np.ndarray,
+    *,
+    k: int = 200,
+    temperature: float = 0.1,
+    num_classes: int,
+) -> np.ndarray:
+    """The votes of `knn_votes` as scores that rank the classes.
+
+    Of classes with equal votes that with the nearest neighbour comes first, whatever
+    the classes' numbers; one without votes is never an answer.
+
+    Returns:
+        scores: (Q, C) float64, in each row all different but for those without votes,
+            which are -inf.
+    """
+    votes, first = knn_votes(
+        train_features,
+        train_labels,
+        queries,
+        k=k,
+        temperature=temperature,
+        num_classes=num_classes,
+    )
+    # Different float32 are further apart than 2**-24 of them, so none changes places.
+    scores = votes * (1 - 2.0**-26 * first / k)
+    return np.where(votes > 0, scores, -np.inf)
 
 
 @tf.function(reduce_retracing=True)

@@ -17,7 +17,7 @@ from selfsup_tf.evaluation.features import Features
 def test_equals_the_literal_loop(k, temperature):
     bank, labels = clusters(1, 60)
     queries, _ = clusters(2, 23)
-    scores = knn_lib.knn_predict(
+    scores, _ = knn_lib.knn_votes(
         bank, labels, queries, k=k, temperature=temperature, num_classes=4
     )
     expected = literal_knn(bank, labels, queries, k, temperature, 4)
@@ -30,10 +30,10 @@ def test_a_query_chunk_at_a_time_changes_nothing():
     bank, labels = clusters(1, 50)
     queries, _ = clusters(2, 200)
     options = dict(k=7, temperature=0.1, num_classes=4)
-    whole = knn_lib.knn_predict(bank, labels, queries, **options)
+    whole, _ = knn_lib.knn_votes(bank, labels, queries, **options)
     # Chunks of the least size, 64 queries: three full ones and a remainder of 8.
     options["max_similarities"] = 1
-    chunked = knn_lib.knn_predict(bank, labels, queries, **options)
+    chunked, _ = knn_lib.knn_votes(bank, labels, queries, **options)
     np.testing.assert_allclose(chunked, whole, atol=1e-6)
 
 
@@ -41,13 +41,13 @@ def test_of_equally_near_neighbours_the_first_are_taken():
     bank = np.eye(4, dtype=np.float32)[[0, 0, 0, 1]]
     labels = np.array([2, 1, 0, 3])
     query = np.eye(4, dtype=np.float32)[:1]
-    scores = knn_lib.knn_predict(bank, labels, query, k=2, num_classes=4)
+    scores, _ = knn_lib.knn_votes(bank, labels, query, k=2, num_classes=4)
     np.testing.assert_allclose(scores, [[0, 0.5, 0.5, 0]], atol=1e-7)
 
 
 def test_a_low_temperature_and_long_features_do_not_overflow():
     bank, labels = clusters(1, 30)
-    scores = knn_lib.knn_predict(
+    scores, _ = knn_lib.knn_votes(
         1e6 * bank, labels, 1e6 * bank, k=30, temperature=0.001, num_classes=4
     )
     assert np.isfinite(scores).all()
@@ -57,7 +57,7 @@ def test_a_low_temperature_and_long_features_do_not_overflow():
 def test_a_zero_representation_is_as_near_to_all():
     bank = np.eye(3, dtype=np.float32)
     query = np.zeros((1, 3), np.float32)
-    scores = knn_lib.knn_predict(bank, np.arange(3), query, k=3, num_classes=3)
+    scores, _ = knn_lib.knn_votes(bank, np.arange(3), query, k=3, num_classes=3)
     np.testing.assert_allclose(scores, [[1 / 3] * 3], atol=1e-6)
 
 
@@ -65,7 +65,7 @@ def test_a_zero_representation_is_as_near_to_all():
 def test_k_outside_of_the_bank_is_refused(k):
     bank, labels = clusters(1, 30)
     with pytest.raises(InputError, match="k of 1 to 30"):
-        knn_lib.knn_predict(bank, labels, bank, k=k, num_classes=4)
+        knn_lib.knn_votes(bank, labels, bank, k=k, num_classes=4)
 
 
 def test_from_features_counts_right_answers():
