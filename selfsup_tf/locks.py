@@ -15,6 +15,7 @@ except ImportError:  # Windows
     fcntl = None
 
 HAS_LOCKS = fcntl is not None
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
 
 
 def open_lock(path: pathlib.Path) -> TextIO:
@@ -23,7 +24,7 @@ def open_lock(path: pathlib.Path) -> TextIO:
     Raises:
         OSError: It can't be opened, or is a link.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK
     return os.fdopen(os.open(path, flags, 0o666), "a+", encoding="utf-8")
 
 
@@ -61,7 +62,7 @@ def is_free(folder: str | pathlib.Path) -> bool:
     if not HAS_LOCKS:
         return False
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(folder, os.O_RDONLY | _NO_LINK)
     except OSError:
         return False
     try:

@@ -157,6 +157,8 @@ def test_a_folder_that_was_moved_holds_what_it_held(tmp_path):
     (moved / "dog" / "000.jpg").rename(moved / "dog" / "new.jpg")
     assert open_source(moved).contents != began.contents
     write(moved / "cat" / "001.jpg", PNG)
+    with pytest.raises(InputError, match="list of files that the run began with"):
+        there.as_begun({"files": []})
     with pytest.raises(InputError, match=r"2 of 24 files of another length.*cat/000"):
         open_source(moved).as_begun(began.files)
 

@@ -84,10 +84,17 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
         )
 
     def reopen(begun: dict[str, Any]) -> IndexedSource:
+        check(
+            isinstance(begun, dict) and begun.keys() == source.files.keys(),
+            "the list of files that the run began with",
+            "another JSON value in its images.gz",
+            "Bring the file back; another --run_dir begins anew.",
+        )
         _check_sizes(root, begun)
         return of(begun["files"], begun["image_shape"])
 
-    return of(good, image_shape)
+    source = of(good, image_shape)
+    return source
 
 
 def _check_sizes(root: pathlib.Path, begun: dict[str, Any]) -> None:
