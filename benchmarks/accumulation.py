@@ -108,7 +108,7 @@ def _step(flags, source, count):
         method = package.load()(config, encoder=encoder)
         method.build()
         optimizer = build_optimizer(config.optimizer, plan, method.trainable_variables)
-        train_steps = make_train_steps(method, optimizer, config, plan)
+        train_steps = make_train_steps(method, optimizer, plan)
     dataset = training_dataset(source, config, total_steps=1)
     batches = iter(strategy.experimental_distribute_dataset(dataset))
     before = [v.numpy() for v in method.trainable_variables]

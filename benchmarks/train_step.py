@@ -88,7 +88,7 @@ def _row(source, flags, name, encoder, precision):
         method = package.load()(config)
         method.build()
         optimizer = build_optimizer(config.optimizer, plan, method.trainable_variables)
-        train_steps = make_train_steps(method, optimizer, config, plan)
+        train_steps = make_train_steps(method, optimizer, plan)
     dataset = training_dataset(source, config, total_steps=plan.total_steps)
     batches = iter(strategy.experimental_distribute_dataset(dataset))
     batch = next(iter(dataset))

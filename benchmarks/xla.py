@@ -160,7 +160,7 @@ def trace_step(method):
     """
     config = method.config
     optimizer = build(method, make_plan(config, 1000))
-    replica = Replica(method, optimizer, config)
+    replica = Replica(method, optimizer)
     shape = (config.batch_size, config.image_size, config.image_size, 3)
     views = {name: tf.TensorSpec(shape, name=name) for name in method.model.input}
     wait = tf.zeros((), tf.float64)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gzip
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import re
 import secrets
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ DAMAGED = "It is damaged or of another program; delete it, or run again what wro
 
 PATTERN = re.compile(r"[][*?]")
 """What TensorFlow takes for a pattern in the path of a SavedModel or a checkpoint."""
+_TOKEN = re.compile("[0-9a-f]+")
+"""What `whole_file` tells its files apart by."""
 _FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 """What systems say when there is no room."""
 
@@ -29,15 +33,18 @@ def read_json(path: str | pathlib.Path, *, advice: str = DAMAGED) -> Any:
     """The contents of a JSON file as plain values.
 
     Args:
-        path: The file.
+        path: The file; one that ends with .gz is compressed.
         advice: What to do where it can't be read, for the one who named it.
 
     Raises:
         InputError: There is no such file, or it holds no JSON.
     """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        contents = pathlib.Path(path).read_bytes()
+        if pathlib.Path(path).suffix == ".gz":
+            contents = gzip.decompress(contents)
+        return json.loads(contents.decode("utf-8"))
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise InputError(
             f"a readable JSON file at {path}", str(error), advice
         ) from error
@@ -53,6 +60,42 @@ def read_object(path: str | pathlib.Path, *, advice: str = DAMAGED) -> dict[str,
     if not isinstance(values, dict):
         raise InputError(f"a JSON object in {path}", type(values).__name__, advice)
     return values
+
+
+def read_records(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The objects of a file with one in each line, all of which have a "step".
+
+    A last line cut off by a crash is left out.
+
+    Raises:
+        InputError: It can't be read, or another line is damaged.
+    """
+    try:
+        *lines, last = pathlib.Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"a log at {path}", str(error), DAMAGED) from error
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(last.decode())
+        lines.append(last)  # it is whole, without an end of line
+    records = [_read_record(line) for line in lines]
+    if None in records:
+        number = records.index(None)
+        raise InputError(
+            f"an object with a step in each line of {path}",
+            f"{lines[number][:40]!r} in line {number + 1}",
+            "Mend or remove that line; the others are as they were.",
+        )
+    return records
+
+
+def _read_record(line: bytes) -> dict[str, Any] | None:
+    """The object of a line; None where it is none, or has no step."""
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    is_record = isinstance(record, dict) and isinstance(record.get("step"), int)
+    return record if is_record else None
 
 
 @contextlib.contextmanager
@@ -74,6 +117,20 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def left_by_whole_file(folder: pathlib.Path) -> dict[pathlib.Path, str]:
+    """Files that a process has left which died in `whole_file`, and whose stem each is.
+
+    Such as .config.3f2a.json and .encoder.3f2a.keras, of older versions also
+    .config.json.123. Another program's may look the same.
+    """
+    left = {}
+    for file in folder.glob(".*.*.*"):
+        _, stem, *rest = file.name.split(".")
+        if len(rest) == 2 and any(map(_TOKEN.fullmatch, rest)) and not file.is_dir():
+            left[file] = stem
+    return left
 
 
 def sync(path: str | pathlib.Path) -> None:
@@ -113,6 +170,17 @@ def enough_room(folder: pathlib.Path, needed: str, safe: str) -> Iterator[None]:
         raise InputError(f"{needed} in {folder}", found, safe) from error
 
 
+@contextlib.contextmanager
+def writable() -> Iterator[None]:
+    """Raises InputError where the block can't write a run's directory."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            "a run_dir that can be written", str(error), "Choose another."
+        ) from error
+
+
 def write_atomically(path: str | pathlib.Path, contents: str) -> None:
     """Writes a text file whole or not at all."""
     with whole_file(path) as beside:
@@ -120,8 +188,12 @@ def write_atomically(path: str | pathlib.Path, contents: str) -> None:
 
 
 def write_json(path: str | pathlib.Path, values: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    write_atomically(path, json.dumps(values, indent=2) + "\n")
+    """Writes a JSON file whole or not at all; compressed, where it ends with .gz."""
+    if pathlib.Path(path).suffix == ".gz":
+        with whole_file(path) as beside:
+            beside.write_bytes(gzip.compress(json.dumps(values).encode()))
+    else:
+        write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
 def save_figure(

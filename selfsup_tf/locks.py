@@ -4,10 +4,17 @@ Windows has none of them, nor have some file systems.
 """
 
 import contextlib
+import datetime
+import json
 import os
 import pathlib
+import platform
+import shlex
+import sys
 from collections.abc import Iterator
 from typing import TextIO
+
+from selfsup_tf.errors import InputError
 
 try:
     import fcntl
@@ -69,3 +76,76 @@ def is_free(folder: str | pathlib.Path) -> bool:
         return try_lock(handle, shared=True)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def only_writer(path: pathlib.Path) -> Iterator[None]:
+    """Holds the lock of a directory that one process writes, for the block's length.
+
+    The operating system lets the lock go when the process ends, however it ends; a
+    file that is left behind holds nobody up. Nothing where there are no locks.
+
+    Args:
+        path: The lock, in that directory; it says who holds it.
+
+    Raises:
+        InputError: Another process holds it; the message says which, since when.
+        OSError: It can't be written.
+    """
+    if not HAS_LOCKS:
+        yield
+        return
+    handle = _take(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        handle.close()
+
+
+def check_unwritten(path: pathlib.Path) -> None:
+    """Raises InputError where another process holds the lock, see `only_writer`."""
+    with contextlib.suppress(OSError), path.open(encoding="utf-8") as handle:
+        if not try_lock(handle, shared=True):
+            _refuse(path, handle.read())
+
+
+def _take(path: pathlib.Path) -> TextIO:
+    while True:
+        handle = open_lock(path)
+        if not try_lock(handle):
+            with handle:
+                handle.seek(0)
+                _refuse(path, handle.read())
+        # Who held it before may just have removed the file that was opened here.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                break
+        handle.close()
+    handle.truncate(0)
+    now = datetime.datetime.now().astimezone()
+    values = {
+        "process": os.getpid(),
+        "machine": platform.node(),
+        "since": now.isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+    }
+    json.dump(values, handle)
+    handle.flush()
+    return handle
+
+
+def _refuse(path: pathlib.Path, contents: str) -> None:
+    holder = (
+        "process {process} on {machine}, which has been writing it since {since} "
+        "({command})"
+    )
+    try:
+        holder = holder.format_map(json.loads(contents))
+    except (ValueError, LookupError, TypeError):  # it is just being written
+        holder = "another process, which has just begun"
+    raise InputError(
+        f"a run that no other process is writing in {path.parent}",
+        holder,
+        "Wait for its end, or stop it; a new run needs a directory of its own.",
+    )

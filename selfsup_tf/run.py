@@ -20,24 +20,26 @@ is the only module that spells its names. Nothing here imports TensorFlow.
 """
 
 import contextlib
-import datetime
-import gzip
-import json
 import os
 import pathlib
-import platform
-import re
 import shlex
-import sys
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import DAMAGED, read_json, read_object, whole_file, write_json
-from selfsup_tf.locks import HAS_LOCKS, open_lock, try_lock
+from selfsup_tf.files import (
+    DAMAGED,
+    left_by_whole_file,
+    read_json,
+    read_object,
+    read_records,
+    whole_file,
+    writable,
+    write_json,
+)
+from selfsup_tf.locks import check_unwritten, only_writer
 
 if TYPE_CHECKING:
     import keras
@@ -47,8 +49,6 @@ ENCODERS = {"last": "encoder", "best": "encoder_best"}
 """The names of a run's encoders, by what `--encoder` calls them."""
 _OF_OTHERS = ("lr_find", "embeddings", "report", "comparison")
 """The files of a run, without suffix, that training does not write."""
-_TOKEN = re.compile("[0-9a-f]+")
-"""What `whole_file` tells its files apart by."""
 
 
 class RunDirectory:
@@ -99,18 +99,14 @@ class RunDirectory:
     def left_behind(self) -> list[pathlib.Path]:
         """What a process that died while it wrote has left beside files of a run.
 
-        Such as .config.3f2a.json and .encoder.3f2a.keras, of older versions also
-        .config.json.123.
+        See `files.left_by_whole_file`.
         """
         files = [p for p in vars(self).values() if isinstance(p, pathlib.Path)]
         own = {file.stem for file in files if file.suffix}
-        left = []
-        for file in self.path.glob(".*.*.*"):
-            _, stem, *rest = file.name.split(".")
-            ours = len(rest) == 2 and any(map(_TOKEN.fullmatch, rest))
-            if ours and (stem in own or "keras" in rest) and not file.is_dir():
-                left.append(file)
-        return left
+        left = left_by_whole_file(self.path).items()
+        return [
+            f for f, stem in left if stem in own or "keras" in f.name.split(".")[2:]
+        ]
 
     def network(self, name: str = "encoder") -> pathlib.Path:
         """NAME.keras, or the .keras file itself, where one was named."""
@@ -147,14 +143,7 @@ class RunDirectory:
 
     def read_images(self) -> dict[str, Any] | None:
         """The files that the run began with, see `Source.files`; None without any."""
-        if not self.images.is_file():
-            return None
-        try:
-            return json.loads(gzip.decompress(self.images.read_bytes()))
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise InputError(
-                f"a list of images in {self.images}", str(error), DAMAGED
-            ) from error
+        return read_object(self.images) if self.images.is_file() else None
 
     def read_log(self) -> list[dict[str, Any]]:
         """The records of log.jsonl; a last line cut off by a crash is left out.
@@ -162,24 +151,7 @@ class RunDirectory:
         Raises:
             InputError: It can't be read, or another line is damaged.
         """
-        if not self.log.exists():
-            return []
-        try:
-            *lines, last = self.log.read_bytes().split(b"\n")
-        except OSError as error:
-            raise InputError(f"a log at {self.log}", str(error), DAMAGED) from error
-        with contextlib.suppress(ValueError, RecursionError):
-            json.loads(last.decode())
-            lines.append(last)  # it is whole, without an end of line
-        records = [_read_record(line) for line in lines]
-        if None in records:
-            number = records.index(None)
-            raise InputError(
-                f"an object with a step in each line of {self.log}",
-                f"{lines[number][:40]!r} in line {number + 1}",
-                "Mend or remove that line; the others are as they were.",
-            )
-        return records
+        return read_records(self.log) if self.log.exists() else []
 
     def read_best(self) -> dict[str, Any] | None:
         """best.json: "step", "by" and "score" of the best encoder; None without one."""
@@ -274,10 +246,9 @@ class RunDirectory:
             # What others write, who hold no lock, may be in the making.
             if partial.name.split(".")[1] not in _OF_OTHERS:
                 partial.unlink(missing_ok=True)
-        with _writable():
+        with writable():
             if files is not None and not (records or self.images.exists()):
-                with whole_file(self.images) as beside:
-                    beside.write_bytes(gzip.compress(json.dumps(files).encode()))
+                write_json(self.images, files)
             if not self.config.exists():
                 write_json(self.config, configs.to_dict(config))
 
@@ -309,92 +280,19 @@ class RunDirectory:
 
     def check_free(self) -> None:
         """Raises InputError where another process is writing the run."""
-        with contextlib.suppress(OSError), self.lock.open(encoding="utf-8") as handle:
-            if not try_lock(handle, shared=True):
-                self._refuse(handle.read())
+        check_unwritten(self.lock)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from writing the run, for the length of the block.
-
-        The operating system lets the lock go when the process ends, however it ends; a
-        .lock that is left behind holds nobody up. A file system without locks, and
-        Windows, has none.
-
-        Raises:
-            InputError: Another process holds it; the message says which, since when.
-        """
-        if not HAS_LOCKS:
-            yield
-            return
+        """Keeps other processes from writing the run, see `locks.only_writer`."""
         made = not self.path.exists()
-        with _writable():
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = self._take_lock()
         try:
-            yield
+            with contextlib.ExitStack() as stack:
+                with writable():
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(only_writer(self.lock))
+                yield
         finally:
-            self.lock.unlink(missing_ok=True)
-            handle.close()
             if made:
                 with contextlib.suppress(OSError):  # it holds files: the run has begun
                     self.path.rmdir()
-
-    def _take_lock(self) -> TextIO:
-        while True:
-            handle = open_lock(self.lock)
-            if not try_lock(handle):
-                with handle:
-                    handle.seek(0)
-                    self._refuse(handle.read())
-            # Who held it before may just have removed the file that was opened here.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle.fileno()), self.lock.stat()):
-                    break
-            handle.close()
-        handle.truncate(0)
-        now = datetime.datetime.now().astimezone()
-        values = {
-            "process": os.getpid(),
-            "machine": platform.node(),
-            "since": now.isoformat(timespec="seconds"),
-            "command": shlex.join(sys.argv),
-        }
-        json.dump(values, handle)
-        handle.flush()
-        return handle
-
-    def _refuse(self, contents: str) -> None:
-        holder = (
-            "process {process} on {machine}, which has been writing it since {since} "
-            "({command})"
-        )
-        try:
-            holder = holder.format_map(json.loads(contents))
-        except (ValueError, LookupError, TypeError):  # it is just being written
-            holder = "another process, which has just begun"
-        raise InputError(
-            f"a run that no other process is writing in {self.path}",
-            holder,
-            "Wait for its end, or stop it; a new run needs a directory of its own.",
-        )
-
-
-def _read_record(line: bytes) -> dict[str, Any] | None:
-    """A line of log.jsonl; None where it is no record."""
-    try:
-        record = json.loads(line.decode())
-    except (ValueError, RecursionError):
-        return None
-    is_record = isinstance(record, dict) and isinstance(record.get("step"), int)
-    return record if is_record else None
-
-
-@contextlib.contextmanager
-def _writable() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            "a run_dir that can be written", str(error), "Choose another."
-        ) from error

@@ -124,7 +124,7 @@ def train(
             announce(method, source, plan, replicas=replicas, step=step)
         if step < plan.total_steps:
             with strategy.scope():
-                train_steps = make_train_steps(method, optimizer, config, plan)
+                train_steps = make_train_steps(method, optimizer, plan)
             batches = distributed_batches(strategy, source, method, plan, step)
             loop = _Loop(method, plan, optimizer, archive, monitor, strategy, source)
             with progress_bar(plan.total_steps, step, shown=progress and chief) as bar:

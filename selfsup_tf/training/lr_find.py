@@ -115,7 +115,7 @@ def _sweep(method, source, plan, rate, steps, strategy):
     scaled = config.precision == "mixed_float16"
     with strategy.scope():
         optimizer = build(method, plan, rate)
-        train_steps = make_train_steps(method, optimizer, config, plan)
+        train_steps = make_train_steps(method, optimizer, plan)
     batches = distributed_batches(strategy, source, method, plan)
     inner = optimizer.inner_optimizer if scaled else optimizer
     taken, losses = [], []

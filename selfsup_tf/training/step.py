@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
-from selfsup_tf.config import Config, Plan
+from selfsup_tf.config import Plan
 from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.views import draw_views
@@ -57,10 +57,7 @@ def build(
 
 
 def make_train_steps(
-    method: Method,
-    optimizer: keras.optimizers.Optimizer,
-    config: Config,
-    plan: Plan,
+    method: Method, optimizer: keras.optimizers.Optimizer, plan: Plan
 ) -> Callable:
     """The function that takes several steps in one call of the host.
 
@@ -70,8 +67,8 @@ def make_train_steps(
     representations, 1 where the step was finite, what the method logs, and, where the
     clock may be read, the seconds spent waiting for the batch.
     """
-    strategy = tf.distribute.get_strategy()
-    replica = Replica(method, optimizer, config)
+    config, strategy = method.config, tf.distribute.get_strategy()
+    replica = Replica(method, optimizer)
     dtype = tf.float64 if config.precision == "float64" else tf.float32
 
     def on_replicas(function):
@@ -159,13 +156,9 @@ def distributed_batches(
 class Replica:
     """What one replica does in a step. All of it compiles for XLA."""
 
-    def __init__(
-        self,
-        method: Method,
-        optimizer: keras.optimizers.Optimizer,
-        config: Config,
-    ):
-        self.method, self.optimizer, self.config = method, optimizer, config
+    def __init__(self, method: Method, optimizer: keras.optimizers.Optimizer):
+        self.method, self.optimizer = method, optimizer
+        self.config = config = method.config
         self.model = rematerialised(method.model) if config.remat else method.model
         self.variables = method.trainable_variables
 

@@ -10,12 +10,8 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.data.decode import (
-    MAX_PIXELS,
-    decode_image,
-    describe_error,
-    keep_first_frame,
-)
+from selfsup_tf.data.decode import MAX_PIXELS, decode_image, describe_error
+from selfsup_tf.data.gif import keep_first_frame
 
 MUTATIONS = pathlib.Path(__file__).parents[1] / "exporting" / "mutations.py"
 spec = importlib.util.spec_from_file_location("mutations", MUTATIONS)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import pipeline, random, views
-from selfsup_tf.data.source import IndexedSource
+from selfsup_tf.data.indexed import IndexedSource
 from selfsup_tf.errors import InputError
 
 

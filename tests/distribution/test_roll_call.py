@@ -14,7 +14,8 @@ import pytest
 
 from selfsup_tf.config import worker_differences
 from selfsup_tf.distribution.cluster import Cluster
-from selfsup_tf.distribution.roll_call import LONGEST, roll_call
+from selfsup_tf.distribution.roll_call import roll_call
+from selfsup_tf.distribution.roll_call_lines import LONGEST
 from selfsup_tf.errors import InputError
 
 

@@ -181,7 +181,7 @@ def set_up(tiny_config, case):
         method.build()
         loss = record_loss(method)
         optimizer = build_optimizer(config.optimizer, plan, method.trainable_variables)
-        train_steps = make_train_steps(method, optimizer, config, plan)
+        train_steps = make_train_steps(method, optimizer, plan)
     variables = named_variables(method.model)
     if not as_built:
         scramble(variables)

@@ -57,7 +57,7 @@ class Step:
             optimizer = build_optimizer(
                 config.optimizer, plan, self.method.trainable_variables
             )
-            steps = make_train_steps(self.method, optimizer, config, plan)
+            steps = make_train_steps(self.method, optimizer, plan)
         dataset = training_dataset(
             source, config, total_steps=1, inputs=self.method.model.input
         )

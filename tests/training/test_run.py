@@ -371,7 +371,7 @@ def test_remat_runs_the_network_block_by_block(remat, tiny_config, tiny_method):
     """What that saves is shown in tests/models/test_rematerialisation.py."""
     method = tiny_method(tiny_config("simclr", remat=remat))
     method.build()
-    replica = Replica(method, None, method.config)
+    replica = Replica(method, None)
     assert (replica.model is not method.model) == remat
 
 

@@ -134,7 +134,7 @@ def differentiate(method_name):
         method = find_method(method_name).load()(config, encoder=encoder)
         method.build()
         optimizer = build_optimizer(config.optimizer, plan, method.trainable_variables)
-        replica = Replica(method, optimizer, config)
+        replica = Replica(method, optimizer)
         batch = next(distributed_batches(strategy, source, method, plan))
 
         @tf.function

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.source import IndexedSource, SourceKind, fingerprint
+from selfsup_tf.data.indexed import IndexedSource
+from selfsup_tf.data.source import SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check
 
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow

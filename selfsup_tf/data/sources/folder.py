@@ -17,9 +17,10 @@ from selfsup_tf.data.folder_layout import (
     list_files,
     suffix_of,
 )
+from selfsup_tf.data.indexed import IndexedSource
 from selfsup_tf.data.lost import MAX_BAD_SHARE, Lost
 from selfsup_tf.data.order import on_host
-from selfsup_tf.data.source import IndexedSource, SourceKind, fingerprint
+from selfsup_tf.data.source import SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check, check_one_of
 
 
