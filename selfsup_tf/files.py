@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gzip
+import hashlib
 import json
 import os
 import pathlib
@@ -179,6 +180,20 @@ def writable() -> Iterator[None]:
         raise InputError(
             "a run_dir that can be written", str(error), "Choose another."
         ) from error
+
+
+def digest(path: str | pathlib.Path) -> str:
+    """The SHA-256 of a file; of a folder, of its files' names and contents."""
+    path, found = pathlib.Path(path), hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            said = f"{file.relative_to(path).as_posix()} {digest(file)}\n"
+            found.update(said.encode())
+        return found.hexdigest()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def write_atomically(path: str | pathlib.Path, contents: str) -> None:

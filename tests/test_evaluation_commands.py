@@ -94,6 +94,32 @@ def test_every_protocol_leaves_what_it_prints(run_dir, capsys):
     assert len(list(features.iterdir())) == 4  # two encoders, two sets, and no more
 
 
+def test_other_encoders_stand_beside_the_run_s(run_dir, tmp_path, capsys, refused):
+    """One of them is the run's own, by another name: a tie."""
+    same = run_dir / "encoder.keras"
+    save_encoder(tmp_path, size=24, bias=0.3)
+    other = tmp_path / "encoder.keras"
+    where = [f"--run_dir={run_dir}", "--beside", str(same), str(other)]
+    for name in ("knn", "retrieval", "health"):
+        cli.evaluate([name, *where])
+        said = capsys.readouterr().out
+        written = json.loads((run_dir / "eval" / f"{name}.json").read_text())
+        row = written["rows"][0]
+        assert list(row["beside"]) == ["untrained", str(same), str(other)]
+        assert row["beside"][str(same)]["value"] == row["value"]
+        assert f"{other}: takes 24 px" in " ".join(written["notes"])
+        if name != "health":
+            assert row["beside"][str(same)]["gain_interval"] == [0, 0]
+            tie = f"gain on {same} in {row['title']} would be within +0.00 and +0.00"
+            assert f"{tie} (95 %), a tie." in said
+    cli.evaluate(["report", where[0], "--measure=False"])
+    page = (run_dir / "report.html").read_text()
+    assert str(other) in page
+    knn = (run_dir / "eval" / "knn.json").read_bytes()
+    assert "imagenet:NAME" in refused("knn", where[0], "--beside", "resnet50")
+    assert (run_dir / "eval" / "knn.json").read_bytes() == knn
+
+
 def test_what_needs_no_labels(run_dir, capsys):
     where = f"--run_dir={run_dir}"
     cli.evaluate(["health", where])

@@ -12,9 +12,9 @@ from selfsup_tf.errors import check
 from selfsup_tf.evaluation.protocol import Result, RunFlags
 from selfsup_tf.evaluation.results import options_of, said_in_name, titled
 from selfsup_tf.evaluation.run_images import (
+    Learned,
     images_of,
-    may_have_learned,
-    may_have_learned_test,
+    may_be_the_same,
 )
 from selfsup_tf.methods import restore_config
 from selfsup_tf.run import ENCODERS, RunDirectory
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
     from selfsup_tf.data.source import Source
+    from selfsup_tf.models.teacher import Teacher
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -78,19 +79,37 @@ class Judged:
 
         return load_encoder(self.run, self._which)
 
-    def encoders(self, untrained: bool) -> dict[str, Callable[[], "keras.Model"]]:
+    def encoders(
+        self, *, same_views: bool = False
+    ) -> dict[str, Callable[[], "keras.Model"]]:
         """What makes each encoder, by name: the judged one, and those beside it.
 
         Args:
-            untrained: Whether the same network untrained stands beside it.
+            same_views: Whether all take views of the judged one's size.
+
+        Raises:
+            InputError: One of them can't be opened; told before images are opened.
         """
         from selfsup_tf.models.untrained import untrained_copy
 
-        encoder = self.encoder  # that it is missing is told before images are opened
+        encoder = self.encoder
         found = {"trained": lambda: encoder}
-        if untrained:
+        if self._said("untrained"):
             found["untrained"] = lambda: untrained_copy(encoder)
+        for name, teacher in self._beside.items():
+            size = encoder.input_shape[1] if same_views else teacher.image_size
+            found[name] = functools.partial(teacher.taking, size)
         return found
+
+    @functools.cached_property
+    def _beside(self) -> "dict[str, Teacher]":
+        """The encoders of --beside by their names."""
+        names = self._said("beside") or ()
+        if not names:
+            return {}
+        from selfsup_tf.models.teachers import open_teachers
+
+        return open_teachers(names, taken=("trained", "untrained"))
 
     @functools.cached_property
     def config(self) -> Config | None:
@@ -166,14 +185,15 @@ class Judged:
 
     def _open_unseen(self, function: str) -> Any:
         """Opens images of which one part has not been learned from."""
+        data, _ = self.data()
         check(
-            not self.has_learned_test,
-            f"a test split of {self.data()[0]} that the network has not seen",
+            not self._learned.test_labels(data),
+            f"a test split of {data} that the network has not seen",
             f"a run that learned labels of {self._own('split', 'a part')} of "
             f"{self._own('data', 'it')}",
             "Name images that it has not seen: --data=FOLDER",
         )
-        return self._open(function, learned=self.has_learned)
+        return self._open(function, learned=self._learned.labels(data))
 
     def _open(self, function: str, **options: Any) -> Any:
         """Opens the images; what there is to say of them is said once each."""
@@ -207,41 +227,15 @@ class Judged:
 
         What a run was given in Python has no name to compare with.
         """
-        data = self._said("data")
-        if data is None or self.given is not None:
+        data, own = self._said("data"), self._own("data", FROM_PYTHON)
+        if data is None or self.given is not None or own == FROM_PYTHON:
             return False
-        own = self._own("data", FROM_PYTHON)
-        ours, theirs = (pathlib.Path(d).expanduser() for d in (own, data))
-        moved = not ours.exists() and ours.stem == theirs.stem
-        same = own == data or ours.resolve() == theirs.resolve()
-        return not (own == FROM_PYTHON or moved or same)
+        return not may_be_the_same(own, data)
 
-    @property
-    def has_learned(self) -> bool:
-        """Whether labels of the images that shall judge it may have gone into it.
-
-        They are learned by a run that leaves a classifier, and choose the best encoder
-        by the online k-NN.
-        """
-        learned = self.run.kept("classifier").is_file()
-        if self._is_best:
-            chosen = self.run.read_best()
-            learned |= chosen is None or "knn" in chosen["by"]
-        if not learned:
-            return False
-        own, split = self._learned_from
-        return may_have_learned(own, self.data()[0], split)
-
-    @property
-    def has_learned_test(self) -> bool:
-        """Whether labels of a test split of these images may have gone into it."""
-        own, split = self._learned_from
-        return self.has_learned and may_have_learned_test(own, split, self.data()[0])
-
-    @property
-    def _learned_from(self) -> tuple[str, str]:
-        """The run's images, and which part of them."""
-        return self._own("data", FROM_PYTHON), self._own("split", "train")
+    @functools.cached_property
+    def _learned(self) -> Learned:
+        """What the run has learned of its images."""
+        return Learned(self.run, self._stored, is_best=self._is_best)
 
     @property
     def can_be_judged(self) -> bool:
@@ -249,9 +243,10 @@ class Judged:
         from selfsup_tf.data.sources import has_test_split
 
         data, data_dir = self.data()
-        if self.has_learned_test:
+        if self._learned.test_labels(data):
             return False
-        return not self.has_learned or has_test_split(data, data_dir=data_dir)
+        has_test = functools.partial(has_test_split, data, data_dir=data_dir)
+        return not self._learned.labels(data) or has_test()
 
     @property
     def name(self) -> str:
@@ -289,12 +284,14 @@ class Judged:
         """
         from selfsup_tf.evaluation.features import versions, weights_hash
 
+        beside = (note for one in self._beside.values() for note in one.described)
         filled = {
             "protocol": self.protocol,
             "title": titled(protocol_title, self.name.removeprefix(self.protocol)),
             "options": options_of(self.flags),
             "versions": versions(),
         }
+        fields["notes"] = (*fields.get("notes", ()), *beside)
         if "weights_hash" not in fields:
             filled["weights_hash"] = weights_hash(self.encoder)
         return Result(**filled | fields)

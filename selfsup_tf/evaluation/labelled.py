@@ -37,15 +37,18 @@ RowsOf = Callable[[Mapping[str, Any]], tuple[Row, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledFlags(EncoderFlags):
-    """A protocol that compares with labels."""
+class ComparedFlags(EncoderFlags):
+    """A protocol that judges other encoders beside the run's."""
 
     untrained: bool = True
     """Whether the same network is judged untrained, beside it."""
+    beside: tuple[str, ...] = ()
+    """Other encoders, judged beside it on the same images: runs, .keras files,
+    imagenet:NAME, hub:PRESET, SavedModels, ONNX files."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierFlags(LabelledFlags):
+class ClassifierFlags(ComparedFlags):
     """A protocol that classifies."""
 
     classes: bool = False
@@ -176,12 +179,12 @@ class Labelled(Protocol):
     function: ClassVar[str] = ""
     shown: ClassVar[tuple[str, ...]] = ()
 
-    def run(self, judged: "Judged", flags: LabelledFlags) -> Result:
+    def run(self, judged: "Judged", flags: ComparedFlags) -> Result:
         module, _, name = self.function.partition(":")
         judge = getattr(importlib.import_module(module), name)
         options = options_of(flags)
         del options["untrained"]
-        encoders = judged.encoders(flags.untrained)
+        encoders = judged.encoders()
         train, test = judged.open_evaluation()
 
         def measure(_: str, encoder: Any) -> "Scored":

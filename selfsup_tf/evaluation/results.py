@@ -18,8 +18,8 @@ from selfsup_tf.files import DAMAGED, read_json
 from selfsup_tf.run import RunDirectory
 
 # Flags that change no number, or stand in a file's name in a way of their own.
-_UNNAMED = ("run_dir", "data", "data_dir", "untrained", "classes", "output")
-_NO_OPTIONS = ("run_dir", "data", "data_dir", "encoder", "classes")
+_UNNAMED = ("run_dir", "data", "data_dir", "untrained", "beside", "classes", "output")
+_NO_OPTIONS = ("run_dir", "data", "data_dir", "encoder", "beside", "classes")
 
 
 def default_of(field: dataclasses.Field) -> Any:

@@ -59,6 +59,44 @@ def images_of(
     return own, data_dir or recorded
 
 
+class Learned:
+    """What labels have gone into an encoder.
+
+    They are learned by a run that leaves a classifier, and choose the best encoder by
+    the online k-NN.
+
+    Args:
+        run: The encoder's.
+        stored: Its config.json, or None.
+        is_best: Whether it is the best encoder of its run.
+    """
+
+    def __init__(
+        self, run: RunDirectory, stored: dict[str, Any] | None, *, is_best: bool
+    ):
+        self._any = run.kept("classifier").is_file()
+        if is_best:
+            chosen = run.read_best()
+            self._any |= chosen is None or "knn" in chosen["by"]
+        self._own = (stored or {}).get("data", FROM_PYTHON)
+        self._split = (stored or {}).get("split", "train")
+
+    def labels(self, data: str) -> bool:
+        """Whether labels of these images may be among them."""
+        return self._any and may_have_learned(self._own, data, self._split)
+
+    def test_labels(self, data: str) -> bool:
+        """Whether labels of the test split of these images may be among them."""
+        return self.labels(data) and may_have_learned_test(self._own, self._split, data)
+
+
+def may_be_the_same(own: str, data: str) -> bool:
+    """Whether two names are of the same images, which may have moved since."""
+    ours, theirs = (pathlib.Path(d).expanduser() for d in (own, data))
+    moved = not ours.exists() and ours.stem == theirs.stem
+    return own == data or moved or ours.resolve() == theirs.resolve()
+
+
 def may_have_learned(own: str, data: str, split: str = "train") -> bool:
     """Whether a run on a part of `own` may have learned from `data`, or some of them.
 

@@ -71,12 +71,12 @@ def _table(rows: "Sequence[Row]") -> list[str]:
         unit = "  points" if all(row.unit == "share" for row in rows) else ""
         lines.append(line(gain, differences) + unit)
         if beside[0] is not None and beside[0].gain_interval is not None:
-            low, high = (
-                difference(bound, rows[0].unit) for bound in beside[0].gain_interval
-            )
+            bounds = beside[0].gain_interval
+            low, high = (difference(bound, rows[0].unit) for bound in bounds)
+            tie = ", a tie" if bounds[0] <= 0 <= bounds[1] else ""
             lines.append(
                 f"With other test images the {gain} in {rows[0].title} would be within "
-                f"{low} and {high} (95 %)."
+                f"{low} and {high} (95 %){tie}."
             )
     return lines
 

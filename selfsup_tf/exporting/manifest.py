@@ -4,7 +4,6 @@ Legend: N images, S height and width of the encoder's input, D length of the
 representation h.
 """
 
-import hashlib
 import importlib.metadata
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -21,11 +20,10 @@ from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.parity import Parity, format_table
 from selfsup_tf.exporting.proof import Proof
 from selfsup_tf.exporting.reference import Reference, describe_judges
-from selfsup_tf.files import read_object, write_json
+from selfsup_tf.files import digest, read_object, write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-_BLOCK = 2**20
 # Where things lie on the machine that trained tells strangers of it and helps nobody.
 _LOCAL = ("data_dir", "run_dir")
 _DAMAGED = (
@@ -225,18 +223,10 @@ def list_files(
     """
     paths = {p.relative_to(directory).as_posix(): p for p in directory.rglob("*")}
     return {
-        name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        name: {"bytes": path.stat().st_size, "sha256": digest(path)}
         for name, path in sorted(paths.items())
         if path.is_file() and name not in (MANIFEST, *known)
     }
-
-
-def _sha256(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _preprocessing(size: int) -> dict[str, Any]:

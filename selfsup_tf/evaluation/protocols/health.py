@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.labelled import judge_each, rows_beside
-from selfsup_tf.evaluation.protocol import Chart, EncoderFlags, Protocol, Result, Row
+from selfsup_tf.evaluation.labelled import ComparedFlags, judge_each, rows_beside
+from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row
 from selfsup_tf.evaluation.protocol import share as number
 from selfsup_tf.evaluation.results import from_old
 
@@ -26,7 +26,7 @@ _SHOWN = (
 
 
 @dataclasses.dataclass(frozen=True)
-class HealthFlags(EncoderFlags):
+class HealthFlags(ComparedFlags):
     """Whether the representations have collapsed, without labels, and why it is said.
 
     RankMe, alignment and uniformity, spread, spectrum, cosines of positives and
@@ -37,8 +37,6 @@ class HealthFlags(EncoderFlags):
     """Images that are looked at."""
     seed: int = 0
     """Of their views."""
-    untrained: bool = True
-    """Whether the same network is measured untrained, beside it in health.json."""
 
 
 class HealthProtocol(Protocol):
@@ -54,7 +52,7 @@ class HealthProtocol(Protocol):
     def run(self, judged: Judged, flags: HealthFlags) -> Result:
         from selfsup_tf.evaluation.health import health
 
-        encoders = judged.encoders(flags.untrained)
+        encoders = judged.encoders(same_views=True)
         images, projector = judged.open_source(), judged.projector
         options = {"config": judged.config, "count": flags.count, "seed": flags.seed}
 
@@ -71,7 +69,7 @@ class HealthProtocol(Protocol):
             measured_on={"images": {"name": images.name, "size": first.count}},
             details=details,
             verdict=first.verdict,
-            notes=first.reasons,
+            notes=tuple(first.reasons),
             seconds=seconds,
         )
 

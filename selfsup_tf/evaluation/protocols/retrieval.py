@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from selfsup_tf.evaluation.labelled import Labelled, LabelledFlags
+from selfsup_tf.evaluation.labelled import ComparedFlags, Labelled
 from selfsup_tf.evaluation.protocol import Result, Row, Table, interval, share
 
 
 @dataclasses.dataclass(frozen=True)
-class RetrievalFlags(LabelledFlags):
+class RetrievalFlags(ComparedFlags):
     """How many of the images found for an image are of its class: recall@k and mAP."""
 
     gallery: Literal["train", "test"] = "train"

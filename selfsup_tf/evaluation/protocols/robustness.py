@@ -5,12 +5,12 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from selfsup_tf.evaluation.labelled import Labelled, LabelledFlags
+from selfsup_tf.evaluation.labelled import ComparedFlags, Labelled
 from selfsup_tf.evaluation.protocol import Chart, Result, Row, Table, interval, share
 
 
 @dataclasses.dataclass(frozen=True)
-class RobustnessFlags(LabelledFlags):
+class RobustnessFlags(ComparedFlags):
     """Accuracy under blur, noise, JPEG and brightness, each in five strengths."""
 
     classifier: Literal["knn", "linear"] = "knn"

@@ -44,7 +44,9 @@ class Transfer(Protocol):
     def run(self, judged: Judged, flags: TransferFlags) -> Result:
         found = {}
         for way, protocol in WAYS.items():
-            plain = protocol.flags(flags.run_dir, untrained=flags.untrained)
+            plain = protocol.flags(
+                flags.run_dir, untrained=flags.untrained, beside=flags.beside
+            )
             found[way] = protocol.run(judged, plain)
         data = pathlib.Path(flags.data).stem
         parts = judged.name.split("_", 1)[1]

@@ -1,0 +1,59 @@
+"""Opens an encoder that exists by its name, of every kind that there is.
+
+Each module beside this one holds a `TeacherKind`, as TEACHER, and this one knows none
+of them by name.
+"""
+
+import re
+from collections.abc import Sequence
+
+from selfsup_tf.doors import Door
+from selfsup_tf.errors import check
+from selfsup_tf.models.teacher import Teacher
+
+DOOR = Door(__name__, "TEACHER", "a kind of encoder that exists")
+
+_SAID = re.compile(r"(?P<name>.+?)(?:#(?P<layer>[^#@/]+))?(?:@(?P<size>\d+))?")
+
+
+def open_teacher(name: str) -> Teacher:
+    """Opens an encoder that exists.
+
+    Args:
+        name: A run's directory or a .keras file; imagenet:NAME of keras.applications;
+            hub:PRESET of keras-hub; a SavedModel; an .onnx file. `#LAYER` behind it
+            ends the network at that layer, `@SIZE` has it take images of so many
+            pixels in height and width.
+
+    Raises:
+        InputError: It can't be found, fetched or read, or is no encoder of images.
+    """
+    kinds = sorted(DOOR.all().values(), key=lambda kind: kind.turn)
+    said = _SAID.fullmatch(name.strip())
+    advice = "Name one of: " + "; ".join(kind.takes for kind in kinds)
+    check(said is not None, "an encoder that exists", repr(name), advice)
+    place, layer, size = said["name"], said["layer"], said["size"]
+    fitting = [kind for kind in kinds if kind.recognises(place)]
+    check(bool(fitting), "an encoder that exists", repr(name), advice)
+    return fitting[0].open(place, None if size is None else int(size), layer)
+
+
+def open_teachers(
+    names: Sequence[str], *, taken: Sequence[str] = ()
+) -> dict[str, Teacher]:
+    """Opens several encoders, by the names under which they stand beside each other.
+
+    Args:
+        names: As for `open_teacher`.
+        taken: Names that others have in the same table.
+
+    Raises:
+        InputError: As `open_teacher`, or a name stands twice.
+    """
+    check(
+        len({*taken, *names}) == len(taken) + len(names),
+        f"encoders of different names, none of them {' or '.join(taken)}",
+        ", ".join(names),
+        "Name each of them once.",
+    )
+    return {name: open_teacher(name) for name in names}
