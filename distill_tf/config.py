@@ -1,7 +1,7 @@
 """What distillation depends on beyond what every run does."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from selfsup_tf.config import FromPretrainedConfig
 from selfsup_tf.errors import check
@@ -14,20 +14,40 @@ class DistillConfig(FromPretrainedConfig):
     method: ClassVar[str] = "distill"
     required: ClassVar[dict[str, str]] = {
         **FromPretrainedConfig.required,
-        "teacher": "Name a fine-tuned run: --teacher=runs/finetuned",
+        "teacher": "Name an encoder that exists, --teacher=imagenet:EfficientNetB0 or "
+        "--teacher=hub:dinov2_small, or a fine-tuned run, --teacher=runs/finetuned",
     }
 
     teacher: str = ""
-    """Directory of a fine-tuned run, or of a distilled one, or its classifier.keras."""
+    """An encoder that exists (docs/encoders.md), a file of vectors that `eval.py embed`
+    wrote, or a run with a classifier or its classifier.keras."""
+    loss: Literal["auto", "classes", "regression", "relational"] = "auto"
+    """What the student learns of the teacher: its answers (classes), its vectors
+    (regression), or which images are like which (relational). auto takes classes where
+    the teacher is a classifier, else regression."""
     temperature: float = 1.0
-    """Divides the logits of both; SimCLR v2 takes .1 for a student of the teacher's
-    size and 1 for a smaller one."""
+    """Of classes: divides the logits of both; SimCLR v2 takes .1 for a student of the
+    teacher's size and 1 for a smaller one."""
+    teacher_sees: Literal["view", "image"] = "view"
+    """What the teacher is shown: the student's view each time, or each image once,
+    whole, before training; its vectors are then kept in the run's directory."""
+    queue: int = 65536
+    """Of relational: vectors of the teacher that images are compared with."""
+    student_temperature: float = 0.2
+    """Of relational: divides the student's cosines."""
+    teacher_temperature: float = 0.01
+    """Of relational: divides the teacher's cosines."""
 
     def __post_init__(self):
         super().__post_init__()
+        names = ("temperature", "student_temperature", "teacher_temperature")
+        for name in names:
+            value = getattr(self, name)
+            advice = "Values between 0.01 and 1 are usual."
+            check(value > 0, f"{name} above 0", value, advice)
         check(
-            self.temperature > 0,
-            "temperature above 0",
-            self.temperature,
-            "Values between 0.1 and 1 are usual.",
+            self.queue >= self.batch_size or self.loss != "relational",
+            f"a queue of at least a batch of {self.batch_size}",
+            self.queue,
+            "Raise --queue, or lower --batch_size.",
         )

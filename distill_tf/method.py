@@ -1,8 +1,13 @@
 """Distillation on one screen: a teacher that is finished, a student that is not."""
 
+import keras
+import tensorflow as tf
+
+from distill_tf import teaching
 from distill_tf.config import DistillConfig
-from distill_tf.loss import distillation_loss
-from distill_tf.model import build_distill
+from distill_tf.loss import distillation_loss, regression_loss, relational_loss
+from distill_tf.model import build_distill, build_mimic, build_predictor
+from selfsup_tf.data.columns import WithColumn
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.classifier import (
@@ -13,49 +18,59 @@ from selfsup_tf.models.classifier import (
 )
 from selfsup_tf.models.encoders import adopt_encoder
 from selfsup_tf.models.own import gives_probabilities
-from selfsup_tf.models.saved import load_class_names, load_network
-
-NO_TEACHER = (
-    "Fine-tune one first: python train.py finetune RECIPE --pretrained=DIRECTORY "
-    "--run_dir=TEACHER"
-)
+from selfsup_tf.models.saved import load_class_names
 
 
 class Distill(Method):
-    """Chen et al. 2020, "Big self-supervised models are strong semi-supervised"."""
+    """SimCLR v2's third step, SimReg and SEED; see the README beside this file."""
 
     config_class = DistillConfig
     couples_images = False
 
     def prepare(self, source):
         """All of them, labels unread; finds the teacher before anything is built."""
-        self.teacher = load_network(
-            self.config.teacher, "classifier", advice=NO_TEACHER
+        config = self.config
+        answers = "classes" if teaching.is_classifier(config.teacher) else "regression"
+        self.loss = answers if config.loss == "auto" else config.loss
+        if self.loss == "classes":
+            self.teacher = teaching.load_classifier(config.teacher)
+            self.class_names = load_class_names(config.teacher)
+            self._check_classes()
+            return source
+        self.teacher = None
+        if config.teacher_sees == "view" and not teaching.is_file_of_vectors(
+            config.teacher
+        ):
+            self.teacher = teaching.open_encoder(config.teacher, config.image_size)
+            self.dimension = self.teacher.network.output_shape[-1]
+            check(
+                self.teacher.compiles or not config.jit_compile,
+                "a teacher that XLA compiles beside --jit_compile",
+                config.teacher,
+                "Use --teacher_sees=image, or leave --jit_compile out.",
+            )
+            return source
+        vectors = teaching.vectors_of(
+            config.teacher, source, config.image_size, self.cache
         )
-        self.class_names = load_class_names(self.config.teacher)
-        answers = self.teacher.output_shape[-1]
-        check(
-            self.class_names is None or len(self.class_names) == answers,
-            f"a teacher of the {len(self.class_names or ())} classes of its run",
-            f"a network of {answers} outputs at {self.config.teacher}",
-            "Name the run's directory, or its classifier.keras.",
-        )
-        return source
+        self.dimension = vectors.shape[1]
+        return WithColumn(source, "target", vectors)
 
     def build(self):
-        """The student's encoder and logits, and the teacher as it is."""
-        precision = self.config.precision
+        """The student, what it answers with, and the teacher as it is."""
         self.encoder = self.new_encoder(
             pretrained=self.config.pretrained, from_scratch=self.config.from_scratch
         )
+        self.logits = None
+        if self.loss == "classes":
+            self._build_classes()
+        else:
+            self._build_vectors()
+
+    def _build_classes(self):
+        precision = self.config.precision
         teacher = adopt_encoder(
             self.teacher, self.config.image_size, precision=precision, name="teacher"
-        )
-        check(
-            not gives_probabilities(self.teacher, self.config.image_size),
-            "a teacher that gives logits",
-            f"probabilities from {self.config.teacher}",
-            "End it before its softmax.",
         )
         trunk = build_trunk(self.encoder, None, 0)
         self.logits = build_logits(
@@ -65,6 +80,28 @@ class Distill(Method):
         self.model = build_distill(trunk, self.logits, Frozen(teacher, name="frozen"))
         self.networks = {"classifier": self.student}
 
+    def _build_vectors(self):
+        config, teacher = self.config, None
+        if self.teacher is not None:
+            network = self.teacher.taking(config.image_size)
+            options = {"precision": config.precision, "name": "teacher"}
+            network = adopt_encoder(network, config.image_size, **options)
+            teacher = Frozen(network, name="frozen")
+        predictor = build_predictor(self.encoder, self.dimension, config.precision)
+        self.model = build_mimic(self.encoder, predictor, teacher, self.dimension)
+        self.student = keras.Model(
+            self.encoder.input, predictor(self.encoder.output), name="student"
+        )
+        if self.loss == "relational":
+            self.watched_outputs = ("target",)
+            dtype = "float64" if config.precision == "float64" else "float32"
+            shape = (config.queue, self.dimension)
+            noise = keras.random.normal(shape, seed=config.seed, dtype=dtype)
+            queue = keras.Variable(
+                tf.math.l2_normalize(noise, axis=1), trainable=False, name="queue"
+            )
+            self.state = {"queue": queue}
+
     @property
     def trainable_variables(self):
         """The student's."""
@@ -73,10 +110,44 @@ class Distill(Method):
     @property
     def unadapted_variables(self):
         """Those of the logits, which start at 0, where a trust ratio misleads."""
-        return self.logits.trainable_variables
+        return self.logits.trainable_variables if self.logits else []
 
     def compute_loss(self, outputs):
-        """The cross entropy of each image."""
-        return distillation_loss(
-            outputs["logits"], outputs["teacher_logits"], self.config.temperature
+        """Of each image."""
+        config = self.config
+        if self.loss == "classes":
+            return distillation_loss(
+                outputs["logits"], outputs["teacher_logits"], config.temperature
+            )
+        vectors = outputs["prediction"], outputs["target"]
+        if self.loss == "regression":
+            return regression_loss(*vectors)
+        return relational_loss(
+            *vectors,
+            self.state["queue"].value,
+            student_temperature=config.student_temperature,
+            teacher_temperature=config.teacher_temperature,
+        )
+
+    def after_update(self, step, total_steps, outputs):
+        """Puts the teacher's vectors of this step into the queue."""
+        if self.loss == "relational":
+            queue = self.state["queue"]
+            new = tf.cast(tf.math.l2_normalize(outputs["target"], axis=1), queue.dtype)
+            queue.assign(tf.concat([new, queue.value], axis=0)[: self.config.queue])
+        return {}
+
+    def _check_classes(self):
+        answers, name = self.teacher.output_shape[-1], self.config.teacher
+        check(
+            self.class_names is None or len(self.class_names) == answers,
+            f"a teacher of the {len(self.class_names or ())} classes of its run",
+            f"a network of {answers} outputs at {name}",
+            "Name the run's directory, or its classifier.keras.",
+        )
+        check(
+            not gives_probabilities(self.teacher, self.config.image_size),
+            "a teacher that gives logits",
+            f"probabilities from {name}",
+            "End it before its softmax.",
         )

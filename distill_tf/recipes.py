@@ -6,7 +6,7 @@ Every function takes the fields to override: `cifar10_cpu(epochs=20)`.
 import dataclasses
 
 from distill_tf.config import DistillConfig
-from selfsup_tf.config import OptimizerConfig, ViewConfig
+from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
 
 # Crops and flips alone, as in fine-tuning and linear evaluation of both papers.
 CROP_AND_FLIP = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
@@ -79,6 +79,35 @@ def folder_cpu(**overrides) -> DistillConfig:
         data="",  # --data=FOLDER
         image_size=96,
         batch_size=128,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder_edge(**overrides) -> DistillConfig:
+    """A folder at 96 px, any encoder into a MobileNetV3Small for devices, 2 CPU cores.
+
+    Reproduces: nothing published; SimReg's loss and head, each image shown to the
+        teacher once, whole
+    Command: python train.py distill folder_edge --data=~/photos
+        --teacher=imagenet:EfficientNetB0 --run_dir=runs/student
+    Published: none
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = DistillConfig(
+        data="",  # --data=FOLDER
+        image_size=96,
+        views=(dataclasses.replace(CROP_AND_FLIP, crop_area=(0.25, 1.0)),),
+        encoder=EncoderConfig(name="MobileNetV3Small"),
+        optimizer=OptimizerConfig(
+            name="adam", learning_rate=0.004, weight_decay=1e-6, warmup_epochs=0.5
+        ),
+        batch_size=64,
+        epochs=60,
+        loss="regression",
+        teacher_sees="image",  # once for all epochs, which a CPU can pay
+        knn_epochs=5,
         checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)

@@ -206,7 +206,7 @@ def write_json(path: str | pathlib.Path, values: Any) -> None:
     """Writes a JSON file whole or not at all; compressed, where it ends with .gz."""
     if pathlib.Path(path).suffix == ".gz":
         with whole_file(path) as beside:
-            beside.write_bytes(gzip.compress(json.dumps(values).encode()))
+            beside.write_bytes(gzip.compress(json.dumps(values).encode(), mtime=0))
     else:
         write_atomically(path, json.dumps(values, indent=2) + "\n")
 

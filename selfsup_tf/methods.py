@@ -57,6 +57,8 @@ class Method(abc.ABC):
             int64 (N,), for a method that learns from labels.
         networks: What a run keeps beside the encoder, as NAME.keras; after `build`.
         class_names: The names of the classes that a classifier tells apart, or None.
+        cache: A folder of the run, where representations that `prepare` extracts are
+            kept for its resumption; None outside a run.
     """
 
     config_class: ClassVar[type[Config]]
@@ -64,6 +66,7 @@ class Method(abc.ABC):
     couples_images: ClassVar[bool] = True
     watched_outputs: ClassVar[tuple[str, ...]] = ()
     class_names: "tuple[str, ...] | None" = None
+    cache: pathlib.Path | None = None
 
     def __init__(self, config: Config, encoder: "keras.Model | None" = None):
         if not isinstance(config, self.config_class):

@@ -174,7 +174,8 @@ class RunDirectory:
     def check_config(self, config: Config) -> None:
         """Raises InputError where a run of another config is here, or something else.
 
-        What a learning-rate range test or a killed process has left here may stay.
+        What a learning-rate range test, a method before its first step or a killed
+        process has left here may stay.
         """
         if self.config.exists() and self.file is None:
             different = configs.differences(config, self.read_config())
@@ -186,7 +187,7 @@ class RunDirectory:
                 "run.",
             )
             return
-        own = {self.rate_test, self.rate_curve, self.images, self.lock}
+        own = {self.rate_test, self.rate_curve, self.images, self.lock, self.evaluation}
         own |= set(self.left_behind())
         others = set(self.path.glob("*")) - own
         check(

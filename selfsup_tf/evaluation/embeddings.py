@@ -5,7 +5,6 @@ Legend: N images, B images of a batch, D length of the representation h.
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import shlex
 import tempfile
@@ -20,6 +19,7 @@ import pyarrow.parquet
 import tqdm
 
 from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
     compile_network,
@@ -137,7 +137,7 @@ def _encode(
             rows[CLASS_NAME] = names[np.maximum(rows[LABEL], -1)]
         if paths is not None:
             these = paths[first : first + len(h)]
-            rows[PATH] = np.array([_readable(path) for path in these])
+            rows[PATH] = np.array([readable(path) for path in these])
         first += len(h)
         yield rows
 
@@ -149,14 +149,9 @@ def _columns(source: Source, size: int) -> dict[str, np.dtype]:
         columns[LABEL] = np.dtype(np.int64)
         columns[CLASS_NAME] = np.array([*(source.class_names or ()), ""]).dtype
     if source.paths is not None:
-        width = max(len(_readable(path)) for path in source.paths)
+        width = max(len(readable(path)) for path in source.paths)
         columns[PATH] = np.dtype(f"<U{width}")
     return columns
-
-
-def _readable(path: str) -> str:
-    r"""A path as text; bytes that are no UTF-8 become \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 class _NpzWriter:

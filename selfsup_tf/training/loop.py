@@ -99,9 +99,10 @@ def train(
     strategy = connect(config)
     chief = is_chief(strategy)
     check_views(config.drawn_views)
+    directory = RunDirectory(run_dir)
+    method.cache = directory.features
     source = method.prepare(source)
     plan = make_plan(config, source.size)
-    directory = RunDirectory(run_dir)
     if chief:
         check_wandb(config)
         directory.check_config(recorded)

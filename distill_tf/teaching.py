@@ -1,0 +1,87 @@
+"""What a teacher has to say: of every view, or of each image once."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from selfsup_tf.data.source import Source
+from selfsup_tf.data.stored_vectors import SUFFIXES, read_vectors
+from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.features import extract_features
+from selfsup_tf.models.saved import load_network
+from selfsup_tf.models.teacher import Teacher
+from selfsup_tf.models.teachers import open_teacher
+from selfsup_tf.run import RunDirectory
+
+NO_CLASSIFIER = (
+    "Fine-tune one first: python train.py finetune RECIPE --pretrained=DIRECTORY "
+    "--run_dir=TEACHER"
+)
+
+
+def is_file_of_vectors(name: str) -> bool:
+    """Whether a teacher is named by what it has said already."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a teacher is a run that left a classifier, or such a file."""
+    if is_file_of_vectors(name) or ":" in name:
+        return False
+    path = pathlib.Path(name).expanduser()
+    file = path.is_file() and path.name == "classifier.keras"
+    return file or RunDirectory(name).kept("classifier").is_file()
+
+
+def load_classifier(name: str) -> keras.Model:
+    """The classifier of a run.
+
+    Raises:
+        InputError: There is none.
+    """
+    return load_network(name, "classifier", advice=NO_CLASSIFIER)
+
+
+def open_encoder(name: str, image_size: int) -> Teacher:
+    """An encoder that exists, for views of a size.
+
+    Raises:
+        InputError: It can't be had, or takes fewer pixels than the student.
+    """
+    teacher = open_teacher(name)
+    check(
+        image_size <= teacher.image_size,
+        f"views of at most the {teacher.image_size} pixels that {name} takes",
+        f"image_size={image_size}",
+        f"Use --image_size={teacher.image_size} or less, or the teacher at another "
+        f"size: {name}@{image_size}",
+    )
+    return teacher
+
+
+def vectors_of(
+    name: str, source: Source, image_size: int, cache: pathlib.Path | None
+) -> np.ndarray:
+    """What a teacher says of each image, (N, T) float32, in the source's order.
+
+    Args:
+        name: Of an encoder that exists, or of a file of vectors.
+        source: The images.
+        image_size: Of the student's views.
+        cache: Where the vectors are kept; None keeps them nowhere.
+
+    Raises:
+        InputError: See `open_encoder` and `StoredVectors.of`.
+    """
+    if is_file_of_vectors(name):
+        return read_vectors(name).of(source)
+    network = open_encoder(name, image_size).network
+    found = extract_features(network, source, cache=cache, skip_lost=True)
+    if len(found.features) == source.size:
+        return found.features
+    raise InputError(
+        f"all {source.size} images of {source.name}",
+        f"{len(found.features)} that can still be read",
+        "Bring them back; the same command goes on.",
+    )
