@@ -35,6 +35,7 @@ _HOMES = {
     "evaluation.robustness": ("robustness",),
     "exporting.exporter": ("export",),
     "models.saved": ("load_class_names", "load_encoder", "load_network"),
+    "models.teachers": ("open_teacher",),
     "training.loop": ("Run",),
 }
 VERBS = {verb: f"selfsup_tf.{home}" for home, verbs in _HOMES.items() for verb in verbs}

@@ -1,5 +1,6 @@
 """`eval.py` from its command line: files left behind, and mistakes that exit with 2."""
 
+import csv
 import json
 import pathlib
 
@@ -7,10 +8,12 @@ import keras
 import numpy as np
 import pyarrow.parquet
 import pytest
+import tensorflow as tf
 
 from selfsup_tf import cli
 from selfsup_tf.config import to_dict
 from selfsup_tf.data.sources.shapes import make_shapes
+from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.files import write_json
 
 
@@ -232,3 +235,85 @@ def test_bad_encoders_are_one_message(run_dir, refused, tmp_path):
     assert "--measure=True beside --data" in refused("report", *words)
     words = (f"--run_dir={run_dir}", "--batch_size=64")
     assert "--batch_size beside --preset=simclr" in refused("linear", *words)
+
+
+def test_every_image_of_a_folder_gets_a_class(run_dir, tmp_path, capsys, refused):
+    """By a few labelled images, then by a classifier."""
+    images, labels = make_shapes("train", size=60)
+    names = ("circle", "cross", "ring")
+    kept = [n for n in range(60) if labels[n] < 3]
+    for place, part in (("few", kept[:9]), ("all", kept)):
+        for n in part:
+            folder = tmp_path / place / (names[labels[n]] if place == "few" else "")
+            folder.mkdir(parents=True, exist_ok=True)
+            keras.utils.save_img(folder / f"{n:02}.png", images[n], scale=False)
+    few, everything = tmp_path / "few", tmp_path / "all"
+    where = [f"--run_dir={run_dir}", f"--data={everything}"]
+    cli.evaluate(["predict", *where, f"--examples={few}", "--k=3"])
+    path = run_dir / "eval" / "predict.csv"
+    assert f"{len(kept)} images, " in capsys.readouterr().out
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [pathlib.Path(row["path"]).name for row in rows] == [
+        f"{n:02}.png" for n in kept
+    ]
+    encoder = keras.saving.load_model(run_dir / "encoder.keras")
+    views = np.stack([evaluation_view(tf.constant(images[n]), 16) for n in kept])
+    h = encoder(views).numpy()
+    h /= np.linalg.norm(h, axis=1, keepdims=True)
+    for row, vector in zip(rows, h, strict=True):
+        cosines = h[:9] @ vector
+        votes = dict.fromkeys(names, 0.0)
+        for n in np.argsort(-cosines)[:3]:
+            votes[names[labels[kept[n]]]] += np.exp(cosines[n] / 0.1)
+        best = max(votes, key=votes.get)
+        share = votes[best] / sum(votes.values())
+        assert row["class"] == best
+        assert float(row["probability"]) == pytest.approx(share, rel=1e-3)
+        assert (row["second"] == "") == (float(row["second_probability"]) == 0)
+    again = ("predict", *where, f"--examples={few}")
+    assert "predict.csv, which is there" in refused(*again)
+    output = tmp_path / "classes.parquet"
+    assert "--examples=FOLDER" in refused("predict", *where, f"--output={output}")
+    logits = keras.layers.Dense(3, name="logits")(encoder.outputs[0])
+    classifier = keras.Model(encoder.inputs[0], logits)
+    classifier.save(run_dir / "classifier.keras")
+    try:
+        write_json(run_dir / "class_names.json", list(names))
+        cli.evaluate(["predict", *where, f"--output={output}"])
+        table = pyarrow.parquet.read_table(output).to_pydict()
+        expected = tf.nn.softmax(classifier(views)).numpy()
+        assert table["class"] == [names[n] for n in expected.argmax(1)]
+        np.testing.assert_allclose(table["probability"], expected.max(1), rtol=1e-4)
+        write_json(run_dir / "class_names.json", ["a", "b"])
+        said = refused("predict", *where, f"--output={output}", "--overwrite=True")
+        assert "the 2 classes of its run" in said
+    finally:
+        (run_dir / "classifier.keras").unlink()
+        (run_dir / "class_names.json").unlink()
+    for flag, said in (
+        (f"--examples={everything}", "label"),
+        (f"--output={tmp_path / 'a.txt'}", ".csv or .parquet"),
+        ("--k=99", "k of 1 to 9"),
+    ):
+        words = {
+            "--examples": f"--examples={few}",
+            "--output": f"--output={output}2.csv",
+        }
+        words[flag.partition("=")[0]] = flag
+        assert said in refused("predict", *where, *words.values())
+
+
+def test_vectors_are_written_for_a_spreadsheet(run_dir, tmp_path):
+    path = tmp_path / "vectors.csv"
+    where = [f"--run_dir={run_dir}", "--split=test"]
+    cli.evaluate(["embed", *where, f"--output={path}"])
+    cli.evaluate(["embed", *where, f"--output={tmp_path / 'vectors.npz'}"])
+    with open(path, newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert head[:24] == [f"vectors_{n}" for n in range(24)]
+    assert head[24:] == ["index", "label", "class_name"]
+    stored = np.load(tmp_path / "vectors.npz")
+    found = np.array([row[:24] for row in rows], np.float32)
+    np.testing.assert_array_equal(found, stored["vectors"])  # to the last bit
+    assert [int(row[25]) for row in rows] == stored["label"].tolist()

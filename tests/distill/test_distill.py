@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import selfsup_tf as selfsup
-from distill_tf.loss import distillation_loss
+from distill_tf import teaching
+from distill_tf.loss import distillation_loss, regression_loss, relational_loss
+from distill_tf.model import build_predictor
 from selfsup_tf.config import OptimizerConfig
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
@@ -67,16 +70,197 @@ def test_the_student_follows_and_the_teacher_stays(
     assert gap(student(images)) < 0.5 * gap(np.zeros((64, 10), np.float32))
 
 
+def unit(v):
+    return v / np.sqrt((v**2).sum())
+
+
+def test_regression_is_simregs():
+    prediction, target = np.random.default_rng(0).normal(size=(2, 5, 7))
+    pairs = list(zip(prediction, target, strict=True))
+    expected = [((unit(p) - unit(t)) ** 2).sum() for p, t in pairs]
+    found = regression_loss(tf.constant(prediction), tf.constant(target))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    cosines = [unit(p) @ unit(t) for p, t in pairs]
+    np.testing.assert_allclose(found, 2 - 2 * np.array(cosines), rtol=1e-12)
+
+
+def relation(prediction, target, queue):
+    """SEED, equations 2 to 4, image by image."""
+    losses = []
+    for p, t in zip(prediction, target, strict=True):
+        others = [*queue, unit(t)]
+        student = np.array([np.exp(unit(p) @ d / 0.2) for d in others])
+        teacher = np.array([np.exp(unit(t) @ d / 0.05) for d in others])
+        student, teacher = student / student.sum(), teacher / teacher.sum()
+        losses.append(-(teacher * np.log(student)).sum())
+    return np.array(losses)
+
+
+def test_relations_are_seeds():
+    generator = np.random.default_rng(0)
+    prediction, target = generator.normal(size=(2, 5, 7))
+    queue = np.array([unit(v) for v in generator.normal(size=(9, 7))])
+    temperatures = {"student_temperature": 0.2, "teacher_temperature": 0.05}
+    with tf.GradientTape() as tape:
+        values = [tf.constant(v) for v in (prediction, target, queue)]
+        tape.watch(values)
+        found = relational_loss(*values, **temperatures)
+        total = tf.reduce_sum(found)
+    np.testing.assert_allclose(found, relation(prediction, target, queue), rtol=1e-12)
+    ours, *theirs = tape.gradient(total, values)
+    assert theirs[0] is None  # the teacher's
+    # By central differences, whose error is of the order of the step's square.
+    step, moved = 1e-5, np.zeros_like(prediction)
+    for place in np.ndindex(prediction.shape):
+        ends = []
+        for sign in (1, -1):
+            there = prediction.copy()
+            there[place] += sign * step
+            ends.append(relation(there, target, queue).sum())
+        moved[place] = (ends[0] - ends[1]) / (2 * step)
+    np.testing.assert_allclose(ours, moved, rtol=1e-6, atol=1e-8)
+
+
+def test_the_head_is_simregs():
+    images = keras.Input((4, 4, 3))
+    encoder = keras.Model(images, keras.layers.GlobalAveragePooling2D()(images))
+    predictor = build_predictor(encoder, 5, "float32")
+    layers = [
+        layer for part in (predictor, predictor.layers[-1]) for layer in part.layers
+    ]
+    kinds = [type(layer).__name__ for layer in layers]
+    kept = [k for k in kinds if k in ("Dense", "BatchNormalization", "ReLU")]
+    assert kept == ["Dense", "BatchNormalization", "ReLU", "Dense"] * 2
+    dense = [layer.units for layer in layers if isinstance(layer, keras.layers.Dense)]
+    assert dense == [6, 3, 6, 5]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory, few_images):
+    """An encoder of colours and edges for 16 px, in a file; of vectors of mean 0."""
+    keras.utils.set_random_seed(5)
+    images = keras.Input((16, 16, 3))
+    h = keras.layers.Conv2D(24, 3, strides=2, activation="relu")(images)
+    last = keras.layers.Conv2D(12, 3, strides=2)
+    h = keras.layers.GlobalAveragePooling2D()(last(h))
+    network = keras.Model(images, h)
+    crops = few_images[0][:, 8:24, 8:24].astype(np.float32) / 255
+    last.bias.assign(-network(crops).numpy().mean(axis=0))
+    path = tmp_path_factory.mktemp("teacher") / "teacher.keras"
+    network.save(path)
+    return path
+
+
+@pytest.mark.parametrize("loss", ["regression", "relational"])
+@pytest.mark.parametrize("sees", ["view", "image"])
+def test_the_student_learns_the_teachers_vectors(
+    loss, sees, teacher, tiny_config, tiny_method, few_images, tmp_path
+):
+    config = tiny_config(
+        "distill",
+        teacher=str(teacher),
+        loss=loss,
+        teacher_sees=sees,
+        queue=32,
+        steps=80,
+        steps_per_call=20,
+        optimizer=OptimizerConfig(name="adam", learning_rate=0.05, warmup_epochs=0.0),
+    )
+    method = tiny_method(config)
+    run = selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    losses = [r["train/loss"] for r in run.log if "train/loss" in r]
+    if loss == "regression":
+        assert losses[-1] < 0.5 * losses[0]
+    else:
+        assert losses[-1] < 0.85 * losses[0]  # its floor, the entropy, is above 0
+        queue = method.state["queue"].numpy()
+        np.testing.assert_allclose(np.linalg.norm(queue, axis=1), 1, rtol=1e-5)
+        if sees == "image":  # the newest first: two batches of 16 are the whole queue
+            network = keras.saving.load_model(teacher)
+            views = selfsup.open_source(few_images[0]).ordered()
+            whole = np.stack([e["image"] for e in views.as_numpy_iterator()])
+            assert _are_among(queue, network, whole)
+    # What a run hands over is the student alone.
+    assert sorted(p.name for p in tmp_path.glob("*.keras")) == ["encoder.keras"]
+
+
+def _are_among(vectors, network, images):
+    """Whether each is the network's, of one of these images, of length 1."""
+    from selfsup_tf.data.views import evaluation_view
+
+    views = np.stack([evaluation_view(tf.constant(image), 16) for image in images])
+    known = network(views, training=False).numpy()
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    return ((vectors @ known.T).max(axis=1) > 1 - 1e-5).all()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+@pytest.mark.parametrize("by", ["path", "index"])
+def test_stored_vectors_teach_wherever_the_images_lie(
+    by, suffix, teacher, few_images, tmp_path
+):
+    """Of a part of the images, too, as a run has it that holds some out."""
+    images = few_images[0][:20]
+    folder, moved = tmp_path / "was" / "photos", tmp_path / "now" / "photos"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+    for n, image in enumerate(images):
+        keras.utils.save_img(folder / "ab"[n % 2] / f"{n:02}.png", image, scale=False)
+    network, file = keras.saving.load_model(teacher), tmp_path / f"vectors{suffix}"
+    given = images if by == "index" else folder
+    written = selfsup.embed(network, given, file)
+    assert written.count == 20
+    if by == "path":
+        folder.rename(tmp_path / "photos")
+        moved.parent.mkdir()
+        (tmp_path / "photos").rename(moved)
+        given = moved
+    source = selfsup.open_source(given)
+    part = source.select(source.indices[3::2], "part")
+    found = teaching.vectors_of(str(file), part, 16, None)
+    expected = teaching.vectors_of(str(teacher), part, 16, None)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert found.shape == (len(part.indices), 12)
+
+
+def test_vectors_that_do_not_fit_are_refused(teacher, few_images, tmp_path):
+    images, file = few_images[0][:12], tmp_path / "vectors.npz"
+    network = keras.saving.load_model(teacher)
+    selfsup.embed(network, images[:8], file)
+    source = selfsup.open_source(images)
+    with pytest.raises(InputError, match="none of 4, such as 8"):
+        teaching.vectors_of(str(file), source, 16, None)
+    stored = dict(np.load(file))
+    stored["index"][1] = 0
+    np.savez(file, **stored)
+    with pytest.raises(InputError, match="1 that stand for an image again"):
+        teaching.vectors_of(str(file), source.select(np.arange(1), "one"), 16, None)
+    for contents, said in (
+        (b"", "vectors and index in"),
+        (None, "no file"),
+    ):
+        file.unlink(missing_ok=True)
+        if contents is not None:
+            file.write_bytes(contents)
+        with pytest.raises(InputError, match=said):
+            teaching.vectors_of(str(file), source, 16, None)
+    with pytest.raises(InputError, match="views of at most the 16 pixels"):
+        teaching.vectors_of(str(teacher), source, 32, None)
+
+
 def test_what_can_not_be_distilled_is_refused(tiny_config, few_images, tmp_path):
     config = tiny_config("distill")
     for changes, message in (
         ({"teacher": ""}, "--teacher"),
-        ({"teacher": str(tmp_path)}, "Fine-tune one first"),
+        ({"teacher": str(tmp_path)}, "an encoder that exists"),
+        ({"teacher": str(tmp_path), "loss": "classes"}, "Fine-tune one first"),
         ({"image_size": 32}, r"\(N, 32, 32, 3\)"),
     ):
         method = PACKAGE.load()(dataclasses.replace(config, **changes))
         with pytest.raises(InputError, match=message):
             selfsup.train(method, few_images[0], run_dir=tmp_path / "run")
         assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="a queue of at least a batch of 16"):
+        dataclasses.replace(config, loss="relational", queue=8)
     with pytest.raises(InputError, match="temperature above 0"):
         dataclasses.replace(config, temperature=0.0)

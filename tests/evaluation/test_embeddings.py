@@ -144,8 +144,8 @@ def test_memory_does_not_grow_with_the_images(output):
 
 def test_bad_outputs_are_refused(encoder, tmp_path):
     images = np.zeros((2, 8, 8, 3), np.uint8)
-    for output in (tmp_path, tmp_path / "a.csv", tmp_path / "npz"):
-        with pytest.raises(InputError, match=r"\.npz or \.parquet"):
+    for output in (tmp_path, tmp_path / "a.xls", tmp_path / "npz"):
+        with pytest.raises(InputError, match=r"\.npz or \.parquet or \.csv"):
             embed(encoder, images, output)
     (tmp_path / "a.npz").write_text("precious")
     with pytest.raises(InputError, match="--overwrite=True"):

@@ -1,9 +1,11 @@
-"""Trains twice in a process of its own, once interrupted: METHOD:PRECISION ...
+"""Trains twice in a process of its own, once interrupted: METHOD:PRECISION[:CONFIG] ...
 
-Prints for each word the first step whose loss differs, or 0, and whether all weights
-are the same. Run by test_determinism.py: TensorFlow can't take determinism back.
+CONFIG is JSON, further fields of the config. Prints for each word the first step whose
+loss differs, or 0, and whether all weights are the same. Run by test_determinism.py:
+TensorFlow can't take determinism back.
 """
 
+import json
 import os
 import pathlib
 import sys
@@ -19,7 +21,7 @@ from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.training import loop
 
 
-def main(name, precision):
+def main(name, precision, more="{}"):
     """Prints the line of one word."""
     config = conftest.make_tiny_config(
         name,
@@ -30,6 +32,7 @@ def main(name, precision):
         steps_per_call=1,
         checkpoint_epochs=0.5,
         knn_epochs=0.75,
+        **json.loads(more),
     )
     source = open_source(make_shapes("train", size=1024)[0])
 
@@ -39,7 +42,8 @@ def main(name, precision):
             method, source, run_dir=run_dir, monitor=monitor, progress=False
         )
         assert not any("train/data_wait" in record for record in run.log)  # a clock
-        weights = [variable.numpy().tobytes() for variable in method.model.variables]
+        variables = [*method.model.variables, *method.state.values()]
+        weights = [variable.numpy().tobytes() for variable in variables]
         return [r["train/loss"] for r in run.log if "train/loss" in r], weights
 
     def power_cut(networks):
@@ -58,4 +62,4 @@ def main(name, precision):
 
 if __name__ == "__main__":
     for word in sys.argv[1:]:
-        main(*word.split(":"))
+        main(*word.split(":", 2))

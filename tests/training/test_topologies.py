@@ -16,6 +16,13 @@ METHODS = [name for name in list_methods() if name not in NAMES]
 SCRIPT = pathlib.Path(__file__).parent / "train_on_devices.py"
 
 
+VECTORS = {
+    "regression": {"loss": "regression", "teacher_sees": "view"},
+    "relational": {"loss": "relational", "teacher_sees": "image", "queue": 24},
+}
+"""What distillation can learn beside a classifier's answers."""
+
+
 def finish(*processes):
     """Waits for them and shows what went wrong."""
     for process in processes:
@@ -43,6 +50,9 @@ def results(tmp_path_factory, start_python, free_addresses):
     runs = [{"name": name, "method": name} for name in METHODS if name != "byol"]
     runs += [{"name": name, "method": name, "config": wide} for name in NAMES]
     runs += [saving, {"name": "float32", "method": "simclr"}]
+    runs += [
+        {"name": name, "method": "distill", "config": VECTORS[name]} for name in VECTORS
+    ]
     # Checkpoints at every step, a power cut at the third; then the rest elsewhere.
     stopped = {"checkpoint_epochs": 0.25, "knn_epochs": 0.75, "steps": 6}
     byol = {"name": "byol", "method": "byol", "config": stopped}
@@ -81,7 +91,11 @@ def assert_same(found, expected, losses):
 @pytest.mark.parametrize(
     ("name", "topology"),
     [
-        *((name, "2 replicas") for name in (*METHODS, *NAMES) if name != "byol"),
+        *(
+            (name, "2 replicas")
+            for name in (*METHODS, *NAMES, *VECTORS)
+            if name != "byol"
+        ),
         *(("frugal", topology) for topology in ("2 replicas", "2 workers")),
         ("simclr", "4 replicas"),
     ],

@@ -11,7 +11,7 @@ class EmbedFlags(EncoderFlags):
     """Writes the representation of every image to a file, one batch at a time."""
 
     output: str = ""
-    """A .npz or .parquet file; RUN_DIR/embeddings.parquet if it is left out."""
+    """A .npz, .parquet or .csv file; RUN_DIR/embeddings.parquet if it is left out."""
     split: str = "train"
     """Which part of the data."""
     normalise: bool = False
