@@ -72,6 +72,12 @@ class Distill(Method):
         teacher = adopt_encoder(
             self.teacher, self.config.image_size, precision=precision, name="teacher"
         )
+        check(
+            not gives_probabilities(self.teacher, self.config.image_size),
+            "a teacher that gives logits",
+            f"probabilities from {self.config.teacher}",
+            "End it before its softmax.",
+        )
         trunk = build_trunk(self.encoder, None, 0)
         self.logits = build_logits(
             self.encoder.output_shape[-1], teacher.output_shape[-1], precision=precision
@@ -144,10 +150,4 @@ class Distill(Method):
             f"a teacher of the {len(self.class_names or ())} classes of its run",
             f"a network of {answers} outputs at {name}",
             "Name the run's directory, or its classifier.keras.",
-        )
-        check(
-            not gives_probabilities(self.teacher, self.config.image_size),
-            "a teacher that gives logits",
-            f"probabilities from {name}",
-            "End it before its softmax.",
         )

@@ -85,7 +85,7 @@ def folder_cpu(**overrides) -> DistillConfig:
 
 
 def folder_edge(**overrides) -> DistillConfig:
-    """A folder at 96 px, any encoder into a MobileNetV3Small for devices, 2 CPU cores.
+    """A folder at 96 px, MobileNetV3Small for devices, 2 CPU cores.
 
     Reproduces: nothing published; SimReg's loss and head, each image shown to the
         teacher once, whole
