@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar, Literal
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import StartedConfig
 from selfsup_tf.errors import check
 
 
 @dataclasses.dataclass(frozen=True)
-class BYOLConfig(Config):
+class BYOLConfig(StartedConfig):
     """A BYOL run.
 
     The fields declared here are the paper's for 1000 epochs of ImageNet. Views,

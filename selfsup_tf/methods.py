@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from selfsup_tf.data.source import Source
+    from selfsup_tf.models.teacher import Teacher
 
 MODULES = ("config", "recipes", "method")
 
@@ -59,6 +60,7 @@ class Method(abc.ABC):
         class_names: The names of the classes that a classifier tells apart, or None.
         cache: A folder of the run, where representations that `prepare` extracts are
             kept for its resumption; None outside a run.
+        start: The encoder that exists which config.start names; after `build`.
     """
 
     config_class: ClassVar[type[Config]]
@@ -67,6 +69,7 @@ class Method(abc.ABC):
     watched_outputs: ClassVar[tuple[str, ...]] = ()
     class_names: "tuple[str, ...] | None" = None
     cache: pathlib.Path | None = None
+    start: "Teacher | None" = None
 
     def __init__(self, config: Config, encoder: "keras.Model | None" = None):
         if not isinstance(config, self.config_class):
@@ -91,26 +94,31 @@ class Method(abc.ABC):
         """The encoder to start from, in the strategy in force.
 
         It is a copy of the user's, or that of the run `pretrained` (with fresh weights
-        if it is to start from scratch), or the one that the config describes.
+        if it is to start from scratch), or of config.start, some stages frozen, or the
+        one that the config describes.
 
         Raises:
             InputError: There is no such encoder, or it could not be learned or kept,
                 see `selfsup_tf.models.own`.
         """
-        from selfsup_tf.models import encoders, saved, untrained
+        from selfsup_tf.models import encoders, saved, started, untrained
         from selfsup_tf.models import own as own_networks
 
         own, size = self.own_encoder, self.config.image_size
+        start = vars(self.config).get("start")
         check(
-            own is None or pretrained is None,
+            own is None or pretrained is start is None,
             "one encoder to start from",
-            "an encoder in Python and the one of a run",
-            "Leave out encoder=, or config.pretrained.",
+            f"an encoder in Python and {pretrained or start}",
+            "Leave out encoder=, or config.pretrained or config.start.",
         )
         if pretrained is not None:
             own = saved.load_network(pretrained)
             if from_scratch:
                 own = untrained.untrained_copy(own, self.config.seed)
+        elif start is not None:
+            self.start = self.start or started.open_start(start, size)
+            own = self.start.network
         check(
             own is not None or self.config.encoder.name != PRETRAINED,
             "an encoder to start from",
@@ -121,10 +129,12 @@ class Method(abc.ABC):
         if own is None:
             return encoders.build_encoder(self.config.encoder, size, **options)
         own_networks.check_fits(own, size)
-        if pretrained is None:
+        if own is self.own_encoder:
             own_networks.check_loads(own, size)
         encoder = encoders.adopt_encoder(own, size, **options)
         own_networks.check_represents(encoder, size)
+        if self.start is not None and self.config.freeze:
+            started.freeze(encoder, self.config.freeze)
         return encoder
 
     def prepare(self, source: "Source") -> "Source":

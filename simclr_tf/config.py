@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar, Literal
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import StartedConfig
 from selfsup_tf.errors import check
 
 
 @dataclasses.dataclass(frozen=True)
-class SimCLRConfig(Config):
+class SimCLRConfig(StartedConfig):
     """A SimCLR run. The defaults are v2's head and v1's temperature."""
 
     method: ClassVar[str] = "simclr"

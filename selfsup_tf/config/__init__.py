@@ -19,6 +19,7 @@ from selfsup_tf.config.run_config import (
     check_divisible,
     make_plan,
 )
+from selfsup_tf.config.started import StartedConfig
 from selfsup_tf.config.stored import (
     check_stored,
     differences,

@@ -13,7 +13,7 @@ from selfsup_tf.config import Config
 from selfsup_tf.data.sources import Source
 from selfsup_tf.files import enough_room
 from selfsup_tf.methods import Method
-from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.models.encoders import copy_network, leaf_layers
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.checkpoints import Checkpoints
 from selfsup_tf.training.log import RunLog
@@ -178,6 +178,9 @@ class KeptNetworks:
             name: copy_network(network, synchronized=False)
             for name, network in self._originals.items()
         }
+        if method.start is not None:
+            for layer in leaf_layers(self.encoder):
+                layer.trainable = True  # what stays in this run may learn in the next
         self._class_names = method.class_names
 
     @property

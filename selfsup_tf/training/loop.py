@@ -28,7 +28,13 @@ from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.compilation import call_steps
 from selfsup_tf.training.optimizers import build_schedule
-from selfsup_tf.training.reporting import announce, name_skipped, progress_bar
+from selfsup_tf.training.reporting import (
+    announce,
+    compare_with_start,
+    name_skipped,
+    progress_bar,
+    tell_step,
+)
 from selfsup_tf.training.spread import COLLAPSED
 from selfsup_tf.training.step import build, distributed_batches, make_train_steps
 from selfsup_tf.training.wandb_log import check_wandb
@@ -129,6 +135,7 @@ def train(
             batches = distributed_batches(strategy, source, method, plan, step)
             loop = _Loop(method, plan, optimizer, archive, monitor, strategy, source)
             with progress_bar(plan.total_steps, step, shown=progress and chief) as bar:
+                loop.look_at_start(step)
                 loop.run(train_steps, batches, step, bar)
         if not chief:
             wait_for_all(strategy)
@@ -141,6 +148,8 @@ def train(
             )
         archive.close()
         wait_for_all(strategy)
+    if method.start is not None:
+        compare_with_start(archive.records, archive.best_by)
     name_skipped(source)
     return Run(directory.path, archive.encoder, recorded, archive.records)
 
@@ -180,6 +189,13 @@ class _Loop:
                 self._keep(self._record(values, step, count, seconds), step, bar)
             bar.update(count)
 
+    def look_at_start(self, step):
+        """Measures the encoder that the run goes on from, as its best so far."""
+        if self.method.start is None or not (self.archive and self.monitor):
+            return
+        if step == 0 and self.archive.best_by is None:
+            self.archive.write({"step": 0, "epoch": 0.0} | self._evaluate(0))
+
     def _keep(self, record, step, bar):
         """Log, scores, states: what the chief does for all."""
         ended = step == self.plan.total_steps
@@ -191,7 +207,7 @@ class _Loop:
         if ended or step % self.plan.checkpoint_steps == 0:
             self._save(step)
             if bar.disable:
-                self._tell(record)
+                tell_step(record, self.plan.total_steps)
         self._show(bar, record)
 
     def _name_lost(self):
@@ -268,21 +284,6 @@ class _Loop:
                 f"written; those in {error} are from before. "
                 "Lower --optimizer.learning_rate, in another run directory."
             ) from error
-
-    def _tell(self, record):
-        score = ""
-        if "eval/knn_top_1" in record:
-            score = f", k-NN {record['eval/knn_top_1']:.1%}"
-        if "health/rank_me" in record:
-            score += f", rank {record['health/rank_me']:.1f}"
-        logger.info(
-            "step %d of %d: loss %.4f, %.0f images/s%s",
-            record["step"],
-            self.plan.total_steps,
-            record["train/loss"],
-            record["train/images_per_second"],
-            score,
-        )
 
     def _show(self, bar, record):
         shown = {

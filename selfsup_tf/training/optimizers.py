@@ -5,7 +5,7 @@ LAMB adapts all. They are known by their rank of 0 or 1: the names of norms say 
 in Keras 3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -107,9 +107,7 @@ class LARS(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
-        # Private, and the way of Keras's own: nothing public leads from the copy of a
-        # replica to the variable. tests/training/test_optimizers.py watches it.
-        index = self._get_variable_index(variable)
+        index = _index(self, variable)
         velocity = self.velocities[index].value
         rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.cast(gradient, variable.dtype)
@@ -172,18 +170,20 @@ def build_optimizer(
     *,
     scaled: bool = False,
     rate: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    factors: Mapping[int, float] | None = None,
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a run, its variables made in the strategy in force.
 
     LARS adapts all `variables` but the `unadapted` and those of rank 0 and 1. A scaled
     one scales the loss up, for float16, and skips a step whose gradient overflows. A
-    rate takes the place of the plan's own schedule.
+    rate takes the place of the plan's own schedule. `factors` multiply it for some
+    variables, by their id; a decay that is decoupled keeps the full rate.
     """
     rate = rate or build_schedule(config, plan, dtype=variables[0].dtype)
     momentum = {"momentum": config.momentum}
     decay = {"weight_decay": config.weight_decay}
     if config.name == "lars":
-        optimizer = LARS(
+        optimizer = _with_factors(LARS, factors)(
             rate,
             trust_coefficient=config.trust_coefficient,
             form=config.lars_form,
@@ -200,7 +200,7 @@ def build_optimizer(
             "adamw": (keras.optimizers.AdamW, decay),
             "lamb": (keras.optimizers.Lamb, decay),
         }[config.name]
-        optimizer = kind(rate, **options)
+        optimizer = _with_factors(kind, factors)(rate, **options)
     if config.name in DECOUPLED:
         optimizer.exclude_from_weight_decay(
             var_list=[v for v in variables if is_excluded(v)]
@@ -210,6 +210,35 @@ def build_optimizer(
     # A variable made while the step is traced has no value on a second replica.
     optimizer.build(list(variables))
     return optimizer
+
+
+def _index(optimizer: keras.optimizers.Optimizer, variable: tf.Variable) -> int:
+    """The place of a variable, or of the copy that a replica has, in the optimizer.
+
+    Private, and the way of Keras's own: nothing public leads from the copy to the
+    variable. tests/training/test_optimizers.py watches it.
+    """
+    return optimizer._get_variable_index(variable)
+
+
+def _with_factors(
+    kind: type[keras.optimizers.Optimizer], factors: Mapping[int, float] | None
+) -> type[keras.optimizers.Optimizer]:
+    """The optimizer with a rate of their own for some variables."""
+    if not factors:
+        return kind
+
+    class WithFactors(kind):
+        def build(self, variables):
+            # As in LARS: an update gets other variables, of one replica.
+            self._factors = [factors.get(id(variable), 1.0) for variable in variables]
+            super().build(variables)
+
+        def update_step(self, gradient, variable, learning_rate):
+            factor = self._factors[_index(self, variable)]
+            super().update_step(gradient, variable, learning_rate * factor)
+
+    return WithFactors
 
 
 DECOUPLED = ("adamw", "lamb")

@@ -35,6 +35,8 @@ def announce(
         "device" if replicas == 1 else "replicas",
     )
     _describe_images(source)
+    for line in method.start.described if method.start else ():
+        logger.info("Starts from %s", line)
     logger.info("Learning rate %.4g.", plan.learning_rate)
     for line in describe_variables(method):
         logger.info("%s", line)
@@ -42,6 +44,53 @@ def announce(
         logger.info("This run is finished (step %d); nothing is trained.", step)
     elif step:
         logger.info("Resuming after step %d.", step)
+
+
+def tell_step(record: dict[str, Any], total_steps: int) -> None:
+    """Says how a run goes, at a checkpoint, where nobody watches a bar."""
+    score = ""
+    if "eval/knn_top_1" in record:
+        score = f", k-NN {record['eval/knn_top_1']:.1%}"
+    if "health/rank_me" in record:
+        score += f", rank {record['health/rank_me']:.1f}"
+    logger.info(
+        "step %d of %d: loss %.4f, %.0f images/s%s",
+        record["step"],
+        total_steps,
+        record["train/loss"],
+        record["train/images_per_second"],
+        score,
+    )
+
+
+def compare_with_start(records: list[dict[str, Any]], by: str | None) -> None:
+    """Says what became of the encoder that a run went on from.
+
+    Args:
+        records: Of the log.
+        by: The score that the best is chosen by; None where nothing was measured.
+    """
+    scores = [record[by] for record in records if by in record]
+    if len(scores) < 2:
+        return
+    first, last, best = scores[0], scores[-1], max(scores)
+    said = (by, first, last)
+    if best == first:
+        logger.warning(
+            "NOTHING GAINED: %s was %.4g at the start and is %.4g now, and was never "
+            "higher. encoder_best.keras is the start; use --encoder=best, or lower "
+            "--optimizer.learning_rate or --start_rate.",
+            *said,
+        )
+    elif last < first:
+        logger.warning(
+            "%s was %.4g at the start and is %.4g now, %.4g at its best: use "
+            "--encoder=best.",
+            *said,
+            best,
+        )
+    else:
+        logger.info("%s was %.4g at the start and is %.4g now.", *said)
 
 
 def treatment(method: Method) -> dict[str, list[keras.Variable]]:
@@ -111,6 +160,8 @@ def identify(method: Method, source: Source) -> dict[str, str]:
     Under another Keras a network may be written otherwise and be the same.
     """
     found = {"images": source.contents}
+    if method.start is not None:
+        found["start"] = method.start.digest
     if method.own_encoder is not None:
         name = f"architecture of encoder=, in Keras {keras.__version__}"
         found[name] = architecture(method.own_encoder)

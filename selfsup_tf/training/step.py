@@ -19,6 +19,7 @@ from selfsup_tf.distribution.strategy import always_compiles
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.rematerialisation import rematerialised
+from selfsup_tf.models.started import rate_factors
 from selfsup_tf.training.accumulation import accumulate
 from selfsup_tf.training.optimizers import build_optimizer, decay_penalty
 from selfsup_tf.training.spread import moments, spread
@@ -53,6 +54,7 @@ def build(
         method.unadapted_variables,
         scaled=config.precision == "mixed_float16",
         rate=rate,
+        factors=rate_factors(method.encoder, config),
     )
 
 

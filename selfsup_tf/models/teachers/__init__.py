@@ -16,7 +16,7 @@ DOOR = Door(__name__, "TEACHER", "a kind of encoder that exists")
 _SAID = re.compile(r"(?P<name>.+?)(?:#(?P<layer>[^#@/]+))?(?:@(?P<size>\d+))?")
 
 
-def open_teacher(name: str) -> Teacher:
+def open_teacher(name: str, image_size: int | None = None) -> Teacher:
     """Opens an encoder that exists.
 
     Args:
@@ -24,6 +24,7 @@ def open_teacher(name: str) -> Teacher:
             hub:PRESET of keras-hub; a SavedModel; an .onnx file. `#LAYER` behind it
             ends the network at that layer, `@SIZE` has it take images of so many
             pixels in height and width.
+        image_size: What it takes where the name says no size; its own by default.
 
     Raises:
         InputError: It can't be found, fetched or read, or is no encoder of images.
@@ -35,7 +36,7 @@ def open_teacher(name: str) -> Teacher:
     place, layer, size = said["name"], said["layer"], said["size"]
     fitting = [kind for kind in kinds if kind.recognises(place)]
     check(bool(fitting), "an encoder that exists", repr(name), advice)
-    return fitting[0].open(place, None if size is None else int(size), layer)
+    return fitting[0].open(place, int(size) if size else image_size, layer)
 
 
 def open_teachers(

@@ -104,7 +104,14 @@ def _open(name: str, size: int | None, layer: str | None) -> Teacher:
         "Export the encoder with such an input.",
     )
     encoder = OnnxEncoder(str(path), digest(path), name="onnx")
-    side = size or encoder.side
+    own = encoder.side
+    check(
+        None in (own, size) or own == size,
+        f"images of the {own} pixels that {name} takes",
+        f"a size of {size}",
+        f"Leave @{size} out.",
+    )
+    side = own or size
     check(
         side is not None,
         f"the size of images for {name}",

@@ -84,7 +84,14 @@ def _open(name: str, size: int | None, layer: str | None) -> Teacher:
     )
     # A signature of one size is the network itself; one of any size resizes first.
     chosen = min(fitting, key=lambda key: (None in fitting[key], key))
-    side = size or fitting[chosen][0]
+    own = fitting[chosen][0]
+    check(
+        None in (own, size) or own == size,
+        f"images of the {own} pixels that {name} takes",
+        f"a size of {size}",
+        f"Leave @{size} out.",
+    )
+    side = own or size
     check(
         side is not None,
         f"the size of images for {name}",
