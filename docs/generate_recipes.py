@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 
-from selfsup_tf.config import Config, ViewConfig, make_plan
+from selfsup_tf.config import Config, StartedConfig, ViewConfig, make_plan
 from selfsup_tf.methods import find_method
 
 METHODS = ("simclr", "byol", "finetune", "distill")
@@ -179,7 +179,9 @@ def _optimizer(config: Config) -> str:
 
 def _method_fields(config: Config) -> str:
     """What the method's config declares beyond every config, name and value."""
-    shared = {field.name for field in dataclasses.fields(Config)}
+    # No recipe goes on from an encoder that exists: those that are left to the user.
+    kind = StartedConfig if isinstance(config, StartedConfig) else Config
+    shared = {field.name for field in dataclasses.fields(kind)}
     own = [f.name for f in dataclasses.fields(config) if f.name not in shared]
     return ", ".join(f"{name} {_plain(getattr(config, name))}" for name in own)
 
