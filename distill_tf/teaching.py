@@ -7,7 +7,7 @@ import numpy as np
 
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.stored_vectors import SUFFIXES, read_vectors
-from selfsup_tf.errors import InputError, check
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import extract_features
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.teacher import Teacher
@@ -78,10 +78,7 @@ def vectors_of(
         return read_vectors(name).of(source)
     network = open_encoder(name, image_size).network
     found = extract_features(network, source, cache=cache, skip_lost=True)
-    if len(found.features) == source.size:
-        return found.features
-    raise InputError(
-        f"all {source.size} images of {source.name}",
-        f"{len(found.features)} that can still be read",
-        "Bring them back; the same command goes on.",
-    )
+    vectors = np.zeros((source.size, found.features.shape[1]), np.float32)
+    # An image that is lost is never shown: another stands in its place, with its own.
+    vectors[np.searchsorted(source.indices, found.indices)] = found.features
+    return vectors

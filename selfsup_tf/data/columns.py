@@ -19,7 +19,7 @@ class WithColumn(Source):
     """
 
     def __init__(self, source: Source, name: str, values: np.ndarray):
-        self._source, self._column = source, name
+        self._source, self._column, self._numbers = source, name, values
         rows = np.zeros(source.indices[-1] + 1, np.int64)
         rows[source.indices] = np.arange(source.size)
         self._rows = on_host(rows, tf.int64)
@@ -35,6 +35,11 @@ class WithColumn(Source):
     contents = property(lambda self: self._source.contents)
     files = property(lambda self: self._source.files)
     skipped = property(lambda self: self._source.skipped)
+
+    def select(self, indices: np.ndarray, name: str) -> Source:
+        rows = np.searchsorted(self.indices, indices)
+        part = self._source.select(indices, name)
+        return WithColumn(part, self._column, self._numbers[rows])
 
     def check_readable(self, *, look: bool = False) -> int:
         return self._source.check_readable(look=look)

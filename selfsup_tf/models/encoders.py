@@ -239,6 +239,8 @@ def _build_application(
             f"ImageNet weights of {name} from the network",
             str(error),
             "Fetch them where there is a network, and name the file: "
+            f"selfsup_tf.open_teacher('imagenet:{name}').network.save('a.keras') makes "
+            "one that is named a.keras; a file of weights alone is "
             "--encoder.weights=FILE",
         ) from error
     for layer in leaf_layers(network):

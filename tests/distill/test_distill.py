@@ -12,6 +12,7 @@ from distill_tf import teaching
 from distill_tf.loss import distillation_loss, regression_loss, relational_loss
 from distill_tf.model import build_predictor
 from selfsup_tf.config import OptimizerConfig
+from selfsup_tf.data.columns import WithColumn
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
 
@@ -221,6 +222,20 @@ def test_stored_vectors_teach_wherever_the_images_lie(
     expected = teaching.vectors_of(str(teacher), part, 16, None)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert found.shape == (len(part.indices), 12)
+
+
+def test_a_vector_stays_with_its_image_in_any_order_and_part(few_images):
+    """The vector of an image is its number here."""
+    source = selfsup.open_source(few_images[0][:30])
+    part = source.select(source.indices[5:25:2], "part")
+    column = WithColumn(part, "target", part.indices[:, None].astype(np.float32))
+    smaller = column.select(part.indices[2:7], "smaller")
+    assert smaller.size == 5 and smaller.name == "smaller"
+    for one in (column, smaller):
+        for images in (one.ordered(), one.shuffled(seed=3, epoch=1)):
+            pairs = [(int(e["index"]), float(e["target"][0])) for e in images]
+            assert sorted(n for n, _ in pairs) == one.indices.tolist()
+            assert all(n == vector for n, vector in pairs)
 
 
 def test_vectors_that_do_not_fit_are_refused(teacher, few_images, tmp_path):

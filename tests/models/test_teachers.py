@@ -169,6 +169,14 @@ def test_a_run_or_file_ends_where_it_is_told_and_takes_that_size(tmp_path):
     np.testing.assert_array_equal(of_run.network(resized), encoder(resized))
 
 
+def test_signs_in_the_name_of_a_file_that_exists_are_its_own(tmp_path):
+    folder = tmp_path / "run#1@96"
+    folder.mkdir()
+    artefacts.make_network(16).save(folder / "encoder.keras")
+    assert open_teacher(str(folder)).image_size == 16
+    assert open_teacher(f"{folder}/encoder.keras@24").image_size == 24
+
+
 def test_feature_maps_are_averaged_and_it_is_said(tmp_path):
     images = keras.Input((16, 16, 3))
     maps = keras.Model(images, keras.layers.Conv2D(5, 3, name="maps")(images))
@@ -283,6 +291,8 @@ def test_what_is_no_encoder_is_refused_in_one_message(tmp_path):
         with pytest.raises(InputError) as caught:
             open_teacher(str(tmp_path / name))
         assert said in str(caught.value), name
+    before = open_teacher(str(tmp_path / "softmax.keras#rest"))  # as it was offered
+    assert before.network.output_shape == (None, 768)
     for name, said in (
         ("", "imagenet:NAME"),
         ("resnet50", "imagenet:NAME"),

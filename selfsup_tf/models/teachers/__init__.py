@@ -4,6 +4,7 @@ Each module beside this one holds a `TeacherKind`, as TEACHER, and this one know
 of them by name.
 """
 
+import pathlib
 import re
 from collections.abc import Sequence
 
@@ -34,6 +35,8 @@ def open_teacher(name: str, image_size: int | None = None) -> Teacher:
     advice = "Name one of: " + "; ".join(kind.takes for kind in kinds)
     check(said is not None, "an encoder that exists", repr(name), advice)
     place, layer, size = said["name"], said["layer"], said["size"]
+    if pathlib.Path(name).expanduser().exists():
+        place, layer, size = name, None, None  # whose own name holds these signs
     fitting = [kind for kind in kinds if kind.recognises(place)]
     check(bool(fitting), "an encoder that exists", repr(name), advice)
     return fitting[0].open(place, int(size) if size else image_size, layer)
