@@ -219,7 +219,7 @@ def test_no_images(tmp_path):
     with pytest.raises(InputError, match=r"\.jpg, \.jpeg, \.png.*received no files"):
         open_source(tmp_path)
     write(tmp_path / "scan.tif", b"II")
-    with pytest.raises(InputError, match=r"1 other files \(\.tif\)"):
+    with pytest.raises(InputError, match=r"1 other file \(\.tif\)"):
         open_source(tmp_path)
 
 

@@ -269,13 +269,15 @@ def train_on_folder(files: Files, place: pathlib.Path) -> Row:
         return (
             *(ROOT / "train.py", "simclr", "shapes", f"--data={folder}"),
             *(f"--run_dir={folder}_run", "--image_size=32", "--encoder.width=0.125"),
-            *("--batch_size=64", "--epochs=1", "--knn_epochs=0"),
+            *("--batch_size=64", "--epochs=1"),
         )
 
     def count(said):
         images = re.search(r": ([\d,]+) images, ", said)
         skipped = re.findall(rf"{place}/\w+/(\d{{3,}}_\S+): ", said)
-        return int(images[1].replace(",", "")), len(set(skipped))
+        others = re.search(r"No pictures, and left out: (\d+)", said)
+        refused = len(set(skipped)) + (int(others[1]) if others else 0)
+        return int(images[1].replace(",", "")), refused
 
     more = 20 * len(files)
     return read_folders("folder, trained on", files, place, command, count, more)

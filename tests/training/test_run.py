@@ -108,7 +108,7 @@ def test_what_is_a_split_and_a_class_is_said(tiny_config, few_images, tmp_path, 
         announce(method, source, plan, replicas=1, step=0)
     assert "Splits: train (Train), valid." in caplog.text
     assert "2 classes: cat, dog." in caplog.text
-    assert "2 .heic files" in caplog.text and "1 other files (.txt)" in caplog.text
+    assert "2 .heic files" in caplog.text and "1 other file (.txt)" in caplog.text
     (line,) = describe_run(method, source)["skipped"]
     assert line.startswith("2 .heic files")
 

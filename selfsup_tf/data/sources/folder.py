@@ -211,7 +211,8 @@ def _deep(depths: collections.Counter[int]) -> Iterator[str]:
 
 def _count(files: list[str]) -> str:
     suffixes = sorted({suffix_of(file) or "no suffix" for file in files})
-    return f"{len(files)} other files ({', '.join(suffixes)})"
+    what = "other file" if len(files) == 1 else "other files"
+    return f"{len(files)} {what} ({', '.join(suffixes)})"
 
 
 def _label(files: list[str]) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
