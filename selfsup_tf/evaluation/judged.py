@@ -80,11 +80,12 @@ class Judged:
         return load_encoder(self.run, self._which)
 
     def encoders(
-        self, *, same_views: bool = False
+        self, untrained: bool | None = None, *, same_views: bool = False
     ) -> dict[str, Callable[[], "keras.Model"]]:
         """What makes each encoder, by name: the judged one, and those beside it.
 
         Args:
+            untrained: Whether the same network untrained is one; None asks the flags.
             same_views: Whether all take views of the judged one's size.
 
         Raises:
@@ -94,7 +95,7 @@ class Judged:
 
         encoder = self.encoder
         found = {"trained": lambda: encoder}
-        if self._said("untrained"):
+        if self._said("untrained") if untrained is None else untrained:
             found["untrained"] = lambda: untrained_copy(encoder)
         for name, teacher in self._beside.items():
             size = encoder.input_shape[1] if same_views else teacher.image_size

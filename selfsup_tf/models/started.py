@@ -2,7 +2,7 @@
 
 import keras
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import StartedConfig
 from selfsup_tf.errors import check
 from selfsup_tf.models.encoders import leaf_layers
 from selfsup_tf.models.teacher import Teacher
@@ -86,14 +86,14 @@ def freeze(encoder: keras.Model, upto: str) -> int:
     return sum(len(layer.weights) for layer in layers)
 
 
-def rate_factors(encoder: keras.Model, config: Config) -> dict[int, float]:
+def rate_factors(encoder: keras.Model, config: StartedConfig) -> dict[int, float]:
     """What multiplies the learning rate of the variables that a start has brought.
 
     Args:
         encoder: Of the run.
-        config: Of the run; of a method without a start nothing is multiplied.
+        config: Of the run.
     """
-    if vars(config).get("start") is None or config.start_rate == 1:
+    if config.start_rate == 1:
         return {}
     brought = encoder.trainable_variables
     return {id(variable): config.start_rate for variable in brought}

@@ -54,7 +54,7 @@ def build(
         method.unadapted_variables,
         scaled=config.precision == "mixed_float16",
         rate=rate,
-        factors=rate_factors(method.encoder, config),
+        factors=rate_factors(method.encoder, config) if method.start else None,
     )
 
 
