@@ -149,6 +149,33 @@ def make_teacher(
     return Teacher(name, whole, licence, tuple(notes), compiles)
 
 
+def side_of(name: str, own: int | None, asked: int | None) -> int:
+    """Height and width of the images of an encoder that is a finished program.
+
+    Args:
+        name: As the user named it.
+        own: What it takes; None where it takes any.
+        asked: What the user or the run wants it to take, or None.
+
+    Raises:
+        InputError: The two differ, or nothing says it.
+    """
+    check(
+        None in (own, asked) or own == asked,
+        f"images of the {own} pixels that {name} takes",
+        f"a size of {asked}",
+        f"Leave @{asked} out.",
+    )
+    side = own or asked
+    check(
+        side is not None,
+        f"the size of images for {name}",
+        "none, as it takes any",
+        f"Say it: {name}@224",
+    )
+    return side
+
+
 def end_at(network: keras.Model, layer: str) -> keras.Model:
     """The part of a network up to a layer.
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import digest
-from selfsup_tf.models.teacher import Teacher, TeacherKind, make_teacher
+from selfsup_tf.models.teacher import Teacher, TeacherKind, make_teacher, side_of
 
 
 class OnnxEncoder(keras.layers.Layer):
@@ -104,20 +104,7 @@ def _open(name: str, size: int | None, layer: str | None) -> Teacher:
         "Export the encoder with such an input.",
     )
     encoder = OnnxEncoder(str(path), digest(path), name="onnx")
-    own = encoder.side
-    check(
-        None in (own, size) or own == size,
-        f"images of the {own} pixels that {name} takes",
-        f"a size of {size}",
-        f"Leave @{size} out.",
-    )
-    side = own or size
-    check(
-        side is not None,
-        f"the size of images for {name}",
-        "none",
-        f"Say it: {name}@224",
-    )
+    side = side_of(name, encoder.side, size)
     images = keras.Input((side, side, 3), name="image")
     said = name + (f"@{size}" if size else "")
     return make_teacher(said, keras.Model(images, encoder(images)), compiles=False)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import digest
-from selfsup_tf.models.teacher import Teacher, TeacherKind, make_teacher
+from selfsup_tf.models.teacher import Teacher, TeacherKind, make_teacher, side_of
 
 _FILE = "saved_model.pb"
 
@@ -84,20 +84,7 @@ def _open(name: str, size: int | None, layer: str | None) -> Teacher:
     )
     # A signature of one size is the network itself; one of any size resizes first.
     chosen = min(fitting, key=lambda key: (None in fitting[key], key))
-    own = fitting[chosen][0]
-    check(
-        None in (own, size) or own == size,
-        f"images of the {own} pixels that {name} takes",
-        f"a size of {size}",
-        f"Leave @{size} out.",
-    )
-    side = own or size
-    check(
-        side is not None,
-        f"the size of images for {name}",
-        "none",
-        f"Say it: {name}@224",
-    )
+    side = side_of(name, fitting[chosen][0], size)
     images = keras.Input((side, side, 3), name="image")
     layer = SavedModelEncoder(str(path), chosen, digest(path), name="saved_model")
     network = keras.Model(images, layer(images))
