@@ -164,7 +164,7 @@ def side_of(name: str, own: int | None, asked: int | None) -> int:
         None in (own, asked) or own == asked,
         f"images of the {own} pixels that {name} takes",
         f"a size of {asked}",
-        f"Leave @{asked} out.",
+        f"Leave @{asked} out; a run has views of {own} by --image_size={own}.",
     )
     side = own or asked
     check(

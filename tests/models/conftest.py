@@ -1,11 +1,15 @@
 """Networks of which only the shapes and names of the weights matter."""
 
 import gc
+import pathlib
+import sys
 
 import keras
 import pytest
 
 from selfsup_tf.models.resnet import BLOCKS
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hub_presets import SIDE, write_preset
 
+import selfsup_tf as selfsup
 from selfsup_tf.errors import InputError
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.models.teachers import open_teacher, open_teachers
@@ -16,101 +18,7 @@ ARTEFACTS = pathlib.Path(__file__).parents[1] / "exporting" / "artefacts.py"
 spec = importlib.util.spec_from_file_location("artefacts", ARTEFACTS)
 artefacts = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(artefacts)
-
-SIDE = 32
-TRANSFORMER = {
-    "patch_size": 8,
-    "num_layers": 2,
-    "num_heads": 2,
-    "hidden_dim": 16,
-    "intermediate_dim": 32,
-}
-TEXT = {
-    "vocabulary_size": 50,
-    "embedding_dim": 16,
-    "hidden_dim": 16,
-    "num_layers": 1,
-    "num_heads": 2,
-    "intermediate_dim": 32,
-}
-IMAGENET = {
-    "scale": [1 / (255 * s) for s in (0.229, 0.224, 0.225)],
-    "offset": [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))],
-}
-MIDDLE = {"scale": 1 / 127.5, "offset": -1.0}
-
-
-def presets():
-    """What makes a small backbone of each family, and the options of its converter."""
-    hub = pytest.importorskip("keras_hub").models
-    image = {"image_shape": (SIDE, SIDE, 3)}
-
-    def two_towers(family, **more):
-        vision = getattr(hub, f"{family}VisionEncoder")(**TRANSFORMER, **image)
-        text = getattr(hub, f"{family}TextEncoder")(**TEXT)
-        return getattr(hub, f"{family}Backbone")(vision, text, **more)
-
-    vit = {
-        name: TRANSFORMER[name] for name in ("num_layers", "num_heads", "hidden_dim")
-    }
-    return {
-        "DINOV2": (
-            lambda: hub.DINOV2Backbone(
-                **TRANSFORMER, **image, position_embedding_shape=(SIDE, SIDE, 3)
-            ),
-            IMAGENET,
-        ),
-        "DINOV3": (
-            lambda: hub.DINOV3Backbone(**TRANSFORMER, **image, num_register_tokens=2),
-            IMAGENET,
-        ),
-        "SigLIP": (lambda: two_towers("SigLIP"), MIDDLE),
-        "CLIP": (lambda: two_towers("CLIP", projection_dim=12), IMAGENET),
-        "ViT": (
-            lambda: hub.ViTBackbone(**vit, **image, patch_size=(8, 8), mlp_dim=32),
-            MIDDLE,
-        ),
-        "MobileNet": (
-            lambda: hub.MobileNetBackbone(
-                stackwise_expansion=[[40, 56]],
-                stackwise_num_blocks=[2],
-                stackwise_num_filters=[[16, 16]],
-                stackwise_kernel_size=[[3, 3]],
-                stackwise_num_strides=[[2, 1]],
-                stackwise_se_ratio=[[None, 0.25]],
-                stackwise_activation=[["relu", "hard_swish"]],
-                stackwise_padding=[[1, 1]],
-                output_num_filters=32,
-                input_num_filters=16,
-                input_activation="hard_swish",
-                depthwise_filters=8,
-                depthwise_stride=2,
-                depthwise_residual=False,
-                squeeze_and_excite=0.5,
-                last_layer_filter=64,
-                **image,
-            ),
-            {"scale": 1 / 255},
-        ),
-    }
-
-
-def write_preset(family, folder):
-    """A folder of a preset with random weights; its backbone and its converter."""
-    import keras_hub
-
-    make, options = presets()[family]
-    keras.utils.set_random_seed(3)
-    backbone = make()
-    # Fresh networks begin with zeros where a trained one has none.
-    for weight in backbone.trainable_weights:
-        noise = keras.random.normal(weight.shape, stddev=0.05, seed=len(weight.shape))
-        weight.assign(weight + noise)
-    kind = getattr(keras_hub.layers, f"{family}ImageConverter")
-    converter = kind(image_size=(SIDE, SIDE), **options)
-    backbone.save_to_preset(folder)
-    converter.save_to_preset(folder)
-    return backbone, converter
+FAMILIES = ("DINOV2", "DINOV3", "SigLIP", "CLIP", "ViT", "MobileNet")
 
 
 def literal(backbone, images):
@@ -123,10 +31,10 @@ def literal(backbone, images):
     return found[:, 0] if found.ndim == 3 else found.mean((1, 2))
 
 
-@pytest.mark.parametrize(
-    "family", ["DINOV2", "DINOV3", "SigLIP", "CLIP", "ViT", "MobileNet"]
-)
-def test_a_preset_is_read_as_keras_hub_means_it(family, tmp_path):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_preset_is_read_as_keras_hub_means_it(
+    family, tiny_config, tiny_method, few_images, tmp_path
+):
     backbone, converter = write_preset(family, tmp_path / "preset")
     (tmp_path / "preset" / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     pixels = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
@@ -140,6 +48,18 @@ def test_a_preset_is_read_as_keras_hub_means_it(family, tmp_path):
     assert any("averaged" in note for note in teacher.notes) == (family == "MobileNet")
     copy = copy_network(teacher.network)
     np.testing.assert_array_equal(copy(views), found)
+    # A student learns from it, which leaves it as it is.
+    name = f"hub:{tmp_path / 'preset'}"
+    options = {
+        "loss": "regression",
+        "image_size": SIDE,
+        "steps": 1,
+        "steps_per_call": 1,
+    }
+    method = tiny_method(tiny_config("distill", teacher=name, **options))
+    selfsup.train(method, few_images[0], run_dir=tmp_path / "run", progress=False)
+    frozen = method.model.get_layer("frozen").network
+    np.testing.assert_array_equal(frozen(views, training=False), found)
     # As an encoder it goes to a phone.
     path = artefacts.export_tflite(teacher.network, tmp_path / "encoder.tflite")
     run = artefacts.runner(path)
