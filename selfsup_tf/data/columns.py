@@ -1,7 +1,5 @@
 """A source with numbers beside each image, such as what a teacher says of it."""
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
@@ -63,7 +61,7 @@ class WithColumn(Source):
         labels: bool = True,
         share: Share = ALL,
     ) -> tf.data.Dataset:
-        options: dict[str, Any] = {"labels": labels, "share": share}
-        return self._with_column(
-            self._source.shuffled(seed=seed, epoch=epoch, start=start, **options)
+        images = self._source.shuffled(
+            seed=seed, epoch=epoch, start=start, labels=labels, share=share
         )
+        return self._with_column(images)

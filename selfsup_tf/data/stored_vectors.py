@@ -14,6 +14,7 @@ from selfsup_tf.data.source import Source
 from selfsup_tf.errors import InputError, check
 
 SUFFIXES = (".npz", ".parquet")
+WRITE_AGAIN = "Write it again: python eval.py embed --output=FILE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ class StoredVectors:
             len(rows) == len(theirs),
             f"one vector of each image in {self.file}",
             f"{len(theirs) - len(rows)} that stand for an image again",
-            "Write it again: python eval.py embed --output=FILE",
+            WRITE_AGAIN,
         )
         missing = [key for key in ours if key not in rows]
         check(
@@ -83,13 +84,13 @@ def read_vectors(file: str | pathlib.Path) -> StoredVectors:
         raise InputError(
             f"vectors and index in {file}, as eval.py embed writes them",
             f"{type(error).__name__}: {error}",
-            "Write it again: python eval.py embed --output=FILE",
+            WRITE_AGAIN,
         ) from error
     check(
         vectors.ndim == 2 and len(vectors) == len(index) and np.isfinite(vectors).all(),
         f"finite vectors of one length in {file}",
         f"an array of shape {vectors.shape}",
-        "Write it again: python eval.py embed --output=FILE",
+        WRITE_AGAIN,
     )
     return StoredVectors(
         file, vectors.astype(np.float32), index.astype(np.int64), columns.get("path")

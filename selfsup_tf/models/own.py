@@ -18,6 +18,11 @@ _LEAST_SPREAD = 0.01
 0.3 is left by a range of [0, 1], 0.001 by a division by 255 and 0.005 where a mean and
 a deviation for 0 to 255 are taken off."""
 
+END_EARLIER = (
+    "End it before its classifier: keras.Model(model.inputs[0], "
+    "model.layers[-2].output)."
+)
+
 
 def check_fits(network: keras.Model, image_size: int) -> None:
     """Raises InputError unless it maps (N, image_size, image_size, 3) to (N, D)."""
@@ -85,12 +90,15 @@ def check_loads(encoder: keras.Model, image_size: int) -> None:
     )
 
 
-def check_represents(encoder: keras.Model, image_size: int) -> None:
+def check_represents(
+    encoder: keras.Model, image_size: int, *, advice: str = END_EARLIER
+) -> None:
     """Raises InputError where it takes another range, or ends in probabilities.
 
     Args:
         encoder: A copy, whose layers have been called for this network alone.
         image_size: Height and width of its images, in pixels.
+        advice: How to end it before its classifier.
     """
     found = _before_weights(encoder, _images(image_size))
     if found is not None:
@@ -109,8 +117,7 @@ def check_represents(encoder: keras.Model, image_size: int) -> None:
         not gives_probabilities(encoder, image_size),
         "an encoder that gives representations",
         "one that gives probabilities, as a softmax does",
-        "End it before its classifier: keras.Model(model.inputs[0], "
-        "model.layers[-2].output).",
+        advice,
     )
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.models.own import architecture, check_represents, gives_probabilities
+from selfsup_tf.models.own import architecture, check_represents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,12 +130,6 @@ def make_teacher(
         f"an output of shape {tuple(outputs[0].shape)}",
         "End it at another layer: NAME.keras#LAYER",
     )
-    check(
-        rank > 2 or not gives_probabilities(network, shape[0]),
-        f"{name} to give representations",
-        "probabilities, as a softmax does",
-        f"End it at the layer before: {name}#{_before_answer(network)}",
-    )
     images = keras.Input(shape, name="image")
     h = network(images)
     if rank > 2:
@@ -145,7 +139,8 @@ def make_teacher(
         h = getattr(keras.layers, pool)(dtype="float32")(h)
     h = keras.layers.Identity(dtype="float32", name="representation")(h)
     whole = keras.Model(images, h, name="teacher")
-    check_represents(whole, shape[0])
+    advice = f"End it at the layer before: {name}#{_before_answer(network)}"
+    check_represents(whole, shape[0], advice=advice)
     return Teacher(name, whole, licence, tuple(notes), compiles)
 
 
