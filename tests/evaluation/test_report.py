@@ -11,9 +11,9 @@ import planted_run
 import pytest
 
 from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.numbers import compact, gain, interval
 from selfsup_tf.evaluation.report import write_comparison, write_report
 from selfsup_tf.evaluation.report.gather import gather
-from selfsup_tf.evaluation.report.numbers import compact, gain, interval
 
 
 class Page(html.parser.HTMLParser):

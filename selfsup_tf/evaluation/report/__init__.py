@@ -8,13 +8,16 @@ import pathlib
 from collections.abc import Sequence
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.advice import Advice
+from selfsup_tf.evaluation.protocol import Result, Table
+from selfsup_tf.evaluation.report.advised import advised
 from selfsup_tf.evaluation.report.comparison import compared
 from selfsup_tf.evaluation.report.gather import gather
 from selfsup_tf.evaluation.report.page import LIMIT, write_page
 from selfsup_tf.evaluation.report.sections import reported
 from selfsup_tf.run import RunDirectory
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["write_advice", "write_comparison", "write_report"]
 
 MOST_RUNS = 8
 
@@ -66,6 +69,20 @@ def write_comparison(
     path = pathlib.Path(path).expanduser()
     runs = [gather(run_dir) for run_dir in run_dirs]
     return write_page(path, "comparison.html.jinja", **compared(runs))
+
+
+def write_advice(
+    path: pathlib.Path, advice: Advice, result: Result, tables: Sequence[Table]
+) -> pathlib.Path:
+    """Writes one self-contained HTML file on which encoder to take.
+
+    Args:
+        path: The file to write.
+        advice: The words.
+        result: The numbers, of `eval.py advise`.
+        tables: All encoders; and how far they agree, of two and more.
+    """
+    return write_page(path, "advice.html.jinja", **advised(advice, result, tables))
 
 
 def check_comparable(run_dirs: Sequence[str | pathlib.Path]) -> None:

@@ -14,8 +14,8 @@ import markupsafe
 import PIL.Image
 
 from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation import numbers
 from selfsup_tf.evaluation.plotting import COLOURS, DASHES
-from selfsup_tf.evaluation.report import numbers
 from selfsup_tf.evaluation.report.gather import reading
 from selfsup_tf.evaluation.report.sections import method_name
 from selfsup_tf.files import write_atomically

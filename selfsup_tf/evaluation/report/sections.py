@@ -11,10 +11,10 @@ import markupsafe
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
+from selfsup_tf.evaluation.numbers import compact, percent, plain
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
-from selfsup_tf.evaluation.report.numbers import compact, percent, plain
 from selfsup_tf.evaluation.results import StoredResult, in_order, wanted_by_report
 
 _MOST_CARDS = 5

@@ -57,8 +57,10 @@ def compact(value: Any) -> str:
 
 
 def megabytes(size: Any) -> str:
-    """Bytes as "1.34 MB"."""
-    return f"{size / 1e6:.2f} MB" if is_number(size) else NOTHING
+    """Bytes as "1.34 MB", or fewer as "13.4 kB"."""
+    if not is_number(size):
+        return NOTHING
+    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def plain(value: Any) -> str:

@@ -1,0 +1,230 @@
+"""`eval.py advise`: planted encoders are told apart, in words, on a page."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.advice import Candidate, advise, advise_unlabelled
+from selfsup_tf.evaluation.running import run_protocol
+
+
+def candidate(name, knn, **fields):
+    values = {
+        "trained_here": name.startswith("runs/"),
+        "parameters": 1_000_000,
+        "image_size": 96,
+        "length": 128,
+        "rank_me": 60.0,
+        "scores": {"knn": knn, "linear": knn, "retrieval": knn},
+        "intervals": {"linear": (knn - 0.02, knn + 0.02)},
+        "untrained": 0.2,
+        "gain": (knn - 0.23, knn - 0.17),
+    }
+    return Candidate(name=name, label=name, **values | fields)
+
+
+def gains(candidates, reach=0.02):
+    """The interval of every pair: the difference, give or take `reach`."""
+    return {
+        (a.name, b.name): (
+            a.scores["knn"] - b.scores["knn"] - reach,
+            a.scores["knn"] - b.scores["knn"] + reach,
+        )
+        for a in candidates
+        for b in candidates
+        if a is not b
+    }
+
+
+def advised(*candidates):
+    return advise(candidates, gains(candidates), data="photos")
+
+
+def test_a_frozen_network_far_ahead_makes_training_needless():
+    advice = advised(candidate("runs/a", 0.415), candidate("imagenet:B0", 0.966))
+    assert advice.taken == "imagenet:B0"
+    assert (
+        "No training is needed" in advice.headline and "55.1 points" in advice.headline
+    )
+    assert "your run runs/a" in advice.headline
+    assert "--teacher=imagenet:B0" in advice.steps[0][1]
+
+
+def test_a_run_ahead_of_what_exists_is_said_with_its_size():
+    small = candidate("runs/a", 0.86, parameters=500_000)
+    advice = advised(candidate("frozen.keras", 0.82, parameters=3_000_000), small)
+    assert advice.taken == "runs/a"
+    assert "4.0 points (2.0 to 6.0)" in advice.headline
+    assert "1/6 of the size in parameters" in advice.headline
+    assert "export.py --run_dir=runs/a" in advice.steps[0][1]
+
+
+def test_of_level_encoders_the_smallest_is_taken():
+    bytes_ = ({"int8_bytes": 4_000_000}, {"int8_bytes": 1_000_000})
+    large, small = (
+        candidate(name, knn, cost=cost)
+        for name, knn, cost in zip("ab", (0.91, 0.90), bytes_, strict=True)
+    )
+    advice = advised(large, small, candidate("c", 0.5))
+    assert advice.taken == "b"
+    assert advice.headline == "a and b are level: take b, the smallest."
+    assert any("1/4 of the size as an int8 file" in one for one in advice.reasons)
+    assert not any("b is behind" in one for one in advice.reasons)
+
+
+def test_who_is_no_better_than_its_untrained_network_is_not_taken():
+    lost = candidate("runs/lost", 0.2, gain=(-0.01, 0.02))
+    advice = advised(lost)
+    assert advice.taken is None and "training has shown nothing" in advice.headline
+    assert "untrained" in advice.reasons[0]
+    advice = advised(lost, candidate("runs/b", 0.4))
+    assert advice.taken == "runs/b"
+    assert any("runs/lost" in r and "learned nothing" in r for r in advice.reasons)
+
+
+def test_a_collapse_is_named():
+    advice = advised(candidate("a", 0.6), candidate("b", 0.3, rank_me=1.2))
+    assert any("b gives all images about the same vector" in r for r in advice.reasons)
+
+
+def test_a_linear_classifier_that_disagrees_is_heard():
+    other = candidate(
+        "b",
+        0.5,
+        scores={"knn": 0.5, "linear": 0.9, "retrieval": 0.4},
+        intervals={"linear": (0.88, 0.92)},
+    )
+    advice = advised(candidate("a", 0.6), other)
+    assert advice.taken == "a"
+    assert any("sees it otherwise" in r and "90.0" in r for r in advice.reasons)
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"), [((0.01, 0.05), "still help"), ((-0.01, 0.05), "hardly help")]
+)
+def test_the_end_of_the_learning_curve_says_whether_labels_help(gain, said):
+    one = candidate("a", 0.6, curve=((500, 0.57), (1000, 0.6)), curve_gain=gain)
+    assert any(said in reason for reason in advised(one).reasons)
+
+
+def test_without_labels_encoders_are_ruled_out_and_none_is_chosen():
+    good = candidate("a", 0.9, scores={"copies": 0.9})
+    lost = candidate("b", 0.2, scores={"copies": 0.2}, gain=(-0.02, 0.01))
+    flat = dataclasses.replace(good, name="c", label="c", rank_me=1.1)
+    advice = advise_unlabelled([good, lost, flat], data="photos")
+    assert advice.taken is None
+    assert "b and c can be ruled out, a not" in advice.headline
+    other = dataclasses.replace(good, name="d", label="d")
+    advice = advise_unlabelled([good, other], data="photos")
+    assert "nothing says which is best" in advice.headline
+    assert "--candidates a d" in advice.steps[0][1]
+
+
+SIDE, CLASSES = 16, 4
+
+
+def make_images(count, seed):
+    """A class is a colour, under the light's brightness and noise."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % CLASSES
+    colours = np.array(
+        [[130, 120, 120], [120, 130, 120], [120, 120, 130], [130, 110, 120]]
+    )
+    noise = random.normal(0, 20, (count, SIDE, SIDE, 3))
+    light = random.normal(0, 60, (count, 1, 1, 1))
+    pixels = colours[labels][:, None, None] + light + noise
+    return np.clip(pixels, 0, 255).astype(np.uint8), labels
+
+
+def save(path, *, colour, extra=0):
+    """The mean of an image: its colour without its brightness, or its brightness."""
+    images = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.GlobalAveragePooling2D()(images)
+    dense = keras.layers.Dense(3)
+    x = dense(x)
+    grey = np.full((3, 3), 1 / 3)
+    dense.set_weights([10 * (np.eye(3) - grey if colour else grey), np.zeros(3)])
+    if extra:
+        wide = keras.layers.Dense(extra, use_bias=False)
+        narrow = keras.layers.Dense(3, use_bias=False)
+        y = narrow(wide(x))
+        narrow.set_weights([np.zeros((extra, 3))])
+        x = keras.layers.Add()([x, y])
+    keras.Model(images, x).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    train, test = make_images(200, 0), make_images(120, 1)
+    test[0][0] = train[0][0]  # one copy among those that judge
+    path = tmp_path / "colours.npz"
+    np.savez(path, x_train=train[0], y_train=train[1],
+             x_test=test[0], y_test=test[1])  # fmt: skip
+    return str(path)
+
+
+def run(tmp_path, data, *names, **options):
+    output = tmp_path / "advice"
+    run_protocol("advise", candidates=names, data=data, output=str(output), **options)
+    page = (output / "advice.html").read_text()
+    return json.loads((output / "advice.json").read_text()), page
+
+
+def test_planted_encoders_are_told_apart_on_the_page(tmp_path, data, capsys):
+    good = save(tmp_path / "good.keras", colour=True)
+    wide = save(tmp_path / "wide.keras", colour=True, extra=500)
+    grey = save(tmp_path / "grey.keras", colour=False)
+    found, page = run(tmp_path, data, good, wide, grey)
+    assert "take good.keras, the smallest" in found["verdict"]
+    text = capsys.readouterr().out
+    assert found["verdict"] in text and "Open it in a browser" in text
+    shares = found["details"]
+    assert shares[good]["scores"]["knn"] > 0.9
+    assert shares[grey]["scores"]["knn"] < 0.6
+    assert shares[good]["agreement"][wide] > 0.99
+    assert shares[good]["cost"]["int8_bytes"] > 1_000
+    assert shares[good]["cost"]["int8_bytes"] < shares[wide]["cost"]["int8_bytes"]
+    counts, values = zip(*shares[good]["curve"], strict=True)
+    assert counts == (25, 50, 100, 200) and all(0 < value <= 1 for value in values)
+    assert any("1 of the images that judge have" in note for note in found["notes"])
+    assert shares[good]["gain"][0] > 0
+    assert shares[grey]["gain"][1] < 0
+    for shown in (found["verdict"], "Learning curve", "cosine", "Agreement"):
+        assert shown in page
+
+
+def test_images_without_labels_get_no_winner(tmp_path, data):
+    with np.load(data) as arrays:
+        images = arrays["x_train"]
+    path = tmp_path / "plain.npz"
+    np.savez(path, images=images)
+    good = save(tmp_path / "good.keras", colour=True)
+    found, page = run(tmp_path, str(path), good, int8=False)
+    assert "Without labels" in found["verdict"] and "ten of each kind" in page
+    assert set(found["details"][good]["scores"]) == {"copies"}
+
+
+def test_a_look_may_take_fewer_images(tmp_path, data):
+    good = save(tmp_path / "good.keras", colour=True)
+    found, _ = run(tmp_path, data, good, count=60, int8=False, untrained=False)
+    assert [one["size"] for one in found["measured_on"].values()] == [60, 60]
+    assert found["details"][good]["untrained"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"data": "photos"}, "encoders to choose from"),
+        ({"candidates": ("a",)}, "--data"),
+        ({"candidates": ("a",), "data": "photos", "count": 3}, "count of at least"),
+        ({"candidates": ("nowhere",), "data": "photos"}, "an encoder that exists"),
+    ],
+)
+def test_bad_input_is_said_before_anything_is_read(options, said):
+    with pytest.raises(InputError, match=said):
+        run_protocol("advise", **options)
