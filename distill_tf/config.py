@@ -31,6 +31,12 @@ class DistillConfig(FromPretrainedConfig):
     teacher_sees: Literal["view", "image"] = "view"
     """What the teacher is shown: the student's view each time, or each image once,
     whole, before training; its vectors are then kept in the run's directory."""
+    centre: bool = False
+    """Whether the mean of the teacher's vectors over all images is taken off each, so
+    that what all images share counts nothing. It wants --teacher_sees=image."""
+    predictor: Literal["mlp", "linear"] = "mlp"
+    """Between the student's vectors and the teacher's: SimReg's four layers, or one,
+    with which the student's own vectors come near the teacher's in fewer epochs."""
     queue: int = 65536
     """Of relational: vectors of the teacher that images are compared with."""
     student_temperature: float = 0.2

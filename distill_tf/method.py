@@ -6,7 +6,12 @@ import tensorflow as tf
 from distill_tf import teaching
 from distill_tf.config import DistillConfig
 from distill_tf.loss import distillation_loss, regression_loss, relational_loss
-from distill_tf.model import build_distill, build_mimic, build_predictor
+from distill_tf.model import (
+    build_distill,
+    build_linear,
+    build_mimic,
+    build_predictor,
+)
 from selfsup_tf.data.columns import WithColumn
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
@@ -19,6 +24,7 @@ from selfsup_tf.models.classifier import (
 from selfsup_tf.models.encoders import adopt_encoder
 from selfsup_tf.models.own import gives_probabilities
 from selfsup_tf.models.saved import load_class_names
+from selfsup_tf.models.teacher import Teacher
 
 
 class Distill(Method):
@@ -32,8 +38,10 @@ class Distill(Method):
         config = self.config
         answers = "classes" if teaching.is_classifier(config.teacher) else "regression"
         self.loss = answers if config.loss == "auto" else config.loss
+        self._check_settings()
         if self.loss == "classes":
             self.teacher = teaching.load_classifier(config.teacher)
+            self.origins["teacher"] = Teacher(config.teacher, self.teacher).origin
             self.class_names = load_class_names(config.teacher)
             self._check_classes()
             return source
@@ -42,6 +50,7 @@ class Distill(Method):
             config.teacher
         ):
             self.teacher = teaching.open_encoder(config.teacher, config.image_size)
+            self.origins["teacher"] = self.teacher.origin
             self.dimension = self.teacher.network.output_shape[-1]
             check(
                 self.teacher.compiles or not config.jit_compile,
@@ -50,10 +59,12 @@ class Distill(Method):
                 "Use --teacher_sees=image, or leave --jit_compile out.",
             )
             return source
-        vectors = teaching.vectors_of(
+        vectors, self.origins["teacher"] = teaching.vectors_of(
             config.teacher, source, config.image_size, self.cache
         )
         self.dimension = vectors.shape[1]
+        if config.centre:
+            vectors = teaching.centred(vectors)
         return WithColumn(source, "target", vectors)
 
     def build(self):
@@ -93,7 +104,8 @@ class Distill(Method):
             options = {"precision": config.precision, "name": "teacher"}
             network = adopt_encoder(network, config.image_size, **options)
             teacher = Frozen(network, name="frozen")
-        predictor = build_predictor(self.encoder, self.dimension, config.precision)
+        build = {"mlp": build_predictor, "linear": build_linear}[config.predictor]
+        predictor = build(self.encoder, self.dimension, config.precision)
         self.model = build_mimic(self.encoder, predictor, teacher, self.dimension)
         self.student = keras.Model(
             self.encoder.input, predictor(self.encoder.output), name="student"
@@ -142,6 +154,29 @@ class Distill(Method):
             new = tf.cast(tf.math.l2_normalize(outputs["target"], axis=1), queue.dtype)
             queue.assign(tf.concat([new, queue.value], axis=0)[: self.config.queue])
         return {}
+
+    def _check_settings(self):
+        """What belongs to vectors stands beside vectors."""
+        config = self.config
+        vectors = [
+            f"--{name}"
+            for name in ("centre", "predictor")
+            if getattr(config, name) not in (False, "mlp")
+        ]
+        check(
+            not vectors or self.loss != "classes",
+            "a loss of vectors beside " + " and ".join(vectors),
+            "a teacher's answers: loss=classes",
+            "Use --loss=regression, or leave them out.",
+        )
+        check(
+            not config.centre
+            or config.teacher_sees == "image"
+            or teaching.is_file_of_vectors(config.teacher),
+            "--teacher_sees=image beside --centre, as the mean is of all images",
+            f"--teacher_sees={config.teacher_sees}",
+            "Use --teacher_sees=image, or leave --centre out.",
+        )
 
     def _check_classes(self):
         answers, name = self.teacher.output_shape[-1], self.config.teacher

@@ -89,3 +89,17 @@ def build_predictor(encoder: keras.Model, dimension: int, precision: str):
     first = build_head(size, (2 * size, size), name="projection", **options)
     last = build_head(size, (2 * size, dimension), name="prediction", **options)
     return keras.Model(first.input, last(first.output), name="predictor")
+
+
+def build_linear(encoder: keras.Model, dimension: int, precision: str):
+    """One Dense layer, from (N, D) to (N, T), which is thrown away after training."""
+    return build_head(
+        encoder.output_shape[-1],
+        (dimension,),
+        name="predictor",
+        norm="none",
+        hidden_bias=False,
+        output_bias=True,
+        initializer=keras.initializers.GlorotUniform(),
+        precision=precision,
+    )

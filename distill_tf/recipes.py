@@ -87,8 +87,8 @@ def folder_cpu(**overrides) -> DistillConfig:
 def folder_edge(**overrides) -> DistillConfig:
     """A folder at 96 px, MobileNetV3Small for devices, 2 CPU cores.
 
-    Reproduces: nothing published; SimReg's loss and head, each image shown to the
-        teacher once, whole
+    Reproduces: nothing published; SimReg's loss, each image shown to the teacher
+        once, whole, its vectors less their mean, and one layer for a head
     Command: python train.py distill folder_edge --data=~/photos
         --teacher=imagenet:EfficientNetB0 --run_dir=runs/student
     Published: none
@@ -107,6 +107,9 @@ def folder_edge(**overrides) -> DistillConfig:
         epochs=60,
         loss="regression",
         teacher_sees="image",  # once for all epochs, which a CPU can pay
+        # k-NN of 3,000 photographs after 20 epochs: 54.0 % with SimReg's head, 66.3 %.
+        centre=True,
+        predictor="linear",
         knn_epochs=5,
         checkpoint_epochs=5,
     )

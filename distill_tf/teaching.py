@@ -1,5 +1,6 @@
 """What a teacher has to say: of every view, or of each image once."""
 
+import hashlib
 import pathlib
 
 import keras
@@ -62,8 +63,10 @@ def open_encoder(name: str, image_size: int) -> Teacher:
 
 def vectors_of(
     name: str, source: Source, image_size: int, cache: pathlib.Path | None
-) -> np.ndarray:
+) -> tuple[np.ndarray, dict[str, str]]:
     """What a teacher says of each image, (N, T) float32, in the source's order.
+
+    Beside the vectors it gives the teacher's origin, as `Teacher.origin` does.
 
     Args:
         name: Of an encoder that exists, or of a file of vectors.
@@ -75,10 +78,23 @@ def vectors_of(
         InputError: See `open_encoder` and `StoredVectors.of`.
     """
     if is_file_of_vectors(name):
-        return read_vectors(name).of(source)
-    network = open_encoder(name, image_size).network
-    found = extract_features(network, source, cache=cache, skip_lost=True)
+        vectors = read_vectors(name).of(source)
+        contents = pathlib.Path(name).expanduser().read_bytes()
+        return vectors, {"name": name, "sha256": hashlib.sha256(contents).hexdigest()}
+    teacher = open_encoder(name, image_size)
+    found = extract_features(teacher.network, source, cache=cache, skip_lost=True)
     vectors = np.zeros((source.size, found.features.shape[1]), np.float32)
     # An image that is lost is never shown: another stands in its place, with its own.
     vectors[np.searchsorted(source.indices, found.indices)] = found.features
-    return vectors
+    return vectors, teacher.origin
+
+
+def centred(vectors: np.ndarray) -> np.ndarray:
+    """The vectors less their mean, (N, T) float32; rows of zeros, of lost images, stay.
+
+    Args:
+        vectors: (N, T).
+    """
+    there = vectors.any(axis=1)
+    mean = vectors[there].mean(axis=0, dtype=np.float64)
+    return np.where(there[:, None], vectors - mean, 0).astype(np.float32)

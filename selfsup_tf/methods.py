@@ -61,6 +61,8 @@ class Method(abc.ABC):
         cache: A folder of the run, where representations that `prepare` extracts are
             kept for its resumption; None outside a run.
         start: The encoder that exists which config.start names; after `build`.
+        origins: What was learned from beside the images, "start" or "teacher": its
+            name, sha256 and licence; after `build`. Manifest and model card tell it.
     """
 
     config_class: ClassVar[type[Config]]
@@ -82,6 +84,7 @@ class Method(abc.ABC):
         self.config = config
         self.own_encoder = encoder
         self.networks: dict[str, keras.Model] = {}
+        self.origins: dict[str, dict[str, str]] = {}
         self.state: dict[str, keras.Variable] = {}
 
     def new_encoder(
@@ -119,6 +122,7 @@ class Method(abc.ABC):
         elif start is not None:
             self.start = self.start or started.open_start(start, size)
             own = self.start.network
+            self.origins["start"] = self.start.origin
         check(
             own is not None or self.config.encoder.name != PRETRAINED,
             "an encoder to start from",

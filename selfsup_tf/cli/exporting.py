@@ -250,8 +250,10 @@ def _training(run: RunDirectory) -> dict[str, Any]:
     if config is None:
         return {}
     told = ("method", "data", "image_size", "epochs", "steps", "batch_size", "seed")
+    begun = next(iter(run.read_log()), {})
     return {
         **{name: config[name] for name in told if config.get(name) is not None},
+        **begun.get("origins", {}),
         "config": config,
     }
 

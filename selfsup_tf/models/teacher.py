@@ -45,6 +45,12 @@ class Teacher:
         return found.hexdigest()
 
     @property
+    def origin(self) -> dict[str, str]:
+        """Name, SHA-256 and licence, where there is one, as a record keeps them."""
+        licence = {"licence": self.licence} if self.licence else {}
+        return {"name": self.name, "sha256": self.digest, **licence}
+
+    @property
     def described(self) -> tuple[str, ...]:
         """What there is to say of it, in sentences: hash, licence, pooling."""
         licence = f", licence {self.licence}" if self.licence else ""

@@ -160,8 +160,7 @@ def identify(method: Method, source: Source) -> dict[str, str]:
     Under another Keras a network may be written otherwise and be the same.
     """
     found = {"images": source.contents}
-    if method.start is not None:
-        found["start"] = method.start.digest
+    found |= {part: origin["sha256"] for part, origin in method.origins.items()}
     if method.own_encoder is not None:
         name = f"architecture of encoder=, in Keras {keras.__version__}"
         found[name] = architecture(method.own_encoder)
@@ -179,6 +178,7 @@ def describe_run(method: Method, source: Source) -> dict[str, Any]:
         "images": source.size,
         "labelled": source.labelled,
         "identity": identify(method, source),
+        "origins": dict(method.origins),
         "skipped": list(source.skipped),
         "variables": {
             kind: [names[id(v)] for v in variables]

@@ -1,6 +1,7 @@
 """Distillation: its loss, a teacher that stays, a student that follows, refusals."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import selfsup_tf as selfsup
 from distill_tf import teaching
 from distill_tf.loss import distillation_loss, regression_loss, relational_loss
 from distill_tf.model import build_predictor
+from selfsup_tf import cli
 from selfsup_tf.config import OptimizerConfig
 from selfsup_tf.data.columns import WithColumn
 from selfsup_tf.errors import InputError
@@ -218,8 +220,8 @@ def test_stored_vectors_teach_wherever_the_images_lie(
         given = moved
     source = selfsup.open_source(given)
     part = source.select(source.indices[3::2], "part")
-    found = teaching.vectors_of(str(file), part, 16, None)
-    expected = teaching.vectors_of(str(teacher), part, 16, None)
+    found, _ = teaching.vectors_of(str(file), part, 16, None)
+    expected, _ = teaching.vectors_of(str(teacher), part, 16, None)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert found.shape == (len(part.indices), 12)
 
@@ -263,6 +265,57 @@ def test_vectors_that_do_not_fit_are_refused(teacher, few_images, tmp_path):
         teaching.vectors_of(str(teacher), source, 32, None)
 
 
+def test_a_centred_teacher_says_how_an_image_differs_from_the_others():
+    vectors = np.random.default_rng(0).normal(3, 1, (9, 4)).astype(np.float32)
+    vectors[4] = 0  # of an image that is lost
+    found = teaching.centred(vectors)
+    there = np.arange(9) != 4
+    mean = np.array(vectors[there], np.float64).sum(axis=0) / 8
+    np.testing.assert_allclose(found[there], vectors[there] - mean, rtol=1e-5)
+    assert (found[4] == 0).all() and found.dtype == np.float32
+
+
+def test_one_layer_leads_to_a_centred_teacher(
+    teacher, tiny_config, tiny_method, few_images, tmp_path
+):
+    config = tiny_config(
+        "distill",
+        teacher=str(teacher),
+        loss="regression",
+        teacher_sees="image",
+        centre=True,
+        predictor="linear",
+    )
+    source = selfsup.open_source(few_images[0])
+    method = tiny_method(config)
+    shown = {int(e["index"]): e["target"] for e in method.prepare(source).ordered()}
+    vectors = teaching.vectors_of(str(teacher), source, 16, None)[0].astype(float)
+    for row, index in enumerate(source.indices):
+        expected = vectors[row] - vectors.mean(axis=0)
+        np.testing.assert_allclose(shown[index], expected, rtol=1e-4, atol=1e-6)
+    run = selfsup.train(method, source, run_dir=tmp_path, progress=False)
+    losses = [r["train/loss"] for r in run.log if "train/loss" in r]
+    assert losses[-1] < losses[0]
+    head = method.student.trainable_variables[-2:]
+    assert [tuple(weight.shape) for weight in head] == [(16, 12), (12,)]
+
+
+@pytest.mark.parametrize("sees", ["view", "image"])
+def test_manifest_and_card_name_the_teacher(
+    sees, teacher, tiny_config, tiny_method, few_images, tmp_path
+):
+    config = tiny_config("distill", teacher=str(teacher), teacher_sees=sees, steps=1)
+    method = tiny_method(config)
+    selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    said = [f"--run_dir={tmp_path}", "--data=shapes", "--formats", "tflite_float32"]
+    cli.export([*said, "--num_images=8"])
+    manifest = json.loads((tmp_path / "export" / "manifest.json").read_text())
+    digest = selfsup.open_teacher(str(teacher)).digest
+    origin = manifest["training"]["teacher"]
+    assert origin == {"name": "teacher.keras", "sha256": digest}
+    assert digest in (tmp_path / "export" / "MODEL_CARD.md").read_text()
+
+
 def test_what_can_not_be_distilled_is_refused(tiny_config, few_images, tmp_path):
     config = tiny_config("distill")
     for changes, message in (
@@ -270,6 +323,8 @@ def test_what_can_not_be_distilled_is_refused(tiny_config, few_images, tmp_path)
         ({"teacher": str(tmp_path)}, "an encoder that exists"),
         ({"teacher": str(tmp_path), "loss": "classes"}, "Fine-tune one first"),
         ({"image_size": 32}, r"\(N, 32, 32, 3\)"),
+        ({"centre": True}, "loss of vectors beside --centre"),
+        ({"loss": "regression", "centre": True}, "--teacher_sees=image beside"),
     ):
         method = PACKAGE.load()(dataclasses.replace(config, **changes))
         with pytest.raises(InputError, match=message):
