@@ -115,9 +115,24 @@ def test_other_encoders_stand_beside_the_run_s(run_dir, tmp_path, capsys, refuse
             assert row["beside"][str(same)]["gain_interval"] == [0, 0]
             tie = f"gain on {same} in {row['title']} would be within +0.00 and +0.00"
             assert f"{tie} (95 %), a tie." in said
+    for name, words in (
+        ("neighbours", ["--queries=2", "--hits=2"]),
+        ("map", ["--count=20", "--method=pca"]),
+    ):
+        cli.evaluate([name, *where, *words])
+        said = capsys.readouterr().out
+        (file,) = (run_dir / "eval").glob(f"{name}*beside2.png")
+        assert file.read_bytes().startswith(b"\x89PNG")
+        assert f"by {other}: {file}" in said
+    words = ["--epochs=1", "--from_scratch=False"]
+    cli.evaluate(["finetune", *where, *words])
+    (file,) = (run_dir / "eval").glob("finetune*.json")
+    row = json.loads(file.read_text())["rows"][0]
+    assert row["beside"][str(same)]["gain_interval"] == [0, 0]
+    assert 0 < row["beside"][str(other)]["value"] <= 1
     cli.evaluate(["report", where[0], "--measure=False"])
     page = (run_dir / "report.html").read_text()
-    assert str(other) in page
+    assert str(other) in page and f"Nearest neighbours by {other}" in page
     knn = (run_dir / "eval" / "knn.json").read_bytes()
     assert "imagenet:NAME" in refused("knn", where[0], "--beside", "resnet50")
     assert (run_dir / "eval" / "knn.json").read_bytes() == knn

@@ -11,11 +11,7 @@ from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.protocol import Result, RunFlags
 from selfsup_tf.evaluation.results import options_of, said_in_name, titled
-from selfsup_tf.evaluation.run_images import (
-    Learned,
-    images_of,
-    may_be_the_same,
-)
+from selfsup_tf.evaluation.run_images import Learned, images_of, may_be_the_same
 from selfsup_tf.methods import restore_config
 from selfsup_tf.run import ENCODERS, RunDirectory
 
@@ -269,6 +265,11 @@ class Judged:
         """Where a result, or what lies beside it, goes; see `check_place`."""
         self.check_place()
         return self.run.result(self.name, suffix)
+
+    def picture(self, encoder: str) -> pathlib.Path:
+        """Where a picture of the judged encoder goes, or of one that stands beside."""
+        place = list(self._beside).index(encoder) + 1 if encoder in self._beside else 0
+        return self.file(f"_beside{place}.png" if place else ".png")
 
     def check_place(self) -> None:
         """Raises InputError where no run is named, as numbers alone need none."""

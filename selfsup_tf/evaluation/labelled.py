@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfsup_tf.evaluation.protocol import (
     Beside,
+    BesideFlags,
     Chart,
-    EncoderFlags,
     Interval,
     Protocol,
     Result,
@@ -37,14 +37,11 @@ RowsOf = Callable[[Mapping[str, Any]], tuple[Row, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
-class ComparedFlags(EncoderFlags):
+class ComparedFlags(BesideFlags):
     """A protocol that judges other encoders beside the run's."""
 
     untrained: bool = True
     """Whether the same network is judged untrained, beside it."""
-    beside: tuple[str, ...] = ()
-    """Other encoders, judged beside it on the same images: runs, .keras files,
-    imagenet:NAME, hub:PRESET, SavedModels, ONNX files."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -224,6 +224,15 @@ class EncoderFlags(ImageFlags):
     are no labels."""
 
 
+@dataclasses.dataclass(frozen=True)
+class BesideFlags(EncoderFlags):
+    """Which run, and which encoders stand beside its own."""
+
+    beside: tuple[str, ...] = ()
+    """Other encoders, judged beside it on the same images: runs, .keras files,
+    imagenet:NAME, hub:PRESET, SavedModels, ONNX files."""
+
+
 class Protocol(abc.ABC):
     """A way to judge, or to look at, an encoder.
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
@@ -15,14 +16,14 @@ from selfsup_tf.evaluation.labelled import (
     measured_on,
     rows_beside,
 )
-from selfsup_tf.evaluation.protocol import EncoderFlags, Result
+from selfsup_tf.evaluation.protocol import BesideFlags, Result
 from selfsup_tf.evaluation.results import from_old, options_of, titled
 
 SCRATCH = "from scratch"
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneFlags(EncoderFlags):
+class FinetuneFlags(BesideFlags):
     """Accuracy after fine-tuning on all labels or a fraction of them.
 
     The training is a run of its own below RUN_DIR/eval; the same command resumes it.
@@ -53,13 +54,27 @@ class Finetune(Labelled):
         from selfsup_tf.evaluation.fine_tuning import fine_tune
 
         judged.check_place()
-        encoder = judged.encoder
+        encoders = judged.encoders(untrained=False)
         train, test = judged.open_evaluation()
         options = {"directory": judged.run.fine_tuning} | options_of(flags)
-        tuned = fine_tune(encoder, train, test, **options)
+        tuned = fine_tune(encoders.pop("trained")(), train, test, **options)
         found = {"trained": tuned.trained}
         if tuned.from_scratch is not None:
             found[SCRATCH] = tuned.from_scratch
+        seconds = dict(zip(found, tuned.seconds.values(), strict=True))
+        # The run's own network may stand beside itself, as another file describes it.
+        beside = judged.run.fine_tuning / "beside"
+        options |= {"directory": beside, "from_scratch": False}
+        for name, make in encoders.items():
+            encoder = make()
+            check(
+                bool(encoder.trainable_weights),
+                "encoders whose weights can learn beside the run's",
+                f"{name}, a finished program",
+                "Name the .keras file that it was exported from, or leave it out.",
+            )
+            other = fine_tune(encoder, train, test, **options)
+            found[name], seconds[name] = other.trained, other.seconds["trained"]
         details = {name: one.to_dict() for name, one in found.items()}
         details["trained"] |= {"num_labels": tuned.num_labels, "run_dir": tuned.run_dir}
         rest = judged.name.removeprefix(judged.protocol)
@@ -69,21 +84,22 @@ class Finetune(Labelled):
             rows=rows_beside(details, self.rows, gain_intervals(found)),
             measured_on=measured_on(train=train, test=test),
             details=details,
-            seconds=dict(zip(details, tuned.seconds.values(), strict=True)),
+            seconds=seconds,
         )
 
     def text(self, result: Result, flags: FinetuneFlags) -> str:
         found = result.details["trained"]
         train, test = (result.measured_on[name] for name in ("train", "test"))
+        width = 2 + max(12, *map(len, result.details))
         lines = [
             f"finetune on {found['num_labels']} labels of {train['name']} "
             f"({100 * flags.fraction:g} %), judged on {test['size']} of {test['name']}",
-            f"{'':14}{'top-1':>10}{'95 % interval':>18}",
+            f"{'':{width}}{'top-1':>10}{'95 % interval':>18}",
         ]
         for name, one in result.details.items():
             low, high = one["top_1_interval"]
             lines.append(
-                f"{'pretrained' if name == 'trained' else name:14}"
+                f"{'pretrained' if name == 'trained' else name:{width}}"
                 f"{100 * one['top_1']:8.2f} %{100 * low:10.2f} to {100 * high:.2f}"
             )
         lines = format_with_classes("\n".join(lines), found, flags)

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
+from selfsup_tf.evaluation.protocol import BesideFlags, Protocol, Result
 from selfsup_tf.evaluation.results import from_old, options_of
 
 
 @dataclasses.dataclass(frozen=True)
-class MapFlags(EncoderFlags):
+class MapFlags(BesideFlags):
     """A picture: images laid out in the plane by what the encoder takes to be alike."""
 
     method: Literal["tsne", "pca"] = "tsne"
@@ -35,17 +35,21 @@ class Map(Protocol):
     def run(self, judged: Judged, flags: MapFlags) -> Result:
         from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
 
-        encoder, images = judged.encoder, judged.open_pair()[1]
-        options = options_of(flags)
-        found = embedding_map(encoder, images, cache=judged.cache, **options)
-        picture = judged.file(".png")
-        thumbnails = write_map(found, picture)
-        count = len(found.positions)
+        encoders, images = judged.encoders(untrained=False), judged.open_pair()[1]
+        options, found, pictures = options_of(flags), {}, {}
+        for name, make in encoders.items():
+            picture = judged.picture(name)
+            one = embedding_map(make(), images, cache=judged.cache, **options)
+            thumbnails = write_map(one, picture).name
+            found[name] = one.to_dict() | {"thumbnails": thumbnails}
+            by = f" by {name}" if pictures else ""
+            pictures[picture.name] = f"Map of {len(one.positions)} images{by}"
+            count = len(one.positions)
         return judged.result(
             self.title,
             measured_on={"images": {"name": images.name, "size": count}},
-            details={"trained": found.to_dict() | {"thumbnails": thumbnails.name}},
-            pictures={picture.name: f"Map of {count} images"},
+            details=found,
+            pictures=pictures,
         )
 
     def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:

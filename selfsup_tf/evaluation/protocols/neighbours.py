@@ -5,12 +5,12 @@ import pathlib
 
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
-from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, Result
+from selfsup_tf.evaluation.protocol import BesideFlags, Protocol, Result
 from selfsup_tf.evaluation.results import read_pictures
 
 
 @dataclasses.dataclass(frozen=True)
-class NeighboursFlags(EncoderFlags):
+class NeighboursFlags(BesideFlags):
     """A picture: images, each beside the nearest ones. Needs no labels."""
 
     queries: int = 8
@@ -31,22 +31,26 @@ class Neighbours(Protocol):
     def run(self, judged: Judged, flags: NeighboursFlags) -> Result:
         from selfsup_tf.evaluation.neighbours import neighbour_gallery
 
-        encoder, (seen, unseen) = judged.encoder, judged.open_pair()
-        picture = judged.file(".png")
-        neighbour_gallery(
-            encoder,
-            seen,
-            unseen,
-            picture,
-            queries=min(flags.queries, unseen.size),
-            hits=min(flags.hits, seen.size - 1),
-            seed=flags.seed,
-            cache=judged.cache,
-        )
+        encoders = judged.encoders(untrained=False)
+        seen, unseen = judged.open_pair()
+        pictures = {}
+        for name, make in encoders.items():
+            picture, title = judged.picture(name), self.title
+            neighbour_gallery(
+                make(),
+                seen,
+                unseen,
+                picture,
+                queries=min(flags.queries, unseen.size),
+                hits=min(flags.hits, seen.size - 1),
+                seed=flags.seed,
+                cache=judged.cache,
+            )
+            pictures[picture.name] = title if not pictures else f"{title} by {name}"
         return judged.result(
             self.title,
             measured_on=measured_on(train=seen, test=unseen),
-            pictures={picture.name: self.title},
+            pictures=pictures,
         )
 
     def read(self, folder: pathlib.Path) -> dict[str, Result]:
