@@ -24,6 +24,10 @@ PROTOCOLS = Door("selfsup_tf.evaluation.protocols", "PROTOCOL", "a protocol")
 
 Interval = tuple[float, float]
 
+SCRATCH = "from scratch"
+SAME_NETWORK = ("untrained", SCRATCH)
+"""Names in `Row.beside` of the judged network without its training."""
+
 FORMAT = 2
 """Version of the JSON form; older files have none."""
 

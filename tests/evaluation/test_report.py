@@ -343,6 +343,19 @@ def test_runs_side_by_side(tmp_path):
         assert len(dashes) == 3 and "A a" in svg and "C c" in svg
 
 
+def test_who_stood_beside_a_run_has_a_column_of_its_own(tmp_path):
+    runs = [planted_run.plant_run(tmp_path / name, only=FEW) for name in "ab"]
+    stored = json.loads((runs[1] / "eval" / "knn.json").read_text())
+    for row in stored["rows"]:
+        one = row["beside"]["untrained"]
+        row["beside"] |= {"imagenet:B0": {**one, "value": 0.966}, str(runs[0]): one}
+    change(runs[1] / "eval" / "knn.json", rows=stored["rows"])
+    page = Page(write_comparison(runs, tmp_path / "c.html"))
+    *_, frozen = cells = page.row("k-NN, top-1")
+    assert len(cells) == 3 and "★ best 96.6 %" in frozen
+    assert "C imagenet:B0" in page.text and "C was judged beside a run" in page.text
+
+
 def test_what_can_not_be_compared_is_refused(tmp_path):
     run = planted_run.plant_run(tmp_path / "a", only=FEW)
     refused = {

@@ -16,10 +16,8 @@ from selfsup_tf.evaluation.labelled import (
     measured_on,
     rows_beside,
 )
-from selfsup_tf.evaluation.protocol import BesideFlags, Result
+from selfsup_tf.evaluation.protocol import SCRATCH, BesideFlags, Result
 from selfsup_tf.evaluation.results import from_old, options_of, titled
-
-SCRATCH = "from scratch"
 
 
 @dataclasses.dataclass(frozen=True)

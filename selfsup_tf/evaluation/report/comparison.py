@@ -1,6 +1,7 @@
 """What the page of several runs shows, as values for its template."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from selfsup_tf.config.stored import by_flag
 from selfsup_tf.evaluation.curves import draw_runs, training_panels
 from selfsup_tf.evaluation.numbers import NOTHING, measured_on, plain
 from selfsup_tf.evaluation.plotting import is_number
-from selfsup_tf.evaluation.protocol import Chart
+from selfsup_tf.evaluation.protocol import SAME_NETWORK, Chart
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.report.sections import Line, lines_of
@@ -71,11 +72,13 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
     letters = [chr(ord("A") + n) for n in range(len(runs))]
     labels = [f"{letter} {name}" for letter, name in zip(letters, names, strict=True)]
     drawings = Drawings()
-    numbers = _numbers(runs)
+    others = _beside(runs)
+    numbers = _numbers(runs, others)
     stale = any(line and line.stored.stale for row in numbers for line in row.lines)
     return {
         "title": f"{len(runs)} runs compared",
         "runs": list(zip(letters, names, runs, strict=True)),
+        "others": [(chr(ord("A") + len(runs) + n), o) for n, o in enumerate(others)],
         "numbers": numbers,
         "stale": stale,
         "curves": _curves(runs, labels, drawings),
@@ -84,7 +87,19 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
     }
 
 
-def _numbers(runs: Sequence[RunFiles]) -> list[Compared]:
+def _beside(runs: Sequence[RunFiles]) -> list[str]:
+    """Encoders that were judged beside one of the runs, such as a frozen network."""
+    rows = [row for run in runs for stored in run.results for row in stored.result.rows]
+    names = dict.fromkeys(name for row in rows for name in row.beside)
+    own = {run.directory.path.resolve() for run in runs}
+    return [
+        name
+        for name in names
+        if name not in SAME_NETWORK and pathlib.Path(name).resolve() not in own
+    ]
+
+
+def _numbers(runs: Sequence[RunFiles], others: Sequence[str]) -> list[Compared]:
     """The rows of the table, in the order in which the runs have them."""
     found = [
         {
@@ -99,10 +114,24 @@ def _numbers(runs: Sequence[RunFiles]) -> list[Compared]:
             name = line.stored.result.protocol
             keys.setdefault(key, [*order, name].index(name))
     keys = sorted(keys, key=keys.get)
-    return [
-        Compared(title, shown, [lines.get((title, shown, name)) for lines in found])
-        for title, shown, name in keys
-    ]
+    compared = []
+    for title, shown, name in keys:
+        lines = [lines.get((title, shown, name)) for lines in found]
+        lines += [_line_of(other, lines) for other in others]
+        compared.append(Compared(title, shown, lines))
+    return compared
+
+
+def _line_of(name: str, lines: Sequence[Line | None]) -> Line | None:
+    """The number of an encoder beside a run, as if it were a run's own."""
+    for line in filter(None, lines):
+        there = line.row.beside.get(name)
+        if there is not None and not line.stored.stale:
+            row = dataclasses.replace(
+                line.row, value=there.value, interval=None, beside={}
+            )
+            return dataclasses.replace(line, row=row)
+    return None
 
 
 def _curves(
