@@ -13,6 +13,7 @@ from distill_tf.model import (
     build_predictor,
 )
 from selfsup_tf.data.columns import WithColumn
+from selfsup_tf.data.stored_vectors import is_file_of_vectors
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.classifier import (
@@ -46,9 +47,7 @@ class Distill(Method):
             self._check_classes()
             return source
         self.teacher = None
-        if config.teacher_sees == "view" and not teaching.is_file_of_vectors(
-            config.teacher
-        ):
+        if config.teacher_sees == "view" and not is_file_of_vectors(config.teacher):
             self.teacher = teaching.open_encoder(config.teacher, config.image_size)
             self.origins["teacher"] = self.teacher.origin
             self.dimension = self.teacher.network.output_shape[-1]
@@ -172,7 +171,7 @@ class Distill(Method):
         check(
             not config.centre
             or config.teacher_sees == "image"
-            or teaching.is_file_of_vectors(config.teacher),
+            or is_file_of_vectors(config.teacher),
             "--teacher_sees=image beside --centre, as the mean is of all images",
             f"--teacher_sees={config.teacher_sees}",
             "Use --teacher_sees=image, or leave --centre out.",

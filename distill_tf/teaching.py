@@ -1,13 +1,12 @@
 """What a teacher has to say: of every view, or of each image once."""
 
-import hashlib
 import pathlib
 
 import keras
 import numpy as np
 
 from selfsup_tf.data.source import Source
-from selfsup_tf.data.stored_vectors import SUFFIXES, read_vectors
+from selfsup_tf.data.stored_vectors import is_file_of_vectors, read_vectors
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import extract_features
 from selfsup_tf.models.saved import load_network
@@ -19,11 +18,6 @@ NO_CLASSIFIER = (
     "Fine-tune one first: python train.py finetune RECIPE --pretrained=DIRECTORY "
     "--run_dir=TEACHER"
 )
-
-
-def is_file_of_vectors(name: str) -> bool:
-    """Whether a teacher is named by what it has said already."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def is_classifier(name: str) -> bool:
@@ -78,9 +72,8 @@ def vectors_of(
         InputError: See `open_encoder` and `StoredVectors.of`.
     """
     if is_file_of_vectors(name):
-        vectors = read_vectors(name).of(source)
-        contents = pathlib.Path(name).expanduser().read_bytes()
-        return vectors, {"name": name, "sha256": hashlib.sha256(contents).hexdigest()}
+        stored = read_vectors(name)
+        return stored.of(source), {"name": name, "sha256": stored.digest}
     teacher = open_encoder(name, image_size)
     found = extract_features(teacher.network, source, cache=cache, skip_lost=True)
     vectors = np.zeros((source.size, found.features.shape[1]), np.float32)

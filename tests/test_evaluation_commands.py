@@ -138,6 +138,36 @@ def test_other_encoders_stand_beside_the_run_s(run_dir, tmp_path, capsys, refuse
     assert (run_dir / "eval" / "knn.json").read_bytes() == knn
 
 
+def test_vectors_of_any_program_stand_beside_the_run_s(run_dir, tmp_path, refused):
+    """Those of the run's own encoder, which a file holds: a tie."""
+    for split, count in (("train", 40), ("test", 20)):
+        images, labels = make_shapes(split, size=count)
+        for n, (image, label) in enumerate(zip(images, labels, strict=True)):
+            folder = tmp_path / "photos" / split / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            keras.utils.save_img(folder / f"{n:03}.png", image, scale=False)
+    data, files = tmp_path / "photos", []
+    where = [f"--run_dir={run_dir}", f"--data={data}"]
+    for split in ("train", "test"):
+        files.append(str(tmp_path / f"{split}.npz"))
+        cli.evaluate(["embed", *where, f"--split={split}", f"--output={files[-1]}"])
+    stored = "+".join(files)
+    for name in ("knn", "linear", "retrieval"):
+        cli.evaluate([name, *where, "--beside", stored])
+        (file,) = (run_dir / "eval").glob(f"{name}_data=photos*.json")
+        written = json.loads(file.read_text())
+        one = written["rows"][0]["beside"][stored]
+        assert one["gain_interval"] == [0, 0] and one["gain"] == 0
+        assert any("60 vectors of 24 numbers" in note for note in written["notes"])
+    said = refused("knn", *where, "--beside", files[0])
+    assert "a vector of each of the 20 images" in said
+    said = refused("knn", f"--run_dir={run_dir}", "--beside", stored)
+    assert "a training and a test image can share" in said
+    assert "networks beside" in refused("health", *where, "--beside", stored)
+    said = refused("linear", *where, "--preset=simclr", "--beside", stored)
+    assert "which draws crops" in said
+
+
 def test_what_needs_no_labels(run_dir, capsys):
     where = f"--run_dir={run_dir}"
     cli.evaluate(["health", where])

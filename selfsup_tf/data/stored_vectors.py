@@ -1,6 +1,8 @@
 """Vectors of images that `eval.py embed` has written, matched with the images again."""
 
 import dataclasses
+import functools
+import hashlib
 import os
 import pathlib
 import zipfile
@@ -22,37 +24,64 @@ class StoredVectors:
     """A file of vectors.
 
     Attributes:
-        file: Where they come from.
+        name: As the user named it.
+        files: Where they come from.
         vectors: (M, D) float32, all finite.
         index: (M,) int64, the number of each image in the source it was read from.
         paths: (M,) its file as text; None of images without files.
     """
 
-    file: pathlib.Path
+    name: str
+    files: tuple[pathlib.Path, ...]
     vectors: np.ndarray
     index: np.ndarray
     paths: np.ndarray | None
 
-    def of(self, source: Source) -> np.ndarray:
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the files, one after the other."""
+        contents = b"".join(file.read_bytes() for file in self.files)
+        return hashlib.sha256(contents).hexdigest()
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """What there is to say of it, in a sentence."""
+        count, size = self.vectors.shape
+        return (f"{self.name}: {count} vectors of {size} numbers, {self.digest[:12]}.",)
+
+    def of(self, source: Source, *, by_path: bool = False) -> np.ndarray:
         """The vector of each image of a source, (N, D), in the order of its indices.
 
         Images are told by their files, which may have moved together, else by their
         numbers.
 
+        Args:
+            source: The images.
+            by_path: Whether nothing but the same path will do, as two parts of the data
+                share numbers, and often names.
+
         Raises:
             InputError: Vectors are missing, or one image has several.
         """
-        if self.paths is not None and source.paths is not None:
+        known = self.paths is not None and source.paths is not None
+        check(
+            known or not by_path,
+            f"the path of each image in {self.name} and in {source.name}",
+            "numbers alone, which a training and a test image can share",
+            "Name a folder of images, and vectors that embed wrote of it.",
+        )
+        if known:
             ours = [readable(path) for path in source.paths]
             theirs = [str(path) for path in self.paths]
-            if not set(ours).intersection(theirs):  # they lie elsewhere now
+            # They lie elsewhere now; train/a/1.jpg must not be taken for test/a/1.jpg.
+            if not by_path and not set(ours).intersection(theirs):
                 ours, theirs = _below(ours), _below(theirs)
         else:
             ours, theirs = source.indices.tolist(), self.index.tolist()
         rows = {key: row for row, key in enumerate(theirs)}
         check(
             len(rows) == len(theirs),
-            f"one vector of each image in {self.file}",
+            f"one vector of each image in {self.name}",
             f"{len(theirs) - len(rows)} that stand for an image again",
             WRITE_AGAIN,
         )
@@ -60,7 +89,7 @@ class StoredVectors:
         check(
             not missing,
             f"a vector of each of the {source.size} images of {source.name} in "
-            f"{self.file}",
+            f"{self.name}",
             f"none of {len(missing)}, such as {missing[0] if missing else ''}",
             "Write the file from these images: python eval.py embed --data=... "
             "--output=FILE",
@@ -68,13 +97,39 @@ class StoredVectors:
         return self.vectors[[rows[key] for key in ours]]
 
 
-def read_vectors(file: str | pathlib.Path) -> StoredVectors:
-    """Reads an .npz or .parquet file of vectors.
+def is_file_of_vectors(name: str) -> bool:
+    """Whether a name is of such a file, there or not."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def read_vectors(name: str | pathlib.Path) -> StoredVectors:
+    """Reads vectors from an .npz or .parquet file, or several: train.npz+test.npz.
 
     Raises:
         InputError: There is no such file, or it holds something else.
     """
-    file = pathlib.Path(file).expanduser()
+    whole = pathlib.Path(name).expanduser()
+    files = [whole] if whole.is_file() else str(name).split("+")
+    parts = [_read(pathlib.Path(file).expanduser()) for file in files]
+    vectors, index, paths = zip(*parts, strict=True)
+    check(
+        len({one.shape[1] for one in vectors}) == 1,
+        f"vectors of one length in {name}",
+        " and ".join(str(one.shape[1]) for one in vectors),
+        "Name files that one encoder wrote.",
+    )
+    there = all(one is not None for one in paths)
+    return StoredVectors(
+        str(name),
+        tuple(pathlib.Path(file).expanduser() for file in files),
+        np.concatenate(vectors),
+        np.concatenate(index),
+        np.concatenate(paths) if there else None,
+    )
+
+
+def _read(file: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Vectors, indices and paths of a file."""
     check(file.is_file(), f"a file of vectors at {file}", "no file", "Check the path.")
     try:
         columns = _READERS[file.suffix.lower()](file)
@@ -92,9 +147,7 @@ def read_vectors(file: str | pathlib.Path) -> StoredVectors:
         f"an array of shape {vectors.shape}",
         WRITE_AGAIN,
     )
-    return StoredVectors(
-        file, vectors.astype(np.float32), index.astype(np.int64), columns.get("path")
-    )
+    return vectors.astype(np.float32), index.astype(np.int64), columns.get("path")
 
 
 def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:

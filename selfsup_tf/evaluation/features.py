@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.distribution import environment
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.vectors import check_finite
@@ -79,7 +80,7 @@ def compile_network(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def extract_features(
-    encoder: keras.Model,
+    encoder: keras.Model | StoredVectors,
     source: Any,
     *,
     batch_size: int = 256,
@@ -90,7 +91,8 @@ def extract_features(
     """The representations of every image of `source`, each exactly once.
 
     Args:
-        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
+        encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D), or what one has said, in a
+            file.
         source: A Source, or arrays as `open_source` takes them.
         batch_size: Images in a call of the encoder; the last call is padded and its
             padding dropped.
@@ -104,6 +106,8 @@ def extract_features(
             them can't be read any longer.
     """
     source = open_source(source)
+    if isinstance(encoder, StoredVectors):
+        return Features(encoder.of(source, by_path=True), source.labels, source.indices)
     key = None if cache is None else _cache_key(encoder, source)
     kept = None if key is None else read_arrays(cache, key)
     if kept is not None:
@@ -200,12 +204,16 @@ def join(batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([b[name] for b in batches]) for name in names}
 
 
-def weights_hash(model: keras.Model) -> str:
+def weights_hash(model: keras.Model | StoredVectors) -> str:
     """The SHA-256 of a model's weights in their order: names, shapes, bytes.
+
+    Of vectors in a file, that of the file.
 
     BatchNorm's statistics are among them, so a trunk that was called in training mode
     hashes differently even if no gradient reached it.
     """
+    if isinstance(model, StoredVectors):
+        return model.digest
     digest = hashlib.sha256()
     for weight, value in zip(model.weights, model.get_weights(), strict=True):
         digest.update(f"{weight.name} {value.dtype} {value.shape};".encode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.beside import makers, open_beside
 from selfsup_tf.evaluation.protocol import Result, RunFlags
 from selfsup_tf.evaluation.results import options_of, said_in_name, titled
 from selfsup_tf.evaluation.run_images import Learned, images_of, may_be_the_same
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
     from selfsup_tf.data.source import Source
+    from selfsup_tf.data.stored_vectors import StoredVectors
     from selfsup_tf.models.teacher import Teacher
 
 logger = logging.getLogger("selfsup_tf")
@@ -76,13 +78,18 @@ class Judged:
         return load_encoder(self.run, self._which)
 
     def encoders(
-        self, untrained: bool | None = None, *, same_views: bool = False
-    ) -> dict[str, Callable[[], "keras.Model"]]:
+        self,
+        untrained: bool | None = None,
+        *,
+        same_views: bool = False,
+        vectors: bool = False,
+    ) -> dict[str, Callable[[], Any]]:
         """What makes each encoder, by name: the judged one, and those beside it.
 
         Args:
             untrained: Whether the same network untrained is one; None asks the flags.
             same_views: Whether all take views of the judged one's size.
+            vectors: Whether `StoredVectors` may stand beside in place of a network.
 
         Raises:
             InputError: One of them can't be opened; told before images are opened.
@@ -93,20 +100,13 @@ class Judged:
         found = {"trained": lambda: encoder}
         if self._said("untrained") if untrained is None else untrained:
             found["untrained"] = lambda: untrained_copy(encoder)
-        for name, teacher in self._beside.items():
-            size = encoder.input_shape[1] if same_views else teacher.image_size
-            found[name] = functools.partial(teacher.taking, size)
-        return found
+        size = encoder.input_shape[1] if same_views else None
+        return found | makers(self._beside, size=size, vectors=vectors)
 
     @functools.cached_property
-    def _beside(self) -> "dict[str, Teacher]":
+    def _beside(self) -> "dict[str, Teacher | StoredVectors]":
         """The encoders of --beside by their names."""
-        names = self._said("beside") or ()
-        if not names:
-            return {}
-        from selfsup_tf.models.teachers import open_teachers
-
-        return open_teachers(names, taken=("trained", "untrained"))
+        return open_beside(self._said("beside") or ())
 
     @functools.cached_property
     def config(self) -> Config | None:

@@ -170,18 +170,20 @@ class Labelled(Protocol):
         function: "MODULE:NAME" of what judges: from an encoder, train and test images,
             the protocol's own flags and `cache` to a `Scored`.
         shown: Which details stand over its table on a terminal.
+        takes_vectors: Whether vectors in a file may stand beside.
     """
 
     needs = ("labels",)
     function: ClassVar[str] = ""
     shown: ClassVar[tuple[str, ...]] = ()
+    takes_vectors: ClassVar[bool] = False
 
     def run(self, judged: "Judged", flags: ComparedFlags) -> Result:
         module, _, name = self.function.partition(":")
         judge = getattr(importlib.import_module(module), name)
         options = options_of(flags)
         del options["untrained"]
-        encoders = judged.encoders()
+        encoders = judged.encoders(vectors=self.takes_vectors)
         train, test = judged.open_evaluation()
 
         def measure(_: str, encoder: Any) -> "Scored":

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import (
     Classification,
@@ -108,6 +109,12 @@ def linear_probe(
         "none of the options of sgd beside lbfgs, which has no epochs and no rate",
         ", ".join(f"{name}={value}" for name, value in given.items()),
         "Leave them out, or choose the preset simclr or byol.",
+    )
+    check(
+        optimizer == "lbfgs" or not isinstance(encoder, StoredVectors),
+        f"a network for the preset {preset}, which draws crops",
+        "vectors in a file",
+        "Use the preset lbfgs.",
     )
     train, test = open_source(train), open_source(test)
     num_classes = check_labels(train.labels, test.labels)

@@ -25,8 +25,8 @@ PROTOCOLS = Door("selfsup_tf.evaluation.protocols", "PROTOCOL", "a protocol")
 Interval = tuple[float, float]
 
 SCRATCH = "from scratch"
-SAME_NETWORK = ("untrained", SCRATCH)
-"""Names in `Row.beside` of the judged network without its training."""
+SAME_NETWORK = ("trained", "untrained", SCRATCH)
+"""Names of the judged network in tables, with and without its training."""
 
 FORMAT = 2
 """Version of the JSON form; older files have none."""
@@ -234,7 +234,8 @@ class BesideFlags(EncoderFlags):
 
     beside: tuple[str, ...] = ()
     """Other encoders, judged beside it on the same images: runs, .keras files,
-    imagenet:NAME, hub:PRESET, SavedModels, ONNX files."""
+    imagenet:NAME, hub:PRESET, SavedModels, ONNX files; for knn, linear and retrieval
+    files of vectors, too."""
 
 
 class Protocol(abc.ABC):

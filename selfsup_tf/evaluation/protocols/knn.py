@@ -24,6 +24,7 @@ class Knn(Labelled):
     order = 10
     measured_by_report = True
     function = "selfsup_tf.evaluation.knn:knn"
+    takes_vectors = True
     shown = ("k", "temperature")
 
 

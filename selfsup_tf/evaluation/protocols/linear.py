@@ -40,6 +40,7 @@ class Linear(Labelled):
     order = 20
     measured_by_report = True
     function = "selfsup_tf.evaluation.linear:linear_probe"
+    takes_vectors = True
     shown = ("optimizer",)
 
 

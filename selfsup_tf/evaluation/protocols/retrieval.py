@@ -24,6 +24,7 @@ class Retrieval(Labelled):
     order = 30
     measured_by_report = True
     function = "selfsup_tf.evaluation.retrieval:retrieval"
+    takes_vectors = True
     shown = ("gallery",)
 
     def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:

@@ -8,6 +8,11 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from selfsup_tf.data.stored_vectors import (
+    StoredVectors,
+    is_file_of_vectors,
+    read_vectors,
+)
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import check
 from selfsup_tf.models.teacher import Teacher
@@ -43,13 +48,14 @@ def open_teacher(name: str, image_size: int | None = None) -> Teacher:
 
 
 def open_teachers(
-    names: Sequence[str], *, taken: Sequence[str] = ()
-) -> dict[str, Teacher]:
+    names: Sequence[str], *, taken: Sequence[str] = (), vectors: bool = False
+) -> dict[str, Teacher | StoredVectors]:
     """Opens several encoders, by the names under which they stand beside each other.
 
     Args:
         names: As for `open_teacher`.
         taken: Names that others have in the same table.
+        vectors: Whether files of vectors are opened, too, as `StoredVectors`.
 
     Raises:
         InputError: As `open_teacher`, or a name stands twice.
@@ -60,4 +66,9 @@ def open_teachers(
         ", ".join(names),
         "Name each of them once.",
     )
-    return {name: open_teacher(name) for name in names}
+    return {
+        name: read_vectors(name)
+        if vectors and is_file_of_vectors(name)
+        else open_teacher(name)
+        for name in names
+    }

@@ -1,0 +1,65 @@
+"""Encoders that stand beside the judged one: networks, or the vectors of one in a file.
+
+Nothing here imports TensorFlow before one is opened.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.protocol import SAME_NETWORK
+
+if TYPE_CHECKING:
+    from selfsup_tf.data.stored_vectors import StoredVectors
+    from selfsup_tf.models.teacher import Teacher
+
+
+def open_beside(names: Sequence[str]) -> "dict[str, Teacher | StoredVectors]":
+    """Opens what --beside names.
+
+    Raises:
+        InputError: One of them can't be opened, or has the name of another.
+    """
+    if not names:
+        return {}
+    from selfsup_tf.models.teachers import open_teachers
+
+    return open_teachers(names, taken=SAME_NETWORK, vectors=True)
+
+
+def makers(
+    beside: "Mapping[str, Teacher | StoredVectors]",
+    *,
+    size: int | None,
+    vectors: bool,
+) -> dict[str, Callable[[], Any]]:
+    """What makes each of them, by its name.
+
+    Args:
+        beside: What `open_beside` has opened.
+        size: Of the images that all of them take; None: each takes its own.
+        vectors: Whether `StoredVectors` may take the place of a network.
+
+    Raises:
+        InputError: A network is needed where there are vectors.
+    """
+    from selfsup_tf.data.stored_vectors import StoredVectors
+
+    found = {}
+    for name, one in beside.items():
+        if isinstance(one, StoredVectors):
+            check(
+                vectors,
+                "networks beside this protocol's encoder",
+                f"{name}, vectors in a file",
+                "knn, linear, retrieval and transfer take vectors, too.",
+            )
+            found[name] = functools.partial(_itself, one)
+        else:
+            found[name] = functools.partial(one.taking, size or one.image_size)
+    return found
+
+
+def _itself(stored: "StoredVectors") -> "StoredVectors":
+    return stored
