@@ -166,7 +166,7 @@ class Distill(Method):
             not vectors or self.loss != "classes",
             "a loss of vectors beside " + " and ".join(vectors),
             "a teacher's answers: loss=classes",
-            "Use --loss=regression, or leave them out.",
+            "Use --loss=regression, or --centre=False and --predictor=mlp.",
         )
         check(
             not config.centre
@@ -174,7 +174,7 @@ class Distill(Method):
             or is_file_of_vectors(config.teacher),
             "--teacher_sees=image beside --centre, as the mean is of all images",
             f"--teacher_sees={config.teacher_sees}",
-            "Use --teacher_sees=image, or leave --centre out.",
+            "Use --teacher_sees=image, or --centre=False.",
         )
 
     def _check_classes(self):

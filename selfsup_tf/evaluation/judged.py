@@ -111,13 +111,12 @@ class Judged:
     @functools.cached_property
     def config(self) -> Config | None:
         """What the run was made with; None where no run is named, or none is there."""
-        stored = self._stored if self.flags.run_dir else None
-        return None if stored is None else restore_config(stored)
+        return None if self._stored is None else restore_config(self._stored)
 
     @functools.cached_property
     def _stored(self) -> dict[str, Any] | None:
-        """The run's config.json."""
-        return self.run.read_config()
+        """The run's config.json; None where no run is named."""
+        return self.run.read_config() if self.flags.run_dir else None
 
     @property
     def _is_best(self) -> bool:
@@ -148,7 +147,7 @@ class Judged:
 
     def open_pair(self) -> "tuple[Source, Source]":
         """Images and others, with labels or without."""
-        return self._given_images or self._open("open_pair")
+        return self._given_images or self.opened("open_pair")
 
     def open_test(self) -> "Source":
         """Images that a classifier has not learned from."""
@@ -162,7 +161,7 @@ class Judged:
             return self._given_images[0]
         if split is None and not self.is_other_data:
             split = self._own("split", "train")
-        return self._open("open_source", split=split or "train")
+        return self.opened("open_source", split=split or "train")
 
     @functools.cached_property
     def _given_images(self) -> "tuple[Source, Source] | None":
@@ -190,10 +189,10 @@ class Judged:
             f"{self._own('data', 'it')}",
             "Name images that it has not seen: --data=FOLDER",
         )
-        return self._open(function, learned=self._learned.labels(data))
+        return self.opened(function, learned=self._learned.labels(data))
 
-    def _open(self, function: str, **options: Any) -> Any:
-        """Opens the images; what there is to say of them is said once each."""
+    def opened(self, function: str, **options: Any) -> Any:
+        """Images by a function of `data.sources`; what is to say of them is said."""
         from selfsup_tf.data import sources
 
         data, data_dir = self.data()

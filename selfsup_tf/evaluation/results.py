@@ -19,6 +19,7 @@ from selfsup_tf.run import RunDirectory
 
 # Flags that change no number, or stand in a file's name in a way of their own.
 _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "beside", "classes", "output")
+_BESIDE = re.compile(r"_beside\d+$")  # of `Judged.picture`
 _NO_OPTIONS = ("run_dir", "data", "data_dir", "encoder", "beside", "classes")
 
 
@@ -127,7 +128,8 @@ def read_pictures(folder: pathlib.Path, protocol: str, what: str) -> dict[str, R
             pictures={path.name: what},
         )
         for path in sorted(folder.glob(f"{protocol}*.png"))
-        if path.stem.partition("_")[0] == protocol
+        # Others are of a result that has a JSON file.
+        if path.stem.partition("_")[0] == protocol and not _BESIDE.search(path.stem)
     }
 
 

@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+import shlex
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.advice import Candidate, advise, advise_unlabelled
+from selfsup_tf.evaluation.advice.candidate import Candidate
+from selfsup_tf.evaluation.advice.labelled import advise
+from selfsup_tf.evaluation.advice.unlabelled import advise_unlabelled
 from selfsup_tf.evaluation.running import run_protocol
 
 
@@ -41,7 +45,7 @@ def gains(candidates, reach=0.02):
 
 
 def advised(*candidates):
-    return advise(candidates, gains(candidates), data="photos")
+    return advise(candidates, gains(candidates), where=["--data=my photos"])
 
 
 def test_a_frozen_network_far_ahead_makes_training_needless():
@@ -63,12 +67,14 @@ def test_a_run_ahead_of_what_exists_is_said_with_its_size():
     assert "export.py --run_dir=runs/a" in advice.steps[0][1]
 
 
+def int8(size, *, faithful=True):
+    cosine = 0.99 if faithful else 0.1
+    return {"int8_bytes": size, "int8_cosine": cosine, "int8_faithful": faithful}
+
+
 def test_of_level_encoders_the_smallest_is_taken():
-    bytes_ = ({"int8_bytes": 4_000_000}, {"int8_bytes": 1_000_000})
-    large, small = (
-        candidate(name, knn, cost=cost)
-        for name, knn, cost in zip("ab", (0.91, 0.90), bytes_, strict=True)
-    )
+    large = candidate("a", 0.91, cost=int8(4_000_000))
+    small = candidate("b", 0.90, cost=int8(1_000_000))
     advice = advised(large, small, candidate("c", 0.5))
     assert advice.taken == "b"
     assert advice.headline == "a and b are level: take b, the smallest."
@@ -76,27 +82,61 @@ def test_of_level_encoders_the_smallest_is_taken():
     assert not any("b is behind" in one for one in advice.reasons)
 
 
+def test_an_int8_file_that_strays_is_no_small_one():
+    large = candidate("a", 0.91, cost=int8(4_000_000), parameters=900_000)
+    broken = candidate("b", 0.90, cost=int8(1_000_000, faithful=False))
+    advice = advised(large, broken)
+    assert advice.taken == "a"
+    assert any("b loses much as an int8 file" in one for one in advice.reasons)
+    assert not any("int8 file" in one for one in advice.reasons if "size" not in one)
+
+
 def test_who_is_no_better_than_its_untrained_network_is_not_taken():
     lost = candidate("runs/lost", 0.2, gain=(-0.01, 0.02))
     advice = advised(lost)
-    assert advice.taken is None and "training has shown nothing" in advice.headline
-    assert "untrained" in advice.reasons[0]
+    assert advice.taken is None
+    assert advice.headline.startswith("runs/lost is no better than the same network")
+    advice = advised(lost, dataclasses.replace(lost, name="b", label="b"))
+    assert advice.headline.startswith("None of them is better")
     advice = advised(lost, candidate("runs/b", 0.4))
     assert advice.taken == "runs/b"
     assert any("runs/lost" in r and "learned nothing" in r for r in advice.reasons)
 
 
+def test_of_level_encoders_one_that_has_learned_is_taken():
+    learned = candidate("runs/a", 0.52, parameters=3_000_000)
+    small = candidate("runs/small", 0.51, gain=(-0.01, 0.02))
+    assert advised(learned, small).taken == "runs/a"
+
+
+def test_a_leader_that_has_learned_nothing_is_not_taken():
+    leader = candidate("a", 0.6, gain=(-0.01, 0.02))
+    advice = advised(leader, candidate("b", 0.4))
+    assert advice.taken is None and advice.headline.startswith("a leads, yet is no")
+
+
+def test_of_one_encoder_no_more_is_said_than_was_measured():
+    alone = candidate("m.onnx", 0.05, gain=None, untrained=None)
+    assert "Nothing stands beside m.onnx" in advised(alone).headline
+    learned = candidate("a", 0.56)
+    assert "has learned something of these images" in advised(learned).headline
+
+
 def test_a_collapse_is_named():
-    advice = advised(candidate("a", 0.6), candidate("b", 0.3, rank_me=1.2))
+    flat = candidate("b", 0.3, spread=0.003, collapsed=True)
+    advice = advised(candidate("a", 0.6), flat)
     assert any("b gives all images about the same vector" in r for r in advice.reasons)
+    assert not any("a gives all images" in r for r in advice.reasons)
 
 
-def test_a_linear_classifier_that_disagrees_is_heard():
+@pytest.mark.parametrize("knn", [0.5, 0.59])
+def test_a_linear_classifier_that_disagrees_is_heard(knn):
     other = candidate(
         "b",
-        0.5,
-        scores={"knn": 0.5, "linear": 0.9, "retrieval": 0.4},
+        knn,
+        scores={"knn": knn, "linear": 0.9, "retrieval": 0.4},
         intervals={"linear": (0.88, 0.92)},
+        parameters=3_000_000,
     )
     advice = advised(candidate("a", 0.6), other)
     assert advice.taken == "a"
@@ -104,24 +144,49 @@ def test_a_linear_classifier_that_disagrees_is_heard():
 
 
 @pytest.mark.parametrize(
-    ("gain", "said"), [((0.01, 0.05), "still help"), ((-0.01, 0.05), "hardly help")]
+    ("gain", "said"),
+    [
+        ((0.01, 0.05), "still help"),
+        ((-0.01, 0.005), "hardly help"),
+        ((-0.02, 0.22), "can't be told"),
+    ],
 )
 def test_the_end_of_the_learning_curve_says_whether_labels_help(gain, said):
     one = candidate("a", 0.6, curve=((500, 0.57), (1000, 0.6)), curve_gain=gain)
     assert any(said in reason for reason in advised(one).reasons)
 
 
+def test_commands_are_as_a_shell_takes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "student2").mkdir(parents=True)
+    small = candidate("a b.keras", 0.9, image_size=64)
+    advice = advised(small, candidate("runs/student", 0.4))
+    learn, ask = (shlex.split(command) for _, command in advice.steps)
+    assert learn[4:] == [
+        "--data=my photos",
+        "--teacher=a b.keras",
+        "--image_size=64",
+        "--run_dir=runs/student3",
+    ]
+    assert ask[4:] == ["--candidates", "a b.keras", "runs/student", "runs/student3"]
+    lost = candidate("imagenet:EfficientNetB0", 0.2, gain=(-0.01, 0.02))
+    assert "--teacher=imagenet:MobileNetV3Large" in advised(lost).steps[0][1]
+
+
 def test_without_labels_encoders_are_ruled_out_and_none_is_chosen():
     good = candidate("a", 0.9, scores={"copies": 0.9})
-    lost = candidate("b", 0.2, scores={"copies": 0.2}, gain=(-0.02, 0.01))
-    flat = dataclasses.replace(good, name="c", label="c", rank_me=1.1)
-    advice = advise_unlabelled([good, lost, flat], data="photos")
+    worse = candidate("b", 0.2, scores={"copies": 0.2}, gain=(-0.2, -0.1))
+    flat = candidate("c", 0.9, scores={"copies": 0.1}, collapsed=True)
+    advice = advise_unlabelled([good, worse, flat])
     assert advice.taken is None
     assert "b and c can be ruled out, a not" in advice.headline
-    other = dataclasses.replace(good, name="d", label="d")
-    advice = advise_unlabelled([good, other], data="photos")
+    same = candidate("d", 0.9, scores={"copies": 0.9}, gain=(0.0, 0.0), untrained=0.9)
+    advice = advise_unlabelled([good, same])
     assert "nothing says which is best" in advice.headline
+    assert any("d is not told from the same network" in r for r in advice.reasons)
     assert "--candidates a d" in advice.steps[0][1]
+    easy = [dataclasses.replace(one, untrained=1.0) for one in (good, same)]
+    assert any("tell little" in reason for reason in advise_unlabelled(easy).reasons)
 
 
 SIDE, CLASSES = 16, 4
@@ -204,8 +269,10 @@ def test_images_without_labels_get_no_winner(tmp_path, data):
     path = tmp_path / "plain.npz"
     np.savez(path, images=images)
     good = save(tmp_path / "good.keras", colour=True)
-    found, page = run(tmp_path, str(path), good, int8=False)
-    assert "Without labels" in found["verdict"] and "ten of each kind" in page
+    found, page = run(tmp_path, str(path), good, int8=False, untrained=False)
+    assert "nothing speaks against good.keras" in found["verdict"]
+    assert "ten of each kind" in page
+    assert found["measured_on"]["images"]["size"] == 200
     assert set(found["details"][good]["scores"]) == {"copies"}
 
 
@@ -214,6 +281,39 @@ def test_a_look_may_take_fewer_images(tmp_path, data):
     found, _ = run(tmp_path, data, good, count=60, int8=False, untrained=False)
     assert [one["size"] for one in found["measured_on"].values()] == [60, 60]
     assert found["details"][good]["untrained"] is None
+    assert "Nothing stands beside good.keras" in found["verdict"]
+    with pytest.raises(InputError, match="Use --count="):
+        run(tmp_path, rare(tmp_path), good, count=10)
+
+
+def rare(tmp_path):
+    """A class of 3 among 100 images, in .npz."""
+    images, _ = make_images(100, 0)
+    labels = np.where(np.arange(100) < 3, 1, 0)
+    path = tmp_path / "rare.npz"
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return str(path)
+
+
+def test_a_curve_leaves_out_parts_of_one_class(tmp_path):
+    good = save(tmp_path / "good.keras", colour=True)
+    found, _ = run(tmp_path, rare(tmp_path), good, int8=False)
+    counts = [count for count, _ in found["details"][good]["curve"]]
+    assert counts and counts[-1] == 100 and len(counts) < 4
+
+
+def test_a_run_that_has_learned_the_labels_is_refused(tmp_path, data):
+    """At another size, too, and by the name of its best encoder."""
+    encoder = save(tmp_path / "encoder.keras", colour=True)
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    for name in ("encoder", "classifier"):
+        shutil.copy(encoder, run_dir / f"{name}.keras")
+    config = {"method": "finetune", "data": data, "split": "train+test"}
+    (run_dir / "config.json").write_text(json.dumps(config))
+    for name in (f"{run_dir}", f"{run_dir}@16"):
+        with pytest.raises(InputError, match="that learned from its labels"):
+            run(tmp_path, data, name)
 
 
 @pytest.mark.parametrize(

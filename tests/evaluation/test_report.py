@@ -353,7 +353,7 @@ def test_who_stood_beside_a_run_has_a_column_of_its_own(tmp_path):
     page = Page(write_comparison(runs, tmp_path / "c.html"))
     *_, frozen = cells = page.row("k-NN, top-1")
     assert len(cells) == 3 and "★ best 96.6 %" in frozen
-    assert "C imagenet:B0" in page.text and "C was judged beside a run" in page.text
+    assert "C imagenet:B0" in page.text and "C stood beside a run" in page.text
 
 
 def test_what_can_not_be_compared_is_refused(tmp_path):

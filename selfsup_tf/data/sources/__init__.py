@@ -26,7 +26,9 @@ __all__ = [
     "open_evaluation",
     "open_pair",
     "open_source",
+    "open_splits",
     "open_test",
+    "part_evaluation",
 ]
 
 logger = logging.getLogger("selfsup_tf")
@@ -77,7 +79,13 @@ def open_evaluation(
         InputError: There are no labels, the two parts have different classes, or the
             labels that would judge have been learned.
     """
-    pair = _open_splits(data, data_dir)
+    return part_evaluation(open_splits(data, data_dir=data_dir), data, learned=learned)
+
+
+def part_evaluation(
+    pair: tuple[Source, ...], data: Any, *, learned: bool
+) -> tuple[Source, Source]:
+    """As `open_evaluation`, of what `open_splits` has opened of `data`."""
     _check_unlearned(pair, data, learned)
     for source in pair:
         check_labelled(source)
@@ -103,7 +111,7 @@ def open_pair(
     data: Any, *, data_dir: str | os.PathLike | None = None
 ) -> tuple[Source, Source]:
     """Opens images and test images like `open_evaluation`, with labels or without."""
-    return _part(_open_splits(data, data_dir))
+    return _part(open_splits(data, data_dir=data_dir))
 
 
 def open_test(
@@ -119,7 +127,7 @@ def open_test(
     Raises:
         InputError: There is no test split, and the classifier learned from the rest.
     """
-    splits = _open_splits(data, data_dir)
+    splits = open_splits(data, data_dir=data_dir)
     _check_unlearned(splits, data, learned)
     return splits[-1]
 
@@ -165,7 +173,9 @@ def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
     return source.split(round(_TEST_SHARE * source.size), seed=_SPLIT_SEED)
 
 
-def _open_splits(data: Any, data_dir: str | os.PathLike | None) -> tuple[Source, ...]:
+def open_splits(
+    data: Any, *, data_dir: str | os.PathLike | None = None
+) -> tuple[Source, ...]:
     """Opens the training and the test split, or the training split alone."""
     kind, data, data_dir = _find_kind(data, data_dir)
     splits = kind.splits(data, data_dir)[:2]

@@ -6,32 +6,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.advice import Advice, Candidate, advise, advise_unlabelled
+from selfsup_tf.evaluation.advice.candidate import Advice
+from selfsup_tf.evaluation.advice.labelled import advise
+from selfsup_tf.evaluation.advice.tables import (
+    TITLES,
+    agreement_table,
+    table_of,
+    text_of,
+)
+from selfsup_tf.evaluation.advice.unlabelled import advise_unlabelled
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.numbers import NOTHING, interval, megabytes, percent
+from selfsup_tf.evaluation.numbers import percent
 from selfsup_tf.evaluation.protocol import (
     Beside,
     Protocol,
     Result,
     Row,
     RunFlags,
-    Table,
 )
 from selfsup_tf.evaluation.results import options_of
 from selfsup_tf.evaluation.run_images import Learned
 from selfsup_tf.files import write_json
-from selfsup_tf.run import RunDirectory
+from selfsup_tf.run import ENCODERS, RunDirectory
 
 if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
-    from selfsup_tf.evaluation.candidates import Measured
-
-TITLES = {
-    "knn": "k-NN",
-    "linear": "Linear",
-    "retrieval": "Retrieval, mAP",
-    "copies": "Copies found",
-}
+    from selfsup_tf.evaluation.advice.measure import Measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +87,16 @@ class Advise(Protocol):
     order = 160
 
     def run(self, judged: Judged, flags: AdviseFlags) -> None:
-        from selfsup_tf.evaluation.candidates import measure_candidates
+        from selfsup_tf.evaluation.advice.measure import measure_candidates
         from selfsup_tf.evaluation.report import write_advice
         from selfsup_tf.models.teachers import open_teachers
 
+        check(
+            judged.given is None,
+            "encoders by their names",
+            "one from Python",
+            'Save it, and name the file: candidates=("a.keras",), data=FOLDER',
+        )
         folder = pathlib.Path(flags.output).expanduser()
         check(
             not folder.exists() or folder.is_dir(),
@@ -101,62 +107,86 @@ class Advise(Protocol):
         names = [*([flags.run_dir] if flags.run_dir else []), *flags.candidates]
         teachers = open_teachers(names)
         data, data_dir = judged.data()
-        train, test, labelled = _open(names, data, data_dir, flags.count)
+        train, test = _open(judged, names, data, flags.count)
         measured = measure_candidates(
             teachers,
             train,
             test,
-            labelled=labelled,
             untrained=flags.untrained,
             int8=flags.int8,
             cache=folder / "features",
         )
-        if labelled:
-            advice = advise(measured.candidates, measured.gains, data=data)
+        if train is not None:
+            where = [
+                f"--data={data}",
+                *([f"--data_dir={data_dir}"] if data_dir else []),
+            ]
+            advice = advise(measured.candidates, measured.gains, where=where)
         else:
-            advice = advise_unlabelled(measured.candidates, data=data)
-        result = _result(measured, advice, flags, train, test, labelled)
+            advice = advise_unlabelled(measured.candidates)
+        result = _result(measured, advice, flags, train, test)
         write_json(folder / "advice.json", result.to_dict())
-        tables = [table_of(measured.candidates)]
+        shown = [table_of(measured.candidates)]
         if len(names) > 2:
-            tables.append(agreement_table(measured))
-        page = write_advice(folder / "advice.html", advice, result, tables)
-        print(text_of(advice, tables[0]))
+            shown.append(agreement_table(measured.candidates, measured.agreement))
+        page = write_advice(folder / "advice.html", advice, result, shown)
+        print(text_of(advice, shown[0]))
         print(f"\nOpen it in a browser: {page}")
 
 
 def _open(
-    names: Sequence[str], data: str, data_dir: str | None, count: int
-) -> "tuple[Source, Source, bool]":
-    """Images to learn from and to judge on, and whether their labels are used."""
+    judged: Judged, names: Sequence[str], data: str, count: int
+) -> "tuple[Source | None, Source]":
+    """Labelled images to learn from, None where there are none, and those that judge.
+
+    Without labels, or with those of one class, all images of a folder judge; where it
+    has splits, those of the first.
+    """
     from selfsup_tf.data import sources
 
-    train, test = sources.open_pair(data, data_dir=data_dir)
-    labelled = train.labelled and test.labelled and len(set(test.labels)) > 1
-    if labelled:
-        learned = [_learned(name) for name in names]
-        for name, one in zip(names, learned, strict=True):
-            check(
-                not one.test_labels(data),
-                f"a test split of {data} that {name} has not seen",
-                "a run that learned from its labels",
-                "Leave it out, or name other images: --data=FOLDER",
-            )
-        some = any(one.labels(data) for one in learned)
-        train, test = sources.open_evaluation(data, data_dir=data_dir, learned=some)
-    return _some(train, count), _some(test, count), labelled
+    splits = judged.opened("open_splits")
+    if not all(one.labelled for one in splits) or len(set(splits[0].labels)) < 2:
+        return None, _some(splits[0], count)
+    learned = {name: _learned(name) for name in names}
+    for name, one in learned.items():
+        check(
+            not one.test_labels(data),
+            f"a test split of {data} that {name} has not seen",
+            "a run that learned from its labels",
+            "Leave it out, or name other images: --data=FOLDER",
+        )
+    some = any(one.labels(data) for one in learned.values())
+    pair = sources.part_evaluation(splits, data, learned=some)
+    train, test = (_some(one, count) for one in pair)
+    return train, test
 
 
 def _learned(name: str) -> Learned:
-    run = RunDirectory(name)
-    return Learned(run, run.read_config(), is_best=False)
+    """What labels have gone into a candidate, be it a run or a file of one."""
+    from selfsup_tf.models.teachers import place_of
+
+    run = RunDirectory(place_of(name))
+    is_best = run.file is not None and run.file.stem == ENCODERS["best"]
+    return Learned(run, run.read_config(), is_best=is_best)
 
 
 def _some(source: "Source", count: int) -> "Source":
+    """So many images at most, the same share of every class."""
     import numpy as np
+
+    from selfsup_tf.data.parts import labelled_fraction
 
     if source.size <= count:
         return source
+    if source.labelled and len(set(source.labels)) > 1:
+        fewest = int(np.unique(source.labels, return_counts=True)[1].min())
+        check(
+            2 * count * fewest >= source.size,
+            f"a count that leaves an image of every class of {source.name}",
+            count,
+            f"Use --count={-(-source.size // fewest)} or more.",
+        )
+        return labelled_fraction(source, count / source.size, seed=0)
     chosen = np.random.default_rng(0).permutation(source.size)[:count]
     return source.select(np.sort(source.indices[chosen]), f"{count} of {source.name}")
 
@@ -165,9 +195,8 @@ def _result(
     measured: "Measured",
     advice: Advice,
     flags: AdviseFlags,
-    train: "Source",
+    train: "Source | None",
     test: "Source",
-    labelled: bool,
 ) -> Result:
     """Everything as plain values; rows are of the encoder to take, or the first."""
     from selfsup_tf.evaluation.features import versions
@@ -187,7 +216,7 @@ def _result(
         }
         reach = first.intervals.get(name)
         rows.append(Row(name, TITLES[name], value, reach, beside=beside))
-    parts = {"train": train, "test": test} if labelled else {"images": test}
+    parts = {"train": train, "test": test} if train else {"images": test}
     details = {
         one.name: dataclasses.asdict(one)
         | {
@@ -205,7 +234,7 @@ def _result(
         options=options_of(flags),
         details=details,
         verdict=advice.headline,
-        notes=(*advice.reasons, *_said(measured, labelled)),
+        notes=(*advice.reasons, *_said(measured, train is not None)),
         versions=versions(),
     )
 
@@ -228,79 +257,9 @@ def _in_common(measured: "Measured") -> list[str]:
     one, other = measured.candidates
     share = percent(measured.agreement[one.name, other.name])
     return [
-        f"{one.label} and {other.label} have {share} of the ten nearest neighbours of "
+        f"{one.label} and {other.label} have {share} of the nearest neighbours of "
         "an image in common."
     ]
-
-
-def table_of(candidates: Sequence[Candidate]) -> Table:
-    """All candidates, the best first; a share's interval on a line below it."""
-    measures = list(candidates[0].scores)
-    ranked = sorted(candidates, key=lambda one: -one.scores[measures[0]])
-    int8 = any(one.cost for one in candidates)
-    head = (
-        "",
-        *(TITLES[name] for name in measures),
-        "Untrained",
-        "RankMe",
-        "Network",
-        *(("int8",) if int8 else ()),
-    )
-    rows = [
-        (
-            one.label,
-            *(_share(one, name) for name in measures),
-            percent(one.untrained),
-            f"{one.rank_me:.1f}\nof {one.length}",
-            f"{one.parameters / 1e6:.2f} M\n{one.image_size} px",
-            *((_costs(one),) if int8 else ()),
-        )
-        for one in ranked
-    ]
-    return Table(
-        "All of them on the same images, with 95 % intervals", head, tuple(rows)
-    )
-
-
-def _share(one: Candidate, name: str) -> str:
-    reach = interval(one.intervals.get(name), "share")
-    return percent(one.scores[name]) + (f"\n{reach}" if reach else "")
-
-
-def _costs(one: Candidate) -> str:
-    if "int8_bytes" not in one.cost:
-        return NOTHING
-    cosine, latency = one.cost["int8_cosine"], one.cost["latency_ms"]
-    return f"{megabytes(one.cost['int8_bytes'])}\n{latency:.1f} ms\ncosine {cosine:.3f}"
-
-
-def agreement_table(measured: "Measured") -> Table:
-    """How far two encoders find the same neighbours."""
-    labels = {one.name: one.label for one in measured.candidates}
-    rows = [
-        (label, *(percent(measured.agreement.get((a, b))) for b in labels))
-        for a, label in labels.items()
-    ]
-    caption = "Nearest neighbours that two of them have in common, of ten"
-    return Table(caption, ("", *labels.values()), tuple(rows))
-
-
-def text_of(advice: Advice, table: Table) -> str:
-    """The advice for a terminal: the table, the words, the commands."""
-    cells = [table.head, *([c.split("\n")[0] for c in row] for row in table.rows)]
-    widths = [max(len(row[n]) for row in cells) for n in range(len(table.head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if n == 0 else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    steps = [
-        line for why, command in advice.steps for line in (f"{why}:", f"  {command}")
-    ]
-    words = [advice.headline, *(f"  {reason}" for reason in advice.reasons)]
-    return "\n".join([*lines, "", *words, "", *steps])
 
 
 PROTOCOL = Advise()

@@ -52,10 +52,18 @@ class Finetune(Labelled):
         from selfsup_tf.evaluation.fine_tuning import fine_tune
 
         judged.check_place()
-        encoders = judged.encoders(untrained=False)
+        makers = judged.encoders(untrained=False)
+        encoders = {name: make() for name, make in makers.items()}
+        for name, encoder in encoders.items():
+            check(
+                bool(encoder.trainable_weights),
+                "encoders whose weights can learn",
+                f"{name}, a finished program",
+                "Name the .keras file that it was exported from, or leave it out.",
+            )
         train, test = judged.open_evaluation()
         options = {"directory": judged.run.fine_tuning} | options_of(flags)
-        tuned = fine_tune(encoders.pop("trained")(), train, test, **options)
+        tuned = fine_tune(encoders.pop("trained"), train, test, **options)
         found = {"trained": tuned.trained}
         if tuned.from_scratch is not None:
             found[SCRATCH] = tuned.from_scratch
@@ -63,14 +71,7 @@ class Finetune(Labelled):
         # The run's own network may stand beside itself, as another file describes it.
         beside = judged.run.fine_tuning / "beside"
         options |= {"directory": beside, "from_scratch": False}
-        for name, make in encoders.items():
-            encoder = make()
-            check(
-                bool(encoder.trainable_weights),
-                "encoders whose weights can learn beside the run's",
-                f"{name}, a finished program",
-                "Name the .keras file that it was exported from, or leave it out.",
-            )
+        for name, encoder in encoders.items():
             other = fine_tune(encoder, train, test, **options)
             found[name], seconds[name] = other.trained, other.seconds["trained"]
         details = {name: one.to_dict() for name, one in found.items()}

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.advice import Advice
+from selfsup_tf.evaluation.advice.candidate import Advice
 from selfsup_tf.evaluation.protocol import Result, Table
 from selfsup_tf.evaluation.report.advised import advised
 from selfsup_tf.evaluation.report.comparison import compared

@@ -1,7 +1,6 @@
 """What the page of several runs shows, as values for its template."""
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.report.sections import Line, lines_of
 from selfsup_tf.evaluation.results import in_order
+from selfsup_tf.run import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +58,8 @@ class Compared:
             return ""
         if line.row.value == self.best:
             return "best"
-        leaders = [r.row for r in self.lines if r and r.row.value == self.best]
-        one, other = line.row.interval, leaders[0].interval
-        overlap = one and other and one[0] <= other[1] and other[0] <= one[1]
-        return "like" if overlap else ""
+        leader = next(r for r in self.lines if r and r.row.value == self.best)
+        return "like" if _tied(line, leader) or _tied(leader, line) else ""
 
 
 def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
@@ -87,15 +85,28 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
     }
 
 
+def _tied(one: Line, other: Line) -> bool:
+    """Whether the 95 % intervals leave open which is better: a pair's, or of each."""
+    beside = one.row.beside.get(other.beside)
+    if beside is not None:
+        gain = beside.gain_interval
+        return gain is not None and gain[0] <= 0 <= gain[1]
+    ours, theirs = one.row.interval, other.row.interval
+    return bool(ours and theirs) and ours[0] <= theirs[1] and theirs[0] <= ours[1]
+
+
 def _beside(runs: Sequence[RunFiles]) -> list[str]:
     """Encoders that were judged beside one of the runs, such as a frozen network."""
-    rows = [row for run in runs for stored in run.results for row in stored.result.rows]
-    names = dict.fromkeys(name for row in rows for name in row.beside)
+    fresh = [one for run in runs for one in run.results if not one.stale]
+    names = dict.fromkeys(
+        name for one in fresh for row in one.result.rows for name in row.beside
+    )
     own = {run.directory.path.resolve() for run in runs}
     return [
         name
         for name in names
-        if name not in SAME_NETWORK and pathlib.Path(name).resolve() not in own
+        if name not in SAME_NETWORK
+        and RunDirectory(name).path.expanduser().resolve() not in own
     ]
 
 
@@ -130,7 +141,7 @@ def _line_of(name: str, lines: Sequence[Line | None]) -> Line | None:
             row = dataclasses.replace(
                 line.row, value=there.value, interval=None, beside={}
             )
-            return dataclasses.replace(line, row=row)
+            return dataclasses.replace(line, row=row, beside=name)
     return None
 
 

@@ -31,12 +31,14 @@ class Line:
         row: The number.
         title: Of the result, and of its group where it has any.
         first: Whether it is the first one under this title.
+        beside: The encoder that stood beside the run, where it is of that one.
     """
 
     stored: StoredResult
     row: Row
     title: str
     first: bool = True
+    beside: str = ""
 
     @property
     def main(self) -> bool:

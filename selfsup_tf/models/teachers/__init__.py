@@ -22,6 +22,13 @@ DOOR = Door(__name__, "TEACHER", "a kind of encoder that exists")
 _SAID = re.compile(r"(?P<name>.+?)(?:#(?P<layer>[^#@/]+))?(?:@(?P<size>\d+))?")
 
 
+def place_of(name: str) -> str:
+    """The file, directory or preset that a name is of, without #LAYER and @SIZE."""
+    said = _SAID.fullmatch(name.strip())
+    whole = said is None or pathlib.Path(name).expanduser().exists()
+    return name if whole else said["name"]
+
+
 def open_teacher(name: str, image_size: int | None = None) -> Teacher:
     """Opens an encoder that exists.
 

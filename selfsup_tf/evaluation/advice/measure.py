@@ -1,4 +1,4 @@
-"""Measures several encoders on the same images, for `advice.py` to choose among them.
+"""Measures several encoders on the same images, so that one can be chosen.
 
 Legend: N images, S height and width of an encoder's input, D length of its
 representation, k neighbours.
@@ -15,35 +15,36 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.pipeline import evaluation_dataset
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.advice import Candidate
+from selfsup_tf.evaluation.advice.alike import agreements, near_copies, nearest
+from selfsup_tf.evaluation.advice.candidate import Candidate
 from selfsup_tf.evaluation.features import Features, extract_features, weights_hash
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
-from selfsup_tf.evaluation.knn import KnnResult, knn_from_features
+from selfsup_tf.evaluation.knn import PRESETS, KnnResult, knn_from_features
 from selfsup_tf.evaluation.linear import linear_probe
 from selfsup_tf.evaluation.protocol import Interval
 from selfsup_tf.evaluation.retrieval import retrieval_from_features
-from selfsup_tf.evaluation.statistics import directions, rank_me, singular_values
+from selfsup_tf.evaluation.statistics import (
+    deviations,
+    directions,
+    rank_me,
+    singular_values,
+)
 from selfsup_tf.models.teacher import Teacher
+from selfsup_tf.models.teachers import place_of
 from selfsup_tf.models.untrained import untrained_copy
 from selfsup_tf.run import RunDirectory
+from selfsup_tf.training.spread import COLLAPSED
 
 logger = logging.getLogger("selfsup_tf")
 
-K = 20
-"""Neighbours that vote, as solo-learn has them: few enough for a small folder."""
-SHARED = 10
-"""Neighbours of an image that two encoders may have in common."""
+PRESET = PRESETS["solo-learn"]
+"""Of k-NN: its 20 neighbours are few enough for a small folder."""
 PARTS = (8, 4, 2, 1)
 """The labelled images are divided by these for the learning curve."""
 FEWEST = 40
 """Labelled images from which on the curve is drawn."""
-NEAR_COPY = 0.995
-"""Correlation of two thumbnails from which on one image is a copy of the other."""
-_THUMBNAIL = 16
-_ROWS = 1024
 
 # By its name, as exporting stands above evaluation in the house.
 _COST = "selfsup_tf.exporting.cost:int8_cost"
@@ -57,8 +58,8 @@ class Measured:
         candidates: In the order of their names.
         gains: The 95 % interval of the gain of one encoder on another in what decides,
             k-NN accuracy or copies found, by their names, in either order.
-        agreement: The share of `SHARED` nearest neighbours that two encoders have in
-            common, by their names, in either order.
+        agreement: The share of `alike.SHARED` nearest neighbours that two encoders have
+            in common, by their names, in either order.
         near_copies: Test images with a near copy among the training images; without
             labels, images with one among all.
         notes: What there is to say, in sentences.
@@ -73,10 +74,9 @@ class Measured:
 
 def measure_candidates(
     teachers: Mapping[str, Teacher],
-    train: Source,
+    train: Source | None,
     test: Source,
     *,
-    labelled: bool,
     untrained: bool = True,
     int8: bool = True,
     cache: pathlib.Path | None = None,
@@ -85,14 +85,14 @@ def measure_candidates(
 
     Args:
         teachers: The encoders by their names.
-        train: What k-NN and the linear probe learn from; not looked at without labels.
-        test: What they are judged on.
-        labelled: Whether the labels are used.
+        train: Labelled images that k-NN and the linear probe learn from; None where
+            there are none.
+        test: What judges.
         untrained: Whether the same network untrained is judged beside each.
         int8: Whether each is converted to an int8 file, to see its size and speed.
         cache: A folder that keeps representations.
     """
-    judge = _judge_labelled if labelled else _judge_unlabelled
+    judge = _judge_unlabelled if train is None else _judge_labelled
     labels = _labels(list(teachers))
     found, decisive, features, notes = [], {}, {}, []
     for name, teacher in teachers.items():
@@ -107,12 +107,12 @@ def measure_candidates(
                 fields["untrained"] = float(np.mean(before.per_image))
                 fields["gain"] = scored.gain_interval(before)
         if int8:
-            fields["cost"] = _cost(network, test, train)
+            fields["cost"] = _cost(network, test, train or test)
         found.append(
             Candidate(
                 name=name,
                 label=labels[name],
-                trained_here=RunDirectory(name).config.is_file(),
+                trained_here=RunDirectory(place_of(name)).config.is_file(),
                 parameters=network.count_params(),
                 image_size=teacher.image_size,
                 length=network.output_shape[-1],
@@ -125,18 +125,16 @@ def measure_candidates(
     return Measured(
         candidates=tuple(found),
         gains={(a, b): decisive[a].gain_interval(decisive[b]) for a, b in pairs},
-        agreement=_agreements(features, pairs),
-        near_copies=_near_copies(train, test) if labelled else _near_copies(test),
+        agreement=agreements(features, pairs),
+        near_copies=near_copies(test) if train is None else near_copies(train, test),
         notes=tuple(notes),
     )
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
     """The last part of a path, where no other encoder has the same."""
-    ends = {
-        name: pathlib.Path(name).name if pathlib.Path(name).exists() else name
-        for name in names
-    }
+    paths = {name: pathlib.Path(name).expanduser() for name in names}
+    ends = {n: path.resolve().name if path.exists() else n for n, path in paths.items()}
     there = list(ends.values())
     return {n: end if there.count(end) == 1 else n for n, end in ends.items()}
 
@@ -161,7 +159,7 @@ def _judge_labelled(
     linear = linear_probe(encoder, train, test, cache=cache)
     retrieved = retrieval_from_features(bank, queries, ranks=(1,))
     fields = {
-        "rank_me": rank_me(singular_values(queries.features)),
+        **_shape(queries.features),
         "scores": {
             "knn": found.top_1,
             "linear": linear.top_1,
@@ -176,16 +174,28 @@ def _judge_labelled(
     size = len(bank.features)
     if size >= FEWEST:
         order = np.random.default_rng(0).permutation(size)
-        parts = [_knn(_first(bank, order, size // part), queries) for part in PARTS]
+        parts = [_first(bank, order, size // part) for part in PARTS]
+        # A small part may hold one class alone, of which any answer would be right.
+        parts = [_knn(one, queries) for one in parts if len(set(one.labels)) > 1]
         fields["curve"] = tuple((one.num_train, one.top_1) for one in parts)
-        fields["curve_gain"] = parts[-1].gain_interval(parts[-2])
+        if len(parts) > 1:
+            fields["curve_gain"] = parts[-1].gain_interval(parts[-2])
     return fields, found, queries
 
 
+def _shape(features: np.ndarray) -> dict[str, Any]:
+    """How the vectors lie, without labels."""
+    spread = float(deviations(features).mean())
+    return {
+        "rank_me": rank_me(singular_values(features)),
+        "spread": spread,
+        "collapsed": spread < COLLAPSED,
+    }
+
+
 def _knn(bank: Features, queries: Features) -> KnnResult:
-    return knn_from_features(
-        bank, queries, k=min(K, len(bank.features)), temperature=0.07
-    )
+    k = min(PRESET["k"], len(bank.features))
+    return knn_from_features(bank, queries, k=k, temperature=PRESET["temperature"])
 
 
 def _first(features: Features, order: np.ndarray, count: int) -> Features:
@@ -209,7 +219,7 @@ def _judge_unlabelled(
     if first_alone:
         return {}, found, features
     fields = {
-        "rank_me": rank_me(singular_values(features.features)),
+        **_shape(features.features),
         "scores": {"copies": float(found.per_image.mean())},
         "intervals": {"copies": bootstrap_interval(found.per_image)},
     }
@@ -238,8 +248,8 @@ def copies_found(encoder: keras.Model, source: Source, features: np.ndarray) -> 
         return tf.cast(encoder(copies, training=False), tf.float32)
 
     copies = extract_features(encoder, source, encode=encode_copy).features
-    nearest = _nearest(directions(copies), directions(features), 1)[:, 0]
-    return Scored(per_image=(nearest == np.arange(len(features))).astype(np.float64))
+    found = nearest(directions(copies), directions(features), 1)[:, 0]
+    return Scored(per_image=(found == np.arange(len(features))).astype(np.float64))
 
 
 def _untrained(network: keras.Model, name: str, notes: list[str]) -> keras.Model | None:
@@ -259,68 +269,3 @@ def _untrained(network: keras.Model, name: str, notes: list[str]) -> keras.Model
 def _cost(network: keras.Model, test: Source, train: Source) -> dict[str, Any]:
     module, _, function = _COST.partition(":")
     return getattr(importlib.import_module(module), function)(network, test, train)
-
-
-def _nearest(queries: np.ndarray, gallery: np.ndarray, count: int) -> np.ndarray:
-    """Numbers of the nearest of unit vectors, (Q, count), in no order."""
-    found = []
-    for start in range(0, len(queries), _ROWS):
-        cosine = queries[start : start + _ROWS] @ gallery.T
-        found.append(np.argpartition(-cosine, count - 1, axis=1)[:, :count])
-    return np.concatenate(found)
-
-
-def _agreements(
-    features: Mapping[str, Features], pairs: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], float]:
-    """Reference: Huh, Cheung, Wang, Isola 2024, "The Platonic Representation
-    Hypothesis", mutual k-nearest neighbours.
-    """
-    count = min(len(next(iter(features.values())).features) - 1, SHARED)
-    if count < 1:
-        return {}
-    near = {}
-    for name, one in features.items():
-        vectors = directions(one.features)
-        found = _nearest(vectors, vectors, count + 1)
-        # Each image is its own neighbour, but for equals that stand before it.
-        near[name] = [
-            set(row[row != n][:count].tolist()) for n, row in enumerate(found)
-        ]
-    return {
-        (a, b): float(
-            np.mean([len(x & y) / count for x, y in zip(near[a], near[b], strict=True)])
-        )
-        for a, b in pairs
-    }
-
-
-def _near_copies(*sources: Source) -> int:
-    """How many images of the last source have a near copy in the first, told by pixels.
-
-    Of one source, how many have one among the others.
-    """
-    thumbnails = [_thumbnails(source) for source in sources]
-    gallery, queries = thumbnails[0], thumbnails[-1]
-    count = 0
-    for start in range(0, len(queries), _ROWS):
-        alike = queries[start : start + _ROWS] @ gallery.T > NEAR_COPY
-        if len(sources) == 1:
-            rows = np.arange(len(alike))
-            alike[rows, start + rows] = False
-        count += int(alike.any(axis=1).sum())
-    return count
-
-
-def _thumbnails(source: Source) -> np.ndarray:
-    """Small images without their mean, of length 1; those of one colour are zeros."""
-    rows = [
-        batch["image"].numpy()[batch["valid"].numpy()]
-        for batch in evaluation_dataset(source, size=_THUMBNAIL, batch_size=256)
-    ]
-    pixels = np.concatenate(rows)
-    pixels = pixels.reshape(len(pixels), -1).astype(np.float64)
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(pixels, axis=1, keepdims=True)
-    flat = lengths < 1e-3
-    return np.where(flat, 0, pixels / np.where(flat, 1, lengths))

@@ -1,0 +1,1 @@
+"""Which of several encoders to take for some images: numbers, then words."""

@@ -1,0 +1,64 @@
+"""Commands that come next, as a shell takes them."""
+
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+from selfsup_tf.evaluation.advice.candidate import Candidate
+
+EDGE_SIZE = 96
+"""Pixels of the views of the recipe folder_edge."""
+TEACHERS = ("imagenet:EfficientNetB0", "imagenet:MobileNetV3Large", "hub:dinov2_small")
+"""Networks that are named to begin with, where none of those at hand is any good."""
+
+Steps = tuple[tuple[str, str], ...]
+
+
+def hand_over(taken: Candidate) -> Steps:
+    run = f"--run_dir={shlex.quote(taken.name)}"
+    return (
+        (
+            "Hand it over, proven on your images",
+            f"python export.py {run} --formats all",
+        ),
+        ("Look at what it sees", f"python eval.py report {run}"),
+    )
+
+
+def distil(
+    teacher: Candidate, where: Sequence[str], ranked: Sequence[Candidate]
+) -> Steps:
+    smaller = teacher.image_size < EDGE_SIZE
+    size = [f"--image_size={teacher.image_size}"] if smaller else []
+    what = "Teach it to a small encoder for devices, without labels"
+    return _student(what, teacher.name, size, where, ranked)
+
+
+def begin(where: Sequence[str], ranked: Sequence[Candidate]) -> Steps:
+    names = {one.name for one in ranked}
+    teacher = next((name for name in TEACHERS if name not in names), TEACHERS[0])
+    return _student("Begin from an encoder that exists", teacher, [], where, ranked)
+
+
+def _student(what, teacher, options, where, ranked) -> Steps:
+    """To distil from a teacher into a directory that nobody has, and to ask again."""
+    names = [one.name for one in ranked]
+    run_dir, number = "runs/student", 1
+    while run_dir in names or pathlib.Path(run_dir).exists():
+        number += 1
+        run_dir = f"runs/student{number}"
+    learn = [f"--teacher={teacher}", *options, f"--run_dir={run_dir}"]
+    return (
+        (
+            what,
+            shlex.join(
+                ["python", "train.py", "distill", "folder_edge", *where, *learn]
+            ),
+        ),
+        (
+            "Then ask again",
+            shlex.join(
+                ["python", "eval.py", "advise", *where, "--candidates", *names, run_dir]
+            ),
+        ),
+    )
