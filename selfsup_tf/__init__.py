@@ -48,4 +48,6 @@ def __getattr__(name):
     # Importing TensorFlow takes seconds; the command line's help does without it.
     if name in VERBS:
         return getattr(importlib.import_module(VERBS[name]), name)
+    if name == "layers":
+        return importlib.import_module("selfsup_tf.layers")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

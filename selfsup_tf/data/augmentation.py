@@ -4,6 +4,9 @@ Each image of a batch draws its own parameters, and its own "apply or not", from
 own key (see `random`). A layer runs eagerly, in `tf.data` and in a compiled step. On
 an accelerator or under XLA give it whole batches: every branch is computed and the
 right one chosen. A batch of one image takes only the branches it needs.
+
+A run gives the keys, so that an image draws the same wherever it stands. Without keys a
+layer is like any random layer of Keras: it draws its own, by its seed.
 """
 
 import inspect
@@ -13,13 +16,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from selfsup_tf.data import random
+from selfsup_tf.data import geometry, random
 
 Params = dict[str, tf.Tensor]
 
 
 class Augmentation(keras.layers.Layer):
     """Base of the layers: `call(images, keys)` is `apply(images, sample(keys, ...))`.
+
+    As a layer of Keras it is called with images alone, in a model, in `Dataset.map`, on
+    arrays; then `training=False` leaves them alone.
 
     A layer declares how many `draws` it takes for an image, `draw`, which turns them
     into parameters, and `transform`, which is pure. Whether an image is left alone is
@@ -30,17 +36,24 @@ class Augmentation(keras.layers.Layer):
         salt: Sets the layer's draws apart from those of other layers given the same
             keys. By default it follows from the class; two layers of one class in a
             row need two salts.
+        seed: Of the keys that it draws itself where it is given none; by default
+            another one each time.
     """
 
     draws = 0
 
     def __init__(
-        self, *, probability: float = 1.0, salt: int | None = None, **kwargs: Any
+        self,
+        *,
+        probability: float = 1.0,
+        salt: int | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         # Keys are integers and images stay float32 whatever the precision policy.
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
-        self.probability = probability
+        self.probability, self.seed = probability, seed
         self.salt = zlib.crc32(type(self).__name__.encode()) if salt is None else salt
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
@@ -76,14 +89,60 @@ class Augmentation(keras.layers.Layer):
         chosen = chosen[:, tf.newaxis, tf.newaxis, tf.newaxis]
         return tf.where(chosen, self.transform(images, params), images)
 
-    def call(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        """Augments images (N, H, W, 3) float32 in [0, 1] by keys (N, 2) uint32."""
+    def build(self, *shapes: Any) -> None:
+        """Makes what draws keys. A view, which is given them, uses `call` alone.
+
+        It is drawn inside of compiled functions, where no variable can be made.
+        """
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.built = True
+
+    def call(
+        self,
+        images: tf.Tensor,
+        keys: tf.Tensor | None = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Augments images, or one image, without its dimension of the batch.
+
+        Args:
+            images: (N, H, W, 3) or (H, W, 3), float in [0, 1], or integers up to 255.
+            keys: (N, 2) or (2,) uint32; None draws them.
+            training: Whether images are augmented, where no keys are given.
+
+        Returns:
+            float32 in [0, 1].
+        """
+        if keys is None:
+            if not training:
+                return self.rest(geometry.as_float(images))
+            single = len(images.shape) == 3
+            keys = self._own_keys(1 if single else tf.shape(images)[0])
+            keys = keys[0] if single else keys
+        if len(images.shape) == 3:
+            return self.call_one(images, keys)
+        return self.augment(geometry.as_float(images), keys)
+
+    def augment(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        """`call` for images (N, H, W, 3) float32 in [0, 1] and keys (N, 2)."""
         shape = tuple(images.shape[1:3])
         return self.apply(images, self.sample(random.fold_in(keys, self.salt), shape))
+
+    def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        """`call` for one image (H, W, 3), uint8 or float32, and key (2,)."""
+        return self.call(image[tf.newaxis], key[tf.newaxis])[0]
+
+    def rest(self, images: tf.Tensor) -> tf.Tensor:
+        """What becomes of images, or one image, that are not augmented: nothing."""
+        return images
+
+    def _own_keys(self, count: int | tf.Tensor) -> tf.Tensor:
+        seed = tf.convert_to_tensor(self.seed_generator.next())
+        return random.image_keys(seed[0], seed[1], tf.range(count), 0)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, which a layer keeps under their own names."""
         own = inspect.signature(type(self)).parameters.values()
         names = {p.name for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD}
-        names |= {"probability", "salt"}
+        names |= {"probability", "salt", "seed"}
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

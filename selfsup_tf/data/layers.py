@@ -1,4 +1,4 @@
-"""The augmentations of this package, as Keras layers that take images and keys.
+"""The augmentations of this package, as Keras layers of images, with keys or without.
 
 What they compute is in `geometry` and `colour`, how parameters are drawn in `random`.
 """
@@ -60,6 +60,14 @@ class RandomResizedCrop(Augmentation):
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
         crops = geometry.crop_and_resize(images, params["boxes"], **self._resizing)
         return tf.clip_by_value(crops, 0.0, 1.0)
+
+    def rest(self, images: tf.Tensor) -> tf.Tensor:
+        """The whole images at the size of a crop."""
+        size = (self.size, self.size)
+        resized = tf.image.resize(
+            images, size, self.interpolation, antialias=self.antialias
+        )
+        return tf.clip_by_value(resized, 0.0, 1.0)
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """`call` for one image (H, W, 3) of any size, uint8 or float32, key (2,)."""

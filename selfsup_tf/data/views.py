@@ -56,7 +56,7 @@ class View:
             images: (N, H, W, 3), uint8 or float32 in [0, 1].
             keys: (N, 2) uint32, see `random.image_keys`.
         """
-        return self.finish(self.crop(geometry.as_float(images), keys), keys)
+        return self.finish(self.crop.call(images, keys), keys)
 
     def crop_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """The first half of a view, for one image (H, W, 3) of any size and key (2,).
@@ -68,7 +68,9 @@ class View:
     def finish(self, crops: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """What comes after the crop, for (N, size, size, 3) float32 in [0, 1]."""
         for layer in self.layers:
-            crops = layer(crops, keys)
+            # Called as a layer of Keras it would make variables, see `build`.
+            draw = layer.call if isinstance(layer, Augmentation) else layer
+            crops = draw(crops, keys)
         return tf.clip_by_value(crops, 0.0, 1.0)
 
 
