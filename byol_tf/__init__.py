@@ -6,7 +6,7 @@ Reference: Grill et al. 2020, "Bootstrap your own latent".
 from byol_tf import recipes
 from byol_tf.config import BYOLConfig
 
-__all__ = ["BYOL", "BYOLConfig", "recipes", "regression_loss"]
+__all__ = ["BYOL", "BYOLConfig", "RegressionLoss", "recipes", "regression_loss"]
 
 
 def __getattr__(name):
@@ -15,8 +15,8 @@ def __getattr__(name):
         from byol_tf.method import BYOL
 
         return BYOL
-    if name == "regression_loss":
-        from byol_tf.loss import regression_loss
+    if name in ("RegressionLoss", "regression_loss"):
+        from byol_tf import loss
 
-        return regression_loss
+        return getattr(loss, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,9 @@
 """BYOL's regression of the target's projection."""
 
+import keras
 import tensorflow as tf
+
+from selfsup_tf.errors import check_pair
 
 
 def regression_loss(prediction: tf.Tensor, target_projection: tf.Tensor) -> tf.Tensor:
@@ -13,9 +16,29 @@ def regression_loss(prediction: tf.Tensor, target_projection: tf.Tensor) -> tf.T
     Returns:
         (N,) float32 in [0, 4] (float64 for float64 predictions).
 
+    Raises:
+        InputError: The shapes differ.
+
     Reference: Grill et al. 2020, equation 2.
     """
+    check_pair(prediction, target_projection)
     dtype = tf.float64 if prediction.dtype == tf.float64 else tf.float32
     q = tf.math.l2_normalize(tf.cast(prediction, dtype), axis=1)
     z = tf.math.l2_normalize(tf.cast(target_projection, dtype), axis=1)
     return 2.0 - 2.0 * tf.reduce_sum(q * tf.stop_gradient(z), axis=1)
+
+
+@keras.saving.register_keras_serializable(package="byol_tf")
+class RegressionLoss(keras.losses.Loss):
+    """BYOL's loss as a loss of Keras: `RegressionLoss()(projection, prediction)`.
+
+    Its arguments are the target network's projection of one view and the online
+    network's prediction from the other, (N, P) each. The paper adds both ways round.
+
+    Raises:
+        InputError: The shapes differ.
+    """
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """The loss of each image, (N,); no gradient flows into `y_true`."""
+        return regression_loss(y_pred, y_true)

@@ -35,6 +35,19 @@ def check_one_of(value: Any, members: Iterable[Any], expected: str) -> None:
         raise InputError(expected, repr(value), advice)
 
 
+def check_pair(one: Any, other: Any) -> None:
+    """Raises InputError unless two tensors can be row by row of the same images."""
+    ours, theirs = tuple(one.shape), tuple(other.shape)
+    pairs = zip(ours, theirs, strict=False)
+    check(
+        len(ours) == len(theirs) == 2
+        and all(a == b or None in (a, b) for a, b in pairs),
+        "two tensors of one shape (N, P), row by row of the same images",
+        f"{ours} and {theirs}",
+        "Give both views of the same batch.",
+    )
+
+
 def check(condition: bool, expected: str, received: Any, advice: str) -> None:
     """Raises InputError unless `condition` holds."""
     if not condition:

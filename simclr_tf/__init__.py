@@ -7,7 +7,7 @@ representations"; "Big self-supervised models are strong semi-supervised learner
 from simclr_tf import recipes
 from simclr_tf.config import SimCLRConfig
 
-__all__ = ["SimCLR", "SimCLRConfig", "nt_xent_loss", "recipes"]
+__all__ = ["NTXent", "SimCLR", "SimCLRConfig", "nt_xent_loss", "recipes"]
 
 
 def __getattr__(name):
@@ -16,8 +16,8 @@ def __getattr__(name):
         from simclr_tf.method import SimCLR
 
         return SimCLR
-    if name == "nt_xent_loss":
-        from simclr_tf.loss import nt_xent_loss
+    if name in ("NTXent", "nt_xent_loss"):
+        from simclr_tf import loss
 
-        return nt_xent_loss
+        return getattr(loss, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,12 @@
 """NT-Xent: the normalised, temperature-scaled cross entropy over the global batch."""
 
+from typing import Any
+
+import keras
 import tensorflow as tf
 
 from selfsup_tf.distribution import replicas
-from selfsup_tf.errors import check
+from selfsup_tf.errors import check, check_pair
 from simclr_tf.log_sum_exp import log_sum_exp
 
 
@@ -33,7 +36,12 @@ def nt_xent_loss(
         (N,) float32 (float64 for float64 projections). Its mean over the global batch
         is the loss of Chen et al. 2020, algorithm 1, for "mean"; that of
         google-research/simclr, tf2/objective.py, for "sum".
+
+    Raises:
+        InputError: The shapes differ, or temperature or tile is out of range.
     """
+    check_pair(projection_1, projection_2)
+    check_temperature(temperature)
     check(
         tile is None or tile >= 1,
         "tile >= 1",
@@ -58,3 +66,54 @@ def nt_xent_loss(
     positive = tf.reduce_sum(z_1 * z_2, axis=1) / temperature
     loss = tf.add_n(tf.split(denominators, 2)) - 2 * positive
     return loss / 2 if directions == "mean" else loss
+
+
+def check_temperature(temperature: Any) -> None:
+    """Raises InputError unless it is above 0, where its value is known."""
+    check(
+        not isinstance(temperature, int | float) or temperature > 0,
+        "a temperature above 0",
+        temperature,
+        "The paper's are 0.1 and 0.5.",
+    )
+
+
+@keras.saving.register_keras_serializable(package="simclr_tf")
+class NTXent(keras.losses.Loss):
+    """NT-Xent as a loss of Keras: `NTXent(temperature=0.1)(z_1, z_2)`.
+
+    Its two arguments are the projections of the first and of the second views of the
+    same N images, (N, P). Under a strategy it is called in a replica, and its negatives
+    are those of all replicas, see `nt_xent_loss`.
+
+    Args:
+        temperature: Divides the cosines, above 0.
+        directions: "mean" averages the losses of the two anchors, "sum" adds them.
+        name: Of the loss.
+        **options: Of `keras.losses.Loss`: reduction, dtype.
+
+    Raises:
+        InputError: The temperature is not above 0, or the shapes differ.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        *,
+        directions: str = "mean",
+        name: str = "nt_xent",
+        **options: Any,
+    ):
+        super().__init__(name=name, **options)
+        check_temperature(temperature)
+        self.temperature, self.directions = temperature, directions
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """The loss of each image, (N,), of its two projections."""
+        return nt_xent_loss(
+            y_true, y_pred, self.temperature, directions=self.directions
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"temperature": self.temperature, "directions": self.directions}
+        return super().get_config() | own

@@ -9,10 +9,12 @@ import pathlib
 import re
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import simclr_tf
 from selfsup_tf.errors import InputError
 from simclr_tf.log_sum_exp import PLAIN_LOGITS, TILE_LOGITS
 from simclr_tf.loss import nt_xent_loss
@@ -218,3 +220,27 @@ def test_tiles_reach_the_candidates_of_other_replicas(run_program, tmp_path):
         for form in ("whole", "tiles"):
             names = [f"{form}_{name}" for name in ("loss", "dz_1", "dz_2")]
             assert_equal_to(expected, [received[name] for name in names], 1e-12)
+
+
+def test_the_loss_of_keras_is_the_mean_of_the_images():
+    random = np.random.default_rng(5)
+    one, other = (random.normal(size=(6, 4)).astype(np.float32) for _ in range(2))
+    loss = simclr_tf.NTXent(temperature=0.2)
+    expected = nt_xent_loss(tf.constant(one), tf.constant(other), 0.2)
+    np.testing.assert_allclose(loss(one, other), tf.reduce_mean(expected), rtol=1e-6)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    np.testing.assert_array_equal(again(one, other), loss(one, other))
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0])
+def test_a_temperature_that_gives_nan_is_refused(temperature):
+    with pytest.raises(InputError, match="a temperature above 0"):
+        simclr_tf.NTXent(temperature)
+    with pytest.raises(InputError, match="a temperature above 0"):
+        nt_xent_loss(tf.ones((2, 3)), tf.ones((2, 3)), temperature)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5), (2, 4, 1)])
+def test_views_of_other_images_are_refused(shape):
+    with pytest.raises(InputError, match="row by row of the same images"):
+        simclr_tf.NTXent()(np.ones((2, 4)), np.ones(shape))
