@@ -41,6 +41,9 @@ _HOMES = {
 VERBS = {verb: f"selfsup_tf.{home}" for home, verbs in _HOMES.items() for verb in verbs}
 """Where each verb is; it is imported when it is first asked for."""
 
+PARTS = ("layers", "metrics", "optimizers", "schedules")
+"""Modules for anybody's Keras program, likewise."""
+
 __all__ = ["InputError", "find_method", "list_methods", *VERBS]
 
 
@@ -48,6 +51,6 @@ def __getattr__(name):
     # Importing TensorFlow takes seconds; the command line's help does without it.
     if name in VERBS:
         return getattr(importlib.import_module(VERBS[name]), name)
-    if name == "layers":
-        return importlib.import_module("selfsup_tf.layers")
+    if name in PARTS:
+        return importlib.import_module(f"selfsup_tf.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
