@@ -5,6 +5,7 @@ representations h, shape (N, D). What its network wants of its input (a mean
 subtracted, a range of [-1, 1]) is inside.
 """
 
+import functools
 import inspect
 import pathlib
 
@@ -16,6 +17,7 @@ from selfsup_tf.models import resnet, vit
 from selfsup_tf.models.keras_settings import check_keras
 from selfsup_tf.models.normalize import Normalize
 from selfsup_tf.models.own import check_fits
+from selfsup_tf.models.preprocessing import Preprocess, normalize, preprocess
 
 
 def build_encoder(
@@ -43,10 +45,10 @@ def build_encoder(
     if config.name in (*resnet.BLOCKS, *vit.SIZES):
         build = resnet.build_resnet if config.name in resnet.BLOCKS else vit.build_vit
         backbone = build(config, image_size)
-        first = Normalize(config.mean, config.std, dtype="float32", name="normalize")
+        first = functools.partial(normalize, mean=config.mean, std=config.std)
     else:
         backbone, module = _build_application(config, image_size)
-        first = Preprocess(module, dtype="float32", name="preprocess")
+        first = functools.partial(preprocess, module=module)
     if config.weights not in (None, "imagenet"):
         _load_weights(backbone, config.weights)
     images = keras.Input((image_size, image_size, 3), name="image")
@@ -162,28 +164,6 @@ def leaf_layers(network: keras.Model) -> list[keras.layers.Layer]:
     return leaves
 
 
-@keras.saving.register_keras_serializable(package="selfsup_tf")
-class Preprocess(keras.layers.Layer):
-    """The preprocessing that a network of keras.applications wants.
-
-    Args:
-        module: Name of the network's module in keras.applications.
-    """
-
-    def __init__(self, module: str, **kwargs):
-        super().__init__(**kwargs)
-        self.module = module
-
-    def call(self, images):
-        """Preprocesses images, float32 in [0, 1], (N, H, W, 3)."""
-        module = getattr(keras.applications, self.module)
-        return module.preprocess_input(images * 255.0)
-
-    def get_config(self):
-        """The arguments of the constructor."""
-        return {**super().get_config(), "module": self.module}
-
-
 # MobileNetV3's own .999 keeps a third of the statistics it was built with for 1,000
 # steps: a short run would be judged by what the encoder never was.
 BATCH_NORM_MOMENTUM = 0.9
@@ -194,7 +174,7 @@ BATCH_NORM_MOMENTUM = 0.9
 DROP_RATE = 0.0
 
 FLOAT32_LAYERS = (
-    Normalize,
+    Normalize,  # of older files, as the next
     Preprocess,
     keras.layers.Rescaling,
     keras.layers.Normalization,

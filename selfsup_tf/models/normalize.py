@@ -1,4 +1,4 @@
-"""The layer that prepares the images for a network by its mean and deviation."""
+"""The layer that normalises images in older files, which name this module."""
 
 from typing import Any
 

@@ -1,0 +1,73 @@
+"""What comes before a network: images in [0, 1] as it was trained on them.
+
+It is made of layers that Keras has, so that plain Keras loads an encoder.keras.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def normalize(
+    images: keras.KerasTensor, mean: Sequence[float], std: Sequence[float]
+) -> keras.KerasTensor:
+    """Subtracts a mean from each channel and divides by a deviation; not random.
+
+    Args:
+        images: (N, S, S, 3) in [0, 1].
+        mean: Of the channels.
+        std: Of the channels, above 0.
+    """
+    return keras.layers.Normalization(
+        mean=list(mean),
+        variance=[value**2 for value in std],
+        dtype="float32",
+        name="normalize",
+    )(images)
+
+
+def preprocess(images: keras.KerasTensor, module: str) -> keras.KerasTensor:
+    """What a network of keras.applications wants: another order, scale and offset.
+
+    Args:
+        images: (N, S, S, 3) in [0, 1].
+        module: Name of the network's module in keras.applications.
+    """
+    # An image of no light, and of each primary colour alone: all are affine.
+    probe = np.concatenate([np.zeros((1, 1, 3)), 255 * np.eye(3)[:, None]])
+    module = getattr(keras.applications, module)
+    answers = module.preprocess_input(probe[None].astype(np.float32))[0, :, 0]
+    offset, light = answers[0], answers[1:] - answers[0]
+    if light[0, 0] == 0:  # red comes last
+        images, light = keras.ops.flip(images, axis=-1), light[::-1]
+    return keras.layers.Rescaling(
+        scale=[float(value) for value in np.diag(light)],
+        offset=[float(value) for value in offset],
+        dtype="float32",
+        name="preprocess",
+    )(images)
+
+
+@keras.saving.register_keras_serializable(package="selfsup_tf")
+class Preprocess(keras.layers.Layer):
+    """`preprocess` as a layer of this package, as older files hold it.
+
+    Args:
+        module: Name of the network's module in keras.applications.
+    """
+
+    def __init__(self, module: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.module = module
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """Preprocesses images, float32 in [0, 1], (N, H, W, 3)."""
+        module = getattr(keras.applications, self.module)
+        return module.preprocess_input(images * 255.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "module": self.module}
