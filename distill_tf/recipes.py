@@ -93,7 +93,9 @@ def folder_edge(**overrides) -> DistillConfig:
         --teacher=imagenet:EfficientNetB0 --run_dir=runs/student
     Published: none
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 72.30 % k-NN (k 20) and 72.10 % linear, 26.70 and 10.00 % untrained, on
+        3,000 photographs of Imagenette from EfficientNet-Lite0 (97.50 %), as long as
+        SimCLR takes to 41.90 %; as int8 .3 points more; 2 cores of an AMD EPYC
     """
     config = DistillConfig(
         data="",  # --data=FOLDER
