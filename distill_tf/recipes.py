@@ -118,6 +118,20 @@ def folder_edge(**overrides) -> DistillConfig:
     return dataclasses.replace(config, **overrides)
 
 
+def folder_edge_b0(**overrides) -> DistillConfig:
+    """A folder at 128 px, EfficientNetB0 for larger devices, a GPU.
+
+    Reproduces: nothing published; `folder_edge` with a network of 4 million parameters
+    Command: python train.py distill folder_edge_b0 --data=~/photos
+        --teacher=hub:dinov2_small --run_dir=runs/student
+    Published: none
+    Hardware: one GPU
+    Measured: not yet measured
+    """
+    config = folder_edge(image_size=128, encoder=EncoderConfig(name="EfficientNetB0"))
+    return dataclasses.replace(config, **overrides)
+
+
 def folder(**overrides) -> DistillConfig:
     """A folder of photographs at 224 px, one GPU.
 

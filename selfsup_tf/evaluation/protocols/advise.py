@@ -186,7 +186,8 @@ def _some(source: "Source", count: int) -> "Source":
             count,
             f"Use --count={-(-source.size // fewest)} or more.",
         )
-        return labelled_fraction(source, count / source.size, seed=0)
+        part = labelled_fraction(source, count / source.size, seed=0)
+        return part.select(part.indices, f"{part.size} of {source.name}")
     chosen = np.random.default_rng(0).permutation(source.size)[:count]
     return source.select(np.sort(source.indices[chosen]), f"{count} of {source.name}")
 
