@@ -44,7 +44,7 @@ VERBS = {verb: f"selfsup_tf.{home}" for home, verbs in _HOMES.items() for verb i
 PARTS = ("layers", "metrics", "optimizers", "schedules")
 """Modules for anybody's Keras program, likewise."""
 
-__all__ = ["InputError", "find_method", "list_methods", *VERBS]
+__all__ = ["InputError", "find_method", "list_methods", *VERBS, *PARTS]
 
 
 def __getattr__(name):
@@ -54,3 +54,7 @@ def __getattr__(name):
     if name in PARTS:
         return importlib.import_module(f"selfsup_tf.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

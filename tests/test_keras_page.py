@@ -57,3 +57,9 @@ def test_metrics_are_those_of_an_evaluation():
 def test_arrays_that_are_no_vectors_are_refused(call, said):
     with pytest.raises(InputError, match=said):
         call(selfsup.metrics)
+
+
+def test_completion_knows_every_verb_and_part():
+    names = dir(selfsup)
+    assert {"train", "knn", "export", "open_teacher", "layers", "metrics"} <= set(names)
+    assert all(getattr(selfsup, name) is not None for name in names)

@@ -184,6 +184,10 @@ def test_thresholds_are_overridden_one_by_one():
         override_thresholds(cosine={"onnx": 98})
     with pytest.raises(InputError, match=r"knn_loss from 0 to 100"):
         override_thresholds(knn_loss={"onnx": -1})
+    found = override_thresholds(cosine={"int8": 0.9, "tflite": 0.8, "onnx": 0.7})
+    assert (found["tflite_int8"].cosine, found["tflite_float16"].cosine) == (0.9, 0.8)
+    found = override_thresholds(cosine={"tflite_int8": 0.9, "all": 0.8})
+    assert (found["tflite_int8"].cosine, found["tflite_uint8"].cosine) == (0.9, 0.8)
     floats = ("saved_model", "tflite_float32", "tflite_float16", "onnx")
     for name, threshold in THRESHOLDS.items():
         assert threshold.agreement == (0.99 if name in floats else 0.9)

@@ -44,10 +44,7 @@ def choose_formats(words: Iterable[str] | str) -> list[Format]:
         InputError: An unknown word, none, or a format whose packages are missing.
     """
     there_are = find_formats()
-    groups = {"all": set(there_are)}
-    for word, found in there_are.items():
-        for group in found.groups:
-            groups.setdefault(group, set()).add(word)
+    groups = _groups(there_are)
     known = (*there_are, *sorted(groups))
     words = (words,) if isinstance(words, str) else tuple(words)
     check(len(words) > 0, "formats to export", "none", nearest("", known))
@@ -62,6 +59,15 @@ def choose_formats(words: Iterable[str] | str) -> list[Format]:
     for found in chosen:
         found.check_installed()  # before the minutes that the others take
     return chosen
+
+
+def _groups(there_are: Mapping[str, Format]) -> dict[str, set[str]]:
+    """The words of formats by the words that stand for them, all among those."""
+    groups = {"all": set(there_are)}
+    for word, found in there_are.items():
+        for group in found.groups:
+            groups.setdefault(group, set()).add(word)
+    return groups
 
 
 def check_options(options: Options, chosen: Sequence[Format]) -> None:
@@ -99,28 +105,34 @@ def override_thresholds(
     """The threshold of every format, with other numbers for some.
 
     Args:
-        cosine: {format: least mean cosine, in [-1, 1]}.
-        knn_loss: {format: points of k-NN accuracy that may be lost, 0 to 100}.
-        agreement: {format: least share of the encoder's classes, 0 to 1}.
+        cosine: {format or group: least mean cosine, in [-1, 1]}.
+        knn_loss: {format or group: points of k-NN accuracy that may be lost, 0 to 100}.
+        agreement: {format or group: least share of the encoder's classes, 0 to 1}.
 
     Raises:
         InputError: An unknown format, or a number outside its range.
     """
     there_are = find_formats()
+    groups = _groups(there_are)
     thresholds = {word: found.threshold for word, found in there_are.items()}
     for field, low, high, values in (
         ("cosine", -1, 1, cosine or {}),
         ("knn_loss", 0, 100, knn_loss or {}),
         ("agreement", 0, 1, agreement or {}),
     ):
-        for word, value in values.items():
-            check_one_of(word, there_are, "a format with a threshold")
-            usual = getattr(there_are[word].threshold, field)
+        # The word of fewer formats is the stronger one.
+        meant = {said: groups.get(said, {said}) for said in values}
+        for said in sorted(values, key=lambda said: -len(meant[said])):
+            value, words = values[said], meant[said]
+            check_one_of(said, [*there_are, *groups], "a format with a threshold")
+            usual = getattr(there_are[min(words)].threshold, field)
             check(
                 low <= value <= high,
-                f"a threshold of {field} from {low} to {high} for {word}",
+                f"a threshold of {field} from {low} to {high} for {said}",
                 value,
                 f"It is {usual} unless overridden.",
             )
-            thresholds[word] = dataclasses.replace(thresholds[word], **{field: value})
+            for word in words:
+                changed = dataclasses.replace(thresholds[word], **{field: value})
+                thresholds[word] = changed
     return thresholds

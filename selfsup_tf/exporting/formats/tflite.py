@@ -38,6 +38,7 @@ class TFLite(Format):
 
     def __post_init__(self):
         self.word = f"tflite_{self.precision}"
+        self.groups = (*self.groups, self.precision)
         self.file = f"encoder_{self.precision}.tflite"
         self.heeds = ("uint8_input", "l2_normalize", "batch")
         if self.precision in ("int8", "uint8"):
