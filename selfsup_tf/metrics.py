@@ -31,8 +31,8 @@ def knn(
     Raises:
         InputError: Vectors and labels don't fit, or there are fewer than two classes.
     """
-    return knn_from_features(_labelled(*train), _labelled(*test), k=k,
-                             temperature=temperature)  # fmt: skip
+    options = {"k": k, "temperature": temperature}
+    return knn_from_features(_labelled(*train), _labelled(*test), **options)
 
 
 def rank_me(vectors: np.ndarray) -> float:

@@ -3,16 +3,32 @@
 Nothing here imports TensorFlow before one is opened.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.protocol import SAME_NETWORK
+from selfsup_tf.evaluation.protocol import EncoderFlags
 
 if TYPE_CHECKING:
     from selfsup_tf.data.stored_vectors import StoredVectors
     from selfsup_tf.models.teacher import Teacher
+
+
+SCRATCH = "from scratch"
+SAME_NETWORK = ("trained", "untrained", SCRATCH)
+"""Names of the judged network in tables, with and without its training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BesideFlags(EncoderFlags):
+    """Which run, and which encoders stand beside its own."""
+
+    beside: tuple[str, ...] = ()
+    """Other encoders, judged beside it on the same images: runs, .keras files,
+    imagenet:NAME, hub:PRESET, SavedModels, ONNX files; for knn, linear and retrieval
+    files of vectors, too."""
 
 
 def open_beside(names: Sequence[str]) -> "dict[str, Teacher | StoredVectors]":

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.protocol import (
     Beside,
-    BesideFlags,
     Chart,
     Interval,
     Protocol,

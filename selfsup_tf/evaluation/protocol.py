@@ -24,10 +24,6 @@ PROTOCOLS = Door("selfsup_tf.evaluation.protocols", "PROTOCOL", "a protocol")
 
 Interval = tuple[float, float]
 
-SCRATCH = "from scratch"
-SAME_NETWORK = ("trained", "untrained", SCRATCH)
-"""Names of the judged network in tables, with and without its training."""
-
 FORMAT = 2
 """Version of the JSON form; older files have none."""
 
@@ -226,16 +222,6 @@ class EncoderFlags(ImageFlags):
     encoder: Literal["last", "best"] = "last"
     """Which encoder of the run; best is by the online k-NN, or by RankMe where there
     are no labels."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BesideFlags(EncoderFlags):
-    """Which run, and which encoders stand beside its own."""
-
-    beside: tuple[str, ...] = ()
-    """Other encoders, judged beside it on the same images: runs, .keras files,
-    imagenet:NAME, hub:PRESET, SavedModels, ONNX files; for knn, linear and retrieval
-    files of vectors, too."""
 
 
 class Protocol(abc.ABC):

@@ -50,7 +50,7 @@ def advise(
     if taken.learned is False:
         steps = begin(where, ranked)
         return Advice(_nothing(best, ranked), reasons, steps, None)
-    headline = _headline(taken, level, ranked, gains)
+    headline = _headline(taken, level, ranked, gains, size)
     steps = hand_over(taken) if taken.trained_here else distil(taken, where, ranked)
     return Advice(headline, reasons, steps, taken.name)
 
@@ -88,10 +88,9 @@ def _nothing(best: Candidate, ranked: Sequence[Candidate]) -> str:
     return f"{best.label} leads, yet {untaught}: {so_far}."
 
 
-def _headline(taken, level, ranked, gains) -> str:
+def _headline(taken, level, ranked, gains, size) -> str:
     others = [one for one in ranked if one not in level]
     if len(level) > 1:
-        size = _Sizes(level)
         rest = [one for one in level if one is not taken]
         smallest = all(size(taken) * SMALLER <= size(one) for one in rest)
         why = ", the smallest" if smallest else ""
@@ -108,8 +107,8 @@ def _headline(taken, level, ranked, gains) -> str:
     runs = [one for one in others if one.trained_here]
     # Who has trained wants to know whether that was worth it.
     rival = ((frozen if taken.trained_here else runs) or others)[0]
-    size = _Sizes([taken, rival]).compare(taken, rival)
-    ahead = f"ahead of {rival.spoken} by {_points(taken, rival, gains)}{size}"
+    compared = _Sizes([taken, rival]).compare(taken, rival)
+    ahead = f"ahead of {rival.spoken} by {_points(taken, rival, gains)}{compared}"
     if not taken.trained_here and runs:
         return f"No training is needed: {taken.label}, as it is, is {ahead}."
     return f"Take {taken.spoken}: it is {ahead}."

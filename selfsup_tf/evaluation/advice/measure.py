@@ -22,7 +22,7 @@ from selfsup_tf.evaluation.advice.candidate import Candidate
 from selfsup_tf.evaluation.features import Features, extract_features, weights_hash
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.knn import PRESETS, KnnResult, knn_from_features
-from selfsup_tf.evaluation.linear import linear_probe
+from selfsup_tf.evaluation.linear import LinearResult, linear_probe
 from selfsup_tf.evaluation.protocol import Interval
 from selfsup_tf.evaluation.retrieval import retrieval_from_features
 from selfsup_tf.evaluation.statistics import (
@@ -92,18 +92,24 @@ def measure_candidates(
         int8: Whether each is converted to an int8 file, to see its size and speed.
         cache: A folder that keeps representations.
     """
-    judge = _judge_unlabelled if train is None else _judge_labelled
     labels = _labels(list(teachers))
     found, decisive, features, notes = [], {}, {}, []
     for name, teacher in teachers.items():
         logger.info("%s:", name)
         network = teacher.network
-        fields, scored, features[name] = judge(network, train, test, cache)
-        decisive[name] = scored
+        bank, features[name] = _extract(network, train, test, cache)
+        scored = decisive[name] = _decide(network, bank, features[name], test)
+        fields = _shape(features[name].features)
+        if bank is None:
+            fields |= _describe_unlabelled(scored)
+        else:
+            linear = linear_probe(network, train, test, cache=cache)
+            fields |= _describe_labelled(scored, linear, bank, features[name])
         if untrained:
             beginning = _untrained(network, name, notes)
             if beginning is not None:
-                before = judge(beginning, train, test, cache, first_alone=True)[1]
+                before = _extract(beginning, train, test, cache)
+                before = _decide(beginning, *before, test)
                 fields["untrained"] = float(np.mean(before.per_image))
                 fields["gain"] = scored.gain_interval(before)
         if int8:
@@ -139,27 +145,32 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
     return {n: end if there.count(end) == 1 else n for n, end in ends.items()}
 
 
-def _judge_labelled(
+def _extract(
     encoder: keras.Model,
-    train: Source,
+    train: Source | None,
     test: Source,
     cache: pathlib.Path | None,
-    *,
-    first_alone: bool = False,
-) -> tuple[dict[str, Any], KnnResult, Features]:
-    """Fields of a Candidate, what decides, and the representations of `test`.
+) -> tuple[Features | None, Features]:
+    """Representations of the images that teach, where there are any, and that judge."""
+    bank = None if train is None else extract_features(encoder, train, cache=cache)
+    return bank, extract_features(encoder, test, cache=cache)
 
-    With `first_alone` nothing but what decides is measured.
-    """
-    bank = extract_features(encoder, train, cache=cache)
-    queries = extract_features(encoder, test, cache=cache)
-    found = _knn(bank, queries)
-    if first_alone:
-        return {}, found, queries
-    linear = linear_probe(encoder, train, test, cache=cache)
+
+def _decide(
+    encoder: keras.Model, bank: Features | None, queries: Features, test: Source
+) -> Scored:
+    """What decides: the k-NN accuracy, or without labels the copies that are found."""
+    if bank is None:
+        return copies_found(encoder, test, queries.features)
+    return _knn(bank, queries)
+
+
+def _describe_labelled(
+    found: KnnResult, linear: LinearResult, bank: Features, queries: Features
+) -> dict[str, Any]:
+    """Fields of a Candidate that is judged by labels."""
     retrieved = retrieval_from_features(bank, queries, ranks=(1,))
     fields = {
-        **_shape(queries.features),
         "scores": {
             "knn": found.top_1,
             "linear": linear.top_1,
@@ -180,7 +191,15 @@ def _judge_labelled(
         fields["curve"] = tuple((one.num_train, one.top_1) for one in parts)
         if len(parts) > 1:
             fields["curve_gain"] = parts[-1].gain_interval(parts[-2])
-    return fields, found, queries
+    return fields
+
+
+def _describe_unlabelled(found: Scored) -> dict[str, Any]:
+    """Fields of a Candidate that is judged without labels."""
+    return {
+        "scores": {"copies": float(found.per_image.mean())},
+        "intervals": {"copies": bootstrap_interval(found.per_image)},
+    }
 
 
 def _shape(features: np.ndarray) -> dict[str, Any]:
@@ -203,27 +222,6 @@ def _first(features: Features, order: np.ndarray, count: int) -> Features:
     return Features(
         features.features[rows], features.labels[rows], features.indices[rows]
     )
-
-
-def _judge_unlabelled(
-    encoder: keras.Model,
-    train: Source,
-    test: Source,
-    cache: pathlib.Path | None,
-    *,
-    first_alone: bool = False,
-) -> tuple[dict[str, Any], Scored, Features]:
-    """As `_judge_labelled`, from the images of `test` alone."""
-    features = extract_features(encoder, test, cache=cache)
-    found = copies_found(encoder, test, features.features)
-    if first_alone:
-        return {}, found, features
-    fields = {
-        **_shape(features.features),
-        "scores": {"copies": float(found.per_image.mean())},
-        "intervals": {"copies": bootstrap_interval(found.per_image)},
-    }
-    return fields, found, features
 
 
 def copies_found(encoder: keras.Model, source: Source, features: np.ndarray) -> Scored:

@@ -19,10 +19,10 @@ from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.numbers import percent
 from selfsup_tf.evaluation.protocol import (
     Beside,
+    ImageFlags,
     Protocol,
     Result,
     Row,
-    RunFlags,
 )
 from selfsup_tf.evaluation.results import options_of
 from selfsup_tf.evaluation.run_images import Learned
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class AdviseFlags(RunFlags):
+class AdviseFlags(ImageFlags):
     """Which encoder to take for these images: your runs, and networks that exist.
 
     On labelled images by k-NN, beside a linear classifier, retrieval and a learning
@@ -47,10 +47,6 @@ class AdviseFlags(RunFlags):
     """Directory of a run, the first candidate; its images, where --data names none."""
     candidates: tuple[str, ...] = ()
     """Encoders: runs, .keras files, imagenet:NAME, hub:PRESET, SavedModels, .onnx."""
-    data: str | None = None
-    """Images: a folder, an .npz file, a TFDS name."""
-    data_dir: str | None = None
-    """Where TFDS keeps its data, in place of the run's."""
     count: int = 5000
     """Images at most, of either part; a random choice, always the same."""
     untrained: bool = True

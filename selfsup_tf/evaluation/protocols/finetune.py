@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.beside import SCRATCH, BesideFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
@@ -16,7 +17,7 @@ from selfsup_tf.evaluation.labelled import (
     measured_on,
     rows_beside,
 )
-from selfsup_tf.evaluation.protocol import SCRATCH, BesideFlags, Result
+from selfsup_tf.evaluation.protocol import Result
 from selfsup_tf.evaluation.results import from_old, options_of, titled
 
 

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import BesideFlags, Protocol, Result
+from selfsup_tf.evaluation.protocol import Protocol, Result
 from selfsup_tf.evaluation.results import from_old, options_of
 
 

@@ -3,9 +3,10 @@
 import dataclasses
 import pathlib
 
+from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
-from selfsup_tf.evaluation.protocol import BesideFlags, Protocol, Result
+from selfsup_tf.evaluation.protocol import Protocol, Result
 from selfsup_tf.evaluation.results import read_pictures
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from selfsup_tf.evaluation import charts
+from selfsup_tf.evaluation.advice import charts
 from selfsup_tf.evaluation.advice.candidate import Advice
 from selfsup_tf.evaluation.protocol import Chart, Result, Table
 from selfsup_tf.evaluation.report.drawing import Drawings

@@ -7,10 +7,11 @@ from typing import Any
 import markupsafe
 
 from selfsup_tf.config.stored import by_flag
+from selfsup_tf.evaluation.beside import SAME_NETWORK
 from selfsup_tf.evaluation.curves import draw_runs, training_panels
 from selfsup_tf.evaluation.numbers import NOTHING, measured_on, plain
 from selfsup_tf.evaluation.plotting import is_number
-from selfsup_tf.evaluation.protocol import SAME_NETWORK, Chart
+from selfsup_tf.evaluation.protocol import Chart
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.report.sections import Line, lines_of

@@ -24,9 +24,16 @@ _SAID = re.compile(r"(?P<name>.+?)(?:#(?P<layer>[^#@/]+))?(?:@(?P<size>\d+))?")
 
 def place_of(name: str) -> str:
     """The file, directory or preset that a name is of, without #LAYER and @SIZE."""
+    return _parts(name)[0]
+
+
+def _parts(name: str) -> tuple[str, str | None, str | None]:
+    """Place, layer and size of a name."""
     said = _SAID.fullmatch(name.strip())
-    whole = said is None or pathlib.Path(name).expanduser().exists()
-    return name if whole else said["name"]
+    # One that exists may hold these signs itself.
+    if said is None or pathlib.Path(name).expanduser().exists():
+        return name, None, None
+    return said["name"], said["layer"], said["size"]
 
 
 def open_teacher(name: str, image_size: int | None = None) -> Teacher:
@@ -43,12 +50,8 @@ def open_teacher(name: str, image_size: int | None = None) -> Teacher:
         InputError: It can't be found, fetched or read, or is no encoder of images.
     """
     kinds = sorted(DOOR.all().values(), key=lambda kind: kind.turn)
-    said = _SAID.fullmatch(name.strip())
     advice = "Name one of: " + "; ".join(kind.takes for kind in kinds)
-    check(said is not None, "an encoder that exists", repr(name), advice)
-    place, layer, size = said["name"], said["layer"], said["size"]
-    if pathlib.Path(name).expanduser().exists():
-        place, layer, size = name, None, None  # whose own name holds these signs
+    place, layer, size = _parts(name)
     fitting = [kind for kind in kinds if kind.recognises(place)]
     check(bool(fitting), "an encoder that exists", repr(name), advice)
     return fitting[0].open(place, int(size) if size else image_size, layer)
