@@ -9,6 +9,7 @@ HUB = "keras-hub<1; python_version >= '3.11'"
 # The oldest that is tested: several runs of one process, each with a resumable id.
 WANDB = "wandb>=0.31,<1"
 SERVING = "tensorflow-serving-api>=2.21,<2.22"  # the protos of warm-up requests
+HEIC = "pillow-heif<2"  # what Pillow reads HEIC with
 ONNX = ["onnx<2", "tf2onnx>=1.17,<2", "onnxruntime<2"]
 HERE = pathlib.Path(__file__).parent
 
@@ -53,9 +54,10 @@ setuptools.setup(
         "serving": [SERVING],
         "wandb": [WANDB],
         "hub": ["keras-hub<1"],
+        "heic": [HEIC],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
-            *(HUB, WANDB, SERVING, *ONNX),
+            *(HUB, WANDB, SERVING, HEIC, *ONNX),
         ],
     },
     entry_points={

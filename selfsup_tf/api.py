@@ -122,8 +122,10 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
 def _open(config: Config, data: Any) -> Source:
     return open_source(
         config.data if data is None else data,
-        data_dir=config.data_dir,
         split=config.split,
+        data_dir=config.data_dir,
+        exif=config.exif,
+        labels=config.labels,
     )
 
 

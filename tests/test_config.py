@@ -78,8 +78,12 @@ def test_plan_turns_epochs_into_steps_and_scales_the_rate():
     assert plan.learning_rate == pytest.approx(0.3 * 4)
     roots = SimCLRConfig(batch_size=1024, optimizer=OptimizerConfig(scaling="sqrt"))
     assert make_plan(roots, 10_300).learning_rate == pytest.approx(0.3 * 2)
-    with pytest.raises(InputError, match="a warm-up shorter than the run"):
-        make_plan(SimCLRConfig(batch_size=1024, epochs=5.0), 10_300)
+    # A moment's try of a recipe has a warm-up of its own.
+    short = make_plan(SimCLRConfig(batch_size=1024, epochs=5.0), 10_300)
+    assert (short.total_steps, short.warmup_steps) == (50, 5)
+    assert (
+        make_plan(SimCLRConfig(batch_size=1024, epochs=0.1), 10_300).warmup_steps == 0
+    )
 
 
 def as_before(config, **changes):

@@ -6,6 +6,7 @@
  * @property {number} width that the file claims, in pixels
  * @property {number} height that the file claims, in pixels
  * @property {{start: number, end: number}[]} exif where its EXIF data lie
+ * @property {number} [orientation] that a camera noted in a JPEG, 1 to 8
  * @property {{left: number, top: number, width: number, height: number}} [frame] where
  *   the first frame of a GIF lies
  */
@@ -35,15 +36,22 @@ export function readHeader(bytes) {
 }
 
 /**
- * The file without its EXIF data, by whose orientation a browser would turn the image.
+ * The file without its EXIF data, except that a JPEG keeps its orientation.
+ *
+ * Browsers differ in the formats that they turn, and in what else of EXIF they heed.
  *
  * @param {Uint8Array} bytes
  * @param {Header} header
+ * @param {boolean} exif whether a JPEG keeps it
  * @returns {Uint8Array[]} what remains, in order
  */
-export function withoutExif(bytes, header) {
+export function orientedFile(bytes, header, exif = true) {
   const parts = [];
   let from = 0;
+  if (exif && header.orientation > 1) {
+    from = 2; // behind the marker that every JPEG begins with
+    parts.push(bytes.subarray(0, from), exifOf(header.orientation));
+  }
   for (const { start, end } of header.exif) {
     parts.push(bytes.subarray(from, start));
     // A WebP says its own length: what is cut out becomes an unknown chunk instead.
@@ -58,12 +66,38 @@ export function withoutExif(bytes, header) {
   return parts;
 }
 
+/** A segment of EXIF that notes an orientation and nothing else. */
+function exifOf(orientation) {
+  const entry = [1, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0];
+  const tiff = [0x4d, 0x4d, 0, 42, 0, 0, 0, 8, 0, 1, ...entry, 0, 0, 0, 0];
+  const name = [0x45, 0x78, 0x69, 0x66, 0, 0]; // "Exif"
+  const length = 2 + name.length + tiff.length;
+  return Uint8Array.from([0xff, 0xe1, 0, length, ...name, ...tiff]);
+}
+
+/** The orientation in a JPEG's segment of EXIF; 1, upright, where it notes none. */
+function readOrientation(data, text, start, end) {
+  if (text(start, 6) !== "Exif\0\0") return undefined;
+  const tiff = start + 6, little = text(tiff, 1) === "I";
+  const inside = (at, size) => at + size <= end;
+  if (!inside(tiff, 8)) return 1;
+  const directory = tiff + data.getUint32(tiff + 4, little);
+  if (!inside(directory, 2)) return 1;
+  const count = data.getUint16(directory, little);
+  for (let n = 0, at = directory + 2; n < count && inside(at, 12); n += 1, at += 12) {
+    if (data.getUint16(at, little) !== 0x0112) continue;
+    const found = data.getUint16(at + 8, little);
+    return found >= 1 && found <= 8 ? found : 1;
+  }
+  return 1;
+}
+
 const MAX_SCANS = 100; // of a JPEG; encoders write 10. Each is a pass over the image
 const NO_FRAMES = [0xc4, 0xc8, 0xcc]; // markers of JPEG among those of frames
 
 function readJpeg(data, text, bytes) {
   const exif = [];
-  let size;
+  let size, orientation;
   for (let at = 2; ; ) {
     if (data.getUint8(at) !== 0xff) throw new RangeError();
     const marker = data.getUint8(at + 1);
@@ -77,12 +111,15 @@ function readJpeg(data, text, bytes) {
     if (isFrame && !size) {
       size = { height: data.getUint16(at + 5), width: data.getUint16(at + 7) };
     }
-    if (marker === 0xe1) exif.push({ start: at, end });
+    if (marker === 0xe1) {
+      exif.push({ start: at, end });
+      orientation ??= readOrientation(data, text, at + 4, end);
+    }
     at = end;
   }
   if (!size) throw new Error("a JPEG without a size");
   if (hasTooManyScans(bytes)) throw new Error(`a JPEG of more than ${MAX_SCANS} scans`);
-  return { ...size, exif };
+  return { ...size, exif, orientation };
 }
 
 function hasTooManyScans(bytes) {

@@ -2,9 +2,10 @@
 //
 // JPEG, PNG, GIF, BMP and WebP are read as the encoder's SavedModel reads them: of a
 // GIF the first frame without the screen around it, of another animation the first
-// frame; colour profiles and the camera's orientation are not applied, alpha is dropped.
+// frame; colour profiles are not applied, alpha is dropped. A JPEG is turned upright as
+// its camera notes in EXIF.
 
-import { readHeader, withoutExif } from "./header.js";
+import { orientedFile, readHeader } from "./header.js";
 
 export const MAX_PIXELS = 2 ** 26; // of one image: 67 million
 export const MAX_SIDE = 2 ** 16 - 1; // of one image, in pixels: JPEG's own limit
@@ -13,11 +14,13 @@ export const MAX_SIDE = 2 ** 16 - 1; // of one image, in pixels: JPEG's own limi
  * Opens an image file.
  *
  * @param {Blob} file
+ * @param {{exif: boolean}} options whether a JPEG is turned; not so for an encoder of a
+ *   run with --exif=False
  * @returns {Promise<ImageBitmap>} to be closed by the caller
  * @throws {Error} no image that can be read, or one that claims too many pixels; the
  *   latter is not decoded
  */
-export async function openImage(file) {
+export async function openImage(file, { exif = true } = {}) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const header = readHeader(bytes);
   const { width, height } = header;
@@ -25,11 +28,12 @@ export async function openImage(file) {
     const most = MAX_PIXELS.toLocaleString("en");
     throw new Error(`${width} x ${height} pixels; expected at most ${most}`);
   }
-  const part = header.frame ?? { left: 0, top: 0, width, height };
+  const { frame } = header;
+  const part = frame ? [frame.left, frame.top, frame.width, frame.height] : [];
   try {
     return await createImageBitmap(
-      new Blob(withoutExif(bytes, header)),
-      part.left, part.top, part.width, part.height,
+      new Blob(orientedFile(bytes, header, exif)),
+      ...part,
       { colorSpaceConversion: "none", premultiplyAlpha: "none" }
     );
   } catch {

@@ -10,6 +10,7 @@ Needs ai-edge-litert, numpy and pillow. Legend: N images, S height and width of 
 encoder's input, D length of the representation h, C classes.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -18,12 +19,28 @@ import zipfile
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+with contextlib.suppress(ImportError):  # pip install pillow-heif, for HEIC
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+Image.init()
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "HEIF", "AVIF")
+FORMATS = tuple(form for form in FORMATS if form in Image.OPEN)  # which Pillow reads
 MAX_PIXELS = 2**26  # of one image: 67 million, about 550 MB while it is resized
 MAX_SIDE = 2**16 - 1  # of one image, in pixels: JPEG's own limit
 MAX_SCANS = 100  # of a JPEG; encoders write 10. Each is a pass over the whole image
+_HELD = (8, 10, 12, 14, 16)  # bits that cameras and scanners give, in 16
+_TURNS = {  # by the values of EXIF's tag 274
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SCAN = b"\xff\xda\0"  # the marker, and the high byte of a length that is below 256
 
 
@@ -143,13 +160,19 @@ def dequantise(numbers: np.ndarray, details: dict) -> np.ndarray:
     return (numbers.astype(np.float32) - zero_point) * np.float32(scale)
 
 
-def read_image(path: str | os.PathLike) -> Image.Image:
+def read_image(path: str | os.PathLike, *, exif: bool = True) -> Image.Image:
     """The image of a file, told by its contents, as RGB of 8 bits a channel.
 
     Of a GIF the first frame without the screen around it, black where transparent; of
     another animation the first frame; of transparent pixels the colours stored beneath.
-    An orientation noted in EXIF is not applied. All this is as the encoder's SavedModel
-    reads files (which refuses an animated WebP).
+    A photograph is turned upright as its camera notes in EXIF. Of 16 bits of grey the
+    upper 8 are kept of the fewest, 8, 10, 12, 14 or 16, that hold the largest value.
+    All this is as the encoder was trained, and as its SavedModel reads files (which
+    takes the first five formats alone, and no animated WebP).
+
+    Args:
+        path: The file.
+        exif: Whether a JPEG is turned; False for an encoder of a run with --exif=False.
 
     Raises:
         Problem: No readable image, or one whose header claims too many pixels or that
@@ -170,8 +193,12 @@ def read_image(path: str | os.PathLike) -> Image.Image:
             # MPO is what Pillow calls a JPEG with more images behind it.
             if image.format in ("JPEG", "MPO") and _count_scans(path) > MAX_SCANS:
                 raise Problem(f"a JPEG of more than {MAX_SCANS} scans")
+            if image.format == "TIFF" and image.n_frames > 1:
+                raise Problem(f"a TIFF of {image.n_frames} pages; expected one")
+            if image.format == "TIFF" and image.mode in ("F", "I"):
+                raise Problem("a TIFF of 32 bits; expected 8 or 16")
             image.load()
-            return _as_rgb(image)
+            return _as_rgb(_upright(image, exif))
     except Problem:
         raise
     except Image.DecompressionBombError as error:
@@ -194,10 +221,24 @@ def _count_scans(path: str | os.PathLike) -> int:
     return count
 
 
+def _upright(image: Image.Image, exif: bool) -> Image.Image:
+    if image.format in ("JPEG", "MPO"):
+        notes = Image.Exif()
+        with contextlib.suppress(Exception):  # broken notes say nothing
+            notes.load(image.info.get("exif"))
+        turn = _TURNS.get(notes.get(0x0112)) if exif else None
+        return image if turn is None else image.transpose(turn)
+    if image.format in ("TIFF", "HEIF", "AVIF"):
+        return ImageOps.exif_transpose(image)
+    return image
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Grey of 16 bits: Pillow's own conversion clips what is above 255.
-        return Image.fromarray((np.asarray(image) >> 8).astype("u1")).convert("RGB")
+        values = np.asarray(image).astype(np.uint16)
+        bits = next(bits for bits in _HELD if values.max() < 2**bits)
+        return Image.fromarray((values >> (bits - 8)).astype("u1")).convert("RGB")
     if image.format == "GIF":
         layer = image.crop(image.dispose_extent).convert("RGBA")
         black = Image.new("RGB", layer.size)

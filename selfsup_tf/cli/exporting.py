@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from selfsup_tf.cli import program
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags
 from selfsup_tf.evaluation.results import read_results
 from selfsup_tf.evaluation.text import shown
 from selfsup_tf.exporting.formats import find_formats
@@ -33,6 +33,8 @@ class ExportFlags:
     """Images for calibration and comparison, in place of the run's own."""
     data_dir: str | None = None
     """Where TFDS keeps its data, in place of the run's."""
+    exif: bool = True
+    """Whether photographs are turned upright, if the run turned its own."""
     encoder: Literal["last", "best"] = "last"
     """Which encoder of the run; best is by the online k-NN, or by RankMe where there
     are no labels."""
@@ -91,7 +93,7 @@ def export(arguments: Sequence[str] | None = None) -> None:
         if flags.verify is not None:
             _check_alone(flags, "verify", ("verify",))
         if flags.lossy_layers:
-            of_images = ("run_dir", "data", "data_dir", "encoder")
+            of_images = ("run_dir", "data", "data_dir", "exif", "encoder")
             _check_alone(flags, "lossy_layers", ("lossy_layers", *of_images))
         program.import_tensorflow(modules)
         if flags.verify is not None:
@@ -153,7 +155,8 @@ def _export(flags: ExportFlags) -> None:
         agreement=flags.min_agreement,
     )
     options = {f.name: getattr(flags, f.name) for f in dataclasses.fields(Options)}
-    options = Options(**options)
+    turned = judged.config is None or judged.config.exif
+    options = Options(**options | {"exif": flags.exif and turned})
     counts = ("num_images", "num_bank", "num_calibration")
     counts = {name: getattr(flags, name) for name in counts}
     # Before the encoder is loaded and a classifier fitted, which takes minutes.
@@ -202,8 +205,9 @@ def _export(flags: ExportFlags) -> None:
 
 
 def _judged(flags: ExportFlags) -> Judged:
-    named = EncoderFlags(flags.run_dir, flags.data, flags.data_dir, flags.encoder)
-    return Judged(named, "export")
+    of_images = ("run_dir", "data", "data_dir", "exif", "encoder")
+    named = {name: getattr(flags, name) for name in of_images}
+    return Judged(EncoderFlags(**named), "export")
 
 
 def _why_unjudged(flags: ExportFlags, judged: Judged, seen: Any) -> str:

@@ -41,6 +41,11 @@ class Config:
     """A TFDS name, a folder of images, an .npz file, or shapes (drawn by us)."""
     split: str = "train"
     """Which part of the data to learn from."""
+    labels: bool = True
+    """Whether labels are read where there are some, such as the names of sub-folders;
+    pretraining never learns from them."""
+    exif: bool = True
+    """Whether photographs are turned upright, as their cameras note in EXIF."""
     held_out: int = 1000
     """Labelled images that are kept from training for the online k-NN; at most a
     tenth of the data."""
@@ -242,7 +247,7 @@ class Plan:
     Attributes:
         steps_per_epoch: Full batches in the data; the rest of an epoch is dropped.
         total_steps: Length of the run.
-        warmup_steps: Length of the warm-up.
+        warmup_steps: Length of the warm-up; a tenth of a run that would end within it.
         learning_rate: The rate after the warm-up.
         checkpoint_steps: Steps between two checkpoints.
         knn_steps: Steps between two looks at the encoder: online k-NN and health.
@@ -264,7 +269,7 @@ def make_plan(config: Config, num_images: int) -> Plan:
         num_images: Images that the run learns from.
 
     Raises:
-        InputError: The batch is larger than the data, or the warm-up than the run.
+        InputError: The batch is larger than the data.
     """
     check(
         config.batch_size <= num_images,
@@ -278,12 +283,8 @@ def make_plan(config: Config, num_images: int) -> Plan:
     else:
         total = max(1, round(config.epochs * per_epoch))
     warmup = round(config.optimizer.warmup_epochs * per_epoch)
-    check(
-        warmup < total or warmup == 0,
-        f"a warm-up shorter than the run ({total} steps)",
-        f"optimizer.warmup_epochs={config.optimizer.warmup_epochs} ({warmup} steps)",
-        "Train for longer, or lower --optimizer.warmup_epochs.",
-    )
+    if warmup >= total:  # of a recipe that is tried for a moment
+        warmup = total // 10
     ratio = config.batch_size / 256
     scale = {"linear": ratio, "sqrt": math.sqrt(ratio), "none": 1.0}
     return Plan(

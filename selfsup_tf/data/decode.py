@@ -7,8 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.gif import keep_first_frame
+from selfsup_tf.data.orientation import upright
 
 MAX_PIXELS = 2**26
+HELD = np.array([8, 10, 12, 14, 16], np.int32)
+"""Bits that cameras and scanners give, in images of 16."""
 # Of a JPEG; encoders write 10 of a colour image. Each is a pass over the whole image
 # for as little as 20 bytes.
 MAX_SCANS = 100
@@ -16,18 +19,19 @@ MAX_SCANS = 100
 # image (a telephone's film, say) by chance.
 _SCAN = b"\xff\xda\0"
 _DEEP = b"\x10"  # in the header of a PNG: 16 bits a channel
-_HELD = np.array([8, 10, 12, 14, 16], np.int32)  # bits that cameras and scanners give
 # How lines begin that say where in a graph an error is.
 _TRACE = ("Graph execution error", "Detected at node", "  ")
 
 
-def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
+def decode_image(
+    contents: tf.Tensor, max_pixels: int = MAX_PIXELS, *, exif: bool = True
+) -> tf.Tensor:
     """Decodes the contents of an image file, in a graph or eagerly.
 
     The format is told by the contents: JPEG, PNG, BMP, GIF (its first frame) or WebP.
     Grey, palettes, 16 bits a channel and CMYK become RGB of 8 bits. An alpha channel is
-    dropped: a transparent pixel shows the colour that is stored beneath. An orientation
-    that a camera notes in EXIF is not applied.
+    dropped: a transparent pixel shows the colour that is stored beneath. A JPEG is
+    turned upright, as its camera notes in EXIF.
 
     A PNG of 16 bits often holds fewer, such as the 12 of a sensor, and nothing in the
     file says so. Of the largest value of the image follows how many: 8, 10, 12, 14 or
@@ -41,6 +45,7 @@ def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor
     Args:
         contents: string ().
         max_pixels: The most pixels, H x W, that are decoded.
+        exif: Whether the orientation of EXIF is applied.
 
     Returns:
         uint8 (H, W, 3).
@@ -56,7 +61,7 @@ def decode_image(contents: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor
     image = tf.switch_case(
         tf.where(is_jpeg, 0, tf.where(is_plain_png, 1, 2)),
         [
-            lambda: _decode_jpeg(contents, max_pixels),
+            lambda: _decode_jpeg(contents, max_pixels, exif),
             lambda: _decode_png(contents, start, max_pixels),
             lambda: _decode_rare(contents, start, tf.constant(max_pixels, tf.int64)),
         ],
@@ -73,7 +78,7 @@ def describe_error(error: tf.errors.OpError) -> str:
     return assertion.group(1) if assertion else said[0].strip()
 
 
-def _decode_jpeg(contents, max_pixels):
+def _decode_jpeg(contents, max_pixels, exif):
     shape = tf.io.extract_jpeg_shape(contents)[:2]
     contents = _require_size(contents, shape, max_pixels)
     # One op, where comparing bytes would be several, as long as the file.
@@ -82,7 +87,8 @@ def _decode_jpeg(contents, max_pixels):
     )
     message = f"a JPEG of more than {MAX_SCANS} scans cannot be decoded"
     contents = _require(tf.size(parts.values) <= MAX_SCANS + 1, message, contents)
-    return tf.io.decode_image(contents, channels=3, expand_animations=False)
+    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    return upright(image, contents) if exif else image
 
 
 def held_bits(contents: tf.Tensor) -> tf.Tensor:
@@ -112,9 +118,15 @@ def _is_deep(start):
     return tf.strings.substr(start, 24, 1) == _DEEP
 
 
+def to_bytes(deep: tf.Tensor) -> tf.Tensor:
+    """An image of 16 bits in 8: the upper ones of the fewest that hold all of it."""
+    unused = tf.cast(_held_bits(deep) - 8, tf.uint16)
+    return tf.cast(tf.bitwise.right_shift(deep, unused), tf.uint8)
+
+
 def _held_bits(values):
     largest = tf.reduce_max(tf.cast(values, tf.int32))
-    return tf.reduce_min(tf.where(largest < 2**_HELD, _HELD, 16))
+    return tf.reduce_min(tf.where(largest < 2**HELD, HELD, 16))
 
 
 def _decode_png(contents, start, max_pixels):
@@ -153,9 +165,7 @@ def _decode_rare(contents, start, max_pixels):
 def _decode_deep_png(contents, header, max_pixels):
     sides = tf.reshape(header[16:24][::-1], (2, 4))  # the greatest byte stands first
     contents = _require_size(contents, tf.bitcast(sides, tf.int32), max_pixels)
-    values = tf.io.decode_png(contents, channels=3, dtype=tf.uint16)
-    unused = tf.cast(_held_bits(values) - 8, tf.uint16)
-    return tf.cast(tf.bitwise.right_shift(values, unused), tf.uint8)
+    return to_bytes(tf.io.decode_png(contents, channels=3, dtype=tf.uint16))
 
 
 def _decode_gif(contents, header, max_pixels):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from selfsup_tf.data.lost import Lost
 from selfsup_tf.data.order import ALL, Count, Share, counted, on_host, shuffle
-from selfsup_tf.data.source import Source
+from selfsup_tf.data.source import Source, fingerprint
 
 
 class IndexedSource(Source):
@@ -63,7 +63,7 @@ class IndexedSource(Source):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        return self._class_names
+        return self._class_names if self.labelled else None
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -81,7 +81,9 @@ class IndexedSource(Source):
 
     @property
     def fingerprint(self) -> str:
-        return self._identify(self.indices)
+        found = self._identify(self.indices)
+        put_aside = self._all_labels is not None and not self.labelled
+        return fingerprint(found, "without labels") if put_aside else found
 
     @property
     def contents(self) -> str | None:
@@ -94,7 +96,8 @@ class IndexedSource(Source):
     def as_begun(self, files: dict[str, Any] | None) -> Source:
         if files is None or self._reopen is None or files == self._files:
             return self
-        return self._reopen(files)
+        begun = self._reopen(files)
+        return begun if self.labelled else begun.without_labels()
 
     def check_readable(self, *, look: bool = False) -> int:
         if self._lost is None:

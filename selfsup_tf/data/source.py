@@ -134,6 +134,12 @@ class Source(abc.ABC):
             share: The part, counted from `start`, that is read.
         """
 
+    def without_labels(self) -> "Source":
+        """The same images, as if nobody had labelled them."""
+        same = copy.copy(self)
+        same.labelled = False
+        return same
+
     def select(self, indices: np.ndarray, name: str) -> "Source":
         """The part of this source with these indices, under a name of its own.
 
@@ -176,6 +182,21 @@ def looks_like_path(name: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reading:
+    """How images are read, whatever they come from.
+
+    Attributes:
+        data_dir: Where TFDS keeps its data, with ~ expanded; None is its own folder.
+        exif: Whether a photograph is turned upright, as its camera notes in EXIF.
+        labels: Whether labels are read; otherwise the images have none.
+    """
+
+    data_dir: str | None = None
+    exif: bool = True
+    labels: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class SourceKind:
     """A kind of images that `--data`, or `data` in Python, can be.
 
@@ -185,11 +206,12 @@ class SourceKind:
 
     Attributes:
         takes: What a user gives, as it stands in a list, such as "an .npz file".
-        recognises: From (data, data_dir) to whether they are of this kind. It reads no
+        recognises: From (data, reading) to whether they are of this kind. It reads no
             image. Of several kinds that do, that of the lowest turn opens the data.
-        open: From (data, split, data_dir) to a Source. It raises InputError where there
-            is no such split, or the data can't be used.
-        splits: From (data, data_dir) to the names of the part to learn from and, where
+        open: From (data, split, reading) to a Source. It raises InputError where there
+            is no such split, or the data can't be used. `Reading.labels` is not its
+            concern.
+        splits: From (data, reading) to the names of the part to learn from and, where
             there is one, of the part to be judged by. It reads no image.
         names: The words that it takes, for a user who mistypes one.
         turn: 0 for a path that exists, 1 for a name or an object, 2 for what takes long
@@ -198,9 +220,9 @@ class SourceKind:
     """
 
     takes: str
-    recognises: Callable[[Any, str | None], bool]
-    open: Callable[[Any, str, str | None], Source]
-    splits: Callable[[Any, str | None], tuple[str, ...]] = lambda *_: ("train",)
+    recognises: Callable[[Any, Reading], bool]
+    open: Callable[[Any, str, Reading], Source]
+    splits: Callable[[Any, Reading], tuple[str, ...]] = lambda *_: ("train",)
     names: Callable[[], Collection[str]] = tuple
     turn: int = 1
     from_python: bool = False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.protocol import EncoderFlags
+from selfsup_tf.evaluation.flags import EncoderFlags
 
 if TYPE_CHECKING:
     from selfsup_tf.data.stored_vectors import StoredVectors

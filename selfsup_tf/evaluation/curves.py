@@ -129,6 +129,9 @@ def _curve(records: Sequence[dict[str, Any]], name: str, label: str) -> Curve:
 def warmup(config: dict[str, Any]) -> float:
     """Epochs of a config's warm-up; 0 where it has none."""
     epochs = config.get("optimizer", {}).get("warmup_epochs", 0)
+    length = config.get("epochs")
+    if is_number(epochs) and is_number(length) and epochs >= length:
+        return length / 10  # as `make_plan` shortens it
     return float(epochs) if is_number(epochs) else 0.0
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation import run_images
 from selfsup_tf.evaluation.beside import makers, open_beside
-from selfsup_tf.evaluation.protocol import Result, RunFlags
+from selfsup_tf.evaluation.flags import RunFlags
+from selfsup_tf.evaluation.protocol import Result
 from selfsup_tf.evaluation.results import options_of, said_in_name, titled
-from selfsup_tf.evaluation.run_images import Learned, images_of, may_be_the_same
 from selfsup_tf.methods import restore_config
 from selfsup_tf.run import ENCODERS, RunDirectory
 
@@ -195,8 +196,8 @@ class Judged:
         """Images by a function of `data.sources`; what is to say of them is said."""
         from selfsup_tf.data import sources
 
-        data, data_dir = self.data()
-        found = getattr(sources, function)(data, data_dir=data_dir, **options)
+        data, reading = self.data()
+        found = getattr(sources, function)(data, **reading, **options)
         parts = found if isinstance(found, tuple) else (found,)
         for note in dict.fromkeys(note for source in parts for note in source.notes):
             logger.info("%s", note)
@@ -204,14 +205,17 @@ class Judged:
             logger.warning("skipped, unreadable: %s", line)
         return found
 
-    def data(self) -> tuple[str, str | None]:
-        """Where the images are, and TFDS's folder: what the flags say, else the run's.
+    def data(self) -> tuple[str, dict[str, Any]]:
+        """Where the images are, and fields of `Reading`: as said, else the run's.
 
         Raises:
             InputError: Nothing says it, or the run's are not on this machine.
         """
         said = self._said("data"), self._said("data_dir")
-        return images_of(self.run, self._stored, *said)
+        data, data_dir = run_images.images_of(self.run, self._stored, *said)
+        switches = {name: self._said(name) for name in run_images.SWITCHES}
+        stored = (self._stored or {}, self.is_other_data)
+        return data, {**run_images.read_as(*stored, switches), "data_dir": data_dir}
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """A field of the run's config, if it has one."""
@@ -226,23 +230,22 @@ class Judged:
         data, own = self._said("data"), self._own("data", FROM_PYTHON)
         if data is None or self.given is not None or own == FROM_PYTHON:
             return False
-        return not may_be_the_same(own, data)
+        return not run_images.may_be_the_same(own, data)
 
     @functools.cached_property
-    def _learned(self) -> Learned:
+    def _learned(self) -> run_images.Learned:
         """What the run has learned of its images."""
-        return Learned(self.run, self._stored, is_best=self._is_best)
+        return run_images.Learned(self.run, self._stored, is_best=self._is_best)
 
     @property
     def can_be_judged(self) -> bool:
         """Whether there are images whose labels have not gone into it."""
         from selfsup_tf.data.sources import has_test_split
 
-        data, data_dir = self.data()
+        data, reading = self.data()
         if self._learned.test_labels(data):
             return False
-        has_test = functools.partial(has_test_split, data, data_dir=data_dir)
-        return not self._learned.labels(data) or has_test()
+        return not self._learned.labels(data) or has_test_split(data, **reading)
 
     @property
     def name(self) -> str:

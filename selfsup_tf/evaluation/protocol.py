@@ -11,7 +11,7 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfsup_tf.doors import Door
 
@@ -195,33 +195,6 @@ class Chart:
     meaning: str = ""
     value: str = ""
     label: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunFlags:
-    """Which run; what is said here is what --help says."""
-
-    run_dir: str
-    """Directory of the run, or a .keras file."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageFlags(RunFlags):
-    """Which run, and which images."""
-
-    data: str | None = None
-    """Images, in place of the run's own: a folder, an .npz file, a TFDS name."""
-    data_dir: str | None = None
-    """Where TFDS keeps its data, in place of the run's."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EncoderFlags(ImageFlags):
-    """Which run, which images, and which encoder of the run."""
-
-    encoder: Literal["last", "best"] = "last"
-    """Which encoder of the run; best is by the online k-NN, or by RankMe where there
-    are no labels."""
 
 
 class Protocol(abc.ABC):

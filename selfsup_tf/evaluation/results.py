@@ -7,20 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.evaluation.protocol import (
-    FORMAT,
-    PROTOCOLS,
-    Protocol,
-    Result,
-    RunFlags,
-)
+from selfsup_tf.evaluation.flags import RunFlags
+from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Protocol, Result
 from selfsup_tf.files import DAMAGED, read_json
 from selfsup_tf.run import RunDirectory
 
 # Flags that change no number, or stand in a file's name in a way of their own.
 _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "beside", "classes", "output")
 _BESIDE = re.compile(r"_beside\d+$")  # of `Judged.picture`
-_NO_OPTIONS = ("run_dir", "data", "data_dir", "encoder", "beside", "classes")
+_NO_OPTIONS = (
+    *("run_dir", "data", "data_dir", "labels", "exif"),
+    *("encoder", "beside", "classes"),
+)
 
 
 def default_of(field: dataclasses.Field) -> Any:

@@ -5,8 +5,9 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.errors import check, check_one_of
+from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import PROTOCOLS, Result, RunFlags
+from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.results import default_of
 from selfsup_tf.files import save_figure, write_json
 

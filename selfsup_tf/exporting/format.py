@@ -36,12 +36,15 @@ class Options:
         l2_normalize: Whether the representations of TFLite and ONNX files have
             length 1.
         keep_float: Layers that int8 leaves in float32.
+        exif: Whether files are turned upright, as a camera notes in EXIF, where an
+            artefact reads them itself or its program does.
     """
 
     batch: int | None = None
     uint8_input: bool = False
     l2_normalize: bool = False
     keep_float: tuple[str, ...] = ()
+    exif: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

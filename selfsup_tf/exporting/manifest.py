@@ -80,7 +80,9 @@ def describe(
             "input_size": int(encoder.input_shape[1]),
             "representation_size": int(encoder.output_shape[-1]),
         },
-        "preprocessing": _preprocessing(int(encoder.input_shape[1])),
+        "preprocessing": _preprocessing(
+            int(encoder.input_shape[1]), artefacts[0].options.exif
+        ),
         "artefacts": [
             _describe_artefact(artefact, parities, directory) for artefact in artefacts
         ],
@@ -229,7 +231,7 @@ def list_files(
     }
 
 
-def _preprocessing(size: int) -> dict[str, Any]:
+def _preprocessing(size: int, exif: bool) -> dict[str, Any]:
     """What comes between an image of any size and the encoder's input."""
     return {
         "channels": "RGB",
@@ -238,7 +240,7 @@ def _preprocessing(size: int) -> dict[str, Any]:
         "central_crop": evaluation_crop(size),
         "resize": "bicubic, antialiased, clipped to the range",
         "normalisation": "inside the encoder",
-        "exif_orientation": "not applied",
+        "exif_orientation": "applied" if exif else "not applied",
     }
 
 

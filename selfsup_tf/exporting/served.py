@@ -47,12 +47,13 @@ class _ServedNetwork(tf.Module):
         network: float32 [0, 1] (N, S, S, 3) -> (N, D or C) float32.
         name: Of the module.
         max_pixels: The most pixels, H x W, of a file's image; N x H x W of others.
+        exif: Whether a JPEG is turned upright.
     """
 
-    def __init__(self, network: keras.Model, name: str, max_pixels: int):
+    def __init__(self, network: keras.Model, name: str, max_pixels: int, exif: bool):
         super().__init__(name=name)
         self._size = network.input_shape[1]
-        self._max_pixels = max_pixels
+        self._max_pixels, self._exif = max_pixels, exif
         # A module that holds the model itself stores its weights twice: once as the
         # model's, which are objects of Keras, and once as those that it lists.
         self._call = lambda images, training: network(images, training=training)
@@ -107,7 +108,7 @@ class _ServedNetwork(tf.Module):
         size = self._size
         return tf.map_fn(
             lambda contents: evaluation_view(
-                decode_image(contents, self._max_pixels), size
+                decode_image(contents, self._max_pixels, exif=self._exif), size
             ),
             self._require_batch(image_bytes),
             fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
@@ -182,7 +183,11 @@ def _serve_classifier(served: _ServedNetwork, labels_file: pathlib.Path) -> dict
 
 
 def export_saved_model(
-    networks: Networks, directory: str | pathlib.Path, *, max_pixels: int = MAX_PIXELS
+    networks: Networks,
+    directory: str | pathlib.Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    exif: bool = True,
 ) -> None:
     """Writes the encoder with its signatures.
 
@@ -218,6 +223,7 @@ def export_saved_model(
         max_pixels: The most pixels of a file's image, H x W, and of the images of a
             request, N x H x W, where sides below S count as S. The largest file takes
             about 16 bytes a pixel while it is served, and up to four are at once.
+        exif: Whether a JPEG is turned upright, as its camera notes in EXIF.
 
     Raises:
         InputError: The classifier and the names don't fit each other or the encoder.
@@ -230,13 +236,15 @@ def export_saved_model(
         "none",
         "The answers of classify are names; give them in the order of labels.",
     )
-    served = _ServedNetwork(networks.encoder, "encoder", max_pixels)
+    served = _ServedNetwork(networks.encoder, "encoder", max_pixels, exif)
     signatures = _serve_encoder(served)
     with tempfile.TemporaryDirectory() as folder:
         if classifier is not None:
             labels_file = pathlib.Path(folder) / LABELS_FILE
             labels_file.write_bytes("".join(f"{n}\n" for n in class_names).encode())
-            served.classifier = _ServedNetwork(classifier, "classifier", max_pixels)
+            served.classifier = _ServedNetwork(
+                classifier, "classifier", max_pixels, exif
+            )
             signatures |= _serve_classifier(served.classifier, labels_file)
         tf.saved_model.save(served, str(directory), signatures=signatures)
 

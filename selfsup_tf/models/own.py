@@ -27,29 +27,37 @@ END_EARLIER = (
 def check_fits(network: keras.Model, image_size: int) -> None:
     """Raises InputError unless it maps (N, image_size, image_size, 3) to (N, D)."""
     check(
+        not isinstance(network, keras.Sequential) or network.built,
+        "an encoder that knows what it takes",
+        "a Sequential without an Input",
+        f"Begin it with keras.layers.Input(({image_size}, {image_size}, 3)).",
+    )
+    check(
         isinstance(network, keras.Model) and hasattr(network, "inputs"),
         "encoder to be a functional or sequential keras.Model",
         type(network).__name__,
         "Build it with keras.Model(inputs, outputs).",
     )
-    fits = len(network.inputs) == 1 and all(
-        have in (None, want)
-        for have, want in zip(
-            network.inputs[0].shape[1:], (image_size, image_size, 3), strict=False
-        )
-    )
+    shapes = [tuple(tensor.shape) for tensor in network.inputs]
+    expected = f"an encoder with one input of shape (N, {image_size}, {image_size}, 3)"
+    advice = "Build it for images (N, H, W, 3)."
+    check(len(shapes) == 1 and len(shapes[0]) == 4, expected, shapes, advice)
+    _, *sides, channels = shapes[0]
+    if channels not in (None, 3):
+        advice = "Images have three channels here, grey ones too: build it for them."
+        raise InputError(expected, shapes, advice)
     check(
-        fits and len(network.inputs[0].shape) == 4,
-        f"an encoder with one input of shape (N, {image_size}, {image_size}, 3)",
-        [tuple(i.shape) for i in network.inputs],
-        f"Use --image_size={network.inputs[0].shape[1]}, which is that network's.",
+        all(side in (None, image_size) for side in sides),
+        expected,
+        shapes,
+        f"Use --image_size={sides[0]}, which is that network's.",
     )
-    check(
-        len(network.outputs) == 1 and len(network.outputs[0].shape) == 2,
-        "an encoder with one output of shape (N, D)",
-        [tuple(o.shape) for o in network.outputs],
-        "End it with a pooling layer, such as keras.layers.GlobalAveragePooling2D.",
-    )
+    shapes = [tuple(tensor.shape) for tensor in network.outputs]
+    expected = "an encoder with one output of shape (N, D)"
+    advice = "Choose one of its outputs: keras.Model(model.inputs, model.outputs[0])."
+    check(len(shapes) == 1, expected, shapes, advice)
+    advice = "End it with a pooling layer, such as keras.layers.GlobalAveragePooling2D."
+    check(len(shapes[0]) == 2, expected, shapes, advice)
 
 
 def check_loads(encoder: keras.Model, image_size: int) -> None:

@@ -38,6 +38,13 @@ def announce(
     for line in method.start.described if method.start else ():
         logger.info("Starts from %s", line)
     logger.info("Learning rate %.4g.", plan.learning_rate)
+    wanted = method.config.optimizer.warmup_epochs
+    if round(wanted * plan.steps_per_epoch) > plan.warmup_steps:
+        logger.info(
+            "The run ends within a warm-up of %.4g epochs, so its own takes %d steps.",
+            wanted,
+            plan.warmup_steps,
+        )
     for line in describe_variables(method):
         logger.info("%s", line)
     if step >= plan.total_steps:
@@ -142,7 +149,10 @@ def _describe_images(source: Source) -> None:
     names = None if source.streamed else source.class_names
     if names:
         more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-        logger.info("%d classes: %s%s.", len(names), ", ".join(names[:10]), more)
+        what = "classes"
+        if source.paths is not None:
+            what = "sub-folders are taken as classes (--labels=False stops it)"
+        logger.info("%d %s: %s%s.", len(names), what, ", ".join(names[:10]), more)
     name_skipped(source)
 
 

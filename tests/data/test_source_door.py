@@ -16,7 +16,7 @@ from selfsup_tf.data.source import SourceKind
 from selfsup_tf.data.sources.arrays import from_arrays
 
 
-def _open(name, split, data_dir):
+def _open(name, split, reading):
     labels = np.arange(64 if split == "train" else 32) % int(name.partition(":")[2])
     noise = np.random.default_rng(len(split)).integers(0, 40, (len(labels), 20, 20, 3))
     images = (noise + 60 * labels[:, None, None, None]).astype(np.uint8)

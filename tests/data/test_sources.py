@@ -2,14 +2,16 @@
 
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from selfsup_tf.data.source import Share
 from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
-from selfsup_tf.data.sources.dataset import StreamSource, from_dataset
+from selfsup_tf.data.sources.dataset import from_dataset
 from selfsup_tf.data.sources.tfds import open_tfds
+from selfsup_tf.data.streamed import StreamSource
 from selfsup_tf.errors import InputError
 
 TFDS = pathlib.Path(__file__).parents[3] / "shared/data/tfds"
@@ -157,7 +159,7 @@ def test_a_source_is_returned_as_it_is():
         (IMAGES[..., :2], "drop an alpha channel"),
         (np.zeros((2, 3, 8, 8), np.uint8), "moveaxis"),
         (IMAGES[:0], "at least one image"),
-        (IMAGES.astype(int), "dtype uint8, or floats"),
+        (IMAGES.astype(int), "dtype uint8 or uint16, or floats"),
         (IMAGES.astype(float), "values from 0 to 255. Divide by 255"),
         (IMAGES / 255 - 1, "values from -1 to 0"),
         (np.full((2, 4, 5, 3), np.nan), "NaN among them"),
@@ -185,20 +187,81 @@ def of(*tensors):
     ("make", "message"),
     [
         (lambda: dataset().repeat(), r"\.take\(n\)"),
-        (lambda: dataset().batch(8), r"\.unbatch\(\)"),
         (lambda: dataset().take(0), "empty dataset"),
-        (lambda: dataset().shuffle(SIZE), r"Leave \.shuffle\(\)"),
+        (lambda: dataset().shuffle(SIZE), "shuffle=False"),
         (lambda: of(IMAGES, LABELS, LABELS), "elements image"),
         (lambda: of({"picture": IMAGES}), "elements image"),
         (lambda: of(IMAGES[..., :2]), r"\(4, 5, 2\)"),
         (lambda: of(IMAGES.astype(int)), "int64"),
-        (lambda: of(IMAGES.astype("float32")), "Divide by 255"),
+        (lambda: of(IMAGES.astype("float32")), r"image / 255, \*label"),
         (lambda: of(IMAGES, LABELS / 2), "integer labels"),
+        (lambda: of(IMAGES, np.eye(3)[LABELS]).batch(8), r"tf\.argmax\(label, -1\)"),
+        (lambda: of(IMAGES * 2.0 + 300), "values from"),
     ],
 )
 def test_refused_datasets(make, message):
     with pytest.raises(InputError, match=message):
         open_source(make())
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    for number, image in enumerate(IMAGES[:24]):
+        path = tmp_path / f"{number % 3}" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(tf.io.encode_png(image).numpy())
+    return tmp_path
+
+
+def test_what_keras_reads_of_a_folder_is_taken_or_mended(class_folders):
+    """Both faults stand in one message, and its advice is followed word for word."""
+    shuffled = keras.utils.image_dataset_from_directory(
+        class_folders, image_size=(4, 5), verbose=False
+    )
+    with pytest.raises(InputError) as caught:
+        open_source(shuffled)
+    advice = ".map(lambda image, *label: (image / 255, *label))"
+    assert advice in str(caught.value) and "shuffle=False" in str(caught.value)
+    ordered = keras.utils.image_dataset_from_directory(
+        class_folders, image_size=(4, 5), verbose=False, shuffle=False
+    )
+    source = open_source(eval(f"ordered{advice}", {"ordered": ordered}))
+    assert source.size == 24 and source.image_shape == (4, 5, 3)
+    np.testing.assert_array_equal(source.labels, np.repeat([0, 1, 2], 8))
+    of_files = open_source(class_folders)
+    for ours, theirs in zip(
+        of_files.ordered().as_numpy_iterator(),
+        source.ordered().as_numpy_iterator(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours["image"], theirs["image"])
+
+
+def test_sixteen_bits_are_scaled_as_in_files():
+    """By the fewest of 8, 10, 12, 14 and 16 that hold an image's largest value."""
+    deep = IMAGES[:4].astype(np.uint16) * np.array([1, 4, 16, 256], np.uint16).reshape(
+        4, 1, 1, 1
+    )
+    deep[:, 0, 0, 0] = (255, 1023, 4095, 65535)
+    expected = [image >> bits for image, bits in zip(deep, (0, 2, 4, 8), strict=True)]
+    for data in (deep, of(deep), of(deep).batch(3)):
+        for element, image in zip(open_source(data).ordered(), expected, strict=True):
+            np.testing.assert_array_equal(element["image"], image)
+
+
+def test_labels_can_be_put_aside(class_folders):
+    labelled = open_source(class_folders)
+    without = open_source(class_folders, labels=False)
+    assert labelled.class_names == ("0", "1", "2")
+    assert not without.labelled and without.labels is without.class_names is None
+    assert set(without.ordered().element_spec) == {"image", "index"}
+    assert without.fingerprint != labelled.fingerprint
+    files = {**labelled.files}
+    files |= {name: files[name][:-1] for name in ("files", "lengths")}
+    begun = without.as_begun(files)
+    assert begun.size == 23 and not begun.labelled
+    arrays = open_source((IMAGES, LABELS), labels=False)
+    assert not arrays.labelled and not from_dataset(dataset()).without_labels().labels
 
 
 def test_a_late_bad_float_stops_the_reading():

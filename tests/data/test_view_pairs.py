@@ -9,7 +9,7 @@ import tensorflow as tf
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.data import random, views
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.data.sources.dataset import StreamSource
+from selfsup_tf.data.streamed import StreamSource
 from selfsup_tf.data.view_pairs import view_pairs
 
 # Colour jitter is what XLA compiles for seconds; it is tested with the pipeline.

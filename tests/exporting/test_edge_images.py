@@ -11,6 +11,7 @@ from artefacts import EXAMPLES, load
 from mutations import encode, jpeg_of_scans, mutated_files, picture
 
 from selfsup_tf.data.decode import decode_image
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.views import evaluation_view
 
 edge = load(EXAMPLES / "edge" / "encoder.py")
@@ -50,6 +51,60 @@ def test_a_file_is_read_as_it_is_served(tmp_path, name):
     # TensorFlow takes the quick inverse cosine transform of libjpeg, Pillow the exact.
     levels = 5 if contents.startswith(b"\xff\xd8") else 0
     assert np.abs(received - correct).max() <= levels
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_photograph_is_turned_as_it_is_served(tmp_path, orientation, endian):
+    exif = PIL.Image.Exif()
+    exif.endian = endian
+    exif[0x010F], exif[0x0112] = "a camera", orientation
+    # Grey squares as large as JPEG's own, of which decoders disagree by a rounding.
+    grey = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
+    squares = PIL.Image.fromarray(grey.repeat(8, 0).repeat(8, 1)).convert("RGB")
+    contents = encode(squares, "JPEG", exif=exif.tobytes(), quality=95)
+    (tmp_path / "a.jpg").write_bytes(contents)
+    for turned in (True, False):
+        received = np.asarray(edge.read_image(tmp_path / "a.jpg", exif=turned))
+        served = decode_image(tf.constant(contents), exif=turned).numpy()
+        assert received.shape == served.shape
+        assert np.abs(received.astype(int) - served).max() <= 1
+
+
+def test_grey_of_fewer_bits_in_16_is_scaled_as_it_is_served(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 2**12, (9, 8), np.uint16)
+    pixels[0, 0] = 2**12 - 1
+    PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
+    served = decode_image(tf.constant((tmp_path / "a.png").read_bytes()))
+    np.testing.assert_array_equal(edge.read_image(tmp_path / "a.png"), served)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".avif", ".heic"])
+def test_what_a_folder_converts_is_read_alike(tmp_path, monkeypatch, suffix):
+    """Training reads these kinds through PNG files of its own."""
+    if suffix == ".heic":
+        heif = pytest.importorskip("pillow_heif", reason="it reads HEIC")
+        heif.register_heif_opener()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "photos" / f"a{suffix}"
+    PIL.Image.fromarray(picture()).save(path, exif=exif)
+    upright = (40, 56, 3) if suffix == ".heic" else (56, 40, 3)  # HEIF heeds no EXIF
+    (element,) = open_source(tmp_path / "photos").ordered().as_numpy_iterator()
+    assert element["image"].shape == upright
+    np.testing.assert_array_equal(edge.read_image(path), element["image"])
+
+
+def test_tiffs_that_are_no_single_picture_are_refused(tmp_path):
+    page = PIL.Image.fromarray(picture())
+    page.save(tmp_path / "a.tif", save_all=True, append_images=[page])
+    with pytest.raises(edge.Problem, match="a TIFF of 2 pages"):
+        edge.read_image(tmp_path / "a.tif")
+    PIL.Image.fromarray(np.ones((9, 8), np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(edge.Problem, match="a TIFF of 32 bits"):
+        edge.read_image(tmp_path / "b.tif")
 
 
 def test_grey_of_16_bits_keeps_its_high_bits(tmp_path):

@@ -138,9 +138,9 @@ def test_the_manifest_says_what_there_is(exported):
     }
     images = artefacts["four.tflite"]["signatures"]["serving_default"]["inputs"]
     assert images == {"images": {"dtype": "uint8", "shape": [4, SIZE, SIZE, 3]}}
-    floats = {"batch": None, "uint8_input": False, "l2_normalize": False}
+    floats = {"batch": None, "uint8_input": False, "l2_normalize": False, "exif": True}
     assert {name: a["options"] for name, a in artefacts.items()} == {
-        "saved_model": {},
+        "saved_model": {"exif": True},
         "encoder_float32.tflite": floats,
         "encoder_float16.tflite": floats,
         "encoder_uint8.tflite": {**floats, "uint8_input": True, "keep_float": []},

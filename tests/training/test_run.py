@@ -98,7 +98,7 @@ def test_what_is_a_split_and_a_class_is_said(tiny_config, few_images, tmp_path, 
     for name in ("Train/cat", "Train/dog", "valid/cat", "valid/dog"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "1.png").write_bytes(png)
-    for name in ("1.heic", "2.heic", "3.txt"):
+    for name in ("1.cr2", "2.cr2", "3.txt"):
         (tmp_path / "Train" / "dog" / name).write_bytes(b"")
     method = find_method("simclr").load()(tiny_config("simclr"))
     method.build()
@@ -107,10 +107,14 @@ def test_what_is_a_split_and_a_class_is_said(tiny_config, few_images, tmp_path, 
     with caplog.at_level("INFO", logger="selfsup_tf"):
         announce(method, source, plan, replicas=1, step=0)
     assert "Splits: train (Train), valid." in caplog.text
-    assert "2 classes: cat, dog." in caplog.text
-    assert "2 .heic files" in caplog.text and "1 other file (.txt)" in caplog.text
+    taken = "2 sub-folders are taken as classes (--labels=False stops it): cat, dog."
+    assert taken in caplog.text
+    assert (
+        "2 files not read: 2 .cr2" in caplog.text
+        and "1 other file (.txt)" in caplog.text
+    )
     (line,) = describe_run(method, source)["skipped"]
-    assert line.startswith("2 .heic files")
+    assert line.startswith("2 files not read")
 
 
 def test_files_and_log(finished, few_images):

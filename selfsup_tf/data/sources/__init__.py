@@ -5,6 +5,7 @@ them by name. They are asked one after the other whether they recognise the data
 those for paths that exist, then those for names and objects, last those that take long.
 """
 
+import dataclasses
 import logging
 import os
 import pathlib
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from selfsup_tf.data.parts import hold_out_share
-from selfsup_tf.data.source import Source, SourceKind, looks_like_path
+from selfsup_tf.data.source import Reading, Source, SourceKind, looks_like_path
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import InputError, check, nearest
 
@@ -39,9 +40,7 @@ _TEST_SHARE = 0.2  # of the data, where nobody has set a test split apart
 _SPLIT_SEED = 0  # one split for everybody, so that results can be compared
 
 
-def open_source(
-    data: Any, *, data_dir: str | os.PathLike | None = None, split: str = "train"
-) -> Source:
+def open_source(data: Any, *, split: str = "train", **reading: Any) -> Source:
     """Opens images, and refuses what can't be used.
 
     Args:
@@ -50,18 +49,24 @@ def open_source(
             (images, labels); or a tf.data.Dataset of images, (image, label) or dicts;
             or what a kind of your own takes; or a Source, returned as it is. A path
             that exists wins over a name.
-        data_dir: Where TFDS keeps its data.
         split: Which part of the data.
+        reading: Fields of `Reading`: data_dir, exif, labels. All functions here take
+            them; a Source has been read already.
 
     Raises:
         InputError: The data can't be found or used, or have no such split.
     """
-    kind, data, data_dir = _find_kind(data, data_dir)
-    return kind.open(data, split, data_dir)
+    kind, data, reading = _find_kind(data, Reading(**reading))
+    return _read(kind, data, split, reading)
+
+
+def _read(kind: SourceKind, data: Any, split: str, reading: Reading) -> Source:
+    source = kind.open(data, split, reading)
+    return source if reading.labels else source.without_labels()
 
 
 def open_evaluation(
-    data: Any, *, learned: bool = False, data_dir: str | os.PathLike | None = None
+    data: Any, *, learned: bool = False, **reading: Any
 ) -> tuple[Source, Source]:
     """Opens labelled images to fit on, and labelled images to be judged on.
 
@@ -73,13 +78,13 @@ def open_evaluation(
         learned: Whether the encoder has learned the labels of these data, by
             fine-tuning or distillation. If so, images that are not parted into a train
             and a test split can't judge it.
-        data_dir: Where TFDS keeps its data.
+        reading: As for `open_source`.
 
     Raises:
         InputError: There are no labels, the two parts have different classes, or the
             labels that would judge have been learned.
     """
-    return part_evaluation(open_splits(data, data_dir=data_dir), data, learned=learned)
+    return part_evaluation(open_splits(data, **reading), data, learned=learned)
 
 
 def part_evaluation(
@@ -107,35 +112,31 @@ def part_evaluation(
     return train, test
 
 
-def open_pair(
-    data: Any, *, data_dir: str | os.PathLike | None = None
-) -> tuple[Source, Source]:
+def open_pair(data: Any, **reading: Any) -> tuple[Source, Source]:
     """Opens images and test images like `open_evaluation`, with labels or without."""
-    return _part(open_splits(data, data_dir=data_dir))
+    return _part(open_splits(data, **reading))
 
 
-def open_test(
-    data: Any, *, learned: bool, data_dir: str | os.PathLike | None = None
-) -> Source:
+def open_test(data: Any, *, learned: bool, **reading: Any) -> Source:
     """Opens the images to judge a classifier by: the split test, val or validation.
 
     Args:
         data: As for `open_source`.
         learned: Whether the classifier learned from these data.
-        data_dir: Where TFDS keeps its data.
+        reading: As for `open_source`.
 
     Raises:
         InputError: There is no test split, and the classifier learned from the rest.
     """
-    splits = open_splits(data, data_dir=data_dir)
+    splits = open_splits(data, **reading)
     _check_unlearned(splits, data, learned)
     return splits[-1]
 
 
-def has_test_split(data: Any, *, data_dir: str | os.PathLike | None = None) -> bool:
+def has_test_split(data: Any, **reading: Any) -> bool:
     """Whether the data, as for `open_source`, have a test split; no image is read."""
-    kind, data, data_dir = _find_kind(data, data_dir)
-    return len(kind.splits(data, data_dir)) > 1
+    kind, data, reading = _find_kind(data, Reading(**reading))
+    return len(kind.splits(data, reading)) > 1
 
 
 def check_labelled(source: Source) -> None:
@@ -173,41 +174,38 @@ def _part(splits: tuple[Source, ...]) -> tuple[Source, Source]:
     return source.split(round(_TEST_SHARE * source.size), seed=_SPLIT_SEED)
 
 
-def open_splits(
-    data: Any, *, data_dir: str | os.PathLike | None = None
-) -> tuple[Source, ...]:
+def open_splits(data: Any, **reading: Any) -> tuple[Source, ...]:
     """Opens the training and the test split, or the training split alone."""
-    kind, data, data_dir = _find_kind(data, data_dir)
-    splits = kind.splits(data, data_dir)[:2]
-    return tuple(kind.open(data, split, data_dir) for split in splits)
+    kind, data, reading = _find_kind(data, Reading(**reading))
+    splits = kind.splits(data, reading)[:2]
+    return tuple(_read(kind, data, split, reading) for split in splits)
 
 
 _OPENED = SourceKind("a Source", lambda *_: True, lambda data, *_: data)
 
 
-def _find_kind(
-    data: Any, data_dir: str | os.PathLike | None
-) -> tuple[SourceKind, Any, str | None]:
+def _find_kind(data: Any, reading: Reading) -> tuple[SourceKind, Any, Reading]:
     """Finds the kind that recognises the data; kinds are asked in the order of turns.
 
     Returns:
-        The kind, the data and `data_dir`; paths as strings with ~ expanded.
+        The kind, the data and the reading; paths as strings with ~ expanded.
 
     Raises:
         InputError: None does; what was meant is guessed.
     """
     if isinstance(data, Source):
-        return _OPENED, data, None
+        return _OPENED, data, Reading()
     data, data_dir = (
         os.path.expanduser(given) if isinstance(given, str | os.PathLike) else given
-        for given in (data, data_dir)
+        for given in (data, reading.data_dir)
     )
+    reading = dataclasses.replace(reading, data_dir=data_dir)
     kinds = sorted(DOOR.all().values(), key=lambda kind: kind.turn)
     named = [kind for kind in kinds if not kind.from_python]
     is_named = isinstance(data, str)
     for kind in kinds:
-        if kind.from_python != is_named and kind.recognises(data, data_dir):
-            return kind, data, data_dir
+        if kind.from_python != is_named and kind.recognises(data, reading):
+            return kind, data, reading
     if not is_named:
         raise InputError(
             f"{_listed(kinds)}, or a Source",

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.data.decode import HELD
 from selfsup_tf.data.indexed import IndexedSource
-from selfsup_tf.data.source import SourceKind, fingerprint
+from selfsup_tf.data.source import Reading, SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check
 
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow
@@ -80,7 +81,8 @@ def from_arrays(
     """Checks arrays and makes a source of them.
 
     Args:
-        images: (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, or floats in [0, 1].
+        images: (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, uint16, or floats in
+            [0, 1].
         labels: Integers (N,) or (N, 1), or None.
         name: For logs.
         num_classes: The least number of classes, for a part that lacks some.
@@ -123,8 +125,9 @@ def check_images(images: Any) -> np.ndarray:
         raise InputError(expected, received, advice)
     check(images.size > 0, "at least one image", received, "Give images that exist.")
     check(
-        images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating),
-        "images of dtype uint8, or floats in [0, 1]",
+        images.dtype in (np.uint8, np.uint16)
+        or np.issubdtype(images.dtype, np.floating),
+        "images of dtype uint8 or uint16, or floats in [0, 1]",
         received,
         'If the values are within [0, 255], use x.astype("uint8").',
     )
@@ -132,7 +135,10 @@ def check_images(images: Any) -> np.ndarray:
 
 
 def as_bytes(images: np.ndarray) -> np.ndarray:
-    """Converts images to uint8; floats in [0, 1] are multiplied by 255 and rounded.
+    """Converts images to uint8.
+
+    Floats in [0, 1] are multiplied by 255 and rounded. Of an image of 16 bits the upper
+    8 are kept of the fewest that hold its largest value, as `decode_image` does.
 
     Raises:
         InputError: A float is NaN or outside [0, 1].
@@ -140,6 +146,11 @@ def as_bytes(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     result = np.empty(images.shape, np.uint8)
+    if images.dtype == np.uint16:
+        for image, scaled in zip(images, result, strict=True):
+            bits = HELD[np.argmax(image.max() < 2**HELD)]
+            scaled[:] = image >> (bits - 8)
+        return result
     low, high = np.inf, -np.inf
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK].astype(np.float32)
@@ -198,7 +209,7 @@ def check_labels(labels: Any, size: int) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _open(data: Any, split: str, data_dir: str | None) -> IndexedSource:
+def _open(data: Any, split: str, reading: Reading) -> IndexedSource:
     check_whole(split)
     if not isinstance(data, tuple):
         return from_arrays(data)

@@ -1,30 +1,26 @@
 """Image files in a folder and its sub-folders."""
 
-import collections
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.decode import decode_image, describe_error, held_bits
-from selfsup_tf.data.folder_layout import (
-    SUFFIXES,
-    UNREAD,
-    find_layout,
-    list_files,
-    suffix_of,
-)
+from selfsup_tf.data.decode import decode_image
+from selfsup_tf.data.folder_layout import find_layout, list_files
+from selfsup_tf.data.image_files import check_files, describe_unread, why_unreadable
 from selfsup_tf.data.indexed import IndexedSource
 from selfsup_tf.data.lost import MAX_BAD_SHARE, Lost
 from selfsup_tf.data.order import on_host
-from selfsup_tf.data.source import SourceKind, fingerprint
-from selfsup_tf.errors import InputError, check, check_one_of
+from selfsup_tf.data.source import Reading, SourceKind, fingerprint
+from selfsup_tf.errors import check, check_one_of
 
 
-def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
+def open_folder(
+    folder: pathlib.Path, split: str = "train", *, exif: bool = True
+) -> IndexedSource:
     """Opens the images in a folder and its sub-folders, in the order of their paths.
 
     `find_layout` says which sub-folders are splits. Those on the first level of a
@@ -36,6 +32,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
     Args:
         folder: Where the images are. Hidden files and folders are ignored.
         split: A name among the layout's splits.
+        exif: Whether a photograph is turned upright, as its camera notes in EXIF.
 
     Raises:
         InputError: There is no such split, no image, or over 5 % of the files are bad.
@@ -43,44 +40,28 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
     layout = find_layout(folder)
     check_one_of(split, layout.splits, f"a split of {folder}")
     root = layout.splits[split]
-    found = sorted(list_files(root))
-    files = [file for file in found if suffix_of(file) in SUFFIXES]
-    others = [file for file in found if suffix_of(file) not in SUFFIXES]
-    check(
-        bool(files),
-        f"images ({', '.join(SUFFIXES)}) in {root}",
-        _count(others) if found else "no files",
-        "Name the folder that holds them, or convert them.",
-    )
-    shapes, bad, depths = _verify([str(root / file) for file in files])
-    if len(bad) > MAX_BAD_SHARE * len(files):
-        few = "; ".join(f"{files[i]}: {reason}" for i, reason in list(bad.items())[:3])
-        raise InputError(
-            f"images in {root} that can be decoded",
-            f"{len(bad)} bad of {len(files)} ({few})",
-            "Mend or remove them; up to 5 % would be skipped.",
-        )
-    good = [file for i, file in enumerate(files) if i not in bad]
-    image_shape = (*shapes.pop(), 3) if len(shapes) == 1 else None
-    reasons = {files[i]: reason for i, reason in bad.items()}
-    unread = [file for file in others if suffix_of(file) in UNREAD]
+    found = check_files(root, sorted(list_files(root)), exif=exif)
+    (height, width), *others = found.shapes
+    image_shape = None if others else (height, width, 3)
     name = folder.resolve().name
 
     def of(files: list[str], image_shape: Sequence[int] | None) -> IndexedSource:
         """The source of these files, some of which may be lost."""
-        there, known = set(good), set(files)
-        left_out = [file for file in reasons if file not in known]
+        there, known = set(found.good), set(files)
+        left_out = [file for file in found.bad if file not in known]
         return _make_source(
             root,
             files,
+            found.reads,
             image_shape,
+            exif=exif,
             lost=[i for i, file in enumerate(files) if file not in there],
             name=f"{name}:{split}" if len(layout.splits) > 1 else name,
             skipped=(
-                *(f"{root / file}: {reasons[file]}" for file in left_out),
-                *_unread(unread, root),
+                *(f"{root / file}: {found.bad[file]}" for file in left_out),
+                *describe_unread(found.unread, root),
             ),
-            notes=(*layout.notes, *_beside(others), *_deep(depths)),
+            notes=(*layout.notes, *found.notes),
             reopen=reopen,
         )
 
@@ -94,7 +75,7 @@ def open_folder(folder: pathlib.Path, split: str = "train") -> IndexedSource:
         _check_sizes(root, begun)
         return of(begun["files"], begun["image_shape"])
 
-    source = of(good, image_shape)
+    source = of(found.good, image_shape)
     return source
 
 
@@ -115,29 +96,32 @@ def _check_sizes(root: pathlib.Path, begun: dict[str, Any]) -> None:
 def _make_source(
     root: pathlib.Path,
     files: list[str],
+    reads: dict[str, str],
     image_shape: Sequence[int] | None,
     *,
+    exif: bool,
     name: str,
     lost: Sequence[int],
     **options: Any,
 ) -> IndexedSource:
     labels, class_names = _label(files)
     paths = [str(root / file) for file in files]
-    table = on_host([os.fsencode(path) for path in paths], tf.string)
+    read = {str(root / file): reads.get(file, str(root / file)) for file in files}
+    table = on_host([os.fsencode(read[path]) for path in paths], tf.string)
     image_shape = image_shape and tuple(image_shape)
 
     def image_at(index: tf.Tensor) -> tf.Tensor:
-        image = decode_image(tf.io.read_file(tf.gather(table, index)))
+        image = decode_image(tf.io.read_file(tf.gather(table, index)), exif=exif)
         return image if image_shape is None else _resized(image, image_shape)
 
     def identify(indices: np.ndarray) -> str:
         states = [_state(paths[index]) for index in indices]
-        return fingerprint(states, labels, class_names, indices)
+        return fingerprint(states, exif, labels, class_names, indices)
 
     def digest() -> str:
         return fingerprint(files)
 
-    missed = Lost(paths, _reason, lost)
+    missed = Lost(paths, lambda path: why_unreadable(read[path]), lost)
     missed.check()
     return IndexedSource(
         name,
@@ -184,37 +168,6 @@ def _resized(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
     return tf.ensure_shape(image, shape)
 
 
-def _unread(files: list[str], root: pathlib.Path) -> Iterator[str]:
-    """A line for each suffix of pictures that are not read."""
-    for suffix, count in sorted(collections.Counter(map(suffix_of, files)).items()):
-        first = next(file for file in files if suffix_of(file) == suffix)
-        what = "file" if count == 1 else "files, the first of them"
-        yield (
-            f"{count} {suffix} {what} {root / first}: a kind that is not read; convert "
-            "to PNG or JPEG"
-        )
-
-
-def _beside(others: list[str]) -> Iterator[str]:
-    """A sentence that counts the files that are no pictures, if there are any."""
-    rest = [file for file in others if suffix_of(file) not in UNREAD]
-    if rest:
-        yield f"No pictures, and left out: {_count(rest)}."
-
-
-def _deep(depths: collections.Counter[int]) -> Iterator[str]:
-    """A sentence on files of 16 bits, some of which hold fewer."""
-    if set(depths) - {0, 16}:
-        counts = (f"{depths[bits]} hold {bits}" for bits in sorted(depths) if bits)
-        yield f"Of the files of 16 bits {', '.join(counts)}; each is scaled by its own."
-
-
-def _count(files: list[str]) -> str:
-    suffixes = sorted({suffix_of(file) or "no suffix" for file in files})
-    what = "other file" if len(files) == 1 else "other files"
-    return f"{len(files)} {what} ({', '.join(suffixes)})"
-
-
 def _label(files: list[str]) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
     """Labels int64 (N,) and class names from first-level sub-folders, or two Nones."""
     tops = [file.partition("/")[0] if "/" in file else "" for file in files]
@@ -225,54 +178,7 @@ def _label(files: list[str]) -> tuple[np.ndarray | None, tuple[str, ...] | None]
     return np.array([number[top] for top in tops], np.int64), class_names
 
 
-def _verify(
-    paths: list[str],
-) -> tuple[set[tuple[int, int]], dict[int, str], collections.Counter[int]]:
-    """Decodes all files.
-
-    Returns:
-        The sizes (H, W) of the images, the bad files' positions and reasons, and how
-        many files hold so many bits, of `held_bits`.
-    """
-    names = tf.constant([os.fsencode(path) for path in paths], tf.string)
-
-    def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        contents = tf.io.read_file(path)
-        shape = tf.shape(decode_image(contents))
-        with tf.control_dependencies([shape]):  # what claims too much is not decoded
-            return position, shape[:2], held_bits(contents)
-
-    results = (
-        tf.data.Dataset.from_tensor_slices(names)
-        .enumerate()
-        .map(measure, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
-        .ignore_errors(log_warning=False)
-        .batch(256)
-    )
-    sizes, bad = set(), set(range(len(paths)))
-    depths: collections.Counter[int] = collections.Counter()
-    for positions, shapes, bits in results.as_numpy_iterator():
-        bad -= set(positions.tolist())
-        sizes |= set(map(tuple, shapes.tolist()))
-        depths.update(bits.tolist())
-    return sizes, {i: _reason(paths[i]) for i in sorted(bad)}, depths
-
-
-def _reason(path: str) -> str:
-    """Why a file can't be decoded, in a few words."""
-    try:
-        contents = pathlib.Path(path).read_bytes()
-        if not contents:
-            return "empty file"
-        decode_image(tf.constant(contents))
-    except tf.errors.OpError as error:
-        return describe_error(error)
-    except OSError as error:
-        return error.strerror
-    return "it could not be read the first time"
-
-
-def _judged_splits(path: str, data_dir: str | None) -> tuple[str, ...]:
+def _judged_splits(path: str, reading: Reading) -> tuple[str, ...]:
     judges = find_layout(pathlib.Path(path)).judges
     return ("train",) if judges is None else ("train", judges)
 
@@ -280,7 +186,9 @@ def _judged_splits(path: str, data_dir: str | None) -> tuple[str, ...]:
 SOURCE = SourceKind(
     takes="a folder of images",
     recognises=lambda path, _: os.path.isdir(path),
-    open=lambda path, split, _: open_folder(pathlib.Path(path), split),
+    open=lambda path, split, reading: open_folder(
+        pathlib.Path(path), split, exif=reading.exif
+    ),
     splits=_judged_splits,
     turn=0,
 )

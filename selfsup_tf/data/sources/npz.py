@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from selfsup_tf.data.source import Source, SourceKind
+from selfsup_tf.data.source import Reading, Source, SourceKind
 from selfsup_tf.data.sources.arrays import from_arrays
 from selfsup_tf.errors import InputError, check, check_one_of
 
@@ -64,7 +64,7 @@ def _splits(keys: set[str]) -> dict[str, tuple[str, str]]:
     return splits
 
 
-def _splits_of(path: str, data_dir: str | None) -> tuple[str, ...]:
+def _splits_of(path: str, reading: Reading) -> tuple[str, ...]:
     """The splits of a file; train where it can't be read, whose opening says why."""
     try:
         with np.load(path, allow_pickle=False) as archive:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from selfsup_tf.data.source import Source, SourceKind
+from selfsup_tf.data.source import Reading, Source, SourceKind
 from selfsup_tf.data.sources.arrays import array_source
 from selfsup_tf.errors import check, check_one_of
 
@@ -204,7 +204,7 @@ _DISTANCES = {
 CLASS_NAMES = tuple(_DISTANCES)
 
 
-def _open(name: str, split: str, data_dir: str | None) -> Source:
+def _open(name: str, split: str, reading: Reading) -> Source:
     images, labels = make_shapes(split)
     return array_source(
         f"{name}:{split}", images, labels=labels, class_names=CLASS_NAMES

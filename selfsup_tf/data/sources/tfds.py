@@ -7,21 +7,27 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.decode import decode_image
-from selfsup_tf.data.source import Source, SourceKind, fingerprint, looks_like_path
+from selfsup_tf.data.source import (
+    Reading,
+    Source,
+    SourceKind,
+    fingerprint,
+    looks_like_path,
+)
 from selfsup_tf.data.sources.arrays import array_source
-from selfsup_tf.data.sources.dataset import StreamSource, buffer_size
 from selfsup_tf.data.splits import find_splits, judges_of
+from selfsup_tf.data.streamed import StreamSource, buffer_size
 from selfsup_tf.errors import InputError, check
 
 
-def _recognises(name: str, data_dir: str | None) -> bool:
-    """Whether TFDS knows this name, or data of this name lie in `data_dir`."""
+def _recognises(name: str, reading: Reading) -> bool:
+    """Whether TFDS knows this name, or data of this name lie in its folder."""
     if looks_like_path(name):
         return False
     import tensorflow_datasets as tfds
 
     try:
-        tfds.builder(name, data_dir=data_dir)
+        tfds.builder(name, data_dir=reading.data_dir)
     except tfds.core.registered.DatasetNotFoundError:
         return False
     except (ValueError, OSError):
@@ -36,8 +42,8 @@ def _names() -> list[str]:
     return tfds.list_builders(with_community_datasets=False)
 
 
-def _splits(name: str, data_dir: str | None) -> tuple[str, ...]:
-    splits = find_splits(_prepared_builder(name, data_dir).info.splits)
+def _splits(name: str, reading: Reading) -> tuple[str, ...]:
+    splits = find_splits(_prepared_builder(name, reading.data_dir).info.splits)
     words = ("train", *judges_of(splits)[:1])
     return tuple(splits[word] for word in words) if splits else ("train",)
 
@@ -78,7 +84,7 @@ def open_tfds(
     stream = StreamSource(
         f"{name}:{split}",
         functools.partial(_read, builder, split, image_key, label_key),
-        decode_image,
+        _decode,
         total=size,
         buffer=buffer_size(builder.info.dataset_size / max(1, total)),
         labelled=label_key is not None,
@@ -90,6 +96,11 @@ def open_tfds(
     if image_shape is not None and size * int(np.prod(image_shape)) <= memory:
         return _in_memory(stream)
     return stream
+
+
+def _decode(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes an image as TFDS itself does, which overlooks EXIF."""
+    return decode_image(contents, exif=False)
 
 
 def _identity(builder: Any, split: str) -> str:
@@ -188,7 +199,9 @@ def _in_memory(stream: StreamSource) -> Source:
 SOURCE = SourceKind(
     takes="a name of tensorflow-datasets",
     recognises=_recognises,
-    open=lambda name, split, folder: open_tfds(name, split=split, data_dir=folder),
+    open=lambda name, split, reading: open_tfds(
+        name, split=split, data_dir=reading.data_dir
+    ),
     splits=_splits,
     names=_names,
     turn=2,

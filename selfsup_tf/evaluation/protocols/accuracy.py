@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from selfsup_tf.evaluation.flags import ImageFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     Labelled,
@@ -11,7 +12,7 @@ from selfsup_tf.evaluation.labelled import (
     judge_each,
     measured_on,
 )
-from selfsup_tf.evaluation.protocol import ImageFlags, Result
+from selfsup_tf.evaluation.protocol import Result
 from selfsup_tf.evaluation.results import from_old
 
 TRAIN_ONE = (

@@ -15,15 +15,10 @@ from selfsup_tf.evaluation.advice.tables import (
     text_of,
 )
 from selfsup_tf.evaluation.advice.unlabelled import advise_unlabelled
+from selfsup_tf.evaluation.flags import ImageFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.numbers import percent
-from selfsup_tf.evaluation.protocol import (
-    Beside,
-    ImageFlags,
-    Protocol,
-    Result,
-    Row,
-)
+from selfsup_tf.evaluation.protocol import Beside, Protocol, Result, Row
 from selfsup_tf.evaluation.results import options_of
 from selfsup_tf.evaluation.run_images import Learned
 from selfsup_tf.files import write_json
@@ -102,7 +97,7 @@ class Advise(Protocol):
         )
         names = [*([flags.run_dir] if flags.run_dir else []), *flags.candidates]
         teachers = open_teachers(names)
-        data, data_dir = judged.data()
+        data, reading = judged.data()
         train, test = _open(judged, names, data, flags.count)
         measured = measure_candidates(
             teachers,
@@ -115,7 +110,7 @@ class Advise(Protocol):
         if train is not None:
             where = [
                 f"--data={data}",
-                *([f"--data_dir={data_dir}"] if data_dir else []),
+                *([f"--data_dir={reading['data_dir']}"] if reading["data_dir"] else []),
             ]
             advice = advise(measured.candidates, measured.gains, where=where)
         else:

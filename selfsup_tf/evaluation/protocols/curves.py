@@ -3,8 +3,9 @@
 import dataclasses
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import Protocol, RunFlags
+from selfsup_tf.evaluation.protocol import Protocol
 from selfsup_tf.files import save_figure
 
 

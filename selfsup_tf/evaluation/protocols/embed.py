@@ -2,8 +2,9 @@
 
 import dataclasses
 
+from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
+from selfsup_tf.evaluation.protocol import Protocol
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import dataclasses
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
+from selfsup_tf.evaluation.protocol import Protocol
 
 NO_CLASSIFIER = (
     "Name a few labelled images, a sub-folder for each class: --examples=FOLDER; or a "
@@ -60,7 +61,9 @@ class Predict(Protocol):
         from selfsup_tf.models.saved import load_network
 
         if flags.examples is not None:
-            examples = open_source(flags.examples, data_dir=flags.data_dir)
+            examples = open_source(
+                flags.examples, data_dir=flags.data_dir, exif=flags.exif
+            )
             options = {"k": flags.k, "temperature": flags.temperature}
             return by_examples(judged.encoder, examples, cache=judged.cache, **options)
         given = judged.given is not None

@@ -3,8 +3,9 @@
 import dataclasses
 import shlex
 
+from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol
+from selfsup_tf.evaluation.protocol import Protocol
 from selfsup_tf.evaluation.results import options_of
 
 

@@ -4,8 +4,9 @@ import dataclasses
 from typing import Any
 
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.flags import EncoderFlags, RunFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import EncoderFlags, Protocol, RunFlags
+from selfsup_tf.evaluation.protocol import Protocol
 from selfsup_tf.evaluation.results import StoredResult, read_results, wanted_by_report
 from selfsup_tf.evaluation.running import run_protocol
 from selfsup_tf.run import RunDirectory

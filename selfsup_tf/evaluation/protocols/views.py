@@ -4,9 +4,10 @@ import dataclasses
 import pathlib
 
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.flags import ImageFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
-from selfsup_tf.evaluation.protocol import ImageFlags, Protocol, Result
+from selfsup_tf.evaluation.protocol import Protocol, Result
 from selfsup_tf.evaluation.results import read_pictures
 
 

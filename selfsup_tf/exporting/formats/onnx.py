@@ -16,7 +16,7 @@ class Onnx(Format):
     probe = PROBES / "onnx_probe.py"
     # The same float32 arithmetic in another order.
     threshold = Threshold(0.9999)
-    heeds = ("uint8_input", "l2_normalize")
+    heeds = ("uint8_input", "l2_normalize", "exif")
     packages = ("onnxruntime", "onnx", "tf2onnx")
     order = 20
 

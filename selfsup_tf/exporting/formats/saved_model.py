@@ -23,6 +23,7 @@ class SavedModel(Format):
     probe = PROBES / "saved_model_probe.py"
     # The same float32 arithmetic in another order.
     threshold = Threshold(0.9999)
+    heeds = ("exif",)
     order = 0
 
     def write(self, networks, path, *, options, calibration):
@@ -30,7 +31,7 @@ class SavedModel(Format):
         from selfsup_tf.exporting.served import export_saved_model
         from selfsup_tf.exporting.serving import write_serving_files
 
-        export_saved_model(networks, path)
+        export_saved_model(networks, path, exif=options.exif)
         calls = self.calls(networks.classifier is not None)
         write_serving_files(path, size=networks.size, calls=calls)
 

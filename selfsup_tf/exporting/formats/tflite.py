@@ -40,7 +40,7 @@ class TFLite(Format):
         self.word = f"tflite_{self.precision}"
         self.groups = (*self.groups, self.precision)
         self.file = f"encoder_{self.precision}.tflite"
-        self.heeds = ("uint8_input", "l2_normalize", "batch")
+        self.heeds = ("uint8_input", "l2_normalize", "batch", "exif")
         if self.precision in ("int8", "uint8"):
             self.heeds += ("keep_float",)
 

@@ -1,0 +1,159 @@
+"""The files of a folder: which images can be read, which can't, and why."""
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from selfsup_tf.data.conversion import convert_to_png, convertible
+from selfsup_tf.data.decode import decode_image, describe_error, held_bits
+from selfsup_tf.data.folder_layout import SUFFIXES, UNREAD, suffix_of
+from selfsup_tf.data.lost import MAX_BAD_SHARE
+from selfsup_tf.errors import InputError, check
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFiles:
+    """What was found of a folder's files; each is named relative to the folder.
+
+    Attributes:
+        good: Those that can be read, sorted.
+        reads: Path of what is read in place of a file that was converted.
+        bad: Those that should be images and can't be read, and why.
+        unread: Pictures of kinds that are not read.
+        shapes: The sizes (H, W) of the good ones, turned upright if that was asked for.
+        notes: What there is to say of them, in sentences.
+    """
+
+    good: list[str]
+    reads: dict[str, str]
+    bad: dict[str, str]
+    unread: list[str]
+    shapes: set[tuple[int, int]]
+    notes: tuple[str, ...]
+
+
+def check_files(root: pathlib.Path, found: Sequence[str], *, exif: bool) -> ImageFiles:
+    """Reads every image file once.
+
+    Args:
+        root: The folder.
+        found: All its files, sorted, relative to it.
+        exif: Whether a photograph is turned upright.
+
+    Raises:
+        InputError: There is no image, or over 5 % of the files are bad.
+    """
+    converted = convertible()
+    suffixes = (*SUFFIXES, *sorted(converted))
+    files = [file for file in found if suffix_of(file) in suffixes]
+    others = [file for file in found if suffix_of(file) not in suffixes]
+    check(
+        bool(files),
+        f"images ({', '.join(suffixes)}) in {root}",
+        _count(others) if others else "no files",
+        "Name the folder that holds them, or convert them.",
+    )
+    foreign = [file for file in files if suffix_of(file) in converted]
+    reads, bad = convert_to_png(root, foreign)
+    paths = {f: reads.get(f, str(root / f)) for f in files if f not in bad}
+    shapes, unreadable, depths = _decode_all(list(paths.values()), exif=exif)
+    bad |= {f: unreadable[path] for f, path in paths.items() if path in unreadable}
+    if len(bad) > MAX_BAD_SHARE * len(files):
+        few = "; ".join(f"{file}: {bad[file]}" for file in sorted(bad)[:3])
+        raise InputError(
+            f"images in {root} that can be decoded",
+            f"{len(bad)} bad of {len(files)} ({few})",
+            "Mend or remove them; up to 5 % would be skipped.",
+        )
+    return ImageFiles(
+        good=[file for file in files if file not in bad],
+        reads=reads,
+        bad=bad,
+        unread=[file for file in others if suffix_of(file) in UNREAD],
+        shapes=shapes,
+        notes=(*_beside(others), *_deep(depths)),
+    )
+
+
+def why_unreadable(path: str) -> str:
+    """Why a file can't be decoded, in a few words."""
+    try:
+        contents = pathlib.Path(path).read_bytes()
+        if not contents:
+            return "empty file"
+        decode_image(tf.constant(contents))
+    except tf.errors.OpError as error:
+        return describe_error(error)
+    except OSError as error:
+        return error.strerror
+    return "it could not be read the first time"
+
+
+def describe_unread(files: Sequence[str], root: pathlib.Path) -> Iterator[str]:
+    """A line that counts the pictures of kinds that are not read, if there are any."""
+    if not files:
+        return
+    counts = collections.Counter(map(suffix_of, files)).most_common()
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts)
+    total = "1 file" if len(files) == 1 else f"{len(files)} files"
+    advice = "convert to PNG or JPEG"
+    if any(suffix in (".heic", ".heif", ".hif", ".avif") for suffix, _ in counts):
+        advice += ", or pip install pillow-heif, which reads HEIC"
+    yield f"{total} not read: {kinds}, such as {root / files[0]}; {advice}"
+
+
+def _decode_all(
+    paths: list[str], *, exif: bool
+) -> tuple[set[tuple[int, int]], dict[str, str], collections.Counter[int]]:
+    """Decodes all files.
+
+    Returns:
+        The sizes (H, W) of the images, the bad files with their reasons, and how many
+        files hold so many bits, of `held_bits`.
+    """
+    names = tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+    def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        contents = tf.io.read_file(path)
+        shape = tf.shape(decode_image(contents, exif=exif))
+        with tf.control_dependencies([shape]):  # what claims too much is not decoded
+            return position, shape[:2], held_bits(contents)
+
+    results = (
+        tf.data.Dataset.from_tensor_slices(names)
+        .enumerate()
+        .map(measure, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
+        .ignore_errors(log_warning=False)
+        .batch(256)
+    )
+    sizes, bad = set(), set(range(len(paths)))
+    depths: collections.Counter[int] = collections.Counter()
+    for positions, shapes, bits in results.as_numpy_iterator():
+        bad -= set(positions.tolist())
+        sizes |= set(map(tuple, shapes.tolist()))
+        depths.update(bits.tolist())
+    return sizes, {paths[i]: why_unreadable(paths[i]) for i in sorted(bad)}, depths
+
+
+def _beside(others: list[str]) -> Iterator[str]:
+    """A sentence that counts the files that are no pictures, if there are any."""
+    rest = [file for file in others if suffix_of(file) not in UNREAD]
+    if rest:
+        yield f"No pictures, and left out: {_count(rest)}."
+
+
+def _deep(depths: collections.Counter[int]) -> Iterator[str]:
+    """A sentence on files of 16 bits, some of which hold fewer."""
+    if set(depths) - {0, 16}:
+        counts = (f"{depths[bits]} hold {bits}" for bits in sorted(depths) if bits)
+        yield f"Of the files of 16 bits {', '.join(counts)}; each is scaled by its own."
+
+
+def _count(files: list[str]) -> str:
+    suffixes = sorted({suffix_of(file) or "no suffix" for file in files})
+    what = "other file" if len(files) == 1 else "other files"
+    return f"{len(files)} {what} ({', '.join(suffixes)})"
