@@ -35,6 +35,19 @@ def find_own(module: str) -> bool:
         return False
 
 
+def own_folders(package: str) -> list[str]:
+    """Folders of `sys.path` that add modules to a package, which is not imported."""
+    top, *inside = package.split(".")
+    found = []
+    for entry in sys.path:
+        at = pathlib.Path(entry or ".", top).absolute()
+        folder = at.joinpath(*inside)
+        # Another copy of the whole package is none of its extensions.
+        if folder.is_dir() and not (at / "__init__.py").exists():
+            found.append(str(folder))
+    return list(dict.fromkeys(found))
+
+
 class Door:
     """The modules of one package, by name; each holds one object of one name.
 
@@ -92,12 +105,6 @@ class Door:
     def _folders(self) -> list[str]:
         """The package's folders, those included that `sys.path` holds by now."""
         folders = importlib.import_module(self._package).__path__
-        top, *inside = self._package.split(".")
-        for entry in sys.path:
-            package = pathlib.Path(entry or ".", top).absolute()
-            folder = str(package.joinpath(*inside))
-            # Another copy of the whole package is none of its extensions.
-            copied = (package / "__init__.py").exists()
-            if not copied and folder not in folders and pathlib.Path(folder).is_dir():
-                folders.append(folder)
+        own = own_folders(self._package)
+        folders.extend(folder for folder in own if folder not in folders)
         return folders

@@ -7,6 +7,7 @@ from selfsup_tf.cli import program
 from selfsup_tf.evaluation.protocol import PROTOCOLS
 from selfsup_tf.evaluation.results import in_order
 from selfsup_tf.evaluation.running import run_protocol
+from selfsup_tf.existing import check_named
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:
@@ -22,6 +23,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
             words[1:],
             description=f"{inspect.getdoc(protocol.flags)}\n\n{program.IMPORTS}",
         )
+        check_named(flags, own_modules=modules)
         if not protocol.reads_files_alone(flags):
             program.import_tensorflow(modules)
         run_protocol(words[0], **vars(flags))

@@ -11,6 +11,7 @@ from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.results import read_results
 from selfsup_tf.evaluation.text import shown
+from selfsup_tf.existing import check_named
 from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.run import RunDirectory
 
@@ -95,6 +96,7 @@ def export(arguments: Sequence[str] | None = None) -> None:
         if flags.lossy_layers:
             of_images = ("run_dir", "data", "data_dir", "exif", "encoder")
             _check_alone(flags, "lossy_layers", ("lossy_layers", *of_images))
+        check_named(flags, own_modules=modules)
         program.import_tensorflow(modules)
         if flags.verify is not None:
             _verify(flags.verify)
@@ -155,8 +157,7 @@ def _export(flags: ExportFlags) -> None:
         agreement=flags.min_agreement,
     )
     options = {f.name: getattr(flags, f.name) for f in dataclasses.fields(Options)}
-    turned = judged.config is None or judged.config.exif
-    options = Options(**options | {"exif": flags.exif and turned})
+    options = Options(**options | {"exif": judged.turns_upright})
     counts = ("num_images", "num_bank", "num_calibration")
     counts = {name: getattr(flags, name) for name in counts}
     # Before the encoder is loaded and a classifier fitted, which takes minutes.

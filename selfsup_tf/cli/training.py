@@ -14,6 +14,7 @@ from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.results import first_look
+from selfsup_tf.existing import check_named
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
 from selfsup_tf.run import RunDirectory
 
@@ -141,6 +142,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
         recipe = package.recipe(words[1])
         own, config = _parse_config(package.name, words[1], recipe(), words[2:])
         configs.check_complete(config)
+        check_named(config, own_modules=modules)
         if own.local_workers > 1:
             sys.exit(_start_workers(given, own.local_workers, config))
         program.import_tensorflow(modules)

@@ -1,7 +1,6 @@
 """The network of a config."""
 
 import dataclasses
-import re
 from typing import ClassVar, Literal
 
 from selfsup_tf.config.checks import (
@@ -11,6 +10,7 @@ from selfsup_tf.config.checks import (
 )
 from selfsup_tf.errors import check, nearest
 from selfsup_tf.fields import check_fields
+from selfsup_tf.installed import application_names
 
 PRETRAINED = "pretrained"
 """The name of an encoder that is another run's."""
@@ -71,12 +71,14 @@ class EncoderConfig:
         check_positive("encoder.patch_size", self.patch_size)
         for value in self.std:
             check_positive("std", value)
-        ours = (*self.RESNETS, *self.VITS)
+        ours, applications = (*self.RESNETS, *self.VITS), application_names()
         check(
-            self.name in ours or not re.fullmatch(r"resnet\d+|vit_\w+", self.name),
+            self.name in (PRETRAINED, *ours, *applications)
+            or self.name.startswith("(")  # of one from Python
+            or not applications,
             "the name of an encoder",
             repr(self.name),
-            nearest(self.name, ours),
+            nearest(self.name, (*ours, *applications)),
         )
         if self.name == PRETRAINED:
             return  # what stands beside it is refused where the run is named

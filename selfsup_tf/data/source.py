@@ -4,7 +4,6 @@ import abc
 import copy
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -173,12 +172,6 @@ class Source(abc.ABC):
             np.sort(self.indices[order[:held_out]]), f"{self.name}:held_out"
         )
         return rest, part
-
-
-def looks_like_path(name: str) -> bool:
-    """Whether a string can only be meant as a path: ./a, ~/a, a.npz or nothing."""
-    starts = name.startswith((os.sep, "~", "."))
-    return bool(starts or os.path.splitext(name)[1] or not name.strip())
 
 
 @dataclasses.dataclass(frozen=True)

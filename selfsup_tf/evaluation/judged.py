@@ -206,16 +206,18 @@ class Judged:
         return found
 
     def data(self) -> tuple[str, dict[str, Any]]:
-        """Where the images are, and fields of `Reading`: as said, else the run's.
-
-        Raises:
-            InputError: Nothing says it, or the run's are not on this machine.
-        """
+        """Where the images are, and fields of `Reading`: as said, else the run's."""
         said = self._said("data"), self._said("data_dir")
         data, data_dir = run_images.images_of(self.run, self._stored, *said)
-        switches = {name: self._said(name) for name in run_images.SWITCHES}
-        stored = (self._stored or {}, self.is_other_data)
-        return data, {**run_images.read_as(*stored, switches), "data_dir": data_dir}
+        labels = self.is_other_data or self._own("labels", True)
+        labels &= self._said("labels") is not False
+        reading = {"labels": labels, "exif": self.turns_upright, "data_dir": data_dir}
+        return data, reading
+
+    @property
+    def turns_upright(self) -> bool:
+        """Whether photographs are turned: as the run did, unless a flag forbids it."""
+        return self._own("exif", True) and self._said("exif") is not False
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """A field of the run's config, if it has one."""
@@ -223,14 +225,11 @@ class Judged:
 
     @property
     def is_other_data(self) -> bool:
-        """Whether --data names other images than the run's own, which may have moved.
-
-        What a run was given in Python has no name to compare with.
-        """
+        """Whether --data names others than the run's images, which may have moved."""
         data, own = self._said("data"), self._own("data", FROM_PYTHON)
-        if data is None or self.given is not None or own == FROM_PYTHON:
-            return False
-        return not run_images.may_be_the_same(own, data)
+        # What a run was given in Python has no name to compare with.
+        named = data is not None and self.given is None and own != FROM_PYTHON
+        return named and not run_images.may_be_the_same(own, data)
 
     @functools.cached_property
     def _learned(self) -> run_images.Learned:
@@ -243,9 +242,8 @@ class Judged:
         from selfsup_tf.data.sources import has_test_split
 
         data, reading = self.data()
-        if self._learned.test_labels(data):
-            return False
-        return not self._learned.labels(data) or has_test_split(data, **reading)
+        some, test = self._learned.labels(data), self._learned.test_labels(data)
+        return not test and (not some or has_test_split(data, **reading))
 
     @property
     def name(self) -> str:

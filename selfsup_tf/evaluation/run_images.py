@@ -59,26 +59,6 @@ def images_of(
     return own, data_dir or recorded
 
 
-SWITCHES = ("labels", "exif")
-"""How images are read: fields of a run's config, and flags of what judges it."""
-
-
-def read_as(
-    stored: dict[str, Any], is_other_data: bool, said: dict[str, Any]
-) -> dict[str, bool]:
-    """How images are read: as the run read its own, unless a flag turns more off.
-
-    Args:
-        stored: The run's config.json; empty without one.
-        is_other_data: Whether they are others than the run's, with labels of their own.
-        said: The flag of each of `SWITCHES`; None where there is none.
-    """
-    own = {name: stored.get(name, True) for name in SWITCHES}
-    if is_other_data:
-        own["labels"] = True
-    return {name: own[name] and said[name] is not False for name in SWITCHES}
-
-
 class Learned:
     """What labels have gone into an encoder.
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from selfsup_tf.data.parts import hold_out_share
-from selfsup_tf.data.source import Reading, Source, SourceKind, looks_like_path
+from selfsup_tf.data.source import Reading, Source, SourceKind
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.existing import looks_like_path, not_found
 
 __all__ = [
     "DOOR",
@@ -218,8 +219,7 @@ def _find_kind(data: Any, reading: Reading) -> tuple[SourceKind, Any, Reading]:
         advice = "Name the folder that holds the images."
         raise InputError(paths, f"the file {path}", advice)
     if looks_like_path(data) or os.sep in data:
-        advice = f"Look for a slip in the path {path}."
-        raise InputError(paths, f"{data!r} (folder not found)", advice)
+        raise not_found(data, paths)
     advice = nearest(data, [name for kind in named for name in kind.names()])
     if advice.startswith("Choose"):  # among hundreds
         advice = f"Name {_listed(named)}."

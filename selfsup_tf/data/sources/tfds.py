@@ -1,6 +1,8 @@
 """Images of tensorflow-datasets, which is imported only when one is named."""
 
 import functools
+import socket
+import urllib.request
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,12 @@ from selfsup_tf.data.source import (
     Source,
     SourceKind,
     fingerprint,
-    looks_like_path,
 )
 from selfsup_tf.data.sources.arrays import array_source
 from selfsup_tf.data.splits import find_splits, judges_of
 from selfsup_tf.data.streamed import StreamSource, buffer_size
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.existing import looks_like_path
 
 
 def _recognises(name: str, reading: Reading) -> bool:
@@ -122,6 +124,7 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         if not builder.is_prepared():
+            _check_network()
             builder.download_and_prepare()
     except Exception as error:  # each builder fails in ways of its own
         where = data_dir or "the default folder of TFDS"
@@ -131,6 +134,15 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
             "Prepare them where there is a network, and name the folder by --data_dir.",
         ) from error
     return builder
+
+
+def _check_network() -> None:
+    """Raises OSError where no name of the internet is known, for which TFDS waits long.
+
+    Behind a proxy it need not be known here.
+    """
+    if not urllib.request.getproxies():
+        socket.getaddrinfo("storage.googleapis.com", 443)
 
 
 def _keys(name: str, features: Any) -> tuple[str, str | None, tuple[str, ...] | None]:

@@ -4,8 +4,6 @@ Each module beside this one holds a `TeacherKind`, as TEACHER, and this one know
 of them by name.
 """
 
-import pathlib
-import re
 from collections.abc import Sequence
 
 from selfsup_tf.data.stored_vectors import (
@@ -15,25 +13,15 @@ from selfsup_tf.data.stored_vectors import (
 )
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import check
+from selfsup_tf.existing import encoder_parts
 from selfsup_tf.models.teacher import Teacher
 
 DOOR = Door(__name__, "TEACHER", "a kind of encoder that exists")
 
-_SAID = re.compile(r"(?P<name>.+?)(?:#(?P<layer>[^#@/]+))?(?:@(?P<size>\d+))?")
-
 
 def place_of(name: str) -> str:
     """The file, directory or preset that a name is of, without #LAYER and @SIZE."""
-    return _parts(name)[0]
-
-
-def _parts(name: str) -> tuple[str, str | None, str | None]:
-    """Place, layer and size of a name."""
-    said = _SAID.fullmatch(name.strip())
-    # One that exists may hold these signs itself.
-    if said is None or pathlib.Path(name).expanduser().exists():
-        return name, None, None
-    return said["name"], said["layer"], said["size"]
+    return encoder_parts(name)[0]
 
 
 def open_teacher(name: str, image_size: int | None = None) -> Teacher:
@@ -51,7 +39,7 @@ def open_teacher(name: str, image_size: int | None = None) -> Teacher:
     """
     kinds = sorted(DOOR.all().values(), key=lambda kind: kind.turn)
     advice = "Name one of: " + "; ".join(kind.takes for kind in kinds)
-    place, layer, size = _parts(name)
+    place, layer, size = encoder_parts(name)
     fitting = [kind for kind in kinds if kind.recognises(place)]
     check(bool(fitting), "an encoder that exists", repr(name), advice)
     return fitting[0].open(place, int(size) if size else image_size, layer)
