@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Where tensorflow-addons has wheels; in a folder of its own, as setup.py says.
+ADDONS := python_version < '3.12' and platform_machine != 'aarch64'
 
 .PHONY: demo quick test lint clean
 
@@ -33,6 +35,8 @@ lint: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/addons \
+		-c constraints.txt "tensorflow-addons; $(ADDONS)" "tf-keras; $(ADDONS)"
 	touch $@
 
 clean:

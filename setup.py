@@ -11,6 +11,13 @@ WANDB = "wandb>=0.31,<1"
 SERVING = "tensorflow-serving-api>=2.21,<2.22"  # the protos of warm-up requests
 HEIC = "pillow-heif<2"  # what Pillow reads HEIC with
 ONNX = ["onnx<2", "tf2onnx>=1.17,<2", "onnxruntime<2"]
+# A yardstick of the tests, where it has wheels (docs/addons.md). Its typeguard<3 goes
+# with tyro up to 0.9.1 alone, and `dev` takes the newest: the Makefile puts it into a
+# folder of its own.
+ADDONS = [
+    f"{name}; python_version < '3.12' and platform_machine != 'aarch64'"
+    for name in ("tensorflow-addons>=0.23,<0.24", "tf-keras>=2.21,<2.22")
+]
 HERE = pathlib.Path(__file__).parent
 
 # Upper bounds stand where a major version may break what is called; pillow, pyarrow and
@@ -55,6 +62,7 @@ setuptools.setup(
         "wandb": [WANDB],
         "hub": ["keras-hub<1"],
         "heic": [HEIC],
+        "addons": ADDONS,
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
             *(HUB, WANDB, SERVING, HEIC, *ONNX),

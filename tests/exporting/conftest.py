@@ -1,11 +1,21 @@
-"""What tests of this folder share: the modules beside them, and a browser."""
+"""What tests of this folder share: modules beside them, environments, a browser."""
 
 import pathlib
 import sys
+import tempfile
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+
+@pytest.fixture
+def build():
+    """Makes an environment that is removed after the test."""
+    from environments import Environment
+
+    with tempfile.TemporaryDirectory() as place:
+        yield lambda *packages: Environment(pathlib.Path(place) / "env", packages)
 
 
 @pytest.fixture(scope="module")

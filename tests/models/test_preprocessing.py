@@ -1,13 +1,10 @@
 """An encoder's preprocessing: that of the papers, in layers that plain Keras has."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
-from selfsup_tf.config import EncoderConfig
-from selfsup_tf.models.encoders import application_modules, build_encoder
+from selfsup_tf.models.encoders import application_modules
 from selfsup_tf.models.normalize import Normalize
 from selfsup_tf.models.preprocessing import Preprocess, normalize, preprocess
 
@@ -37,31 +34,3 @@ def test_normalisation_is_that_of_older_files(images):
     expected = (images.astype(np.float64) - MEAN) / STD
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(Normalize(MEAN, STD)(images), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        EncoderConfig(name="resnet18", width=1 / 16, mean=MEAN, std=STD),
-        EncoderConfig(name="resnet50", width=1 / 16),
-        EncoderConfig(name="MobileNetV3Small"),
-        EncoderConfig(name="ResNet50"),
-    ],
-    ids=lambda config: config.name,
-)
-def test_plain_keras_loads_an_encoder(config, run_program, tmp_path):
-    """In a process that never imports this package, with the same numbers."""
-    encoder = build_encoder(config, 32)
-    encoder.save(tmp_path / "encoder.keras")
-    images = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
-    np.save(tmp_path / "images.npy", images)
-    code = (
-        "import sys, json, keras, numpy as np;"
-        f"network = keras.saving.load_model({str(tmp_path / 'encoder.keras')!r});"
-        f"h = network.predict(np.load({str(tmp_path / 'images.npy')!r}), verbose=0);"
-        "assert not any(name.startswith('selfsup_tf') for name in sys.modules);"
-        "print(json.dumps(h.tolist()))"
-    )
-    found = json.loads(run_program("-c", code).stdout.splitlines()[-1])
-    expected = encoder.predict(images, verbose=0)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
