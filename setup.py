@@ -10,6 +10,14 @@ HUB = "keras-hub<1; python_version >= '3.11'"
 WANDB = "wandb>=0.31,<1"
 SERVING = "tensorflow-serving-api>=2.21,<2.22"  # the protos of warm-up requests
 ONNX = ["onnx<2", "tf2onnx>=1.17,<2", "onnxruntime<2"]
+# mkdocstrings 1 needs Python 3.11, and ruff lays out the signatures that it shows.
+DOCS = [
+    f"{package}; python_version >= '3.11'"
+    for package in (
+        *("mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10"),
+        *("mkdocstrings[python]>=1,<2", "ruff"),
+    )
+]
 HERE = pathlib.Path(__file__).parent
 
 # Upper bounds stand where a major version may break what is called; pillow, pyarrow and
@@ -53,9 +61,10 @@ setuptools.setup(
         "serving": [SERVING],
         "wandb": [WANDB],
         "hub": ["keras-hub<1"],
+        "docs": DOCS,
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
-            *(HUB, WANDB, SERVING, *ONNX),
+            *(HUB, WANDB, SERVING, *ONNX, *DOCS),
         ],
     },
     entry_points={
