@@ -2,6 +2,7 @@
 # make quick   the tests that are over in 90 seconds on 2 cores; no process is started
 # make test    every test, and the linters
 # make lint    ruff and import-linter alone
+# make docs    the documentation site, in site/, from docs/ and the docstrings
 # PYTHON picks the interpreter that .venv is made with: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 # Where tensorflow-addons has wheels; in a folder of its own, as setup.py says.
 ADDONS := python_version < '3.12' and platform_machine != 'aarch64'
 
-.PHONY: demo quick test lint clean
+.PHONY: demo quick test lint docs clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py --run_dir=runs/demo
@@ -25,9 +26,12 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip  # that of Python 3.10 takes ages
+	$(BIN)/python -m pip install --quiet --upgrade pip
 
 .venv/installed: .venv/bin/python setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
@@ -39,5 +43,9 @@ lint: .venv/installed-dev
 		-c constraints.txt "tensorflow-addons; $(ADDONS)" "tf-keras; $(ADDONS)"
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .import_linter_cache

@@ -4,8 +4,7 @@ import pathlib
 
 import setuptools
 
-# Older ones, which Python 3.10 would get, are not tested; their tests skip.
-HUB = "keras-hub<1; python_version >= '3.11'"
+HUB = "keras-hub<1"
 # The oldest that is tested: several runs of one process, each with a resumable id.
 WANDB = "wandb>=0.31,<1"
 SERVING = "tensorflow-serving-api>=2.21,<2.22"  # the protos of warm-up requests
@@ -17,6 +16,10 @@ ONNX = ["onnx<2", "tf2onnx>=1.17,<2", "onnxruntime<2"]
 ADDONS = [
     f"{name}; python_version < '3.12' and platform_machine != 'aarch64'"
     for name in ("tensorflow-addons>=0.23,<0.24", "tf-keras>=2.21,<2.22")
+]
+DOCS = [
+    *("mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2"),
+    "ruff",  # lays out the signatures that are shown
 ]
 HERE = pathlib.Path(__file__).parent
 
@@ -30,7 +33,7 @@ setuptools.setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.14",
+    python_requires=">=3.11,<3.14",
     # Every method is a package NAME_tf; a new one is found without a change here.
     packages=setuptools.find_packages(include=["*_tf", "*_tf.*"]),
     package_data={"": ["README.md", "*.jinja", "*.config", "templates/*"]},
@@ -60,12 +63,13 @@ setuptools.setup(
         "onnx": ONNX,
         "serving": [SERVING],
         "wandb": [WANDB],
-        "hub": ["keras-hub<1"],
+        "hub": [HUB],
         "heic": [HEIC],
         "addons": ADDONS,
+        "docs": DOCS,
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
-            *(HUB, WANDB, SERVING, HEIC, *ONNX),
+            *(HUB, WANDB, SERVING, HEIC, *ONNX, *DOCS),
         ],
     },
     entry_points={

@@ -54,7 +54,7 @@ class RandomView(Augmentation):
         size: Height and width of the view.
         view: Its distribution, such as `byol_tf.recipes.imagenet().views[1]`; by
             default SimCLR's on ImageNet.
-        seed: Of its draws; by default another one each time.
+        **kwargs: Those of `Augmentation`, such as `seed`.
     """
 
     def __init__(self, size: int, view: ViewConfig | dict | None = None, **kwargs: Any):

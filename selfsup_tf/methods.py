@@ -51,10 +51,10 @@ class Method(abc.ABC):
         state: Variables that the method keeps beside those of the model, such as a
             queue or a centre, by name; made in `build`, read in `compute_loss`, changed
             in `after_update`. Checkpoints hold them.
-        encoder: keras.Model, the network f that is learned; after `build`.
-        model: Functional keras.Model with named inputs and outputs; after `build`. Its
-            inputs say what a batch holds: those of config.drawn_views, view_1 and so
-            on, float32 in [0, 1], (N, S, S, 3), S being the view's size, and label,
+        encoder (keras.Model): The network f that is learned; after `build`.
+        model (keras.Model): Functional, with named inputs and outputs; after `build`.
+            Its inputs say what a batch holds: those of config.drawn_views, view_1 and
+            so on, float32 in [0, 1], (N, S, S, 3), S being the view's size, and label,
             int64 (N,), for a method that learns from labels.
         networks: What a run keeps beside the encoder, as NAME.keras; after `build`.
         class_names: The names of the classes that a classifier tells apart, or None.

@@ -37,7 +37,8 @@ class LARS(keras.optimizers.Optimizer):
     v with wd = 0 and trust = 1. A decay of 0 leaves the trust ratio in force.
 
     Args:
-        learning_rate: A float or a schedule.
+        learning_rate (float | keras.optimizers.schedules.LearningRateSchedule): The
+            rate, or a schedule of it.
         momentum: m.
         weight_decay: wd, coupled into the gradient.
         trust_coefficient: eta.

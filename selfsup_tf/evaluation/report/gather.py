@@ -59,7 +59,7 @@ class RunFiles:
     def written(self) -> datetime.datetime | None:
         """When log.jsonl was last written, or None."""
         time = _time(self.directory.log)
-        return time and datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
+        return time and datetime.datetime.fromtimestamp(time, datetime.UTC)
 
     @property
     def outrun(self) -> bool:
