@@ -27,6 +27,7 @@ from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.compilation import call_steps
+from selfsup_tf.training.few_images import fit_batch
 from selfsup_tf.training.optimizers import build_schedule
 from selfsup_tf.training.reporting import (
     announce,
@@ -100,14 +101,14 @@ def train(
         TrainingDiverged: A loss or gradient is not finite; the last checkpoint stays.
         WorkerLost: Another worker has stopped; the last checkpoint stays.
     """
-    config = method.config
-    recorded = recorded or config
+    config, recorded = method.config, recorded or method.config
     strategy = connect(config)
     chief = is_chief(strategy)
     check_views(config.drawn_views)
     directory = RunDirectory(run_dir)
     method.cache = directory.features
     source = method.prepare(source)
+    config = fit_batch(method, source.size, strategy)
     plan = make_plan(config, source.size)
     if chief:
         check_wandb(config)

@@ -14,6 +14,7 @@ from selfsup_tf.evaluation.labelled import (
 )
 from selfsup_tf.evaluation.protocol import Result
 from selfsup_tf.evaluation.results import from_old
+from selfsup_tf.evaluation.unused_labels import open_unused
 
 TRAIN_ONE = (
     "finetune and distill leave one: python train.py finetune RECIPE "
@@ -45,7 +46,7 @@ class Accuracy(Labelled):
         if classifier is None:
             classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
             names = judged.run.read_class_names()
-        test = judged.open_test()
+        test = open_unused(judged) or judged.open_test()
         found, seconds = judge_each(
             {"trained": lambda: classifier},
             lambda _, it: classifier_accuracy(it, test, class_names=names).to_dict(),

@@ -1,0 +1,35 @@
+"""Images whose labels a run has not used, to judge it where there are no others."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selfsup_tf.evaluation.judged import Judged
+
+if TYPE_CHECKING:
+    from selfsup_tf.data.source import Source
+
+
+def open_unused(judged: Judged) -> "Source | None":
+    """The labelled images that a run left when it learned from a fraction.
+
+    None where it learned from all labels, where its data have a test split, and where
+    other images are named.
+    """
+    from selfsup_tf.data.parts import labelled_fraction
+    from selfsup_tf.data.sources import has_test_split
+    from selfsup_tf.evaluation.monitor import hold_out
+
+    config = None if judged.given is not None else judged.config
+    fraction = vars(config).get("fraction", 1) if config else 1
+    if fraction == 1 or judged.is_other_data:
+        return None
+    data, reading = judged.data()
+    if has_test_split(data, **reading):
+        return None
+    source = judged.open_source().as_begun(judged.run.read_images())
+    rest, _ = hold_out(source, config)
+    learned = labelled_fraction(rest, fraction, seed=config.seed)
+    unused = np.setdiff1d(rest.indices, learned.indices)
+    left = source.select(unused, f"{source.name}, labels not used")
+    return left.select(left.indices[left.labels >= 0], left.name)
