@@ -40,8 +40,9 @@ _PANELS = (
     ),
     (
         "rank_me",
-        "RankMe",
-        "How many directions the features use; a fall to a few is a collapse.",
+        "RankMe while training",
+        "How many directions the features of some images use; a fall to a few is a "
+        "collapse. It grows with the images looked at, which are more under Health.",
         {"health/rank_me": _H, "health/projection_rank_me": _Z},
     ),
     (

@@ -22,6 +22,13 @@ from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.training.spread import COLLAPSED
 
 HEALTHY, DIMENSIONAL, FULL = "healthy", "dimensional collapse", "full collapse"
+NOTHING_YET = "not collapsed, nothing learned yet"
+VERDICTS = (HEALTHY, NOTHING_YET, DIMENSIONAL, FULL)
+
+_SHORT = 5  # epochs below which a collapse may be no more than a beginning
+_AT_CHANCE = 0.01
+"""Share of the loss of equal cosines that a contrastive run has to have left behind: a
+few thousand images tell it to less than that."""
 
 FEW, FEW_SHARE = 8, 0.01
 """Principal directions, and their share of D, below which an encoder has collapsed to a
@@ -40,7 +47,7 @@ class Health:
     """An encoder's verdict, its reasons and its numbers.
 
     Attributes:
-        verdict: healthy, dimensional collapse or full collapse, of h.
+        verdict: One of `VERDICTS`, of h.
         reasons: Sentences.
         representation: Of h.
         projection: Of z, or None where there is no projector.
@@ -134,7 +141,7 @@ def health(
         project = compile_network(projector)
         z = {name: project(values).numpy() for name, values in h.items()}
         projection = numbers(z, "projections")
-    verdict, reasons = judge(representation, projection)
+    verdict, reasons = judge(representation, projection, config)
     return Health(
         verdict=verdict,
         reasons=tuple(reasons),
@@ -185,12 +192,20 @@ def temperature_of(config: Config) -> float:
     return getattr(config, "temperature", _TEMPERATURE)
 
 
-def judge(h: Numbers, z: Numbers | None = None) -> tuple[str, list[str]]:
+def judge(
+    h: Numbers, z: Numbers | None = None, config: Config | None = None
+) -> tuple[str, list[str]]:
     """Gives the verdict on a representation, and sentences that say why.
 
-    A projection does not change the verdict, since nobody is shipped one; SimCLR's uses
-    few directions in healthy runs (Jing et al. 2022, "Understanding dimensional
-    collapse in contrastive self-supervised learning").
+    Few directions of a projection do not change the verdict, since nobody is shipped
+    one; SimCLR's uses few in healthy runs (Jing et al. 2022, "Understanding dimensional
+    collapse in contrastive self-supervised learning"). A contrastive loss of z that is
+    still that of chance does: what the encoder has is then not from the run.
+
+    Args:
+        h: Of the representations.
+        z: Of the projections, if there are any.
+        config: Of the run; None where it is not known.
     """
     words = f"99 % of the variance of h lies in {h.principal} of {h.size} directions"
     if h.spread < COLLAPSED:
@@ -203,9 +218,25 @@ def judge(h: Numbers, z: Numbers | None = None) -> tuple[str, list[str]]:
         verdict = DIMENSIONAL
         first = f"{words}, fewer than {_few(h)}: images differ in a few ways alone."
     else:
-        verdict = HEALTHY
+        verdict = NOTHING_YET if _is_at_chance(z, config) else HEALTHY
         first = f"{words}, and its spread is {h.spread:.2f} of 1: images differ."
-    return verdict, [first, *_remarks(h, z)]
+    remarks = _remarks(h, z)
+    epochs = getattr(config, "epochs", None)
+    if verdict in (FULL, DIMENSIONAL) and epochs is not None and epochs < _SHORT:
+        remarks.append(
+            f"The run took {epochs:g} epochs, in which many runs pass through this: "
+            "train for longer before anything else is changed."
+        )
+    return verdict, [first, *remarks]
+
+
+def _is_at_chance(z: Numbers | None, config: Config | None) -> bool:
+    """Whether the loss of a contrastive run is that of equal cosines."""
+    contrastive = config is None or hasattr(config, "temperature")
+    pairs = config is None or len(config.drawn_views) > 1
+    if z is None or not (contrastive and pairs) or z.spread < COLLAPSED:
+        return False
+    return z.below_chance <= _AT_CHANCE * z.chance_loss
 
 
 def _few(numbers: Numbers) -> int:

@@ -7,6 +7,8 @@ Legend: N bank images, Q queries, D length of the representation, C classes.
 """
 
 import dataclasses
+import functools
+import logging
 import pathlib
 from typing import Any
 
@@ -22,6 +24,8 @@ from selfsup_tf.evaluation.classification import (
     count_answers,
 )
 from selfsup_tf.evaluation.features import Features, extract_features
+
+logger = logging.getLogger("selfsup_tf")
 
 DEFAULT_K = 200
 PRESETS = {
@@ -67,7 +71,7 @@ def knn(
         train: The bank: a labelled Source or (images, labels).
         test: What is judged, likewise.
         preset: Whose k and T, of `PRESETS`.
-        k: Neighbours that vote; None for the preset's, or all of a smaller bank.
+        k: Neighbours that vote; None for the preset's, or as many as a class has.
         temperature: T of their weights exp(cosine / T); None for the preset's.
         batch_size: Images in a call of the encoder.
         cache: A folder where representations are kept.
@@ -84,9 +88,31 @@ def knn(
     return knn_from_features(
         bank,
         queries,
-        k=min(of_preset["k"], len(bank.features)) if k is None else k,
+        k=fitting_k(bank, of_preset["k"]) if k is None else k,
         temperature=of_preset["temperature"] if temperature is None else temperature,
         class_names=train.class_names,
+    )
+
+
+def fitting_k(bank: Features, k: int) -> int:
+    """The neighbours to ask, k or as many as a class of the bank has; less is said.
+
+    Of more than that the rest are of other classes, however good the encoder is.
+    """
+    labels = bank.labels
+    classes = 1 if labels is None else len(np.unique(labels))
+    fitting = max(1, len(bank.features) // classes)
+    if fitting < k:
+        _say_fewer(fitting, k, len(bank.features), classes)
+    return min(fitting, k)
+
+
+@functools.cache  # once for all encoders that are judged by one bank
+def _say_fewer(fitting: int, k: int, images: int, classes: int) -> None:
+    logger.warning(
+        "k-NN asks %d neighbours in place of %d: %d images of %d classes are no more "
+        "of each.",
+        *(fitting, k, images, classes),
     )
 
 
@@ -99,7 +125,7 @@ def knn_from_features(
     class_names: tuple[str, ...] | None = None,
 ) -> KnnResult:
     """As `knn`, of representations that have been extracted already."""
-    k = min(DEFAULT_K, len(train.features)) if k is None else k
+    k = fitting_k(train, DEFAULT_K) if k is None else k
     num_classes = check_labels(train.labels, test.labels)
     scores = knn_rank(
         train.features,

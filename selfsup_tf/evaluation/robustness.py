@@ -27,7 +27,7 @@ from selfsup_tf.evaluation.features import (
     image_size,
 )
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
-from selfsup_tf.evaluation.knn import DEFAULT_K, knn_rank
+from selfsup_tf.evaluation.knn import DEFAULT_K, fitting_k, knn_rank
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
 
@@ -124,7 +124,7 @@ def robustness(
     bank = extract_features(encoder, train, batch_size=batch_size, cache=cache)
     num_classes = int(bank.labels.max()) + 1  # no others can be answered
     if classifier == "knn":
-        k = min(DEFAULT_K, len(bank.features)) if k is None else k
+        k = fitting_k(bank, DEFAULT_K) if k is None else k
         fit = {"k": k, "temperature": temperature}
         known = (bank.features, bank.labels)
         classify = functools.partial(knn_rank, *known, num_classes=num_classes, **fit)

@@ -1,5 +1,6 @@
 """Judgement without labels: every number literally, and planted cases end to end."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -12,9 +13,17 @@ from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import statistics as numbers
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.evaluation.health import DIMENSIONAL, FULL, HEALTHY, health, judge
+from selfsup_tf.evaluation.health import (
+    DIMENSIONAL,
+    FULL,
+    HEALTHY,
+    NOTHING_YET,
+    health,
+    judge,
+)
 from selfsup_tf.evaluation.protocol import PROTOCOLS
 from selfsup_tf.evaluation.running import evaluate
+from selfsup_tf.methods import find_method
 
 SIZE = 8
 
@@ -220,7 +229,26 @@ def test_a_loss_no_better_than_chance_is_told():
     words = "no lower than the"
     assert not any(words in reason for reason in judge(learned, learned)[1])
     judged, reasons = judge(learned, others)
-    assert judged == HEALTHY and words in reasons[-1]
+    assert judged == NOTHING_YET and words in reasons[-1]
+    # What has left chance by less than a hundredth has not left it.
+    nearly = dataclasses.replace(others, below_chance=0.005 * others.chance_loss)
+    assert judge(learned, nearly)[0] == NOTHING_YET
+    assert judge(learned, None)[0] == judge(learned, learned)[0] == HEALTHY
+    # BYOL lowers another loss, and a run of one view none of pairs.
+    assert judge(learned, others, find_method("byol").recipe("shapes")())[0] == HEALTHY
+    distilled = find_method("distill").recipe("shapes")()
+    assert judge(learned, others, distilled)[0] == HEALTHY
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(2.0, True), (100.0, False)])
+def test_a_collapse_of_a_short_run_may_be_a_beginning(epochs, said):
+    config = find_method("simclr").recipe("shapes")(epochs=epochs)
+    for kind in ("constant", "rank 3"):
+        found = numbers.measure(*planted(kind, 64), temperature=0.1)
+        _, reasons = judge(found, None, config)
+        assert ("train for longer" in reasons[-1]) == said
+    good = numbers.measure(*planted("isotropic", 64), temperature=0.1)
+    assert "train for longer" not in judge(good, None, config)[1][-1]
 
 
 def encoder(kind, size=64):

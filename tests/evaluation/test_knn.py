@@ -165,3 +165,21 @@ def test_a_class_without_votes_is_never_credited():
         test = Features(queries, np.full(300, label), np.arange(300))
         result = knn_lib.knn_from_features(train, test, k=1)
         assert result.top_5 == result.top_1 < 0.2
+
+
+def test_no_more_neighbours_are_asked_than_a_class_has(caplog):
+    """200 of 256 images of 8 classes are mostly others, however good the encoder."""
+    random = np.random.default_rng(0)
+    labels = np.arange(256) % 8
+    centres = random.normal(size=(8, 16))
+    features = (centres[labels] + 0.3 * random.normal(size=(256, 16))).astype("float32")
+    bank = Features(features, labels, np.arange(256))
+    knn_lib._say_fewer.cache_clear()
+    result = knn_lib.knn_from_features(bank, bank)
+    assert result.k == 32 and result.top_1 == 1
+    assert "32 neighbours in place of 200: 256 images of 8 classes" in caplog.text
+    assert knn_lib.knn_from_features(bank, bank, k=200).k == 200  # as it was asked
+    many = Features(
+        *(np.repeat(x, 8, axis=0) for x in (features, labels)), np.arange(2048)
+    )
+    assert knn_lib.fitting_k(many, 200) == 200
