@@ -8,10 +8,7 @@ import pathlib
 from typing import Any
 
 import keras
-import matplotlib.axes
-import matplotlib.figure
 import numpy as np
-import PIL.Image
 import sklearn.decomposition
 import sklearn.manifold
 import threadpoolctl
@@ -21,10 +18,8 @@ from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.features import extract_features, image_size
-from selfsup_tf.evaluation.plotting import COLOURS, MARKERS
-from selfsup_tf.evaluation.thumbnails import join_thumbnails, make_thumbnails
+from selfsup_tf.evaluation.thumbnails import make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
-from selfsup_tf.files import save_figure, whole_file
 
 METHODS = ("tsne", "pca")
 LEAST = 10
@@ -33,8 +28,6 @@ THUMBNAIL = 48
 """Largest side of a thumbnail, in pixels."""
 _COMPONENTS = 50  # of the PCA before t-SNE, as its authors do
 _FLAT = 1e-9  # directions that differ by less are one, but for rounding
-_TOLD_APART = 72  # classes, by colours and markers together
-_FRAMED = 34  # thumbnails that fit beside each other on the picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +43,7 @@ class EmbeddingMap:
         class_names: Of the labels, or None.
         indices: (N,) int64, the number of each image in its source.
         thumbnails: (N, t, t, 3) uint8, the evaluation views, t at most `THUMBNAIL`.
+        files: The name of each image's file; None without files.
     """
 
     method: str
@@ -59,6 +53,7 @@ class EmbeddingMap:
     class_names: tuple[str, ...] | None
     indices: np.ndarray
     thumbnails: np.ndarray
+    files: tuple[str, ...] | None = None
 
     @property
     def columns(self) -> int:
@@ -74,6 +69,7 @@ class EmbeddingMap:
             "labels": None if self.labels is None else self.labels.tolist(),
             "class_names": self.class_names and list(self.class_names),
             "indices": self.indices.tolist(),
+            "files": self.files and list(self.files),
             "thumbnail": self.thumbnails.shape[1],
             "columns": self.columns,
         }
@@ -128,6 +124,7 @@ def embedding_map(
         class_names=None if found.labels is None else source.class_names,
         indices=found.indices,
         thumbnails=_thumbnails(part, image_size(encoder), batch_size),
+        files=part.paths and tuple(pathlib.Path(path).name for path in part.paths),
     )
 
 
@@ -167,107 +164,3 @@ def _thumbnails(source: Source, size: int, batch_size: int) -> np.ndarray:
     images = (batch["image"][batch["valid"]] for batch in batches)
     side = min(size, THUMBNAIL)
     return np.concatenate([make_thumbnails(some, side) for some in images])
-
-
-def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
-    """Writes a map's picture, and all thumbnails in one beside it.
-
-    Args:
-        embedding: The map.
-        picture: Such as RUN_DIR/eval/map.png.
-
-    Returns:
-        The path of the thumbnails, such as RUN_DIR/eval/map_thumbnails.jpg.
-    """
-    sprite = join_thumbnails(embedding.thumbnails, embedding.columns)
-    thumbnails = picture.with_name(f"{picture.stem}_thumbnails.jpg")
-    with whole_file(thumbnails) as beside:
-        # With all its colour, or that of a thumbnail would run into the next.
-        image = PIL.Image.fromarray(sprite)
-        image.save(beside, "JPEG", quality=88, subsampling=0)
-    save_figure(draw_map(embedding), picture)
-    return thumbnails
-
-
-def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
-    """Draws a map: the images at their places.
-
-    Of images that would lie over each other one is drawn and the others are points, so
-    that each can be seen. A frame's colour and the marker at its corner are the class.
-    """
-    places, labels = embedding.positions, embedding.labels
-    present = [] if labels is None else np.unique(labels).tolist()
-    height = float(np.ptp(places[:, 1]))
-    size = (10, max(4.0, 1 + 8 * height))
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    axes = figure.add_subplot()
-    half = 0.5 / _FRAMED
-    chosen = thinned(places, 2.15 * half)
-    _draw_points(axes, embedding, present, chosen, half)
-    for n in np.flatnonzero(chosen):
-        x, y = places[n]
-        extent = (x - half, x + half, y + half, y - half)
-        axes.imshow(embedding.thumbnails[n], extent=extent, zorder=2)
-        if 0 < len(present) <= _TOLD_APART:
-            colour, _ = _look(present, labels[n])
-            edge = np.array([[-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1]]) * half
-            axes.plot(x + edge[0], y + edge[1], color=colour, linewidth=2, zorder=3)
-    top, bottom = places[:, 1].min() - 0.03, places[:, 1].max() + 0.03
-    axes.set(xlim=(-0.03, 1.03), ylim=(bottom, top), xticks=[], yticks=[], aspect=1)
-    axes.spines[:].set_visible(False)
-    method = {"tsne": "t-SNE", "pca": "PCA"}[embedding.method]
-    axes.set_title(
-        f"{len(places):,} images of {embedding.source} by {method}; "
-        f"{int(chosen.sum())} are drawn",
-        loc="left",
-    )
-    return figure
-
-
-def _draw_points(axes: matplotlib.axes.Axes, embedding: EmbeddingMap, present: list,
-                 chosen: np.ndarray, half: float) -> None:  # fmt: skip
-    """Points for what is not drawn, markers at the corners of what is, the legend."""
-    places, labels = embedding.positions, embedding.labels
-    if not 0 < len(present) <= _TOLD_APART:
-        rest = places[~chosen]
-        axes.scatter(*rest.T, s=10, color=COLOURS[0], alpha=0.6, linewidths=0)
-        return
-    for label in present:
-        colour, marker = _look(present, label)
-        own = labels == label
-        rest, corners = places[own & ~chosen], places[own & chosen] - half
-        axes.scatter(
-            *rest.T, s=14, color=colour, marker=marker, alpha=0.6, linewidths=0
-        )
-        name = f"class {label}"
-        if embedding.class_names is not None and label >= 0:
-            name = str(embedding.class_names[label])
-        axes.scatter(*corners.T, s=42, color=colour, marker=marker, zorder=4,
-                     edgecolors="white", linewidths=0.7,
-                     label=name.lstrip("_").replace("$", r"\$") or " ")  # fmt: skip
-    axes.figure.legend(
-        loc="outside right upper",
-        frameon=False,
-        ncols=-(-len(present) // 40),
-        fontsize=9 if len(present) <= 40 else 6,
-    )
-
-
-def _look(present: list[int], label: int) -> tuple[str, str]:
-    """Colour and marker of a class, by its place among those present."""
-    number = present.index(label)
-    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-
-
-def thinned(places: np.ndarray, distance: float) -> np.ndarray:
-    """Which of the places, (N,) bool, keep clear of those kept before.
-
-    Args:
-        places: (N, 2).
-        distance: Least difference of two that are kept, to the side or downwards.
-    """
-    kept = np.zeros(len(places), bool)
-    for n, place in enumerate(places):
-        gaps = np.abs(places[kept] - place).max(axis=1, initial=0)
-        kept[n] = bool((gaps >= distance).all())
-    return kept

@@ -1,5 +1,6 @@
 """A picture of what an encoder takes to be alike: images and their neighbours."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -16,7 +17,7 @@ from selfsup_tf.evaluation.features import (
     extract_features,
     image_size,
 )
-from selfsup_tf.evaluation.plotting import COLOURS, short
+from selfsup_tf.evaluation.plotting import COLOURS, SOFT, short
 from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.files import save_figure
 
@@ -38,7 +39,8 @@ def neighbour_gallery(
 ) -> pathlib.Path:
     """Draws images of `test`, each beside its nearest ones of `train` by cosine.
 
-    Images are drawn as the encoder sees them. With labels, a hit of the query's class
+    Images are drawn as the encoder sees them, those of files with their names. With
+    labels, a hit of the query's class
     has a solid blue frame and any other a dashed orange one. Where `train` is `test`,
     an image is not its own neighbour.
 
@@ -67,8 +69,19 @@ def neighbour_gallery(
     return save_figure(figure, path)
 
 
-Picture = tuple[np.ndarray, int | None]
-"""An evaluation view, (S, S, 3), and its label."""
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image as it is drawn.
+
+    Attributes:
+        image: The evaluation view, (S, S, 3) float32 in [0, 1].
+        label: Its class, or None.
+        file: The name of its file, or "".
+    """
+
+    image: np.ndarray
+    label: int | None
+    file: str
 
 
 def find_neighbours(
@@ -80,8 +93,8 @@ def find_neighbours(
     hits: int = 7,
     seed: int = 0,
     cache: pathlib.Path | None = None,
-) -> list[tuple[Picture, list[tuple[np.ndarray, int | None, float]]]]:
-    """Images of `test`, each with its nearest ones of `train`: view, label, cosine.
+) -> list[tuple[Picture, list[tuple[Picture, float]]]]:
+    """Images of `test`, each with its nearest ones of `train` and their cosines.
 
     The arguments are those of `neighbour_gallery`.
     """
@@ -97,35 +110,39 @@ def find_neighbours(
     bank = extract_features(encoder, train, cache=cache)
     order = np.random.default_rng(seed).permutation(test.indices)[:queries]
     asked = _views(test, size, order)
-    h = compile_network(encoder)(np.stack([image for image, _ in asked.values()]))
+    h = compile_network(encoder)(np.stack([one.image for one in asked.values()]))
     cosine = unit_vectors(h.numpy()) @ unit_vectors(bank.features).T
     if same:
         cosine[np.array(list(asked))[:, None] == bank.indices[None, :]] = -np.inf
     nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :hits]
     found = _views(train, size, np.unique(bank.indices[nearest]))
     return [
-        (query, [(*found[bank.indices[n]], cosine[row, n]) for n in nearest[row]])
+        (query, [(found[bank.indices[n]], cosine[row, n]) for n in nearest[row]])
         for row, query in enumerate(asked.values())
     ]
 
 
-def _views(source: Source, size: int, indices: np.ndarray) -> dict:
-    """Evaluation views (S, S, 3) and labels (or None) of some images, by index."""
+def _views(source: Source, size: int, indices: np.ndarray) -> dict[int, Picture]:
+    """Some images, by index."""
     part = source.select(np.sort(indices), source.name)
+    files = dict(zip(part.indices.tolist(), part.paths or (), strict=False))
     views = {}
     for batch in pipeline.evaluation_dataset(part, size=size, batch_size=64):
         batch = {name: values.numpy() for name, values in batch.items()}
         for n in np.flatnonzero(batch["valid"]):
             label = int(batch["label"][n]) if "label" in batch else None
-            views[int(batch["index"][n])] = (batch["image"][n], label)
+            index = int(batch["index"][n])
+            file = pathlib.Path(files.get(index, "")).name
+            views[index] = Picture(batch["image"][n], label, file)
     return views
 
 
 def _draw(rows: list, class_names: Any, name: str) -> matplotlib.figure.Figure:
     columns = 1 + len(rows[0][1])
-    labelled = rows[0][0][1] is not None and rows[0][1][0][1] is not None
+    (query, ((hit, _), *_)), *_ = rows
+    labelled = query.label is not None and hit.label is not None
     cell, header = 1.05, 0.75
-    height = len(rows) * (cell + 0.3) + header
+    height = len(rows) * (cell + (0.42 if query.file else 0.3)) + header
     # Made without pyplot, so that no window system or global state is touched.
     figure = matplotlib.figure.Figure(figsize=(columns * (cell + 0.1) + 0.4, height))
     grid = figure.add_gridspec(
@@ -136,31 +153,35 @@ def _draw(rows: list, class_names: Any, name: str) -> matplotlib.figure.Figure:
         bottom=0.02,
         top=1 - header / height,
         width_ratios=[1.25] + [1] * (columns - 1),
-        hspace=0.35,
+        hspace=0.47 if query.file else 0.35,
         wspace=0.08,
     )
     title = f"Nearest neighbours in {name} by cosine"
     if labelled:
         title += "\nblue, solid: the query's class   orange, dashed: another class"
     figure.suptitle(title, fontsize=9, y=1 - 0.12 / height, va="top")
-    for r, ((image, label), found) in enumerate(rows):
+    for r, (query, found) in enumerate(rows):
         axes = figure.add_subplot(grid[r, 0])
-        _show(axes, image, "query" if label is None else _named(class_names, label))
-        for c, (hit, hit_label, cosine) in enumerate(found):
+        unnamed = query.label is None
+        _show(axes, query, "query" if unnamed else _named(class_names, query.label))
+        for c, (hit, cosine) in enumerate(found):
             axes = figure.add_subplot(grid[r, c + 1])
             caption = f"{cosine:.2f}"
             if labelled:
-                caption = f"{_named(class_names, hit_label)} {caption}"
+                caption = f"{_named(class_names, hit.label)} {caption}"
             _show(axes, hit, caption)
             if labelled:
-                frame = RIGHT if hit_label == label else WRONG
+                frame = RIGHT if hit.label == query.label else WRONG
                 for spine in axes.spines.values():
                     spine.set(visible=True, linewidth=2.5, **frame)
     return figure
 
 
-def _show(axes: Any, image: np.ndarray, caption: str) -> None:
-    axes.imshow(np.clip(image, 0, 1), interpolation="nearest")
+def _show(axes: Any, picture: Picture, caption: str) -> None:
+    axes.imshow(np.clip(picture.image, 0, 1), interpolation="nearest")
+    # A name in other letters, or with a dollar, is text and no formula.
+    name = short(picture.file, 18).replace("$", r"\$")
+    axes.set_xlabel(name, fontsize=5.5, labelpad=2, color=SOFT)
     axes.set(xticks=[], yticks=[])
     axes.set_title(caption, fontsize=6.5, pad=3)
     for spine in axes.spines.values():

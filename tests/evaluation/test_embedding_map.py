@@ -1,6 +1,7 @@
 """The map: who lies beside whom, in which picture, and from which encoder."""
 
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -9,12 +10,10 @@ import pytest
 import sklearn.decomposition
 from toys import mean_encoder
 
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.embedding_map import (
-    embedding_map,
-    lay_out,
-    write_map,
-)
+from selfsup_tf.evaluation.embedding_map import embedding_map, lay_out
+from selfsup_tf.evaluation.map_picture import FEW, apart, draw_map, write_map
 
 
 def coloured(count=48, size=8, seed=0):
@@ -128,3 +127,33 @@ def test_what_makes_no_map_is_refused():
     )
     with pytest.raises(InputError, match="finite"):
         embedding_map(broken, IMAGES)
+
+
+def test_few_images_are_all_drawn_with_the_names_of_their_files(tmp_path):
+    for number, image in enumerate(IMAGES[:20]):
+        PIL.Image.fromarray(image).save(tmp_path / f"Bild_$ü$_{number}.png")
+    source = open_source(tmp_path)
+    found = embedding_map(mean_encoder(), source, method="pca")
+    assert found.files == tuple(pathlib.Path(path).name for path in source.paths)
+    assert found.to_dict()["files"] == list(found.files)
+    figure = draw_map(found)
+    (axes,) = figure.axes
+    assert len(axes.images) == 20 <= FEW  # none is a point
+    boxes = [image.get_extent() for image in axes.images]
+    for one in boxes:  # and none lies over another
+        for other in boxes:
+            apart_by = max(abs(one[0] - other[0]), abs(one[2] - other[2]))
+            assert one is other or apart_by >= one[1] - one[0]
+    names = [text.get_text() for text in axes.texts]
+    assert names == [name.replace("$", r"\$") for name in found.files]
+    figure.savefig(tmp_path / "map.png")  # a dollar is no formula
+
+
+def test_places_move_together_as_little_as_can_be():
+    grid = np.stack(np.meshgrid([0, 0.5, 1], [0, 0.5, 1]), -1).reshape(-1, 2)
+    random = np.random.default_rng(0)
+    order = random.permutation(9)[:6]
+    moved = grid[order] + random.uniform(-0.2, 0.2, (6, 2))
+    np.testing.assert_array_equal(apart(moved, 3), grid[order])
+    heap = apart(np.full((9, 2), 0.5), 3)  # a collapsed encoder's
+    assert len(np.unique(heap, axis=0)) == 9

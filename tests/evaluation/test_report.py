@@ -106,7 +106,12 @@ def test_the_whole_run_is_on_the_page(tmp_path, old):
     assert "Transfer to shapes: Linear probe" in text
     assert "mAP" in text and "34.2 %" in text
     assert "RankMe of z: 13.7" in page.section("health")  # in its chart
-    assert page.row("RankMe of 128; directions that the features use")[0] == "41"
+    assert (
+        page.row(
+            "RankMe of 128; directions that h uses; it grows with the images looked at"
+        )[0]
+        == "41"
+    )
     assert "airplane taken for automobile" in page.section("linear")
     assert "2 × GPU H100" in text and "Intel Xeon" in text and "2.21.0" in text
     assert "encoder_int8.tflite" in text and "0.99610" in text

@@ -9,6 +9,7 @@ import shutil
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 
 from selfsup_tf.cli.exporting import _metrics
@@ -265,11 +266,29 @@ def test_an_image_is_not_its_own_neighbour():
     source = open_source(TRAIN)
     for test in (source, open_source(TRAIN)):
         rows = find_neighbours(pixel_encoder(), source, test)
-        found_itself = [np.array_equal(query[0], hits[0][0]) for query, hits in rows]
+        found_itself = [np.array_equal(q.image, hits[0][0].image) for q, hits in rows]
         assert found_itself == [test is not source] * 8
         for _, hits in rows:
             cosines = [cosine for *_, cosine in hits]
             assert cosines == sorted(cosines, reverse=True)
+
+
+def test_names_of_files_stand_under_their_images(tmp_path):
+    for number, image in enumerate(TRAIN[0][:12]):
+        path = tmp_path / f"$a_{number}$.png"
+        PIL.Image.fromarray(image).save(path)
+    source = open_source(tmp_path)
+    rows = find_neighbours(pixel_encoder(), source, source, queries=2, hits=3)
+    files = {pathlib.Path(path).name: n for n, path in enumerate(source.paths)}
+    for query, hits in rows:
+        for one in (query, *(hit for hit, _ in hits)):
+            stored = TRAIN[0][int(one.file.split("_")[1].split("$")[0])] / 255
+            np.testing.assert_allclose(one.image, stored, atol=1e-6)
+            assert one.file in files
+    neighbour_gallery(
+        pixel_encoder(), source, source, tmp_path / "a.svg", queries=2, hits=3
+    )
+    assert "$a_" in (tmp_path / "a.svg").read_text().replace("\\$", "$")
 
 
 def test_more_hits_than_images_are_refused(tmp_path):

@@ -12,7 +12,12 @@ from selfsup_tf.evaluation.results import from_old
 
 _PARTS = {"representation": ("h", ""), "projection": ("z", "projection z")}
 _SHOWN = (
-    ("RankMe", "rank_me", ".1f", "directions that the features use; more images, more"),
+    (
+        "RankMe",
+        "rank_me",
+        ".1f",
+        "directions that h uses; it grows with the images looked at",
+    ),
     ("directions of 99 %", "principal", "d", "of the variance of the directions"),
     ("spread", "spread", ".3f", "0 where all images are one point, at most 1"),
     ("dead dimensions", "dead", "d", "say nothing of an image"),

@@ -34,9 +34,12 @@ class Map(Protocol):
     template = "map.html.jinja"
 
     def run(self, judged: Judged, flags: MapFlags) -> Result:
-        from selfsup_tf.evaluation.embedding_map import embedding_map, write_map
+        from selfsup_tf.evaluation.embedding_map import embedding_map
+        from selfsup_tf.evaluation.map_picture import FEW, write_map
 
         encoders, images = judged.encoders(untrained=False), judged.open_pair()[1]
+        if images.size < FEW:  # then all of them say more
+            images = judged.open_source()
         options, found, pictures = options_of(flags), {}, {}
         for name, make in encoders.items():
             picture = judged.picture(name)

@@ -115,7 +115,7 @@ def reported(run: RunFiles) -> dict[str, Any]:
         "title": f"{run.name}: encoder report",
         "cards": _cards(run.results),
         "lines": [line for line in lines_of(run.results) if line.main],
-        "sections": dict(sections),
+        "sections": dict(sorted(sections.items(), key=lambda one: not _shows(one[1]))),
         "unread": run.unread,
         "missing": _missing(run),
         "curves": [
@@ -155,6 +155,11 @@ def _has_details(shown: Shown) -> bool:
         or shown.pictures or shown.numbers[0]
         or (shown.protocol and shown.protocol.template)
     )  # fmt: skip
+
+
+def _shows(results: Sequence[Shown]) -> bool:
+    """Whether it shows images of the data, which a reader grasps first."""
+    return any(shown.pictures for shown in results)
 
 
 def _cards(results: Sequence[StoredResult]) -> list[Line]:

@@ -1,6 +1,7 @@
 "use strict";
-// The map of embeddings: shows the image of a point, hides classes, comes closer.
-// All else on the page works without it.
+// The map of embeddings, and tables on a phone. All else on the page works without it.
+
+// The map shows the image of a point, hides classes, comes closer.
 (() => {
   const map = document.getElementById("embedding-map");
   if (!map) return;
@@ -32,7 +33,8 @@
 
   function describe(n) {
     const name = data.labels ? data.names[data.labels[n]] + ", " : "";
-    return `${name}image ${data.indices[n]}`;
+    const file = data.files ? `${data.files[n]}, ` : "";
+    return `${file}${name}image ${data.indices[n]}`;
   }
 
   function show(n) {
@@ -213,3 +215,12 @@
     });
   });
 })();
+
+// On a phone a row of a table becomes a list, each number beside the head of its column.
+document.querySelectorAll("table").forEach((table) => {
+  const heads = [...table.querySelectorAll("thead th")].map((th) => th.textContent.trim());
+  table.querySelectorAll("tbody td").forEach((td) => {
+    td.dataset.head = heads[td.cellIndex] ?? "";
+  });
+  table.classList.add("listed");
+});
