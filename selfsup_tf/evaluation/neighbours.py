@@ -179,8 +179,7 @@ def _draw(rows: list, class_names: Any, name: str) -> matplotlib.figure.Figure:
 
 def _show(axes: Any, picture: Picture, caption: str) -> None:
     axes.imshow(np.clip(picture.image, 0, 1), interpolation="nearest")
-    # A name in other letters, or with a dollar, is text and no formula.
-    name = short(picture.file, 18).replace("$", r"\$")
+    name = short(picture.file, 18)
     axes.set_xlabel(name, fontsize=5.5, labelpad=2, color=SOFT)
     axes.set(xticks=[], yticks=[])
     axes.set_title(caption, fontsize=6.5, pad=3)
