@@ -555,7 +555,7 @@ def test_distillation_of_simclr_v2():
     _check("distill", "imagenet", SIMCLR_CROPS, table)
 
 
-# --- ours: numbers in the README were measured with these
+# --- ours: numbers in docs/measured.md were measured with these
 
 CPU = {
     "optimizer.name": "sgd",

@@ -9,8 +9,9 @@ from selfsup_tf.cli import program
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.protocol import PROTOCOLS
 from selfsup_tf.evaluation.results import read_results
-from selfsup_tf.evaluation.text import shown
+from selfsup_tf.evaluation.text import judged_on, shown
 from selfsup_tf.existing import check_named
 from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.run import RunDirectory
@@ -265,14 +266,22 @@ def _training(run: RunDirectory) -> dict[str, Any]:
 
 def _metrics(run: RunDirectory, hashes: set[str]) -> dict[str, str]:
     """What counts in each result of eval.py of these very weights, for people."""
-    found = {}
+    found, known = {}, PROTOCOLS.all()
     for stored in read_results(run):
-        if stored.result.weights_hash not in hashes:
+        result, protocol = stored.result, known.get(stored.result.protocol)
+        if result.weights_hash not in hashes:
             continue
-        for group, (row, *_) in stored.result.groups.items():
-            name = ", ".join(filter(None, (stored.name, group)))
-            found[f"{name}, {row.title}"] = shown(row.value, row.unit)
-            for other, one in row.beside.items():
-                words = f"{name}, {other} network, {row.title}"
-                found[words] = shown(one.value, row.unit)
+        how = protocol.settings(result) if protocol else ""
+        how = "; ".join(filter(None, (how, judged_on(result.measured_on))))
+        if result.verdict is not None:
+            words = " ".join((f"{result.verdict}.", *result.notes[:1]))
+            found[f"{result.title}, verdict"] = f"{words} ({how})"
+        for group, (row, *_) in result.groups.items():
+            beside = (
+                f"{other} {shown(one.value, row.unit)}"
+                for other, one in row.beside.items()
+            )
+            numbers = ", ".join((shown(row.value, row.unit), *beside))
+            name = ", ".join(filter(None, (result.title, group, row.title)))
+            found[name] = f"{numbers} ({how})"
     return found

@@ -10,6 +10,7 @@ import tensorflow as tf
 from selfsup_tf.config import Config
 from selfsup_tf.data import views
 from selfsup_tf.data.source import Source
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check
 from selfsup_tf.files import save_figure
 
@@ -31,7 +32,7 @@ def preview_views(
 
     Args:
         images: uint8 or float [0, 1] arrays (N, H, W, 3), a sequence of arrays (H, W,
-            3) of any size, or a Source.
+            3) of any size, a Source, or the name of a folder or of other data.
         config: Its views are used.
         path: Where to write the picture (.png, .pdf, ...), if anywhere.
         seed: What the views are drawn from.
@@ -79,6 +80,8 @@ def preview_views(
 
 def _first(images: Any, count: int) -> list[tf.Tensor]:
     """The first images, each a tensor (H, W, 3)."""
+    if isinstance(images, str | pathlib.Path):
+        images = open_source(images)
     if isinstance(images, Source):
         elements = images.ordered(labels=False).take(count)
         return [element["image"] for element in elements]

@@ -212,9 +212,15 @@ class Labelled(Protocol):
             if name == "top_1" or found.get(name) is not None
         )
 
+    def settings(self, result: Result) -> str:
+        return self._settings(result.details["trained"]) if self.shown else ""
+
     def head(self, word: str, found: Mapping[str, Any]) -> str:
         """What stands over the table, such as knn (k=200, temperature=0.1)."""
-        return f"{word} ({', '.join(f'{name}={found[name]}' for name in self.shown)})"
+        return f"{word} ({self._settings(found)})"
+
+    def _settings(self, found: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name}={found[name]}" for name in self.shown)
 
     def text(self, result: Result, flags: Any) -> str:
         found = result.details["trained"]

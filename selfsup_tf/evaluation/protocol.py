@@ -244,6 +244,10 @@ class Protocol(abc.ABC):
 
         return format_rows(result)
 
+    def settings(self, result: Result) -> str:
+        """How it was measured, such as "k=200, temperature=0.1"; "" without choices."""
+        return ""
+
     def draw(self, result: Result) -> dict[str, Chart]:
         """Its charts by a short name; each is saved as eval/NAME_KEY.png.
 

@@ -27,7 +27,7 @@ def format_rows(result: "Result", heads: Mapping[str, str] | None = None) -> str
     for group, rows in result.groups.items():
         head = ", ".join(filter(None, (result.title, group)))
         head = (heads or {}).get(group, head)
-        where = _judged_on(result.measured_on)
+        where = judged_on(result.measured_on)
         lines = [f"{head}: {where}" if where else head, *_table(rows)]
         parts.append("\n".join(lines))
     said = [] if result.verdict is None else [f"{result.title}: {result.verdict}"]
@@ -35,7 +35,8 @@ def format_rows(result: "Result", heads: Mapping[str, str] | None = None) -> str
     return "\n\n".join(filter(None, ["\n".join(said), *parts]))
 
 
-def _judged_on(sets: Mapping[str, Mapping[str, Any]]) -> str:
+def judged_on(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which images a result is of, such as "50000 images of a judge 10000 of b"."""
     if "train" in sets and "test" in sets:
         train, test = sets["train"], sets["test"]
         return (

@@ -22,8 +22,22 @@ def format_model_card(manifest: dict) -> str:
         manifest: See `manifest.describe`.
     """
     programs = list(format_programs(manifest).items())
-    card = template("card.md.jinja").render(manifest, programs=programs, values=_values)
+    card = template("card.md.jinja").render(
+        manifest, title=_title(manifest), programs=programs, values=_values
+    )
     return card + "\n"
+
+
+def _title(manifest: dict) -> str:
+    """What sets this encoder apart: its network, its images, how it learned them."""
+    training = manifest["training"]
+    network = training.get("config", {}).get("encoder", {}).get("name")
+    title = f"Image encoder {network or manifest['encoder']['name']}"
+    if training.get("data") and training.get("method"):
+        title += f" of {training['data']}, learned by {training['method']}"
+    if training.get("epochs"):
+        title += f" in {training['epochs']:g} epochs"
+    return title
 
 
 def format_programs(manifest: dict) -> dict[str, str]:

@@ -119,19 +119,32 @@ def test_labels_that_were_learned_measure_no_accuracy(where, tmp_path, capsys):
 def test_the_card_has_what_eval_found_of_this_very_encoder(where):
     cli.evaluate(["robustness", f"--run_dir={where}", "--corruptions", "blur"])
     cli.evaluate(["knn", f"--run_dir={where}", "--untrained=False"])
+    cli.evaluate(["health", f"--run_dir={where}"])
     other = json.loads((where / "eval" / "knn.json").read_text())
     other["weights_hash"] = "another"
     (where / "eval" / "knn_k=5.json").write_text(json.dumps(other))
     export(where, "--formats", "tflite_float32")
     card = (where / "export" / "MODEL_CARD.md").read_text()
     section = card.partition("What is known of")[2].partition("\n## ")[0]
-    lines = [line.partition(":") for line in section.splitlines() if "- " in line]
-    names = [name for name, _, value in lines if value.endswith(" %")]
-    assert names == [
-        "- knn, top-1",
-        "- robustness_corruptions=blur, mean top-1",
-        "- robustness_corruptions=blur, untrained network, mean top-1",
+    lines = (line.partition(": ") for line in section.splitlines() if "- " in line)
+    found = {name: value for name, _, value in lines}
+    assert list(found) == [
+        "- Health, verdict",
+        "- Health, RankMe",
+        "- k-NN, top-1",
+        "- Robustness (corruptions blur), mean top-1",
     ]
+    result = json.loads((where / "eval" / "knn.json").read_text())
+    sets, number = result["measured_on"], 100 * result["rows"][0]["value"]
+    settings = f"k={result['details']['trained']['k']}, temperature=0.1"
+    judged = (
+        f"{sets['train']['size']} images of {sets['train']['name']} judge "
+        f"{sets['test']['size']} of {sets['test']['name']}"
+    )
+    assert found["- k-NN, top-1"] == f"{number:.2f} % ({settings}; {judged})"
+    assert ", untrained " in found["- Robustness (corruptions blur), mean top-1"]
+    verdict = json.loads((where / "eval" / "health.json").read_text())["verdict"]
+    assert found["- Health, verdict"].startswith(f"{verdict}. 99 % of")
 
 
 @pytest.mark.parametrize(
