@@ -165,7 +165,7 @@ def test_evaluation_without_a_run(refused, tmp_path):
     for name in ("views", "accuracy"):  # which look at no encoder
         said = refused(cli.evaluate, name, f"--run_dir={tmp_path}", "--encoder=best")
         assert f"a flag of eval.py {name}" in said
-    assert "an encoder at" in refused(cli.export, f"--run_dir={tmp_path / 'none'}")
+    assert "a run at" in refused(cli.export, f"--run_dir={tmp_path / 'none'}")
     (tmp_path / "encoder.keras").write_bytes(b"not a model")
     assert "readable" in refused(cli.evaluate, "knn", f"--run_dir={tmp_path}")
 
@@ -227,6 +227,7 @@ def test_every_command_imports(own_layers, monkeypatch, refused, flag):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("selfsup_tf.cli.program.import_tensorflow", stop)
+    pathlib.Path("a").mkdir()
     commands = (
         (cli.train, "simclr", "shapes"),
         (cli.evaluate, "knn", "--run_dir=a"),
