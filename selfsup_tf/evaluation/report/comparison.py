@@ -80,10 +80,29 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
         "others": [(chr(ord("A") + len(runs) + n), o) for n, o in enumerate(others)],
         "numbers": numbers,
         "stale": stale,
+        "legend": _legend(numbers),
         "curves": _curves(runs, labels, drawings),
         "sections": _sections(runs, labels, drawings),
         "differences": _differences([by_flag(run.config) for run in runs]),
     }
+
+
+_SIGNS = {
+    "best": "★ is the best of a row",
+    "like": "≈ marks those whose interval overlaps the best's",
+    "none": "“–” was not measured",
+}
+
+
+def _legend(numbers: Sequence[Compared]) -> str:
+    """What the signs of the table mean, of those that stand in it."""
+    there = {
+        one.sign(line) if line and is_number(line.row.value) else "none"
+        for one in numbers
+        if one.main
+        for line in one.lines
+    }
+    return "; ".join(words for sign, words in _SIGNS.items() if sign in there)
 
 
 def _tied(one: Line, other: Line) -> bool:
