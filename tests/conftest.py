@@ -58,6 +58,8 @@ LONGEST = (
     "tests/training/test_run.py",
     "tests/training/test_xla.py",
     "tests/simclr/test_checkpoints.py",
+    "tests/test_docs_programs.py",
+    "tests/exporting/test_plain_keras.py",
 )
 """Files that begin, so that no worker is left alone with one of them at the end."""
 assert all((ROOT / place).exists() for place in LONGEST), "a place of LONGEST has moved"
