@@ -131,7 +131,7 @@ def _open(config: Config, data: Any) -> Source:
 
 def _name_what_is_given(method: Method, data: Any) -> Config:
     """The config with what came from Python in place of what it would have named."""
-    config = method.config
+    config = method.config = method.asked
     if isinstance(data, str | pathlib.Path):
         config = dataclasses.replace(config, data=str(data))
     elif data is not None:

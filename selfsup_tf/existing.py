@@ -41,7 +41,16 @@ def check_named(flags: Any, *, own_modules: Sequence[str] = ()) -> None:
         for name in [names] if isinstance(names, str) else names:
             check_encoder(name)
     if said.get("data") and not own_modules:
-        check_data(said["data"], said.get("data_dir"))
+        check_data(said["data"], said.get("data_dir") or _recorded(said.get("run_dir")))
+
+
+def _recorded(run_dir: str | None) -> str | None:
+    """Where a run found TFDS data."""
+    try:
+        config = run_dir and RunDirectory(run_dir).read_config()
+    except InputError:
+        return None  # told by who needs it
+    return config.get("data_dir") if config else None
 
 
 def looks_like_path(name: str) -> bool:
@@ -61,12 +70,14 @@ def check_data(data: str, data_dir: str | None) -> None:
     if data.startswith(_STARTS) or data.endswith(".npz"):
         raise not_found(data, "a folder of images or an .npz file")
     plain = re.fullmatch(r"\w+", data)
-    folder = pathlib.Path(data_dir or "~/tensorflow_datasets").expanduser()
-    if not plain or data == "shapes" or (folder / data).exists():
+    place = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if not plain or data == "shapes" or "://" in place:
+        return
+    if (pathlib.Path(place).expanduser() / data).exists():
         return
     known = tfds_names()
     plainly = {name.replace("_", "") for name in known}
-    if known and data.replace("_", "") not in plainly:
+    if known and data.lower().replace("_", "") not in plainly:
         takes = "a folder of images, an .npz file, shapes or a name of TFDS"
         raise InputError(takes, repr(data), _guess(data, known, f"Name {takes}."))
 
@@ -101,14 +112,17 @@ def check_encoder(name: str) -> None:
             nearest(asked, known),
         )
         return
-    files = name.split("+") if "+" in name else [place]
-    for file in files:
+    if pathlib.Path(place).expanduser().exists():
+        return
+    parts = name.split("+")
+    of_vectors = all(part.endswith((".npz", ".parquet")) for part in parts)
+    for file in parts if of_vectors else [place]:
         check(
             pathlib.Path(file).expanduser().exists(),
             "an encoder that exists",
             f"{file!r} (not found)",
             f"Look for a slip in the path {pathlib.Path(file).absolute()}; or name "
-            " imagenet:NAME of keras.applications or hub:PRESET of keras-hub.",
+            "imagenet:NAME of keras.applications or hub:PRESET of keras-hub.",
         )
 
 

@@ -81,7 +81,7 @@ class Method(abc.ABC):
                 f"{type(self).__name__} takes the configs of its own recipes.",
             )
         check_keras()
-        self.config = config
+        self.config = self.asked = config
         self.own_encoder = encoder
         self.networks: dict[str, keras.Model] = {}
         self.origins: dict[str, dict[str, str]] = {}

@@ -25,7 +25,7 @@ def knn(
     Args:
         train: Vectors (N, D), of any length, and their labels (N,), integers from 0.
         test: Likewise, what is judged.
-        k: Neighbours that vote; 200, or all of a smaller bank, where it is left out.
+        k: Neighbours that vote; 200, or as many as a class has, where it is left out.
         temperature: T of their weights exp(cosine / T).
 
     Raises:

@@ -1,5 +1,7 @@
 """What does not exist is refused at once, before TensorFlow is loaded."""
 
+import dataclasses
+import json
 import os
 import pathlib
 import socket
@@ -14,6 +16,7 @@ from selfsup_tf import cli, existing, installed
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
+from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.models.encoders import application_modules
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -127,3 +130,28 @@ def test_the_command_line_looks_first(tmp_path, monkeypatch, capsys):
         cli.evaluate(["knn", "--run_dir=runs/a"])
     assert end.value.code == 2
     assert "a run at runs/a; received no such directory" in capsys.readouterr().err
+
+
+def test_what_later_code_takes_is_not_refused_before(tmp_path, monkeypatch):
+    (tmp_path / "my_ds").mkdir()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    existing.check_data("my_ds", None)
+    existing.check_data("FashionMNIST", None)  # TFDS takes the names of classes, too
+    existing.check_data("my_ds", "gs://bucket/tfds")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c++" / "run").mkdir(parents=True)
+    existing.check_encoder("c++/run")
+    existing.check_encoder("c++/run@96")
+    assert EncoderConfig(name="efficientnetb0").name == "efficientnetb0"
+
+
+def test_a_run_knows_where_its_data_lie(tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    (tmp_path / "tfds" / "my_ds").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    config = {"method": "simclr", "data": "my_ds", "data_dir": str(tmp_path / "tfds")}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    flags = EncoderFlags(str(tmp_path / "run"), data="my_ds")
+    existing.check_named(flags)
+    with pytest.raises(InputError, match="received 'your_ds'"):
+        existing.check_named(dataclasses.replace(flags, data="your_ds"))

@@ -29,24 +29,27 @@ import numpy as np
 from encoder import Encoder, Problem, evaluation_view, read_image
 
 
-def call_on_files(call: Callable, paths: list[pathlib.Path], *, size: int, batch: int):
+def call_on_files(
+    call: Callable, paths: list[pathlib.Path], flags: argparse.Namespace, *, size: int
+):
     """Calls a network on the views of files and names those that are no images.
 
     Args:
         call: An encoder, or its `classify`.
         paths: The files.
+        flags: Of the command line: how many are read at once, and how.
         size: Of the views that it takes.
-        batch: How many are read at once.
 
     Yields:
         (paths, answers): of one batch after the other those that could be read, and
         what the network says of them, (N, ...) float32.
     """
-    for start in range(0, len(paths), batch):
+    for start in range(0, len(paths), flags.batch):
         readable, views = [], []
-        for path in paths[start : start + batch]:
+        for path in paths[start : start + flags.batch]:
             try:
-                views.append(evaluation_view(read_image(path), size))
+                image = read_image(path, exif=not flags.as_stored)
+                views.append(evaluation_view(image, size))
                 readable.append(path)
             except Problem as problem:
                 print(f"skipped {path}: {problem}", file=sys.stderr)
@@ -74,12 +77,19 @@ def write_npz(path: str | os.PathLike, arrays: dict) -> None:
         raise
 
 
-def load_index(path: str, encoder: Encoder) -> dict:
+def known_by(encoder: Encoder, flags: argparse.Namespace) -> str:
+    """What an index is known by: its encoder, and whether photographs were turned."""
+    read = "as stored" if flags.as_stored else "upright"
+    return f"{encoder.sha256[:16]} ({read})"
+
+
+def load_index(path: str, encoder: Encoder, flags: argparse.Namespace) -> dict:
     """The arrays of an index, which must be this encoder's.
 
     Returns:
         "folder" (), "names" (N,) relative to it, "stamps" (N, 2) int64: size in bytes
-        and time of change in ns, "representation" (N, D) float32, "model" (): sha256.
+        and time of change in ns, "representation" (N, D) float32, "model" (): see
+        `known_by`.
 
     Raises:
         Problem: No index, or another encoder's.
@@ -94,11 +104,11 @@ def load_index(path: str, encoder: Encoder) -> dict:
             f"expected an index; received {path} ({error}). Make one with: embed.py "
             "index MODEL FOLDER --index=FILE"
         ) from error
-    if str(index["model"]) != encoder.sha256:
+    if str(index["model"]) != known_by(encoder, flags):
         raise Problem(
-            f"expected an index of this model, sha256 {encoder.sha256[:12]}; received "
-            f"{path} of the model {str(index['model'])[:12]}. Representations of two "
-            "models can't be compared: name another --index, or delete this one."
+            f"expected an index of this model, {known_by(encoder, flags)}; received "
+            f"{path} of {index['model']}. Vectors of two can't be compared: name another "
+            "--index, or delete this one."
         )
     return index
 
@@ -118,13 +128,18 @@ def find_files(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
 
 
 def load_kept(
-    path: pathlib.Path, encoder: Encoder, folder: pathlib.Path, found: dict
+    path: pathlib.Path,
+    encoder: Encoder,
+    flags: argparse.Namespace,
+    folder: pathlib.Path,
+    found: dict,
 ) -> tuple[list[str], list[np.ndarray]]:
     """Names and representations of an index whose files are as they were.
 
     Args:
         path: The index; none is there at first.
         encoder: Whose index it must be.
+        flags: Of the command line.
         folder: Whose index it must be.
         found: What is in the folder now, of `find_files`.
 
@@ -133,7 +148,7 @@ def load_kept(
     """
     if not path.exists():
         return [], []
-    index = load_index(path, encoder)
+    index = load_index(path, encoder, flags)
     if str(index["folder"]) != str(folder):
         raise Problem(
             f"expected the index of {folder}; received {path} of {index['folder']}. "
@@ -152,14 +167,12 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
     found = find_files(folder)
     if path.resolve().is_relative_to(folder):
         found.pop(str(path.resolve().relative_to(folder)), None)
-    names, representation = load_kept(path, encoder, folder, found)
+    names, representation = load_kept(path, encoder, flags, folder, found)
     kept = len(names)
     new = [folder / name for name in sorted(found.keys() - set(names))]
     started = time.perf_counter()
     try:
-        for paths, h in call_on_files(
-            encoder, new, size=encoder.size, batch=flags.batch
-        ):
+        for paths, h in call_on_files(encoder, new, flags, size=encoder.size):
             names += [str(path.relative_to(folder)) for path in paths]
             representation += list(h)
             if sys.stderr.isatty():
@@ -174,7 +187,7 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
                 "names": np.array(names),
                 "stamps": np.array([found[name] for name in names]),
                 "representation": np.stack(representation),
-                "model": encoder.sha256,
+                "model": known_by(encoder, flags),
             }
             write_npz(path, arrays)
     if not names:
@@ -188,9 +201,10 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
 
 def run_search(encoder: Encoder, flags: argparse.Namespace) -> None:
     """Prints the images of an index that are most like one."""
-    index = load_index(flags.index, encoder)
+    index = load_index(flags.index, encoder, flags)
     try:
-        view = evaluation_view(read_image(flags.image), encoder.size)
+        image = read_image(flags.image, exif=not flags.as_stored)
+        view = evaluation_view(image, encoder.size)
     except Problem as problem:
         raise Problem(f"{flags.image}: {problem}") from problem
     folder, names = pathlib.Path(str(index["folder"])), index["names"].tolist()
@@ -231,7 +245,7 @@ def call_on_images(call: Callable, flags: argparse.Namespace, *, size: int):
         Problem: None is readable.
     """
     files, count = [pathlib.Path(name) for name in flags.images], 0
-    for paths, answers in call_on_files(call, files, size=size, batch=flags.batch):
+    for paths, answers in call_on_files(call, files, flags, size=size):
         count += len(paths)
         yield paths, answers
     if not count:
@@ -257,6 +271,11 @@ def parse() -> argparse.Namespace:
     every = argparse.ArgumentParser(add_help=False)
     every.add_argument("model", metavar="MODEL", help="a TFLite file")
     every.add_argument("--num_threads", type=positive, help="cores to use")
+    every.add_argument(
+        "--as_stored",
+        action="store_true",
+        help="photographs not turned upright, for an encoder of --exif=False",
+    )
     every.add_argument("--batch", type=positive, default=16, help="images read at once")
 
     def command(run, name):

@@ -259,6 +259,7 @@ def _training(run: RunDirectory) -> dict[str, Any]:
     begun = next(iter(run.read_log()), {})
     return {
         **{name: config[name] for name in told if config.get(name) is not None},
+        **{name: begun[name] for name in ("batch_size",) if name in begun},
         **begun.get("origins", {}),
         "config": config,
     }

@@ -73,7 +73,8 @@ class EncoderConfig:
             check_positive("std", value)
         ours, applications = (*self.RESNETS, *self.VITS), application_names()
         check(
-            self.name in (PRETRAINED, *ours, *applications)
+            self.name in (PRETRAINED, *ours)
+            or self.name.lower() in map(str.lower, applications)
             or self.name.startswith("(")  # of one from Python
             or not applications,
             "the name of an encoder",

@@ -66,6 +66,7 @@ def upgraded(stored: dict[str, Any], num_views: int | None = None) -> dict[str, 
         num_views: How many views the method takes, if that is given.
     """
     values = dict(stored)
+    values.setdefault("exif", False)  # photographs were read as they are stored
     old = [values.pop(name) for name in ("view_1", "view_2") if name in values]
     if old:
         values.setdefault("views", old[:num_views])

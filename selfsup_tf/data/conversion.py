@@ -1,13 +1,14 @@
 """TIFF, HEIC and AVIF files as PNG files, since TensorFlow decodes no such files."""
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import logging
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import PIL.Image
@@ -70,22 +71,34 @@ def convert_to_png(
         The path of the PNG file of each; and why there is none, for the others.
 
     Raises:
-        InputError: The disk is full.
+        InputError: The folder of the PNG files can't be made or written, or is full.
     """
+    if not files:
+        return {}, {}
     cache = cache or cache_folder()
     pngs = {file: cache / f"{_key(root / file)}.png" for file in files}
     new = [file for file in files if not pngs[file].is_file()]
     failed: dict[str, str] = {}
     if new:
         logger.info("Converting %d files to PNG in %s, once.", len(new), cache)
-        cache.mkdir(parents=True, exist_ok=True)
-        with (
-            enough_room(cache, "room for PNG files", "Those that are done are kept."),
-            concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
-        ):
+        with _written(cache), concurrent.futures.ThreadPoolExecutor() as threads:
             whys = threads.map(lambda file: _convert(root / file, pngs[file]), new)
             failed = {f: why for f, why in zip(new, whys, strict=True) if why}
     return {f: str(png) for f, png in pngs.items() if f not in failed}, failed
+
+
+@contextlib.contextmanager
+def _written(cache: pathlib.Path) -> Iterator[None]:
+    """Makes the folder; one message says what is wrong with it, not with the images."""
+    advice = "Name another by the environment's XDG_CACHE_HOME."
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with enough_room(cache, "room for PNG files", "Those that are done are kept."):
+            yield
+    except OSError as error:
+        raise InputError(
+            f"a folder to write to at {cache}", str(error), advice
+        ) from error
 
 
 def _key(path: pathlib.Path) -> str:
@@ -110,18 +123,17 @@ def _convert(path: pathlib.Path, png: pathlib.Path) -> str | None:
                 image = PIL.Image.fromarray(np.asarray(image).astype(np.uint16))
             else:
                 image = image.convert("RGB")
-            with whole_file(png) as beside:
-                image.save(beside, "PNG", compress_level=1)
+            image.load()  # what follows is no fault of the image
     except InputError as error:
         return str(error)
     except PIL.UnidentifiedImageError:
         return f"not a {form} file, whatever its name says"
     except OSError as error:
-        if error.errno is not None and error.filename is None:
-            raise  # the disk's
         return " ".join(str(error).split()) or type(error).__name__
     except Exception as error:  # a decoder's own way to say that a file is broken
         return f"{type(error).__name__}: {error}"
+    with whole_file(png) as beside:
+        image.save(beside, "PNG", compress_level=1)
     return None
 
 

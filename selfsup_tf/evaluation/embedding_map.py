@@ -16,6 +16,7 @@ import threadpoolctl
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.features import extract_features, image_size
 from selfsup_tf.evaluation.thumbnails import make_thumbnails
@@ -124,7 +125,8 @@ def embedding_map(
         class_names=None if found.labels is None else source.class_names,
         indices=found.indices,
         thumbnails=_thumbnails(part, image_size(encoder), batch_size),
-        files=part.paths and tuple(pathlib.Path(path).name for path in part.paths),
+        files=part.paths
+        and tuple(readable(pathlib.Path(path).name) for path in part.paths),
     )
 
 

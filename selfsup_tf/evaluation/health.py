@@ -124,7 +124,7 @@ def health(
     source = open_source(source)
     size = image_size(encoder)
     views = "those of the run" if config else "SimCLR's defaults"
-    config = config or Config(image_size=size)
+    given, config = config, config or Config(image_size=size)
     _check(encoder, size, source, config, projector, count)
     encode = compile_network(encoder)
     pairs = view_pairs(source, config, count=count, batch_size=batch_size, seed=seed)
@@ -141,7 +141,7 @@ def health(
         project = compile_network(projector)
         z = {name: project(values).numpy() for name, values in h.items()}
         projection = numbers(z, "projections")
-    verdict, reasons = judge(representation, projection, config)
+    verdict, reasons = judge(representation, projection, given)
     return Health(
         verdict=verdict,
         reasons=tuple(reasons),
@@ -224,7 +224,7 @@ def judge(
     epochs = getattr(config, "epochs", None)
     if verdict in (FULL, DIMENSIONAL) and epochs is not None and epochs < _SHORT:
         remarks.append(
-            f"The run took {epochs:g} epochs, in which many runs pass through this: "
+            f"The run is of {epochs:g} epochs, in which many runs pass through this: "
             "train for longer before anything else is changed."
         )
     return verdict, [first, *remarks]

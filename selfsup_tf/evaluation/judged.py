@@ -217,7 +217,8 @@ class Judged:
     @property
     def turns_upright(self) -> bool:
         """Whether photographs are turned: as the run did, unless a flag forbids it."""
-        return self._own("exif", True) and self._said("exif") is not False
+        # Runs of before there was a choice read photographs as they are stored.
+        return self._own("exif", not self._stored) and self._said("exif") is not False
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """A field of the run's config, if it has one."""

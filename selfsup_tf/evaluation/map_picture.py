@@ -71,7 +71,7 @@ def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
         extent = (x - half, x + half, y + half, y - half)
         axes.imshow(embedding.thumbnails[n], extent=extent, zorder=2)
         if few and embedding.files:
-            name = short(embedding.files[n], 20)
+            name = short(embedding.files[n], 20, in_legend=False)
             axes.text(x, y + half, name, fontsize=5, ha="center", va="top", color=SOFT)
         if 0 < len(present) <= _TOLD_APART:
             colour, _ = _look(present, labels[n])

@@ -11,6 +11,7 @@ import numpy as np
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
     compile_network,
@@ -132,7 +133,7 @@ def _views(source: Source, size: int, indices: np.ndarray) -> dict[int, Picture]
         for n in np.flatnonzero(batch["valid"]):
             label = int(batch["label"][n]) if "label" in batch else None
             index = int(batch["index"][n])
-            file = pathlib.Path(files.get(index, "")).name
+            file = readable(pathlib.Path(files.get(index, "")).name)
             views[index] = Picture(batch["image"][n], label, file)
     return views
 
@@ -179,7 +180,7 @@ def _draw(rows: list, class_names: Any, name: str) -> matplotlib.figure.Figure:
 
 def _show(axes: Any, picture: Picture, caption: str) -> None:
     axes.imshow(np.clip(picture.image, 0, 1), interpolation="nearest")
-    name = short(picture.file, 18)
+    name = short(picture.file, 18, in_legend=False)
     axes.set_xlabel(name, fontsize=5.5, labelpad=2, color=SOFT)
     axes.set(xticks=[], yticks=[])
     axes.set_title(caption, fontsize=6.5, pad=3)

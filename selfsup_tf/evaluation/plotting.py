@@ -117,9 +117,10 @@ def line_look(number: int) -> dict[str, Any]:
     }
 
 
-def short(name: str, length: int = 24) -> str:
+def short(name: str, length: int = 24, *, in_legend: bool = True) -> str:
     # A dollar sign would begin a formula, an underline hide a line from the legend.
-    name = str(name).lstrip("_").replace("$", r"\$") or " "
+    name = str(name).lstrip("_") if in_legend else str(name)
+    name = name.replace("$", r"\$") or " "
     return name if len(name) <= length else name[: length - 1] + "…"
 
 

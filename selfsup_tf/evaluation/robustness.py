@@ -93,7 +93,7 @@ def robustness(
         classifier: knn votes as `knn` does; linear is the probe that `linear_probe`
             fits by L-BFGS.
         corruptions: Kinds, of blur, noise, jpeg, brightness.
-        k: knn: neighbours that vote; None for 200, or all of a smaller bank.
+        k: knn: neighbours that vote; None for 200, or as many as a class has.
         temperature: knn: T of their weights exp(cosine / T).
         seed: Of the noise; for linear also of the split that chooses the penalty.
         batch_size: Images in a call of the encoder.

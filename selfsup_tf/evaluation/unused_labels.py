@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selfsup_tf.config import FROM_PYTHON
 from selfsup_tf.evaluation.judged import Judged
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 def open_unused(judged: Judged) -> "Source | None":
     """The labelled images that a run left when it learned from a fraction.
 
-    None where it learned from all labels, where its data have a test split, and where
-    other images are named.
+    None where it learned from all labels, or from images given in Python, which nothing
+    tells from others; where its data have a test split; and where others are named.
     """
     from selfsup_tf.data.parts import labelled_fraction
     from selfsup_tf.data.sources import has_test_split
@@ -22,7 +23,7 @@ def open_unused(judged: Judged) -> "Source | None":
 
     config = None if judged.given is not None else judged.config
     fraction = vars(config).get("fraction", 1) if config else 1
-    if fraction == 1 or judged.is_other_data:
+    if fraction == 1 or config.data == FROM_PYTHON or judged.is_other_data:
         return None
     data, reading = judged.data()
     if has_test_split(data, **reading):
@@ -32,4 +33,5 @@ def open_unused(judged: Judged) -> "Source | None":
     learned = labelled_fraction(rest, fraction, seed=config.seed)
     unused = np.setdiff1d(rest.indices, learned.indices)
     left = source.select(unused, f"{source.name}, labels not used")
-    return left.select(left.indices[left.labels >= 0], left.name)
+    left = left.select(left.indices[left.labels >= 0], left.name)
+    return left if left.size else None

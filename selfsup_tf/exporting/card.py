@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from selfsup_tf.config.encoder import PRETRAINED
 from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.usage import template
 
@@ -31,8 +32,11 @@ def format_model_card(manifest: dict) -> str:
 def _title(manifest: dict) -> str:
     """What sets this encoder apart: its network, its images, how it learned them."""
     training = manifest["training"]
-    network = training.get("config", {}).get("encoder", {}).get("name")
-    title = f"Image encoder {network or manifest['encoder']['name']}"
+    config = training.get("config", {})
+    network = config.get("start") or config.get("encoder", {}).get("name", "")
+    if not network or network == PRETRAINED or network.startswith("("):
+        network = manifest["encoder"]["name"]
+    title = f"Image encoder {network}"
     if training.get("data") and training.get("method"):
         title += f" of {training['data']}, learned by {training['method']}"
     if training.get("epochs"):

@@ -16,6 +16,8 @@ def fit_batch(
 ) -> Config:
     """Lowers the batch of `method.config` to the images that there are, and says so.
 
+    `method.asked` stays, by which the same call resumes the run.
+
     Only where an image's loss depends on no other: a contrast of fewer images is
     another contrast, which a user has to want.
 

@@ -186,6 +186,7 @@ def describe_run(method: Method, source: Source) -> dict[str, Any]:
     return {
         "step": 0,
         "images": source.size,
+        "batch_size": method.config.batch_size,
         "labelled": source.labelled,
         "identity": identify(method, source),
         "origins": dict(method.origins),

@@ -175,3 +175,21 @@ def test_names_of_any_bytes_are_read(folder):
         file.write(as_tiff(PICTURE))
     (image,) = images_of(open_source(folder))
     np.testing.assert_array_equal(image, PIXELS)
+
+
+def test_a_folder_of_jpegs_needs_no_place_for_others(folder, monkeypatch):
+    """Such as a container without a home."""
+    PICTURE.save(folder / "a.jpg")
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(conversion, "cache_folder", nowhere)
+    assert open_source(folder).size == 1
+
+
+def test_a_place_that_cannot_be_written_is_named_and_no_image_blamed(folder, tmp_path):
+    (folder / "a.tif").write_bytes(as_tiff(PICTURE))
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(InputError, match=r"a folder to write to at .*XDG_CACHE_HOME"):
+        open_source(folder)

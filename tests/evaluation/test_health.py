@@ -353,3 +353,17 @@ def test_what_can_not_be_judged_is_refused():
     head = keras.Sequential([keras.Input((63,)), keras.layers.Dense(2)])
     with pytest.raises(InputError, match="64 numbers; received one of 63"):
         health(encoder("healthy"), images(20), projector=head)
+
+
+def test_a_projector_at_chance_is_seen_without_a_config():
+    """Whose z tells the views of an image no nearer than two images."""
+    network = encoder("healthy")
+    h = keras.Input((64,))
+    collapsed = keras.layers.Dense(8, kernel_initializer="zeros")(h)
+    noise = keras.layers.Lambda(
+        lambda x: keras.random.normal((keras.ops.shape(x)[0], 8))
+    )(h)
+    projector = keras.Model(h, collapsed + noise)
+    images = np.random.default_rng(0).integers(0, 256, (200, SIZE, SIZE, 3), np.uint8)
+    assert health(network, images).verdict == HEALTHY
+    assert health(network, images, projector=projector).verdict == NOTHING_YET

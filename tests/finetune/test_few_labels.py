@@ -68,3 +68,21 @@ def test_a_contrast_keeps_its_batch(photos, tiny_config, tiny_method, tmp_path):
     method = tiny_method(tiny_config("simclr", batch_size=64))
     with pytest.raises(InputError, match=r"a batch no larger than the data \(40"):
         selfsup.train(method, str(photos), run_dir=tmp_path / "a", progress=False)
+
+
+def test_the_same_call_resumes_with_the_same_method(run, photos):
+    trained, method = run
+    again = selfsup.train(method, str(photos), run_dir=trained.run_dir, progress=False)
+    assert again.log == trained.log and method.config.batch_size == 10
+    assert again.log[0]["batch_size"] == 10
+
+
+def test_images_from_python_judge_no_run_of_others(
+    few_images, photos, tiny_config, tmp_path
+):
+    """Nothing tells which images of a folder were among the arrays."""
+    config = tiny_config("finetune", fraction=0.25, batch_size=8, held_out=0)
+    method = find_method("finetune").load()(config)
+    selfsup.train(method, few_images, run_dir=tmp_path / "a", progress=False)
+    with pytest.raises(SystemExit):
+        cli.evaluate(["accuracy", f"--run_dir={tmp_path / 'a'}", f"--data={photos}"])

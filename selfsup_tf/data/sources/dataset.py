@@ -134,7 +134,7 @@ def _check_sample(dataset: tf.data.Dataset) -> list[np.ndarray]:
 
     sample, again = first(), first()
     check(len(sample) > 0, "at least one image", "an empty dataset", "Give images.")
-    most = max(float(image.max()) for image in sample if image.size)
+    most = max((float(image.max()) for image in sample if image.size), default=0.0)
     is_float = np.issubdtype(sample[0].dtype, np.floating)
     if is_float and 1 < most <= 255:  # as image_dataset_from_directory has them
         faults = [f"values up to {most:g}"]

@@ -124,7 +124,8 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         if not builder.is_prepared():
-            _check_network()
+            if builder.url_infos and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+                _check_network()
             builder.download_and_prepare()
     except Exception as error:  # each builder fails in ways of its own
         where = data_dir or "the default folder of TFDS"

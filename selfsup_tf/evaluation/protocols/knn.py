@@ -13,7 +13,7 @@ class KnnFlags(ClassifierFlags):
     preset: Literal["lightly", "solo-learn"] = "lightly"
     """Whose settings: lightly's k of 200 and T of 0.1, or solo-learn's 20 and 0.07."""
     k: int | None = None
-    """Neighbours that vote; the preset's, or all of a smaller bank."""
+    """Neighbours that vote; the preset's, or as many as a class of the bank has."""
     temperature: float | None = None
     """T of their weights exp(cosine / T)."""
 

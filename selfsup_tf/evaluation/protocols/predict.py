@@ -62,7 +62,7 @@ class Predict(Protocol):
 
         if flags.examples is not None:
             examples = open_source(
-                flags.examples, data_dir=flags.data_dir, exif=flags.exif
+                flags.examples, data_dir=flags.data_dir, exif=judged.turns_upright
             )
             options = {"k": flags.k, "temperature": flags.temperature}
             return by_examples(judged.encoder, examples, cache=judged.cache, **options)
