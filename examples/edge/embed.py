@@ -107,8 +107,8 @@ def load_index(path: str, encoder: Encoder, flags: argparse.Namespace) -> dict:
     if str(index["model"]) != known_by(encoder, flags):
         raise Problem(
             f"expected an index of this model, {known_by(encoder, flags)}; received "
-            f"{path} of {index['model']}. Vectors of two can't be compared: name another "
-            "--index, or delete this one."
+            f"{path} of {index['model']}. Vectors of two can't be compared: name "
+            "another --index, or delete this one."
         )
     return index
 

@@ -77,9 +77,7 @@ def test_the_same_call_resumes_with_the_same_method(run, photos):
     assert again.log[0]["batch_size"] == 10
 
 
-def test_images_from_python_judge_no_run_of_others(
-    few_images, photos, tiny_config, tmp_path
-):
+def test_nothing_unused_is_known_of_arrays(few_images, photos, tiny_config, tmp_path):
     """Nothing tells which images of a folder were among the arrays."""
     config = tiny_config("finetune", fraction=0.25, batch_size=8, held_out=0)
     method = find_method("finetune").load()(config)
