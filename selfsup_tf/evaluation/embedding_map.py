@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import matplotlib.axes
-import matplotlib.figure
 import numpy as np
 import PIL.Image
 import sklearn.decomposition
@@ -24,7 +23,9 @@ from selfsup_tf.evaluation.features import extract_features, image_size
 from selfsup_tf.evaluation.plotting import COLOURS, MARKERS
 from selfsup_tf.evaluation.thumbnails import join_thumbnails, make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
+from selfsup_tf.figures import Figure
 from selfsup_tf.files import save_figure, whole_file
+from selfsup_tf.shown import brief
 
 METHODS = ("tsne", "pca")
 LEAST = 10
@@ -59,6 +60,11 @@ class EmbeddingMap:
     class_names: tuple[str, ...] | None
     indices: np.ndarray
     thumbnails: np.ndarray
+
+    __repr__ = brief
+
+    def _repr_png_(self) -> bytes:
+        return draw_map(self)._repr_png_()
 
     @property
     def columns(self) -> int:
@@ -189,7 +195,7 @@ def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
     return thumbnails
 
 
-def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
+def draw_map(embedding: EmbeddingMap) -> Figure:
     """Draws a map: the images at their places.
 
     Of images that would lie over each other one is drawn and the others are points, so
@@ -199,7 +205,7 @@ def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
     present = [] if labels is None else np.unique(labels).tolist()
     height = float(np.ptp(places[:, 1]))
     size = (10, max(4.0, 1 + 8 * height))
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     half = 0.5 / _FRAMED
     chosen = thinned(places, 2.15 * half)

@@ -22,6 +22,7 @@ from selfsup_tf.evaluation.classification import (
     count_answers,
 )
 from selfsup_tf.evaluation.features import Features, extract_features
+from selfsup_tf.shown import brief
 
 DEFAULT_K = 200
 PRESETS = {
@@ -47,6 +48,8 @@ class KnnResult(Classification):
     k: int
     temperature: float
     num_train: int
+
+    __repr__ = brief
 
 
 def knn(
