@@ -58,10 +58,10 @@ class ExportResult:
     options: Options
 
     def __repr__(self) -> str:
-        return f"ExportResult in {self.directory}\n\n{format_table(self)}"
+        return f"ExportResult in {self.directory.name}\n\n{format_table(self)}"
 
     def _repr_markdown_(self) -> str:
-        return f"Exported to `{self.directory}`\n\n{format_table(self)}"
+        return format_table(self)
 
 
 def export(
