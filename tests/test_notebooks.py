@@ -28,7 +28,9 @@ def printed(cells):
 
 def check_printed(cells):
     text, pictures = printed(cells)
-    assert pictures >= (1 if "accuracy" in text or "top_1" in text else 0)
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [o["text"] for o in outputs if o.get("name") == "stderr"]
+    assert pictures >= 2
     for word in ("oneDNN", "absl", "retracing", "Assets written", "cuda", "Traceback"):
         assert word not in text, word
     return text
