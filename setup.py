@@ -21,6 +21,7 @@ DOCS = [
     *("mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2"),
     "ruff",  # lays out the signatures that are shown
 ]
+NOTEBOOKS = ["nbclient<1", "nbformat<6", "ipykernel<8"]  # the tests run them
 HERE = pathlib.Path(__file__).parent
 
 # Upper bounds stand where a major version may break what is called; pillow, pyarrow and
@@ -69,7 +70,7 @@ setuptools.setup(
         "docs": DOCS,
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
-            *(HUB, WANDB, SERVING, HEIC, *ONNX, *DOCS),
+            *(HUB, WANDB, SERVING, HEIC, *ONNX, *DOCS, *NOTEBOOKS),
         ],
     },
     entry_points={

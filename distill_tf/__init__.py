@@ -6,12 +6,15 @@ learners", section 2.
 
 from distill_tf import recipes
 from distill_tf.config import DistillConfig
+from selfsup_tf.start import start_tensorflow
 
 __all__ = ["Distill", "DistillConfig", "distillation_loss", "recipes"]
 
 
 def __getattr__(name):
     # Importing TensorFlow takes seconds; a config can be had without it.
+    if name in __all__:
+        start_tensorflow()
     if name == "Distill":
         from distill_tf.method import Distill
 

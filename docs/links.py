@@ -11,7 +11,7 @@ import re
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parents[1]
-PLACES = {
+DOCUMENTS = {
     "README.md": "readme.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
@@ -21,6 +21,12 @@ PLACES = {
     },
 }
 """Documents by their paths in the repository, and where they lie in the site."""
+NOTEBOOKS = {
+    f"notebooks/{path.name}": f"notebooks/{path.stem}.md"
+    for path in sorted(ROOT.glob("notebooks/*.ipynb"))
+}
+"""Likewise; `notebook_pages` makes their pages."""
+PLACES = DOCUMENTS | NOTEBOOKS
 SOURCES = {place: path for path, place in PLACES.items()}
 
 _LINK = re.compile(r"(?<=\]\()(?!https?:)([^)#\s]+)")
@@ -28,7 +34,7 @@ _LINK = re.compile(r"(?<=\]\()(?!https?:)([^)#\s]+)")
 
 def on_files(files, config):
     """Adds the documents to the files that are built."""
-    for path, place in PLACES.items():
+    for path, place in DOCUMENTS.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / path)))
     return files
 

@@ -9,17 +9,12 @@ training.
 """
 
 import argparse
-import os
+import logging
 import pathlib
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import logging
-
 import selfsup_tf as selfsup
 import simclr_tf
-from selfsup_tf.exporting import exporter
 
 
 def main() -> None:
@@ -52,7 +47,7 @@ def main() -> None:
     selfsup.write_report(run_dir)
 
     print(f"\nTrained for {minutes:.1f} minutes on {images.size} images, no labels.\n")
-    print(exporter.format_table(exported))
+    print(exported)
     print("\nWhere everything lies:")
     for name, what in WRITTEN.items():
         print(f"  {run_dir / name!s:34} {what}")

@@ -6,12 +6,15 @@ learners", section 2.
 
 from finetune_tf import recipes
 from finetune_tf.config import FinetuneConfig
+from selfsup_tf.start import start_tensorflow
 
 __all__ = ["Finetune", "FinetuneConfig", "recipes"]
 
 
 def __getattr__(name):
     # Importing TensorFlow takes seconds; a config can be had without it.
+    if name in __all__:
+        start_tensorflow()
     if name == "Finetune":
         from finetune_tf.method import Finetune
 

@@ -11,6 +11,7 @@ import importlib
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method, list_methods
+from selfsup_tf.start import start_tensorflow
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,8 @@ __all__ = ["InputError", "find_method", "list_methods", *VERBS, *PARTS]
 
 def __getattr__(name):
     # Importing TensorFlow takes seconds; the command line's help does without it.
+    if name in VERBS or name in PARTS:
+        start_tensorflow()
     if name in VERBS:
         return getattr(importlib.import_module(VERBS[name]), name)
     if name in PARTS:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import logging
 import pathlib
+import sys
 from typing import Any
 
 from selfsup_tf import config as configs
@@ -107,7 +108,8 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
     )
     if progress and not logger.hasHandlers():
         # A run must not be silent for hours because nobody has set up logging.
-        logger.addHandler(logging.StreamHandler())
+        # On stdout, as the command line does: a notebook shows stderr in red.
+        logger.addHandler(logging.StreamHandler(sys.stdout))
         logger.propagate = False  # or what others set up later says all of it again
         logger.setLevel(logging.INFO)
     config = _name_what_is_given(method, data)

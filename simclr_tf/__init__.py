@@ -4,6 +4,7 @@ Reference: Chen et al. 2020, "A simple framework for contrastive learning of vis
 representations"; "Big self-supervised models are strong semi-supervised learners".
 """
 
+from selfsup_tf.start import start_tensorflow
 from simclr_tf import recipes
 from simclr_tf.config import SimCLRConfig
 
@@ -12,6 +13,8 @@ __all__ = ["NTXent", "SimCLR", "SimCLRConfig", "nt_xent_loss", "recipes"]
 
 def __getattr__(name):
     # Importing TensorFlow takes seconds; a config can be had without it.
+    if name in __all__:
+        start_tensorflow()
     if name == "SimCLR":
         from simclr_tf.method import SimCLR
 

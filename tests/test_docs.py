@@ -66,6 +66,16 @@ def test_links_that_leave_docs_lead_to_pages_of_the_site(site):
     assert 'href="../scaling/#who-reaches-the-workers"' in readme
 
 
+def test_notebooks_are_pages_with_their_pictures(site):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        page = site / "notebooks" / path.stem
+        text = (page / "index.html").read_text()
+        pictures = re.findall(r'src="\.\./(\w+\.png)"', text)
+        assert len(pictures) == path.read_text().count('"image/png"') > 1
+        assert all((page.parent / name).exists() for name in pictures)
+        assert f'href="{path.stem}/"' in (page.parent / "index.html").read_text()
+
+
 def test_pages_ask_nobody_but_the_site(site):
     loaded = r"<(?:script|img|iframe)[^>]*\ssrc=\"?([^\s\">]+)"
     styles = r"<link[^>]*\srel=\"?stylesheet\"?[^>]*>"

@@ -18,8 +18,8 @@ import tyro
 
 from selfsup_tf.doors import find_own
 from selfsup_tf.errors import InputError, check, nearest
-from selfsup_tf.files import silent_stderr
 from selfsup_tf.models.keras_settings import check_keras
+from selfsup_tf.start import quiet_start
 
 Positional = tyro.conf.Positional
 IMPORTS = (
@@ -186,11 +186,10 @@ def complain(message: object, code: int) -> int:
 
 
 def import_tensorflow(modules: Sequence[str] = ()) -> None:
-    """Imports TensorFlow without what its C++ writes to stderr, then these modules."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Imports TensorFlow without what it says of itself, then these modules."""
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with silent_stderr():
+    with quiet_start():
         check_keras()
         importlib.import_module("tensorflow")
     for module in modules:

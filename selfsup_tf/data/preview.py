@@ -3,7 +3,6 @@
 import pathlib
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +11,7 @@ from selfsup_tf.data import views
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check
+from selfsup_tf.figures import Figure
 from selfsup_tf.files import save_figure
 
 _EPOCHS = 3  # draws of each view that are shown
@@ -25,7 +25,7 @@ def preview_views(
     *,
     seed: int = 0,
     count: int = 8,
-) -> matplotlib.figure.Figure:
+) -> Figure:
     """Draws images beside the views that training would make of them.
 
     Each row is an image; all its views of the first three epochs follow.
@@ -39,7 +39,7 @@ def preview_views(
         count: How many images are shown, from the first on.
 
     Returns:
-        The figure, for a notebook to show.
+        The figure, which a notebook shows.
 
     Raises:
         InputError: There is no image, or an image has another shape.
@@ -49,7 +49,7 @@ def preview_views(
     names = [name.replace("_", " ") for name in drawn] if len(drawn) > 1 else ["view"]
     titles = ["image", *names * _EPOCHS]
     rows, columns = len(originals), len(titles)
-    figure = matplotlib.figure.Figure(
+    figure = Figure(
         figsize=(columns * _INCHES, rows * _INCHES + 0.5), layout="constrained"
     )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)

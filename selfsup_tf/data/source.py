@@ -42,6 +42,11 @@ class Source(abc.ABC):
     notes: tuple[str, ...] = ()
     streamed: bool = False
 
+    def __repr__(self) -> str:
+        shape = "of any size" if self.image_shape is None else f"{self.image_shape}"
+        labels = "labelled" if self.labelled else "no labels"
+        return f"<Source {self.name}: {self.size:,} images, {shape}, {labels}>"
+
     @property
     def size(self) -> int:
         """The number of images."""

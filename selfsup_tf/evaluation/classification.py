@@ -15,6 +15,7 @@ from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import extract_features
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.protocol import Interval
+from selfsup_tf.shown import brief
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class Classification(Scored):
     class_names: tuple[str, ...]
     per_class: tuple[dict[str, Any], ...]
     confusion: tuple[tuple[int | float, ...], ...]
+
+    __repr__ = brief
 
 
 def count_answers(

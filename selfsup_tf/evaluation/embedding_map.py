@@ -21,6 +21,7 @@ from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.features import extract_features, image_size
 from selfsup_tf.evaluation.thumbnails import make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
+from selfsup_tf.shown import brief
 
 METHODS = ("tsne", "pca")
 LEAST = 10
@@ -55,6 +56,13 @@ class EmbeddingMap:
     indices: np.ndarray
     thumbnails: np.ndarray
     files: tuple[str, ...] | None = None
+
+    __repr__ = brief
+
+    def _repr_png_(self) -> bytes:
+        from selfsup_tf.evaluation.map_picture import draw_map
+
+        return draw_map(self)._repr_png_()
 
     @property
     def columns(self) -> int:

@@ -23,6 +23,7 @@ from selfsup_tf.distribution import environment
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.files import whole_file
+from selfsup_tf.shown import brief
 
 LIMIT_BYTES = 2**32
 """What a cache may hold; beyond, what was written longest ago goes."""
@@ -43,6 +44,8 @@ class Features:
     features: np.ndarray
     labels: np.ndarray | None
     indices: np.ndarray
+
+    __repr__ = brief
 
 
 def image_size(encoder: keras.Model) -> int:
@@ -76,7 +79,9 @@ def compile_network(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     def call(inputs):
         return tf.cast(network(inputs, training=False), tf.float32)
 
-    return call
+    # Traced here, once: of functions that trace when they are called TensorFlow warns
+    # as soon as some networks have been judged in one process.
+    return call.get_concrete_function()
 
 
 def extract_features(

@@ -29,6 +29,7 @@ from selfsup_tf.evaluation.features import image_size, weights_hash
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
+from selfsup_tf.shown import brief
 from selfsup_tf.training import loop
 
 FEW = 0.01  # share of the labels up to which twice as many epochs are taken
@@ -53,6 +54,16 @@ class FineTuning:
     from_scratch: Classification | None
     run_dir: str
     seconds: dict[str, float]
+
+    def __repr__(self) -> str:
+        judged = {
+            name: one and f"<top_1 {one.top_1:.4g}>"
+            for name, one in (
+                ("trained", self.trained),
+                ("from_scratch", self.from_scratch),
+            )
+        }
+        return brief(self, **judged)
 
 
 def fine_tune(

@@ -19,6 +19,7 @@ from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import compile_network, image_size, join
 from selfsup_tf.evaluation.statistics import EDGES, Numbers, measure
 from selfsup_tf.evaluation.vectors import check_finite
+from selfsup_tf.shown import brief
 from selfsup_tf.training.spread import COLLAPSED
 
 HEALTHY, DIMENSIONAL, FULL = "healthy", "dimensional collapse", "full collapse"
@@ -63,6 +64,17 @@ class Health:
     count: int
     views: str
     temperature: float
+
+    def __repr__(self) -> str:
+        numbers = {
+            name: n and f"<rank_me {n.rank_me:.4g} of {n.size}, spread {n.spread:.2g}>"
+            for name, n in (
+                ("representation", self.representation),
+                ("projection", self.projection),
+            )
+        }
+        said = brief(self, reasons=f"<{len(self.reasons)} below>", **numbers)
+        return "\n  ".join([said, *self.reasons])
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers as plain values; what is one number each apart from arrays."""

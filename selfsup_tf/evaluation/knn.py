@@ -24,6 +24,7 @@ from selfsup_tf.evaluation.classification import (
     count_answers,
 )
 from selfsup_tf.evaluation.features import Features, extract_features
+from selfsup_tf.shown import brief
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -51,6 +52,8 @@ class KnnResult(Classification):
     k: int
     temperature: float
     num_train: int
+
+    __repr__ = brief
 
 
 def knn(

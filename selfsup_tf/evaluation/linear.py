@@ -21,6 +21,7 @@ from selfsup_tf.evaluation.classification import (
 )
 from selfsup_tf.evaluation.features import extract_features, weights_hash
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs, fit_sgd
+from selfsup_tf.shown import brief
 
 SGD = {"epochs": 90, "learning_rate": 0.1, "weight_decay": 0.0}
 PRESETS = {
@@ -55,6 +56,8 @@ class LinearResult(Classification):
     num_train: int
     trunk_hash: str
     fit: dict[str, Any]
+
+    __repr__ = brief
 
 
 class TrunkChangedError(RuntimeError):

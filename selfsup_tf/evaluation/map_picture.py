@@ -8,7 +8,6 @@ import math
 import pathlib
 
 import matplotlib.axes
-import matplotlib.figure
 import numpy as np
 import PIL.Image
 import scipy.optimize
@@ -16,6 +15,7 @@ import scipy.optimize
 from selfsup_tf.evaluation.embedding_map import EmbeddingMap
 from selfsup_tf.evaluation.plotting import COLOURS, MARKERS, SOFT, short
 from selfsup_tf.evaluation.thumbnails import join_thumbnails
+from selfsup_tf.figures import Figure
 from selfsup_tf.files import save_figure, whole_file
 
 _TOLD_APART = 72  # classes, by colours and markers together
@@ -44,7 +44,7 @@ def write_map(embedding: EmbeddingMap, picture: pathlib.Path) -> pathlib.Path:
     return thumbnails
 
 
-def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
+def draw_map(embedding: EmbeddingMap) -> Figure:
     """Draws a map: the images at their places.
 
     Of images that would lie over each other one is drawn and the others are points;
@@ -61,7 +61,7 @@ def draw_map(embedding: EmbeddingMap) -> matplotlib.figure.Figure:
     present = [] if labels is None else np.unique(labels).tolist()
     height = float(np.ptp(places[:, 1]))
     size = (10, max(4.0, 1 + 8 * height))
-    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     half = 0.5 / framed
     chosen = np.ones(len(places), bool) if few else thinned(places, 2.15 * half)

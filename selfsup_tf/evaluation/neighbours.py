@@ -5,7 +5,6 @@ import pathlib
 from typing import Any
 
 import keras
-import matplotlib.figure
 import numpy as np
 
 from selfsup_tf.data import pipeline
@@ -20,6 +19,7 @@ from selfsup_tf.evaluation.features import (
 )
 from selfsup_tf.evaluation.plotting import COLOURS, SOFT, short
 from selfsup_tf.evaluation.vectors import unit_vectors
+from selfsup_tf.figures import Figure
 from selfsup_tf.files import save_figure
 
 # The dashes tell them apart in grey, too.
@@ -31,13 +31,13 @@ def neighbour_gallery(
     encoder: keras.Model,
     train: Any,
     test: Any,
-    path: str | pathlib.Path,
+    path: str | pathlib.Path | None = None,
     *,
     queries: int = 8,
     hits: int = 7,
     seed: int = 0,
     cache: pathlib.Path | None = None,
-) -> pathlib.Path:
+) -> Figure:
     """Draws images of `test`, each beside its nearest ones of `train` by cosine.
 
     Images are drawn as the encoder sees them, those of files with their names. With
@@ -49,14 +49,14 @@ def neighbour_gallery(
         encoder: float32 [0, 1] (N, S, S, 3) -> h (N, D).
         train: Where the neighbours come from: a Source or arrays.
         test: Where the queries come from, likewise.
-        path: The file to write; its suffix chooses the format (.png, .svg, .pdf).
+        path: Where to write the picture (.png, .svg, .pdf), if anywhere.
         queries: Rows.
         hits: Neighbours in a row.
         seed: Chooses the queries.
         cache: A folder where representations are kept.
 
     Returns:
-        The path.
+        The figure, which a notebook shows.
 
     Raises:
         InputError: Fewer images than asked for.
@@ -67,7 +67,9 @@ def neighbour_gallery(
         encoder, train, test, queries=queries, hits=hits, seed=seed, cache=cache
     )
     figure = _draw(rows, train.class_names or test.class_names, train.name)
-    return save_figure(figure, path)
+    if path is not None:
+        save_figure(figure, path)
+    return figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,14 +140,13 @@ def _views(source: Source, size: int, indices: np.ndarray) -> dict[int, Picture]
     return views
 
 
-def _draw(rows: list, class_names: Any, name: str) -> matplotlib.figure.Figure:
+def _draw(rows: list, class_names: Any, name: str) -> Figure:
     columns = 1 + len(rows[0][1])
     (query, ((hit, _), *_)), *_ = rows
     labelled = query.label is not None and hit.label is not None
     cell, header = 1.05, 0.75
     height = len(rows) * (cell + (0.42 if query.file else 0.3)) + header
-    # Made without pyplot, so that no window system or global state is touched.
-    figure = matplotlib.figure.Figure(figsize=(columns * (cell + 0.1) + 0.4, height))
+    figure = Figure(figsize=(columns * (cell + 0.1) + 0.4, height))
     grid = figure.add_gridspec(
         len(rows),
         columns,

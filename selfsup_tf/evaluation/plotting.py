@@ -13,6 +13,8 @@ import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
+from selfsup_tf.figures import Figure
+
 # Okabe and Ito 2008, "Color universal design": told apart by the colour-blind. The
 # palest are last; every use has a shape, a dash or a word beside the colour, too.
 COLOURS = (
@@ -50,12 +52,9 @@ class Curve:
     y: tuple[float | None, ...]
 
 
-def new_figure(
-    width: float = WIDTH, height: float = HEIGHT
-) -> matplotlib.figure.Figure:
+def new_figure(width: float = WIDTH, height: float = HEIGHT) -> Figure:
     """An empty figure of so many inches."""
-    # Made without pyplot, so that no window system or global state is touched.
-    return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def add_axes(

@@ -110,6 +110,16 @@ class Result:
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        from selfsup_tf.evaluation.text import format_line
+
+        return f"<Result {self.protocol}: {format_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        from selfsup_tf.evaluation.text import format_html
+
+        return format_html(self)
+
     @property
     def groups(self) -> dict[str, list[Row]]:
         """The rows by their groups; the first of each is the one that counts."""

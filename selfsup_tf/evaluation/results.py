@@ -11,6 +11,7 @@ from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Protocol, Result
 from selfsup_tf.files import DAMAGED, read_json
 from selfsup_tf.run import RunDirectory
+from selfsup_tf.shown import brief
 
 # Flags that change no number, or stand in a file's name in a way of their own.
 _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "beside", "classes", "output")
@@ -100,6 +101,9 @@ class StoredResult:
     path: pathlib.Path
     result: Result
     stale: bool = False
+
+    def __repr__(self) -> str:
+        return brief(self, result=repr(self.result))
 
 
 def read_results(run_dir: str | pathlib.Path | RunDirectory) -> list[StoredResult]:

@@ -24,6 +24,7 @@ from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import Features, extract_features
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
+from selfsup_tf.shown import brief
 
 GALLERIES = ("train", "test")
 # Similarities held at a time by all threads together: 256 MiB.
@@ -60,6 +61,8 @@ class RetrievalResult(Scored):
     num_queries: int
     num_gallery: int
     num_without_match: int
+
+    __repr__ = brief
 
 
 def retrieval(

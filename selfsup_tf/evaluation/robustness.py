@@ -30,6 +30,7 @@ from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.knn import DEFAULT_K, fitting_k, knn_rank
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
+from selfsup_tf.shown import brief
 
 CLASSIFIERS = ("knn", "linear")
 
@@ -66,6 +67,8 @@ class RobustnessResult(Scored):
     num_train: int
     num_test: int
     num_classes: int
+
+    __repr__ = brief
 
 
 def robustness(

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from selfsup_tf.evaluation.vectors import unit_vectors
+from selfsup_tf.shown import brief
 
 EDGES = tuple(round(-1 + 0.05 * i, 2) for i in range(41))
 """Of the bins that cosines are counted in; the same for every encoder."""
@@ -70,6 +71,8 @@ class Numbers:
     deviations: np.ndarray
     positive_shares: np.ndarray
     negative_shares: np.ndarray
+
+    __repr__ = brief
 
     def scalars(self) -> dict[str, float | int]:
         """The fields that are one number each."""

@@ -1,10 +1,14 @@
-"""Results as lines of text for a terminal; no TensorFlow."""
+"""Results as text for a terminal and as a table for a notebook; no TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from selfsup_tf.shown import html_table
+
 if TYPE_CHECKING:
     from selfsup_tf.evaluation.protocol import Result, Row
+
+_FEW = 4  # numbers that a line holds
 
 
 def format_rows(result: "Result", heads: Mapping[str, str] | None = None) -> str:
@@ -33,6 +37,46 @@ def format_rows(result: "Result", heads: Mapping[str, str] | None = None) -> str
     said = [] if result.verdict is None else [f"{result.title}: {result.verdict}"]
     said += [f"  {note}" for note in result.notes]
     return "\n\n".join(filter(None, ["\n".join(said), *parts]))
+
+
+def format_line(result: "Result") -> str:
+    """A result in a line: its title, its verdict and its first numbers."""
+    said = [result.verdict] if result.verdict else []
+    for row in result.rows[:_FEW]:
+        others = (
+            f"{name} {shown(b.value, row.unit)}" for name, b in row.beside.items()
+        )
+        beside = ", ".join(others)
+        value = f"{row.title} {shown(row.value, row.unit)}"
+        said.append(f"{value} ({beside})" if beside else value)
+    if len(result.rows) > _FEW:
+        said.append(f"{len(result.rows) - _FEW} more")
+    return ": ".join(filter(None, (result.title, "; ".join(said))))
+
+
+def format_html(result: "Result") -> str:
+    """The table of a result's numbers for a notebook, with its verdict and notes.
+
+    A line for each number: of the encoder with its interval, of the others, the gains.
+    """
+    others = list(dict.fromkeys(name for row in result.rows for name in row.beside))
+    gains = ["gain" if len(others) == 1 else f"gain on {name}" for name in others]
+    lines = []
+    for row in result.rows:
+        value = shown(row.value, row.unit)
+        if row.interval:
+            value += " ({} to {})".format(*(shown(b, row.unit) for b in row.interval))
+        beside = [row.beside.get(name) for name in others]
+        values = [shown(one and one.value, row.unit) for one in beside]
+        values += [
+            "-" if one is None or one.gain is None else difference(one.gain, row.unit)
+            for one in beside
+        ]
+        lines.append([" ".join(filter(None, (row.group, row.title))), value, *values])
+    title = ": ".join(filter(None, (result.title, result.verdict)))
+    where = judged_on(result.measured_on)
+    notes = [*result.notes, *([f"{where}."] if where else [])]
+    return html_table(title, ["", "trained", *others, *gains], lines, notes)
 
 
 def judged_on(sets: Mapping[str, Mapping[str, Any]]) -> str:

@@ -57,6 +57,12 @@ class ExportResult:
     manifest: dict[str, Any]
     options: Options
 
+    def __repr__(self) -> str:
+        return f"ExportResult in {self.directory.name}\n\n{format_table(self)}"
+
+    def _repr_markdown_(self) -> str:
+        return format_table(self)
+
 
 def export(
     encoder: keras.Model | str | pathlib.Path,

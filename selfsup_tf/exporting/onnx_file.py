@@ -29,6 +29,7 @@ from selfsup_tf.exporting.program import (
     build_program,
     check_classifier,
 )
+from selfsup_tf.exporting.quiet import quiet_log
 
 # Of ONNX's operations: the first with LayerNormalization.
 OPSET = 17
@@ -60,7 +61,8 @@ def write_onnx(
     with _inlined_functions():
         program = build_program(networks, options)
     represent = program.module.represent
-    with _quiet():
+    # What tf2onnx logs is an error here anyway.
+    with quiet_log("tf2onnx", logging.CRITICAL):
         model, _ = tf2onnx.convert.from_function(
             represent,
             input_signature=represent.input_signature,
@@ -182,15 +184,3 @@ def _inlined_functions() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the log of tf2onnx, which tells of what is an error here anyway."""
-    logger = logging.getLogger("tf2onnx")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -91,6 +91,12 @@ class Parity:
     inputs: dict[str, Any]
     outputs: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return (
+            f"<Parity of {self.artefact}, {self.signature}, {self.output}: cosine "
+            f"{self.cosine_mean:.5f} on {self.num_images} images>"
+        )
+
 
 def require_parity(parity: Parity, advice: str = "") -> None:
     """Raises ParityError where a threshold is not met.

@@ -9,6 +9,7 @@ Legend: N images, H and W of any size, S height and width of the encoder's input
 length of the representation h, C classes.
 """
 
+import logging
 import pathlib
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import check
 from selfsup_tf.exporting.format import Networks
 from selfsup_tf.exporting.program import check_classifier
+from selfsup_tf.exporting.quiet import quiet_log
 
 LABELS_FILE = "labels.txt"
 # Of one request. The largest image takes 1 GB while it is cropped and resized.
@@ -246,7 +248,9 @@ def export_saved_model(
                 classifier, "classifier", max_pixels, exif
             )
             signatures |= _serve_classifier(served.classifier, labels_file)
-        tf.saved_model.save(served, str(directory), signatures=signatures)
+        # Where TensorFlow takes Python for interactive, it tells where its files are.
+        with quiet_log("tensorflow", logging.WARNING):
+            tf.saved_model.save(served, str(directory), signatures=signatures)
 
 
 def _require(images: tf.Tensor, condition: tf.Tensor, *received) -> tf.Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.models.own import architecture, check_represents
+from selfsup_tf.shown import brief
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Teacher:
     licence: str | None = None
     notes: tuple[str, ...] = ()
     compiles: bool = True
+
+    def __repr__(self) -> str:
+        inside, outside = self.network.input_shape, self.network.output_shape
+        return brief(self, network=f"<{inside} -> {outside}>")
 
     @property
     def image_size(self) -> int:

@@ -31,6 +31,7 @@ from selfsup_tf.training.few_images import fit_batch
 from selfsup_tf.training.optimizers import build_schedule
 from selfsup_tf.training.reporting import (
     announce,
+    brief_run,
     compare_with_start,
     name_skipped,
     progress_bar,
@@ -67,6 +68,8 @@ class Run:
     config: Config
     log: list[dict[str, Any]]
     is_chief: bool = True
+
+    __repr__ = brief_run
 
 
 def train(
@@ -140,13 +143,8 @@ def train(
                 loop.run(train_steps, batches, step, bar)
         if not chief:
             wait_for_all(strategy)
-            return Run(
-                directory.path,
-                copy_network(method.encoder, synchronized=False),
-                recorded,
-                log=[],
-                is_chief=False,
-            )
+            encoder = copy_network(method.encoder, synchronized=False)
+            return Run(directory.path, encoder, recorded, log=[], is_chief=False)
         archive.close()
         wait_for_all(strategy)
     if method.start is not None:

@@ -11,11 +11,12 @@ import math
 import pathlib
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 
 from selfsup_tf.errors import check
+from selfsup_tf.figures import Figure
 from selfsup_tf.files import save_figure
+from selfsup_tf.shown import brief
 
 DIVERGED = 4.0
 """Times its best that the mean of the last losses may be before a test ends."""
@@ -56,9 +57,14 @@ class LearningRates:
         """The fields as plain values."""
         return dataclasses.asdict(self)
 
-    def draw(self, path: str | pathlib.Path) -> pathlib.Path:
-        """Draws loss over rate; the suffix of the path chooses the format."""
-        figure = matplotlib.figure.Figure(figsize=(7, 4.2), layout="constrained")
+    __repr__ = brief
+
+    def _repr_png_(self) -> bytes:
+        return self.draw()._repr_png_()
+
+    def draw(self, path: str | pathlib.Path | None = None) -> Figure:
+        """Draws loss over rate, and writes it where there is a path (.png, .svg)."""
+        figure = Figure(figsize=(7, 4.2), layout="constrained")
         axes = figure.subplots()
         rates, losses = np.array(self.rates), np.array(self.losses)
         # A loss of a million must not flatten the curve.
@@ -92,7 +98,9 @@ class LearningRates:
         axes.title.set_size(10)
         axes.legend(frameon=False, loc="lower left")
         axes.spines[["top", "right"]].set_visible(False)
-        return save_figure(figure, path)
+        if path is not None:
+            save_figure(figure, path)
+        return figure
 
 
 def say_diverged(losses: list[float], *, steps: int) -> str | None:

@@ -14,6 +14,7 @@ from selfsup_tf.data.sources import Source
 from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.methods import Method
 from selfsup_tf.models.own import architecture
+from selfsup_tf.shown import brief
 from selfsup_tf.training.optimizers import is_excluded
 
 logger = logging.getLogger("selfsup_tf")
@@ -53,20 +54,35 @@ def announce(
         logger.info("Resuming after step %d.", step)
 
 
-def tell_step(record: dict[str, Any], total_steps: int) -> None:
-    """Says how a run goes, at a checkpoint, where nobody watches a bar."""
+def brief_run(run: Any) -> str:
+    """A `loop.Run` in a line, with what its log says last."""
+    log = f"<{len(run.log)} records>"
+    if run.log:
+        last = run.log[-1]
+        loss = f", loss {last['train/loss']:.4g}" if "train/loss" in last else ""
+        log = f"<{len(run.log)} records, to step {last['step']}{loss}{_scores(last)}>"
+    shapes = f"<{run.encoder.input_shape} -> {run.encoder.output_shape}>"
+    return brief(run, encoder=shapes, log=log)
+
+
+def _scores(record: dict[str, Any]) -> str:
     score = ""
     if "eval/knn_top_1" in record:
         score = f", k-NN {record['eval/knn_top_1']:.1%}"
     if "health/rank_me" in record:
         score += f", rank {record['health/rank_me']:.1f}"
+    return score
+
+
+def tell_step(record: dict[str, Any], total_steps: int) -> None:
+    """Says how a run goes, at a checkpoint, where nobody watches a bar."""
     logger.info(
         "step %d of %d: loss %.4f, %.0f images/s%s",
         record["step"],
         total_steps,
         record["train/loss"],
         record["train/images_per_second"],
-        score,
+        _scores(record),
     )
 
 

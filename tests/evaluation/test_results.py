@@ -255,9 +255,9 @@ def test_results_of_an_earlier_state_are_stale(tmp_path):
 @pytest.mark.parametrize("labelled", [True, False])
 def test_the_gallery_is_drawn(tmp_path, labelled):
     train, test = (TRAIN, TEST) if labelled else (TRAIN[0], TEST[0])
-    path = neighbour_gallery(
-        pixel_encoder(), train, test, tmp_path / "a" / "near.png", queries=3, hits=4
-    )
+    path = tmp_path / "a" / "near.png"
+    figure = neighbour_gallery(pixel_encoder(), train, test, path, queries=3, hits=4)
+    assert len(figure.axes) == 3 * (1 + 4)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(path.parent.iterdir()) == [path]
 

@@ -175,7 +175,8 @@ def test_the_picture_and_the_words(tmp_path):
     losses = logistic(rates, rates[60])
     losses[95:] = 1e5
     found = read_curve(rates, losses.tolist(), steps=101, reason="test")
-    path = found.draw(tmp_path / "a" / "curve.svg")
+    path = tmp_path / "a" / "curve.svg"
+    found.draw(path)
     assert list(path.parent.iterdir()) == [path]
     picture = path.read_text()
     # Matplotlib leaves each text as a comment beside its outlines.

@@ -1,6 +1,7 @@
 """A program, set up for the TFLite converter in a precision."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from selfsup_tf.errors import check
 from selfsup_tf.exporting.program import Program
+from selfsup_tf.exporting.quiet import quiet_log
 from selfsup_tf.files import silent_stderr
 
 EIGHT_BITS = ("int8", "uint8")
@@ -105,7 +107,9 @@ def quiet() -> Iterator[None]:
     What their C++ writes to stderr, too: no logger of Python gets to see it, and what
     matters of it comes as an exception.
     """
-    with silent_stderr(), warnings.catch_warnings():
+    # Where TensorFlow takes Python for interactive, it tells where its files are.
+    quiet_tensorflow = quiet_log("tensorflow", logging.WARNING)
+    with silent_stderr(), quiet_tensorflow, warnings.catch_warnings():
         # Input and output stay float32 on purpose.
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
         # The debugger runs the interpreter that has its own operations in it.

@@ -1,0 +1,32 @@
+"""Imports TensorFlow without the lines that its C++ greets with."""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+
+from selfsup_tf.files import silent_stderr
+
+_LEVEL = "3"  # what is fatal alone; errors reach Python anyway
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow, unless it has been, as `quiet_start` does."""
+    with quiet_start():
+        importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Discards what TensorFlow writes to stderr while the block first imports it.
+
+    TF_CPP_MIN_LOG_LEVEL becomes 3 where the user has not set it, which also quiets what
+    follows. Whoever sets it to 0, 1 or 2 gets every line, and where TensorFlow is there
+    already, nothing changes.
+    """
+    first = "tensorflow" not in sys.modules
+    quiet = first and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _LEVEL) == _LEVEL
+    # The first lines are written before TensorFlow reads the level.
+    with silent_stderr() if quiet else contextlib.nullcontext():
+        yield
