@@ -19,6 +19,7 @@ from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.features import extract_features, image_size
+from selfsup_tf.evaluation.map_picture import draw_map
 from selfsup_tf.evaluation.thumbnails import make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.shown import brief
@@ -60,8 +61,6 @@ class EmbeddingMap:
     __repr__ = brief
 
     def _repr_png_(self) -> bytes:
-        from selfsup_tf.evaluation.map_picture import draw_map
-
         return draw_map(self)._repr_png_()
 
     @property

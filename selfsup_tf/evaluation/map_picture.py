@@ -3,20 +3,25 @@
 Legend: N images.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import pathlib
+from typing import TYPE_CHECKING
 
 import matplotlib.axes
 import numpy as np
 import PIL.Image
 import scipy.optimize
 
-from selfsup_tf.evaluation.embedding_map import EmbeddingMap
 from selfsup_tf.evaluation.plotting import COLOURS, MARKERS, SOFT, short
 from selfsup_tf.evaluation.thumbnails import join_thumbnails
 from selfsup_tf.figures import Figure
 from selfsup_tf.files import save_figure, whole_file
+
+if TYPE_CHECKING:
+    from selfsup_tf.evaluation.embedding_map import EmbeddingMap
 
 _TOLD_APART = 72  # classes, by colours and markers together
 FEW = 150
