@@ -145,6 +145,7 @@ def _list_lossy_layers(flags: ExportFlags) -> None:
 
 def _export(flags: ExportFlags) -> None:
     from selfsup_tf.evaluation.features import weights_hash
+    from selfsup_tf.evaluation.health import HEALTHY
     from selfsup_tf.exporting import exporter
     from selfsup_tf.exporting.format import Options
     from selfsup_tf.exporting.formats import override_thresholds
@@ -198,6 +199,12 @@ def _export(flags: ExportFlags) -> None:
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
+    for stored in read_results(run):
+        verdict = stored.result.verdict
+        if verdict not in (None, HEALTHY) and stored.result.weights_hash in hashes:
+            print(
+                f"\nThe files do what the encoder does, which is not well: {verdict}."
+            )
     if unjudged:
         print(
             f"No accuracies: {unjudged}. Name images that it has not seen: "

@@ -275,7 +275,9 @@ def make_plan(config: Config, num_images: int) -> Plan:
         config.batch_size <= num_images,
         f"a batch no larger than the data ({num_images} images)",
         f"batch_size={config.batch_size}",
-        f"Use --batch_size={num_images} or less, or more images.",
+        f"Use --batch_size={num_images} or less, or more images."
+        if num_images > 1
+        else "Give more images.",
     )
     per_epoch = num_images // config.batch_size
     if config.steps is not None:

@@ -36,7 +36,7 @@ def preview_views(
         config: Its views are used.
         path: Where to write the picture (.png, .pdf, ...), if anywhere.
         seed: What the views are drawn from.
-        count: How many images are shown, from the first on.
+        count: How many images are shown: of arrays the first, else from all over.
 
     Returns:
         The figure, which a notebook shows.
@@ -83,6 +83,10 @@ def _first(images: Any, count: int) -> list[tf.Tensor]:
     if isinstance(images, str | pathlib.Path):
         images = open_source(images)
     if isinstance(images, Source):
+        if not images.streamed:  # a folder begins with its first class alone
+            chosen = np.linspace(0, images.size - 1, min(count, images.size))
+            chosen = images.indices[chosen.astype(int)]
+            images = images.select(chosen, images.name)
         elements = images.ordered(labels=False).take(count)
         return [element["image"] for element in elements]
     originals = [np.asarray(image) for image in images[:count]]

@@ -264,7 +264,7 @@ def _few(numbers: Numbers) -> int:
 
 
 def _remarks(h: Numbers, z: Numbers | None) -> list[str]:
-    near = h.positive_cosine > h.negative_cosine
+    near = h.positive_cosine - h.negative_cosine >= 0.0005  # what is printed of them
     side = "below" if h.below_chance > 0 else "above"
     remarks = [
         f"Two views of an image are {'nearer' if near else 'NO nearer'} than two "

@@ -113,8 +113,8 @@ def fitting_k(bank: Features, k: int) -> int:
 @functools.cache  # once for all encoders that are judged by one bank
 def _say_fewer(fitting: int, k: int, images: int, classes: int) -> None:
     logger.warning(
-        "k-NN asks %d neighbours in place of %d: %d images of %d classes are no more "
-        "of each.",
+        "k-NN asks the nearest %d images in place of %d, as a class has no more: %d "
+        "images are of %d classes.",
         *(fitting, k, images, classes),
     )
 

@@ -177,7 +177,10 @@ def test_no_more_neighbours_are_asked_than_a_class_has(caplog):
     knn_lib._say_fewer.cache_clear()
     result = knn_lib.knn_from_features(bank, bank)
     assert result.k == 32 and result.top_1 == 1
-    assert "32 neighbours in place of 200: 256 images of 8 classes" in caplog.text
+    assert (
+        "the nearest 32 images in place of 200, as a class has no more: 256"
+        in caplog.text
+    )
     assert knn_lib.knn_from_features(bank, bank, k=200).k == 200  # as it was asked
     many = Features(
         *(np.repeat(x, 8, axis=0) for x in (features, labels)), np.arange(2048)
