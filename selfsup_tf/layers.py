@@ -2,7 +2,7 @@
 
 from selfsup_tf import layers
 view = keras.Sequential([layers.RandomResizedCrop(96), layers.ColorJitter()])
-view(images, training=True)           # float in [0, 1], or uint8
+view(images, training=True)           # float in [0, 1]
 dataset.map(layers.RandomView(96))    # SimCLR's whole view
 
 They are those of a run. Each draws by a seed of its own, for each image anew.
