@@ -23,6 +23,7 @@ def where(tmp_path):
     data = tmp_path / "data.npz"
     np.savez(data, x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
     config = {"method": "simclr", "data": str(data), "data_dir": None, "epochs": 3}
+    config["image_size"] = SIZE
     (run / "config.json").write_text(json.dumps(config))
     return run
 
