@@ -34,17 +34,17 @@ accumulate=K, which is not in the table, does it 2 K times forward and K times b
 """
 
 import argparse
-import dataclasses
 import math
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+from kept_activations import kept_activations, leaves
 
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.methods import find_method
-from selfsup_tf.models.rematerialisation import Rematerialised, rematerialised
+from selfsup_tf.models.rematerialisation import rematerialised
 from simclr_tf.log_sum_exp import PLAIN_LOGITS, TILE_LOGITS
 
 VIEWS = 2
@@ -53,19 +53,6 @@ PLAIN_COPIES, TILE_COPIES = 3, 4
 """Of the logits that live at once (simclr_tf/log_sum_exp.py)."""
 PRECISIONS = ("float32", "mixed_bfloat16")
 GB, MIB = 10**9, 2**20
-
-INPUT = (keras.layers.Conv2D, keras.layers.Dense, keras.layers.BatchNormalization)
-OUTPUT = (keras.layers.ReLU,)
-BOTH = (keras.layers.MaxPooling2D,)
-NEITHER = (
-    keras.layers.Add,
-    keras.layers.Concatenate,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.Identity,
-    keras.layers.InputLayer,
-    keras.layers.ZeroPadding2D,
-)
-OWN_NEITHER = ("Normalize", "SplitViews")
 
 
 def main() -> None:
@@ -110,11 +97,11 @@ class _Network:
         self.outputs = self.features + model.output["representation_1"].shape[-1]
         self.channels = [
             math.prod(layer.gamma.shape)
-            for layer in _leaves(model)
+            for layer in leaves(model)
             if isinstance(layer, keras.layers.BatchNormalization)
         ]
-        self.plain = VIEWS * _kept(model).total
-        self.remat = VIEWS * _kept(rematerialised(model)).peak
+        self.plain = VIEWS * kept_activations(model).total
+        self.remat = VIEWS * kept_activations(rematerialised(model)).peak
 
     def state(self, accumulate):
         copies = 4 if accumulate > 1 else 3
@@ -140,73 +127,6 @@ class _Network:
                 return count
             count *= 2
         return None
-
-
-@dataclasses.dataclass
-class _Kept:
-    total: int = 0
-    """Bytes kept to the end of the forward pass."""
-    peak: int = 0
-    """The most that is held, a block's inside with it."""
-
-
-def _kept(network):
-    """What the backward pass needs of one image, of a functional model, in bytes."""
-    kept, seen, alive = _Kept(), set(), []
-    given = {id(tensor) for tensor in keras.tree.flatten(network.input)}
-    # What comes in is kept outside, if anywhere, but for the images themselves.
-
-    def keep(tensor, dtype=None):
-        dtype = dtype or tensor.dtype
-        alive.append(tensor)  # or its id may be another's
-        if (id(tensor), dtype) in seen or id(tensor) in given:
-            return
-        seen.add((id(tensor), dtype))
-        size = {"float32": 4, "float64": 8}.get(dtype, 2)
-        kept.total += size * math.prod(tensor.shape[1:])
-        kept.peak = max(kept.peak, kept.total)
-
-    def note(layer, *args, **kwargs):
-        outputs = layer(*args, **kwargs)
-        tensors = [
-            t
-            for t in keras.tree.flatten((args, kwargs))
-            if isinstance(t, keras.KerasTensor)
-        ]
-        if isinstance(layer, Rematerialised):
-            keep(tensors[0])
-            inside = _kept(layer.block).total
-            kept.peak = max(kept.peak, kept.total + 2 * inside)
-        elif isinstance(layer, keras.Model):
-            part = _kept(layer)
-            kept.peak = max(kept.peak, kept.total + part.peak)
-            kept.total += part.total
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            keep(tensors[0], "float32")
-        else:
-            _check_known(layer)
-            for tensor in tensors if isinstance(layer, INPUT + BOTH) else ():
-                keep(tensor)
-            if isinstance(layer, OUTPUT + BOTH):
-                keep(outputs)
-        return outputs
-
-    trace = keras.models.clone_model(
-        network, clone_function=lambda layer: layer, call_function=note
-    )
-    given |= {id(tensor) for tensor in keras.tree.flatten(trace.input)}
-    return kept
-
-
-def _check_known(layer):
-    known = isinstance(layer, INPUT + OUTPUT + BOTH + NEITHER)
-    if not known and type(layer).__name__ not in OWN_NEITHER:
-        raise TypeError(f"no rule says what {type(layer).__name__} keeps")
-
-
-def _leaves(network):
-    for layer in network.layers:
-        yield from _leaves(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def _logits(images, batch_size):

@@ -121,7 +121,7 @@ def test_the_examples_are_found_by_the_programs(call, tmp_path):
     assert entry["format"] == "packed"
     card = (run / "export" / "MODEL_CARD.md").read_text()
     assert 'gzip.open("encoder_float16.tflite.gz")' in card
-    assert "spread_percentile=90, distance" in card
+    assert "Spread (percentile 90), distance" in card
 
     # What it has learned is exported where nobody knows the method, too.
     words = ["--directory=" + str(tmp_path / "plain"), "--data=shapes"]

@@ -9,7 +9,7 @@ from selfsup_tf.cli import program
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import PROTOCOLS
+from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.results import read_results
 from selfsup_tf.evaluation.text import judged_on, shown
 from selfsup_tf.existing import check_named
@@ -199,12 +199,9 @@ def _export(flags: ExportFlags) -> None:
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
-    for stored in read_results(run):
-        verdict = stored.result.verdict
-        if verdict not in (None, HEALTHY) and stored.result.weights_hash in hashes:
-            print(
-                f"\nThe files do what the encoder does, which is not well: {verdict}."
-            )
+    verdicts = {result.verdict for result in _results(run, hashes)}
+    for verdict in verdicts - {None, HEALTHY}:
+        print(f"\nThe files do what the encoder does, which is not well: {verdict}.")
     if unjudged:
         print(
             f"No accuracies: {unjudged}. Name images that it has not seen: "
@@ -272,13 +269,17 @@ def _training(run: RunDirectory) -> dict[str, Any]:
     }
 
 
+def _results(run: RunDirectory, hashes: set[str]) -> list[Result]:
+    """What eval.py has found of these very weights."""
+    results = (stored.result for stored in read_results(run))
+    return [result for result in results if result.weights_hash in hashes]
+
+
 def _metrics(run: RunDirectory, hashes: set[str]) -> dict[str, str]:
     """What counts in each result of eval.py of these very weights, for people."""
     found, known = {}, PROTOCOLS.all()
-    for stored in read_results(run):
-        result, protocol = stored.result, known.get(stored.result.protocol)
-        if result.weights_hash not in hashes:
-            continue
+    for result in _results(run, hashes):
+        protocol = known.get(result.protocol)
         how = protocol.settings(result) if protocol else ""
         how = "; ".join(filter(None, (how, judged_on(result.measured_on))))
         if result.verdict is not None:

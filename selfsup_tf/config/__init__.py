@@ -10,14 +10,13 @@ from selfsup_tf.config.encoder import (
     EncoderConfig,
 )
 from selfsup_tf.config.optimizer import OptimizerConfig
+from selfsup_tf.config.plan import Plan, fitting_warmup, make_plan
 from selfsup_tf.config.run_config import (
     FROM_PYTHON,
     Config,
     FromPretrainedConfig,
-    Plan,
     check_complete,
     check_divisible,
-    make_plan,
 )
 from selfsup_tf.config.started import StartedConfig
 from selfsup_tf.config.stored import (

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib.figure
 
+from selfsup_tf.config import fitting_warmup
 from selfsup_tf.evaluation import plotting
 from selfsup_tf.evaluation.plotting import Curve, is_number
 
@@ -130,10 +131,10 @@ def _curve(records: Sequence[dict[str, Any]], name: str, label: str) -> Curve:
 def warmup(config: dict[str, Any]) -> float:
     """Epochs of a config's warm-up; 0 where it has none."""
     epochs = config.get("optimizer", {}).get("warmup_epochs", 0)
+    if not is_number(epochs):
+        return 0.0
     length = config.get("epochs")
-    if is_number(epochs) and is_number(length) and epochs >= length:
-        return length / 10  # as `make_plan` shortens it
-    return float(epochs) if is_number(epochs) else 0.0
+    return float(fitting_warmup(epochs, length) if is_number(length) else epochs)
 
 
 def draw_panels(

@@ -199,9 +199,11 @@ def temperature_of(config: Config) -> float:
 
     The temperature of a run of one view, such as a distillation, softens labels.
     """
-    if len(config.drawn_views) == 1:
-        return _TEMPERATURE
-    return getattr(config, "temperature", _TEMPERATURE)
+    return config.temperature if _is_contrastive(config) else _TEMPERATURE
+
+
+def _is_contrastive(config: Config) -> bool:
+    return len(config.drawn_views) > 1 and hasattr(config, "temperature")
 
 
 def judge(
@@ -243,12 +245,11 @@ def judge(
 
 
 def _is_at_chance(z: Numbers | None, config: Config | None) -> bool:
-    """Whether the loss of a contrastive run is that of equal cosines."""
-    contrastive = config is None or hasattr(config, "temperature")
-    pairs = config is None or len(config.drawn_views) > 1
-    if z is None or not (contrastive and pairs) or z.spread < COLLAPSED:
+    """Whether the loss of a run that contrasts is that of equal cosines."""
+    if z is None or z.spread < COLLAPSED:
         return False
-    return z.below_chance <= _AT_CHANCE * z.chance_loss
+    contrasts = config is None or _is_contrastive(config)
+    return contrasts and z.below_chance <= _AT_CHANCE * z.chance_loss
 
 
 def _few(numbers: Numbers) -> int:

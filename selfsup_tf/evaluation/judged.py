@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import logging
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
     from selfsup_tf.data.stored_vectors import StoredVectors
     from selfsup_tf.models.teacher import Teacher
-
-logger = logging.getLogger("selfsup_tf")
 
 
 class Judged:
@@ -198,11 +195,7 @@ class Judged:
 
         data, reading = self.data()
         found = getattr(sources, function)(data, **reading, **options)
-        parts = found if isinstance(found, tuple) else (found,)
-        for note in dict.fromkeys(note for source in parts for note in source.notes):
-            logger.info("%s", note)
-        for line in sorted({line for source in parts for line in source.skipped}):
-            logger.warning("skipped, unreadable: %s", line)
+        run_images.tell_of(found if isinstance(found, tuple) else (found,))
         return found
 
     def data(self) -> tuple[str, dict[str, Any]]:
@@ -240,11 +233,17 @@ class Judged:
     @property
     def can_be_judged(self) -> bool:
         """Whether there are images whose labels have not gone into it."""
+        data, _ = self.data()
+        some, test = self._learned.labels(data), self._learned.test_labels(data)
+        return not test and (not some or self.has_test_split)
+
+    @property
+    def has_test_split(self) -> bool:
+        """Whether the images have a part to be judged by; no image is read."""
         from selfsup_tf.data.sources import has_test_split
 
         data, reading = self.data()
-        some, test = self._learned.labels(data), self._learned.test_labels(data)
-        return not test and (not some or has_test_split(data, **reading))
+        return has_test_split(data, **reading)
 
     @property
     def name(self) -> str:

@@ -1,12 +1,18 @@
 """Which images judge a run, and whether it may have learned their labels."""
 
+import logging
 import pathlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON
 from selfsup_tf.errors import check
 from selfsup_tf.run import RunDirectory
+
+if TYPE_CHECKING:
+    from selfsup_tf.data.source import Source
+
+logger = logging.getLogger("selfsup_tf")
 
 
 def images_of(
@@ -57,6 +63,14 @@ def images_of(
         "Name images on disk: --data=FOLDER",
     )
     return own, data_dir or recorded
+
+
+def tell_of(sources: "tuple[Source, ...]") -> None:
+    """Says what there is to say of images that are opened, each thing once."""
+    for note in dict.fromkeys(note for source in sources for note in source.notes):
+        logger.info("%s", note)
+    for line in sorted({line for source in sources for line in source.skipped}):
+        logger.warning("skipped, unreadable: %s", line)
 
 
 class Learned:

@@ -18,15 +18,13 @@ def open_unused(judged: Judged) -> "Source | None":
     tells from others; where its data have a test split; and where others are named.
     """
     from selfsup_tf.data.parts import labelled_fraction
-    from selfsup_tf.data.sources import has_test_split
     from selfsup_tf.evaluation.monitor import hold_out
 
     config = None if judged.given is not None else judged.config
     fraction = vars(config).get("fraction", 1) if config else 1
     if fraction == 1 or config.data == FROM_PYTHON or judged.is_other_data:
         return None
-    data, reading = judged.data()
-    if has_test_split(data, **reading):
+    if judged.has_test_split:
         return None
     source = judged.open_source().as_begun(judged.run.read_images())
     rest, _ = hold_out(source, config)

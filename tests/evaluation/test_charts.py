@@ -92,7 +92,10 @@ def test_the_curves_name_what_was_logged_and_shade_the_warmup():
     panels = curves.training_panels(records)
     figure = curves.draw_panels(panels, planted_run.config(0.2))
     titles = [axes.get_title("left") for axes in figure.axes]
-    assert titles[:3] == ["Loss", "Online k-NN", "RankMe"] and "Tau" in titles
+    assert (
+        titles[:3] == ["Loss", "Online k-NN", "RankMe while training"]
+        and "Tau" in titles
+    )
     (shade,) = figure.axes[titles.index("Learning rate (cosine)")].patches
     assert (shade.get_x(), shade.get_width()) == (0, 0.5)
     assert " warm-up" in texts(figure)

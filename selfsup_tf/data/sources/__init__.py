@@ -52,7 +52,7 @@ def open_source(data: Any, *, split: str = "train", **reading: Any) -> Source:
             that exists wins over a name.
         split: Which part of the data.
         reading: Fields of `Reading`: data_dir, exif, labels. All functions here take
-            them; a Source has been read already.
+            them; of a Source labels alone, as it has been opened already.
 
     Raises:
         InputError: The data can't be found or used, or have no such split.
@@ -195,7 +195,7 @@ def _find_kind(data: Any, reading: Reading) -> tuple[SourceKind, Any, Reading]:
         InputError: None does; what was meant is guessed.
     """
     if isinstance(data, Source):
-        return _OPENED, data, Reading()
+        return _OPENED, data, reading
     data, data_dir = (
         os.path.expanduser(given) if isinstance(given, str | os.PathLike) else given
         for given in (data, reading.data_dir)

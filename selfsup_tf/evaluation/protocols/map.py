@@ -38,7 +38,8 @@ class Map(Protocol):
         from selfsup_tf.evaluation.map_picture import FEW, write_map
 
         encoders, images = judged.encoders(untrained=False), judged.open_pair()[1]
-        if images.size < FEW and not _has_test_split(judged):
+        alone = judged.given is None and not judged.has_test_split
+        if images.size < FEW and alone:
             images = judged.open_source()  # all of them, of which these were a fifth
         options, found, pictures = options_of(flags), {}, {}
         for name, make in encoders.items():
@@ -67,15 +68,6 @@ class Map(Protocol):
             details={"trained": {**found, "thumbnails": f"{name}_thumbnails.jpg"}},
             pictures={f"{name}.png": f"Map of {count} images"},
         )
-
-
-def _has_test_split(judged: Judged) -> bool:
-    from selfsup_tf.data.sources import has_test_split
-
-    if judged.given is not None:
-        return True  # what was given to be judged by
-    data, reading = judged.data()
-    return has_test_split(data, **reading)
 
 
 PROTOCOL = Map()
