@@ -19,6 +19,7 @@ from selfsup_tf.models.resnet import BLOCKS
 
 ROOT = pathlib.Path(__file__).parents[1]
 ELSEWHERE = {
+    "docs/addons.md": "tests/fidelity/test_addons.py",
     "docs/keras.md": "tests/test_keras_page.py",
     "CONTRIBUTING.md": "tests/test_doors.py",
 }
@@ -230,6 +231,7 @@ def test_the_program_of_workers_connects(start_python, free_addresses, tmp_path)
 def test_every_program_has_its_test():
     assert len(PAGES) > 5
     for page, test in ELSEWHERE.items():
-        assert programs_of(page) and page in (ROOT / test).read_text(), page
+        name = pathlib.Path(page).name
+        assert programs_of(page) and f'"{name}"' in (ROOT / test).read_text(), page
     # Only those with a name are written to files and run.
     assert all(p.startswith("# mine/") for p in programs_of("CONTRIBUTING.md"))

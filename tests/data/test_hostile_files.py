@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
@@ -58,7 +59,8 @@ def test_fine_files_are_decoded():
     fine = [name for name in FILES if name.startswith("fine")]
     assert len(fine) > 20
     for name in fine:
-        expected = np.asarray(PIL.Image.open(_file(name)).convert("RGB"))
+        upright = PIL.ImageOps.exif_transpose(PIL.Image.open(_file(name)))
+        expected = np.asarray(upright.convert("RGB"))
         image = in_graph(tf.constant(FILES[name])).numpy()
         assert image.shape == expected.shape
         is_lossy = FILES[name][:2] == b"\xff\xd8" or b"VP8 " in FILES[name][:40]

@@ -21,7 +21,11 @@ from selfsup_tf.exporting.parity import compare
 from selfsup_tf.exporting.runtime import write_inputs
 
 SIZE = 40  # above 32 pixels an evaluation view is a crop
-PREPROCESSING = {"size": [SIZE, SIZE], "central_crop": 0.875}
+PREPROCESSING = {
+    "size": [SIZE, SIZE],
+    "central_crop": 0.875,
+    "exif_orientation": "applied",
+}
 
 
 @pytest.fixture(scope="module")

@@ -128,15 +128,15 @@ def test_mixed_precision_keeps_variables_and_output_in_float32():
 
 
 @pytest.mark.parametrize(
-    ("config", "size", "message"),
+    ("name", "size", "message"),
     [
-        (EncoderConfig(name="ResNet51"), 64, "Perhaps you meant: ResNet"),
-        (EncoderConfig(name="Xception"), 32, "image_size that Xception takes"),
+        ("ResNet51", 64, "Perhaps you meant: ResNet"),
+        ("Xception", 32, "image_size that Xception takes"),
     ],
 )
-def test_refusals(config, size, message):
+def test_refusals(name, size, message):
     with pytest.raises(InputError, match=message):
-        build_encoder(config, size)
+        build_encoder(EncoderConfig(name=name), size)
 
 
 @pytest.mark.parametrize(
