@@ -21,6 +21,7 @@ DOCS = [
     *("mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2"),
     "ruff",  # lays out the signatures that are shown
 ]
+TIFF = ["tifffile", "imagecodecs"]  # of other than three channels, compressed ones too
 NOTEBOOKS = ["nbclient<1", "nbformat<6", "ipykernel<8"]  # the tests run them
 HERE = pathlib.Path(__file__).parent
 
@@ -66,11 +67,12 @@ setuptools.setup(
         "wandb": [WANDB],
         "hub": [HUB],
         "heic": [HEIC],
+        "tiff": TIFF,
         "addons": ADDONS,
         "docs": DOCS,
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
-            *(HUB, WANDB, SERVING, HEIC, *ONNX, *DOCS, *NOTEBOOKS),
+            *(HUB, WANDB, SERVING, HEIC, *TIFF, *ONNX, *DOCS, *NOTEBOOKS),
         ],
     },
     entry_points={

@@ -99,7 +99,7 @@ class Distill(Method):
     def _build_vectors(self):
         config, teacher = self.config, None
         if self.teacher is not None:
-            network = self.teacher.taking(config.image_size)
+            network = self.teacher.taking(config.image_size, config.channels or 3)
             options = {"precision": config.precision, "name": "teacher"}
             network = adopt_encoder(network, config.image_size, **options)
             teacher = Frozen(network, name="frozen")

@@ -18,6 +18,7 @@ from selfsup_tf.distribution.strategy import connect, is_chief
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.monitor import hold_out
 from selfsup_tf.methods import Method, restore_config
+from selfsup_tf.models.own import channels_of
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import Run
@@ -57,7 +58,7 @@ def train(
         directory.check_config(config)
         directory.check_free()
     # A file that has vanished since has a place in the order of the rest.
-    source = _open(config, data).as_begun(directory.read_images())
+    source = _open(method, data).as_begun(directory.read_images())
     source, monitor = hold_out(source, config)
     return loop.train(
         method,
@@ -92,7 +93,7 @@ def find_learning_rate(
         InputError: Something does not fit.
     """
     config = _begin(method, data, progress=True)
-    source, _ = hold_out(_open(config, data), config)
+    source, _ = hold_out(_open(method, data), config)
     return lr_find(
         method, source, path=path, lowest=lowest, highest=highest, steps=steps
     )
@@ -117,17 +118,22 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
     if not is_chief(connect(config)):
         logger.info("Connected. The chief, worker 0, tells how it goes.")
         logger.setLevel(logging.ERROR)
-    check_views(config.drawn_views)  # before the images are opened, which takes long
+    # Before the images are opened, which takes long.
+    check_views(config.drawn_views, config.channels or 3)
     return config
 
 
-def _open(config: Config, data: Any) -> Source:
+def _open(method: Method, data: Any) -> Source:
+    config, channels = method.config, method.config.channels
+    if channels is None and method.own_encoder is not None:
+        channels = channels_of(method.own_encoder)
     return open_source(
         config.data if data is None else data,
         split=config.split,
         data_dir=config.data_dir,
         exif=config.exif,
         labels=config.labels,
+        channels=channels,
     )
 
 

@@ -130,9 +130,11 @@ class Method(abc.ABC):
             "Name a run, --pretrained=runs/a, or a network, --encoder.name=resnet18.",
         )
         options = {"name": name, "precision": self.config.precision}
+        channels = self.config.channels or 3
         if own is None:
+            options["channels"] = channels
             return encoders.build_encoder(self.config.encoder, size, **options)
-        own_networks.check_fits(own, size)
+        own_networks.check_fits(own, size, channels)
         if own is self.own_encoder:
             own_networks.check_loads(own, size)
         encoder = encoders.adopt_encoder(own, size, **options)

@@ -70,6 +70,13 @@ def write_cat(path):
     Image.fromarray(make_shapes("test", size=1)[0][0]).save(path)
 
 
+def write_spectra(path):
+    """Drawn shapes in six channels of 12 bits."""
+    images = make_shapes("train", size=128)[0].repeat(2, axis=1).repeat(2, axis=2)
+    bands = np.concatenate([images, 255 - images[..., ::-1]], axis=-1)
+    np.savez(path, x_train=bands.astype(np.uint16) << 4)
+
+
 def write_export(size, folder):
     images = make_shapes("test", size=64)[0]
     formats = ("saved_model", "tflite_int8")
@@ -109,6 +116,7 @@ def make(tmp_path, monkeypatch, tiny_config, tiny_method):
         "runs/a/export": lambda folder: write_export(32, folder),
         "runs/photos/export": lambda folder: write_export(96, folder),
         "cat.jpg": write_cat,
+        "spectra.npz": write_spectra,
         "photos/": write_photos,
         "~/photos": write_photos,
         "r50_1x_sk0": write_checkpoint,
@@ -144,6 +152,11 @@ def evaluation(names):
     assert "</html>" in pathlib.Path("runs/simclr/report.html").read_text()
 
 
+def data(names):
+    assert names["run"].encoder.input_shape == (None, 64, 64, 6)
+    assert pathlib.Path("spectra_encoder/encoder_int8.tflite").stat().st_size > 1000
+
+
 def semi_supervised(names):
     assert names["few"].config.fraction == 0.1
     assert names["classifier"].output_shape == (None, 10)
@@ -177,6 +190,7 @@ def unit(vectors):
 
 
 CHECKS = {
+    "docs/data.md": data,
     "README.md": readme,
     "docs/evaluation.md": evaluation,
     "docs/semi_supervised.md": semi_supervised,

@@ -28,7 +28,11 @@ from index import find_files, known_by, load_index, load_kept, write_npz
 
 
 def call_on_files(
-    call: Callable, paths: list[pathlib.Path], flags: argparse.Namespace, *, size: int
+    call: Callable,
+    paths: list[pathlib.Path],
+    flags: argparse.Namespace,
+    *,
+    of: tuple[int, int],
 ):
     """Calls a network on the views of files and names those that are no images.
 
@@ -36,7 +40,7 @@ def call_on_files(
         call: An encoder, or its `classify`.
         paths: The files.
         flags: Of the command line: how many are read at once, and how.
-        size: Of the views that it takes.
+        of: Size and channels of the views that it takes.
 
     Yields:
         (paths, answers): of one batch after the other those that could be read, and
@@ -47,7 +51,7 @@ def call_on_files(
         for path in paths[start : start + flags.batch]:
             try:
                 image = read_image(path, exif=not flags.as_stored)
-                views.append(evaluation_view(image, size))
+                views.append(evaluation_view(image, *of))
                 readable.append(path)
             except Problem as problem:
                 print(f"skipped {path}: {problem}", file=sys.stderr)
@@ -68,7 +72,7 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
     new = [folder / name for name in sorted(found.keys() - set(names))]
     started = time.perf_counter()
     try:
-        for paths, h in call_on_files(encoder, new, flags, size=encoder.size):
+        for paths, h in call_on_files(encoder, new, flags, of=encoder.takes):
             names += [str(path.relative_to(folder)) for path in paths]
             representation += list(h)
             if sys.stderr.isatty():
@@ -100,7 +104,7 @@ def run_search(encoder: Encoder, flags: argparse.Namespace) -> None:
     index = load_index(flags.index, encoder, flags)
     try:
         image = read_image(flags.image, exif=not flags.as_stored)
-        view = evaluation_view(image, encoder.size)
+        view = evaluation_view(image, *encoder.takes)
     except Problem as problem:
         raise Problem(f"{flags.image}: {problem}") from problem
     folder, names = pathlib.Path(str(index["folder"])), index["names"].tolist()
@@ -116,7 +120,7 @@ def unit(h: np.ndarray) -> np.ndarray:
 
 def run_embed(encoder: Encoder, flags: argparse.Namespace) -> None:
     """Writes the representations of single files."""
-    parts = list(call_on_images(encoder, flags, size=encoder.size))
+    parts = list(call_on_images(encoder, flags, of=encoder.takes))
     names = [str(path) for paths, _ in parts for path in paths]
     representation = np.concatenate([h for _, h in parts])
     arrays = {"names": np.array(names), "representation": representation}
@@ -127,21 +131,21 @@ def run_embed(encoder: Encoder, flags: argparse.Namespace) -> None:
 def run_classify(encoder: Encoder, flags: argparse.Namespace) -> None:
     """Prints the most probable classes of single files."""
     encoder.require_classifier()
-    for paths, answers in call_on_images(encoder.classify, flags, size=encoder.size):
+    for paths, answers in call_on_images(encoder.classify, flags, of=encoder.takes):
         for path, probabilities in zip(paths, answers, strict=True):
             for row in np.argsort(-probabilities, kind="stable")[: flags.k]:
                 name = encoder.class_names[row]
                 print(f"{probabilities[row]:.4f}  {name}  {path}")
 
 
-def call_on_images(call: Callable, flags: argparse.Namespace, *, size: int):
+def call_on_images(call: Callable, flags: argparse.Namespace, *, of: tuple[int, int]):
     """As `call_on_files`, of the images that the command line names.
 
     Raises:
         Problem: None is readable.
     """
     files, count = [pathlib.Path(name) for name in flags.images], 0
-    for paths, answers in call_on_files(call, files, flags, size=size):
+    for paths, answers in call_on_files(call, files, flags, of=of):
         count += len(paths)
         yield paths, answers
     if not count:

@@ -3,7 +3,7 @@
     from encoder import Encoder, evaluation_view, read_image
 
     encoder = Encoder("encoder_int8.tflite")
-    view = evaluation_view(read_image("photo.jpg"), encoder.size)
+    view = evaluation_view(read_image("photo.jpg"), *encoder.takes)
     h = encoder(view[None])[0]
 
 Needs ai-edge-litert, numpy and pillow. Legend: N images, S height and width of the
@@ -82,7 +82,14 @@ class Encoder:
                 "Take one that export.py has written."
             ) from error
         self.sha256 = hashlib.sha256(contents).hexdigest()
-        batch, self.size = (int(n) for n in self._input["shape_signature"][:2])
+        shape = (int(n) for n in self._input["shape_signature"])
+        batch, self.size, _, channels = shape
+        if channels not in (1, 3):
+            raise Problem(
+                f"expected an encoder of grey images or RGB; received {path}, of "
+                f"{channels} channels. Call it with arrays, as its model card says."
+            )
+        self.takes = self.size, channels
         self.batch = batch if batch > 0 else None
         self.class_names = None
         if "probabilities" in self._outputs:
@@ -91,7 +98,7 @@ class Encoder:
             self.class_names = names or tuple(map(str, range(count)))
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
-        """h, (N, D) float32, of views (N, S, S, 3) float32 in [0, 1]."""
+        """h, (N, D) float32, of views (N, S, S, channels) float32 in [0, 1]."""
         return self._call(views, "representation")
 
     def classify(self, views: np.ndarray) -> np.ndarray:
@@ -248,7 +255,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def evaluation_view(image: Image.Image, size: int) -> np.ndarray:
+def evaluation_view(image: Image.Image, size: int, channels: int = 3) -> np.ndarray:
     """What an encoder sees of an image: the view that it was evaluated with.
 
     Above 32 pixels: the central square of 87.5 % of the shorter side, resized; up to 32
@@ -257,10 +264,12 @@ def evaluation_view(image: Image.Image, size: int) -> np.ndarray:
     Args:
         image: RGB.
         size: S.
+        channels: 3, or 1 for its grey.
 
     Returns:
-        (S, S, 3) float32 in [0, 1].
+        (S, S, channels) float32 in [0, 1].
     """
+    image = image if channels == 3 else image.convert("L")
     if size > 32:
         width, height = image.size
         side = max(round(0.875 * min(width, height)), 1)
@@ -268,9 +277,7 @@ def evaluation_view(image: Image.Image, size: int) -> np.ndarray:
         image = image.crop((left, top, left + side, top + side))
     # Channels as floats, one after the other: Pillow would round each pass to 8 bits.
     planes = [
-        image.getchannel(name)
-        .convert("F")
-        .resize((size, size), Image.Resampling.BICUBIC)
-        for name in "RGB"
+        plane.convert("F").resize((size, size), Image.Resampling.BICUBIC)
+        for plane in image.split()
     ]
     return np.clip(np.stack(planes, axis=-1) / np.float32(255), 0, 1)

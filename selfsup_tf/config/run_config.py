@@ -45,6 +45,10 @@ class Config:
     pretraining never learns from them."""
     exif: bool = True
     """Whether photographs are turned upright, as their cameras note in EXIF."""
+    channels: int | None = None
+    """Channels of the images, 1 to 16, and of the encoder's input. None is three, grey
+    ones too, or, of arrays and datasets of more, what they have. Only images of three
+    get saturation, hue and grayscale."""
     held_out: int = 1000
     """Labelled images that are kept from training for the online k-NN; at most a
     tenth of the data."""
@@ -119,6 +123,12 @@ class Config:
         for name in ("checkpoint_epochs", "knn_epochs", "worker_timeout"):
             check_positive(name, getattr(self, name))
         check_not_negative("held_out", self.held_out)
+        check(
+            self.channels is None or 1 <= self.channels <= 16,
+            "channels from 1 to 16",
+            self.channels,
+            "Leave them out to take three, or what arrays have.",
+        )
         check(
             self.batch_size >= 2,
             "batch_size of 2 or more",

@@ -66,7 +66,7 @@ class Augmentation(keras.layers.Layer):
         return {}
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        """Transforms every image (N, H, W, 3), float32 in [0, 1]."""
+        """Transforms every image (N, H, W, C), float32 in [0, 1]."""
         raise NotImplementedError
 
     def sample(self, keys: tf.Tensor, shape: tuple) -> Params:
@@ -106,7 +106,7 @@ class Augmentation(keras.layers.Layer):
         """Augments images, or one image, without its dimension of the batch.
 
         Args:
-            images: (N, H, W, 3) or (H, W, 3), float in [0, 1], or integers up to 255.
+            images: (N, H, W, C) or (H, W, C), float in [0, 1], or integers up to 255.
             keys: (N, 2) or (2,) uint32; None draws them.
             training: Whether images are augmented, where no keys are given.
 
@@ -124,12 +124,12 @@ class Augmentation(keras.layers.Layer):
         return self.augment(geometry.as_float(images), keys)
 
     def augment(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        """`call` for images (N, H, W, 3) float32 in [0, 1] and keys (N, 2)."""
+        """`call` for images (N, H, W, C) float32 in [0, 1] and keys (N, 2)."""
         shape = tuple(images.shape[1:3])
         return self.apply(images, self.sample(random.fold_in(keys, self.salt), shape))
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        """`call` for one image (H, W, 3), uint8 or float32, and key (2,)."""
+        """`call` for one image (H, W, C), uint8 or float32, and key (2,)."""
         return self.call(image[tf.newaxis], key[tf.newaxis])[0]
 
     def rest(self, images: tf.Tensor) -> tf.Tensor:

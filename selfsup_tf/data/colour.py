@@ -1,7 +1,7 @@
 """What pixels become: pure operations on batches, with one parameter for each image.
 
-All take images (N, H, W, 3) float32 in [0, 1] and parameters (N,) float32. They don't
-clip, except where said.
+All take images (N, H, W, C) float32 in [0, 1] and parameters (N,) float32. They don't
+clip, except where said. Saturation, hue and luma are of RGB.
 """
 
 import tensorflow as tf
@@ -67,10 +67,14 @@ def adjust_hue(images: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
 
 
 def to_grayscale(images: tf.Tensor) -> tf.Tensor:
-    """All channels replaced by the luma, as `tf.image.rgb_to_grayscale`."""
+    """All three channels replaced by the luma."""
+    return tf.concat([luma(images)] * 3, axis=-1)
+
+
+def luma(images: tf.Tensor) -> tf.Tensor:
+    """The grey of RGB, (..., 1), as `tf.image.rgb_to_grayscale`."""
     red, green, blue = tf.unstack(images, axis=-1)
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    return tf.stack([luma, luma, luma], axis=-1)
+    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[..., tf.newaxis]
 
 
 def solarize(images: tf.Tensor, threshold: float) -> tf.Tensor:
@@ -85,7 +89,7 @@ def gaussian_blur(images: tf.Tensor, sigma: tf.Tensor, taps: int) -> tf.Tensor:
     (google-research/simclr, tf2/data_util.py gaussian_blur, padding="SAME").
 
     Args:
-        images: (N, H, W, 3) float32.
+        images: (N, H, W, C) float32.
         sigma: (N,) standard deviations in pixels, above 0.
         taps: Length of the kernel, odd.
     """

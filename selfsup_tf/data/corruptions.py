@@ -70,7 +70,7 @@ def corrupt(
     """Corrupts a batch of images.
 
     Args:
-        images: (N, S, S, 3) float32 in [0, 1], of a static S.
+        images: (N, S, S, C) float32 in [0, 1], of a static S.
         name: One of `CORRUPTIONS`.
         strength: 1, the mildest, to 5.
         indices: (N,) integers that name the images within their source. An image's
@@ -78,7 +78,7 @@ def corrupt(
         seed: Of the noise.
 
     Returns:
-        (N, S, S, 3) float32 in [0, 1].
+        (N, S, S, C) float32 in [0, 1].
 
     Raises:
         InputError: There is no such corruption or strength.

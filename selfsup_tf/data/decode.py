@@ -3,15 +3,13 @@
 import functools
 import re
 
-import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.data.depth import held_by, to_bytes
 from selfsup_tf.data.gif import keep_first_frame
 from selfsup_tf.data.orientation import upright
 
 MAX_PIXELS = 2**26
-HELD = np.array([8, 10, 12, 14, 16], np.int32)
-"""Bits that cameras and scanners give, in images of 16."""
 # Of a JPEG; encoders write 10 of a colour image. Each is a pass over the whole image
 # for as little as 20 bytes.
 MAX_SCANS = 100
@@ -100,7 +98,7 @@ def held_bits(contents: tf.Tensor) -> tf.Tensor:
     start = _start(contents)
     return tf.cond(
         _is_png(start) & _is_deep(start),
-        lambda: _held_bits(tf.io.decode_png(contents, channels=3, dtype=tf.uint16)),
+        lambda: held_by(tf.io.decode_png(contents, channels=3, dtype=tf.uint16)),
         lambda: 0,
     )
 
@@ -116,17 +114,6 @@ def _is_png(start):
 
 def _is_deep(start):
     return tf.strings.substr(start, 24, 1) == _DEEP
-
-
-def to_bytes(deep: tf.Tensor) -> tf.Tensor:
-    """An image of 16 bits in 8: the upper ones of the fewest that hold all of it."""
-    unused = tf.cast(_held_bits(deep) - 8, tf.uint16)
-    return tf.cast(tf.bitwise.right_shift(deep, unused), tf.uint8)
-
-
-def _held_bits(values):
-    largest = tf.reduce_max(tf.cast(values, tf.int32))
-    return tf.reduce_min(tf.where(largest < 2**HELD, HELD, 16))
 
 
 def _decode_png(contents, start, max_pixels):

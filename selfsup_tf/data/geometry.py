@@ -28,14 +28,14 @@ def crop_and_resize(
     """Crops and resizes a batch; each image has its own box.
 
     Args:
-        images: (N, H, W, 3) float32.
+        images: (N, H, W, C) float32.
         boxes: (N, 4) int32 of y, x, height, width.
         size: Height and width of the result.
         method: "bilinear" or "bicubic".
         antialias: Whether an image that shrinks is low-pass filtered.
 
     Returns:
-        (N, size, size, 3) float32, equal to `tf.image.resize` of the slices. Bicubic
+        (N, size, size, C) float32, equal to `tf.image.resize` of the slices. Bicubic
         interpolation may overshoot the range of the images.
     """
     height, width = images.shape[1:3]
@@ -48,16 +48,16 @@ def crop_and_resize(
 def crop_and_resize_one(
     image: tf.Tensor, box: tf.Tensor, *, size: int, method: str, antialias: bool
 ) -> tf.Tensor:
-    """`crop_and_resize` of one image (H, W, 3) of any size, uint8 or float32.
+    """`crop_and_resize` of one image (H, W, C) of any size, uint8 or float32.
 
     Returns:
-        (size, size, 3) float32; of uint8 images scaled to [0, 1].
+        (size, size, C) float32; of uint8 images scaled to [0, 1].
     """
     top, left, height, width = tf.unstack(box)
     crop = image[top : top + height, left : left + width]
     crop = tf.image.resize(crop, (size, size), method, antialias=antialias)
     scale = 1 / 255 if image.dtype.is_integer else 1.0
-    return tf.ensure_shape(crop * scale, (size, size, 3))
+    return tf.ensure_shape(crop * scale, (size, size, image.shape[-1]))
 
 
 def multiply_rows_and_columns(
@@ -65,16 +65,16 @@ def multiply_rows_and_columns(
 ) -> tf.Tensor:
     """Applies a matrix to the rows and another to the columns of each image.
 
-    rows (N, S, H) and columns (N, T, W) make (N, S, T, 3) of images (N, H, W, 3), all
+    rows (N, S, H) and columns (N, T, W) make (N, S, T, C) of images (N, H, W, C), all
     float32.
     """
-    height, width = images.shape[1:3]
+    height, width, channels = images.shape[1:]
     tall, wide = rows.shape[1], columns.shape[1]
-    images = rows @ tf.reshape(images, (-1, height, width * 3))
-    images = tf.reshape(images, (-1, tall, width, 3))
+    images = rows @ tf.reshape(images, (-1, height, width * channels))
+    images = tf.reshape(images, (-1, tall, width, channels))
     images = tf.transpose(images, (0, 2, 1, 3))
-    images = columns @ tf.reshape(images, (-1, width, tall * 3))
-    images = tf.reshape(images, (-1, wide, tall, 3))
+    images = columns @ tf.reshape(images, (-1, width, tall * channels))
+    images = tf.reshape(images, (-1, wide, tall, channels))
     return tf.transpose(images, (0, 2, 1, 3))
 
 
@@ -118,12 +118,12 @@ def _cubic(distance: tf.Tensor) -> tf.Tensor:
 
 
 def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    """Rotates images (N, H, W, 3) counter-clockwise by degrees (N,), both float32.
+    """Rotates images (N, H, W, C) counter-clockwise by degrees (N,), both float32.
 
     About the centre, bilinearly. What enters from outside is the image mirrored at its
     edge: black corners would tell the network the angle.
     """
-    height, width = images.shape[1:3]
+    height, width, channels = images.shape[1:]
     angle = (degrees * (math.pi / 180))[:, tf.newaxis, tf.newaxis]
     y = tf.range(height, dtype=tf.float32)[:, tf.newaxis] - (height - 1) / 2
     x = tf.range(width, dtype=tf.float32)[tf.newaxis, :] - (width - 1) / 2
@@ -132,13 +132,13 @@ def rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
     from_x = cos * x - sin * y + (width - 1) / 2
     top, left = tf.floor(from_y), tf.floor(from_x)
     down, right = (from_y - top)[..., tf.newaxis], (from_x - left)[..., tf.newaxis]
-    pixels = tf.reshape(images, (-1, height * width, 3))
+    pixels = tf.reshape(images, (-1, height * width, channels))
 
     def corner(y, x):
         at = _mirror(y, height) * width + _mirror(x, width)
         at = tf.reshape(at, (-1, height * width))
         found = tf.gather(pixels, at, batch_dims=1)
-        return tf.reshape(found, (-1, height, width, 3))
+        return tf.reshape(found, (-1, height, width, channels))
 
     above = corner(top, left) * (1 - right) + corner(top, left + 1) * right
     below = corner(top + 1, left) * (1 - right) + corner(top + 1, left + 1) * right

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from selfsup_tf.data.channels import INTERCHANGEABLE, counted, decode_channels
 from selfsup_tf.data.conversion import convert_to_png, convertible
 from selfsup_tf.data.decode import decode_image, describe_error, held_bits
 from selfsup_tf.data.folder_layout import SUFFIXES, UNREAD, suffix_of
@@ -36,13 +37,16 @@ class ImageFiles:
     notes: tuple[str, ...]
 
 
-def check_files(root: pathlib.Path, found: Sequence[str], *, exif: bool) -> ImageFiles:
+def check_files(
+    root: pathlib.Path, found: Sequence[str], *, exif: bool, channels: int = 3
+) -> ImageFiles:
     """Reads every image file once.
 
     Args:
         root: The folder.
         found: All its files, sorted, relative to it.
         exif: Whether a photograph is turned upright.
+        channels: Of the images; TIFF files alone have others than 1 or 3.
 
     Raises:
         InputError: There is no image, or over 5 % of the files are bad.
@@ -58,9 +62,12 @@ def check_files(root: pathlib.Path, found: Sequence[str], *, exif: bool) -> Imag
         "Name the folder that holds them, or convert them.",
     )
     foreign = [file for file in files if suffix_of(file) in converted]
-    reads, bad = convert_to_png(root, foreign)
+    reads, bad = convert_to_png(root, foreign, channels)
+    if channels not in INTERCHANGEABLE:
+        why = f"no TIFF, which alone has {counted(channels)}"
+        bad |= {file: why for file in files if file not in foreign}
     paths = {f: reads.get(f, str(root / f)) for f in files if f not in bad}
-    shapes, unreadable, depths = _decode_all(list(paths.values()), exif=exif)
+    shapes, unreadable, depths = _decode_all(list(paths.values()), channels, exif=exif)
     bad |= {f: unreadable[path] for f, path in paths.items() if path in unreadable}
     if len(bad) > MAX_BAD_SHARE * len(files):
         few = "; ".join(f"{file}: {bad[file]}" for file in sorted(bad)[:3])
@@ -107,7 +114,7 @@ def describe_unread(files: Sequence[str], root: pathlib.Path) -> Iterator[str]:
 
 
 def _decode_all(
-    paths: list[str], *, exif: bool
+    paths: list[str], channels: int, *, exif: bool
 ) -> tuple[set[tuple[int, int]], dict[str, str], collections.Counter[int]]:
     """Decodes all files.
 
@@ -119,7 +126,7 @@ def _decode_all(
 
     def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
         contents = tf.io.read_file(path)
-        shape = tf.shape(decode_image(contents, exif=exif))
+        shape = tf.shape(decode_channels(contents, channels, exif=exif))
         with tf.control_dependencies([shape]):  # what claims too much is not decoded
             return position, shape[:2], held_bits(contents)
 

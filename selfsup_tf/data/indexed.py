@@ -17,12 +17,13 @@ class IndexedSource(Source):
     Args:
         name: For logs.
         total: N, the number of images.
-        images_at: From indices, int64 (B,), to images, uint8 (B, H, W, 3); where there
-            is no block, from one index, int64 (), to (H, W, 3).
+        images_at: From indices, int64 (B,), to images, uint8 (B, H, W, C); where there
+            is no block, from one index, int64 (), to (H, W, C).
         identify: From indices to a fingerprint of these images and their labels.
         labels: int64 (N,), or None.
         class_names: Of the labels.
-        image_shape: (H, W, 3) where all images have one size, else None.
+        channels: C.
+        image_shape: (H, W, C) where all images have one size, else None.
         block: B; None where an image is looked up by itself.
         paths: The files of all N images, if they have any.
         skipped: Unusable files, which are not among the paths.
@@ -42,6 +43,7 @@ class IndexedSource(Source):
         *,
         labels: np.ndarray | None,
         class_names: tuple[str, ...] | None,
+        channels: int = 3,
         image_shape: tuple[int, int, int] | None,
         block: int | None = None,
         paths: Sequence[str] | None = None,
@@ -59,7 +61,8 @@ class IndexedSource(Source):
         self._block, self._all_paths = block, paths
         self.name, self.indices = name, np.arange(total)
         self.labelled = labels is not None
-        self.image_shape, self._skipped, self.notes = image_shape, skipped, notes
+        self.channels, self.image_shape = channels, image_shape
+        self._skipped, self.notes = skipped, notes
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -1,6 +1,8 @@
 """The augmentations of this package, as Keras layers of images, with keys or without.
 
 What they compute is in `geometry` and `colour`, how parameters are drawn in `random`.
+Saturation, hue and grayscale are of RGB: images of another number of channels keep
+theirs.
 """
 
 import functools
@@ -12,6 +14,13 @@ import tensorflow as tf
 from selfsup_tf.data import colour, crop_boxes, geometry, random
 from selfsup_tf.data.augmentation import Augmentation, Params
 from selfsup_tf.errors import check
+
+OF_RGB = ("saturation", "hue", "grayscale")
+"""The operations that images of other than three channels are spared."""
+
+
+def _applies(operation: str, images: tf.Tensor) -> bool:
+    return operation not in OF_RGB or images.shape[-1] == 3
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
@@ -70,7 +79,7 @@ class RandomResizedCrop(Augmentation):
         return tf.clip_by_value(resized, 0.0, 1.0)
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        """`call` for one image (H, W, 3) of any size, uint8 or float32, key (2,)."""
+        """`call` for one image (H, W, C) of any size, uint8 or float32, key (2,)."""
         keys = random.fold_in(key[tf.newaxis], self.salt)
         height, width, _ = tf.unstack(tf.shape(image))
         box = self.sample(keys, (height, width))["boxes"][0]
@@ -197,6 +206,8 @@ class ColorJitter(Augmentation):
 
     def _slot(self, images: tf.Tensor, params: Params, which: tf.Tensor) -> tf.Tensor:
         for number, (name, (operation, neutral)) in enumerate(self._operations.items()):
+            if not _applies(name, images):
+                continue
             value = tf.where(which == number, params[name], neutral)
             images = operation(images, value)
             if name == "contrast":
@@ -209,6 +220,8 @@ class ColorJitter(Augmentation):
     ) -> tf.Tensor:
         branches = [
             functools.partial(operation, images, params[name])
+            if _applies(name, images)
+            else lambda: images
             for name, (operation, _) in self._operations.items()
         ]
         images = tf.switch_case(which[0], branches)
@@ -223,7 +236,7 @@ class RandomGrayscale(Augmentation):
         super().__init__(probability=probability, **kwargs)
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        return colour.to_grayscale(images)
+        return colour.to_grayscale(images) if _applies("grayscale", images) else images
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")

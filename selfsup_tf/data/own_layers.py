@@ -16,15 +16,17 @@ from selfsup_tf.errors import InputError, check
 _HARMLESS = ("Placeholder", "Assert")
 
 
-def make_own_layer(config: LayerConfig, size: int, place: int) -> Callable:
+def make_own_layer(
+    config: LayerConfig, shape: tuple[int, int, int], place: int
+) -> Callable:
     """The layer that `config` names, as a function of images and keys.
 
-    Its `call` takes images, (N, size, size, 3) float32, and, where it is random, keys,
+    Its `call` takes images, (N, size, size, C) float32, and, where it is random, keys,
     (N, 2) uint32, which no other layer gets; `data.random` makes draws of them.
 
     Args:
         config: Name and options of the layer.
-        size: Height and width of the view, which the layer has to keep.
+        shape: Height, width and channels of the view, which the layer has to keep.
         place: Which of the view's own layers it is, from 0 on.
 
     Raises:
@@ -49,7 +51,7 @@ def make_own_layer(config: LayerConfig, size: int, place: int) -> Callable:
             images = layer(images)
         return tf.cast(images, tf.float32)
 
-    _check_pure(call, config.name, size)
+    _check_pure(call, config.name, shape)
     return call
 
 
@@ -74,9 +76,9 @@ def find_own_layer(name: str) -> type[keras.layers.Layer]:
     return found
 
 
-def _check_pure(call: Callable, name: str, size: int) -> None:
+def _check_pure(call: Callable, name: str, shape: tuple[int, int, int]) -> None:
     """Traces the layer: a graph tells what it keeps, draws or calls."""
-    images = tf.TensorSpec((2, size, size, 3), tf.float32)
+    images = tf.TensorSpec((2, *shape), tf.float32)
     keys = tf.TensorSpec((2, 2), tf.uint32)
     traced = tf.function(call).get_concrete_function(images, keys)
     check(

@@ -43,7 +43,7 @@ def training_dataset(
     process reads no more than the parts of its own replicas.
 
     Args:
-        source: Images, uint8 (H, W, 3), and their indexes.
+        source: Images, uint8 (H, W, C), and their indexes.
         config: Views, image size, batch size G (over all replicas), seed, accumulate,
             and where views are drawn.
         start_step: First step to yield, counted from the beginning of the run.
@@ -55,11 +55,11 @@ def training_dataset(
 
     Returns:
         For each step one element for each replica of this process, of N = G / replicas
-        images, micro-batch after micro-batch: {"view_1", ...: (N, S, S, 3) float32 in
+        images, micro-batch after micro-batch: {"view_1", ...: (N, S, S, C) float32 in
         [0, 1], each of its own size S, "label": (N,) int64, "index": (N,) int64}. With
         augment_on="device" there is "epoch", (N,) int64, and in place of the views what
-        `views.draw_views` draws them from: "image", uint8 (N, H, W, 3), or, for images
-        of several sizes, "crop_1", ..., float32 (N, S, S, 3).
+        `views.draw_views` draws them from: "image", uint8 (N, H, W, C), or, for images
+        of several sizes, "crop_1", ..., float32 (N, S, S, C).
     """
     context = context or tf.distribute.InputContext()
     batch_size, accumulate = config.batch_size, config.accumulate
@@ -117,7 +117,7 @@ def _groups(
 ) -> tf.data.Dataset:
     """The images of this process, in groups of `size`.
 
-    The elements are {"image": uint8 (size, H, W, 3), "index" and "epoch": (size,)
+    The elements are {"image": uint8 (size, H, W, C), "index" and "epoch": (size,)
     int64}, and "label": (size,) where labels are wanted. `steps` are the first, the one
     after the last, and how many make an epoch.
     """
@@ -210,12 +210,12 @@ def evaluation_dataset(
     """Every example exactly once, in order, in batches of one static shape.
 
     Args:
-        source: Images, uint8 (H, W, 3), their indexes, and labels if it has any.
+        source: Images, uint8 (H, W, C), their indexes, and labels if it has any.
         size: Height and width S of the evaluation view.
         batch_size: B; the last batch is padded with zeros.
 
     Returns:
-        Elements {"image": (B, S, S, 3) float32 in [0, 1], "index": (B,) int64,
+        Elements {"image": (B, S, S, C) float32 in [0, 1], "index": (B,) int64,
         "label": (B,) where there are labels, "valid": (B,) bool, False for padding}.
     """
     dataset = source.ordered(labels=source.labelled)

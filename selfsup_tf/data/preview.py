@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config
 from selfsup_tf.data import views
+from selfsup_tf.data.channels import MOST, to_picture
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check
@@ -31,8 +32,8 @@ def preview_views(
     Each row is an image; all its views of the first three epochs follow.
 
     Args:
-        images: uint8 or float [0, 1] arrays (N, H, W, 3), a sequence of arrays (H, W,
-            3) of any size, a Source, or the name of a folder or of other data.
+        images: uint8 or float [0, 1] arrays (N, H, W, C), a sequence of arrays (H, W,
+            C) of any size, a Source, or the name of a folder or of other data.
         config: Its views are used.
         path: Where to write the picture (.png, .pdf, ...), if anywhere.
         seed: What the views are drawn from.
@@ -44,8 +45,14 @@ def preview_views(
     Raises:
         InputError: There is no image, or an image has another shape.
     """
+    if isinstance(images, str | pathlib.Path):
+        images = open_source(images, channels=config.channels)
     originals = _first(images, count)
-    drawn = {name: views.View(view) for name, view in config.drawn_views.items()}
+    channels = originals[0].shape[-1]
+    drawn = {
+        name: views.View(view, channels=channels)
+        for name, view in config.drawn_views.items()
+    }
     names = [name.replace("_", " ") for name in drawn] if len(drawn) > 1 else ["view"]
     titles = ["image", *names * _EPOCHS]
     rows, columns = len(originals), len(titles)
@@ -63,7 +70,7 @@ def preview_views(
                 crop = view.crop_one(original, keys[0])
                 pictures.append(view.finish(crop[tf.newaxis], keys)[0].numpy())
         for place, picture in zip(row, pictures, strict=True):
-            place.imshow(picture, interpolation="nearest")
+            place.imshow(to_picture(picture), interpolation="nearest")
             place.set_axis_off()
     for place, title in zip(axes[0], titles, strict=True):
         place.set_title(title, fontsize=9, color="#333333")
@@ -79,9 +86,7 @@ def preview_views(
 
 
 def _first(images: Any, count: int) -> list[tf.Tensor]:
-    """The first images, each a tensor (H, W, 3)."""
-    if isinstance(images, str | pathlib.Path):
-        images = open_source(images)
+    """The first images, each a tensor (H, W, C)."""
     if isinstance(images, Source):
         if not images.streamed:  # a folder begins with its first class alone
             chosen = np.linspace(0, images.size - 1, min(count, images.size))
@@ -93,10 +98,10 @@ def _first(images: Any, count: int) -> list[tf.Tensor]:
     check(len(originals) > 0, "at least one image", "none", "Give images that exist.")
     for image in originals:
         check(
-            image.ndim == 3 and image.shape[-1] == 3,
-            "images of shape (H, W, 3)",
+            image.ndim == 3 and image.shape[-1] <= MOST,
+            f"images of shape (H, W, C), C from 1 to {MOST}",
             f"shape {image.shape}",
-            "For a single image, give x[None]; for grey ones, repeat the channel.",
+            "For a single image, give x[None]; for grey ones, x[..., None].",
         )
     return [
         tf.constant(image if image.dtype == np.uint8 else image.astype(np.float32))

@@ -18,7 +18,7 @@ class Source(abc.ABC):
     """Images that can be read in order, in a shuffled order, and in parts.
 
     An element of its datasets is
-    `{"image": uint8 (H, W, 3), "label": int64 (), "index": int64 ()}`; "label" is there
+    `{"image": uint8 (H, W, C), "label": int64 (), "index": int64 ()}`; "label" is there
     only where the source is labelled and labels are asked for. The index is the
     position of an element in the whole source, and stays with it in a part of it.
 
@@ -27,7 +27,8 @@ class Source(abc.ABC):
         indices: int64 (size,), rising: the indices of the elements.
         labelled: Whether elements have labels; costs nothing to ask.
         class_names: The names of labels 0, 1, ...; None where there are no labels.
-        image_shape: (H, W, 3) where all images have one size, else None.
+        channels: C.
+        image_shape: (H, W, C) where all images have one size, else None.
         skipped: The unusable files, each as "path: reason"; those of a kind that is not
             read are counted in one such line.
         notes: What there is to say of the images before they are used, in sentences.
@@ -37,6 +38,7 @@ class Source(abc.ABC):
     name: str
     indices: np.ndarray
     labelled: bool
+    channels: int = 3
     image_shape: tuple[int, int, int] | None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -187,11 +189,14 @@ class Reading:
         data_dir: Where TFDS keeps its data, with ~ expanded; None is its own folder.
         exif: Whether a photograph is turned upright, as its camera notes in EXIF.
         labels: Whether labels are read; otherwise the images have none.
+        channels: Of the images, see `channels.choose_channels`; None is three, or what
+            arrays and datasets have.
     """
 
     data_dir: str | None = None
     exif: bool = True
     labels: bool = True
+    channels: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,13 +25,14 @@ class StreamSource(Source):
         name: For logs.
         read: From whether images and whether labels are wanted to a dataset of
             {"image": undecoded, "label": int64 ()} with only these keys.
-        decode: From an undecoded image to uint8 (H, W, 3).
+        decode: From an undecoded image to uint8 (H, W, C).
         total: Number of elements that `read` gives.
         buffer: Elements in the buffer of a shuffle.
         labelled: Whether `read` can give labels.
         class_names: Of the labels; None where they follow from the labels or there
             are none.
-        image_shape: (H, W, 3) where all images have one size, else None.
+        channels: C.
+        image_shape: (H, W, C) where all images have one size, else None.
         identity: What tells the whole dataset from all others, if anything does.
         contents: See `Source.contents`.
     """
@@ -48,6 +49,7 @@ class StreamSource(Source):
         buffer: int,
         labelled: bool,
         class_names: tuple[str, ...] | None = None,
+        channels: int = 3,
         image_shape: tuple[int, int, int] | None = None,
         identity: str | None = None,
         contents: str | None = None,
@@ -58,7 +60,8 @@ class StreamSource(Source):
         self._contents = contents
         self._all_labels: list[np.ndarray] = []  # shared with the parts, once read
         self.name, self.indices = name, np.arange(total)
-        self.labelled, self.image_shape = labelled, image_shape
+        self.labelled = labelled
+        self.channels, self.image_shape = channels, image_shape
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -134,7 +137,8 @@ class StreamSource(Source):
     def _decoded(self, undecoded: tf.data.Dataset, size: int) -> tf.data.Dataset:
         def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             image = self._decode(element["image"])
-            image = tf.ensure_shape(image, self.image_shape or (None, None, 3))
+            shape = self.image_shape or (None, None, self.channels)
+            image = tf.ensure_shape(image, shape)
             return {**element, "image": image}
 
         elements = undecoded.map(decode, num_parallel_calls=tf.data.AUTOTUNE)

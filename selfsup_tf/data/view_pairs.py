@@ -28,7 +28,7 @@ def view_pairs(
     the seed, too; of a streamed source they are the first, so that no more is read.
 
     Args:
-        source: Images, uint8 (H, W, 3), of one size or of many.
+        source: Images, uint8 (H, W, C), of one size or of many.
         config: Its views and image size S. The first two views of that size are drawn;
             where there is one, it is drawn twice.
         count: Images at most.
@@ -36,7 +36,7 @@ def view_pairs(
         seed: Of the images and of their views.
 
     Returns:
-        Elements {"view_1", "view_2", "image": (B, S, S, 3) float32 in [0, 1], "index":
+        Elements {"view_1", "view_2", "image": (B, S, S, C) float32 in [0, 1], "index":
         (B,) int64}, where "image" is the evaluation view. Each image comes once; the
         last element may hold fewer than B.
     """

@@ -20,6 +20,7 @@ class View:
     Args:
         config: The distribution of the view.
         image_size: Height and width of the view, in pixels, where config has no size.
+        channels: Of the images, which layers of the user's own have to keep.
 
     Attributes:
         size: Height and width of the view.
@@ -28,7 +29,9 @@ class View:
             what has probability 0 is left out.
     """
 
-    def __init__(self, config: ViewConfig, image_size: int | None = None):
+    def __init__(
+        self, config: ViewConfig, image_size: int | None = None, channels: int = 3
+    ):
         self.size = config.size or image_size
         self.crop = layers.RandomResizedCrop(
             self.size,
@@ -42,7 +45,7 @@ class View:
         self.layers: list[Callable] = []
         for name in (*config.OPERATIONS, None):
             self.layers += [
-                make_own_layer(own, self.size, place)
+                make_own_layer(own, (self.size, self.size, channels), place)
                 for place, own in enumerate(config.layers)
                 if own.before == name
             ]
@@ -50,23 +53,23 @@ class View:
                 self.layers.append(ours[name])
 
     def __call__(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        """Draws a view of each image, (N, size, size, 3) float32 in [0, 1].
+        """Draws a view of each image, (N, size, size, C) float32 in [0, 1].
 
         Args:
-            images: (N, H, W, 3), uint8 or float32 in [0, 1].
+            images: (N, H, W, C), uint8 or float32 in [0, 1].
             keys: (N, 2) uint32, see `random.image_keys`.
         """
         return self.finish(self.crop.call(images, keys), keys)
 
     def crop_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        """The first half of a view, for one image (H, W, 3) of any size and key (2,).
+        """The first half of a view, for one image (H, W, C) of any size and key (2,).
 
         `finish` is the other half; together they equal a call.
         """
         return self.crop.call_one(image, key)
 
     def finish(self, crops: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        """What comes after the crop, for (N, size, size, 3) float32 in [0, 1]."""
+        """What comes after the crop, for (N, size, size, C) float32 in [0, 1]."""
         for layer in self.layers:
             # Called as a layer of Keras it would make variables, see `build`.
             draw = layer.call if isinstance(layer, Augmentation) else layer
@@ -109,22 +112,20 @@ def draw_views(
     device: one compiled function draws both.
 
     Args:
-        batch: "image" (N, H, W, 3) uint8, or "crop_i" (N, S, S, 3) float32, where view
+        batch: "image" (N, H, W, C) uint8, or "crop_i" (N, S, S, C) float32, where view
             i has S pixels; "index" and "epoch", (N,) int64.
         drawn: The views wanted, of `Config.drawn_views`: view_i, with its size.
         seed: The run's.
 
     Returns:
-        (N, S, S, 3) float32 in [0, 1], by name.
+        (N, S, S, C) float32 in [0, 1], by name.
     """
     views = {}
     for name, config in drawn.items():
-        _, draw, finish = _compile(config)
-        if "image" in batch:
-            views[name] = draw(batch["image"], view_keys(batch, name, seed))
-        else:
-            crops = batch[crop_name(name)]
-            views[name] = finish(crops, view_keys(batch, name, seed))
+        taken = batch["image"] if "image" in batch else batch[crop_name(name)]
+        _, draw, finish = _compile(config, taken.shape[-1])
+        draw = draw if "image" in batch else finish
+        views[name] = draw(taken, view_keys(batch, name, seed))
     return views
 
 
@@ -134,16 +135,16 @@ def draw_crops(
     """The crops that `draw_views` makes views of, of a single image of any size.
 
     Args:
-        single: "image" (1, H, W, 3) uint8; "index" and "epoch", (1,) int64.
+        single: "image" (1, H, W, C) uint8; "index" and "epoch", (1,) int64.
         drawn: As for `draw_views`.
         seed: The run's.
 
     Returns:
-        "crop_i", (1, S, S, 3) float32 in [0, 1], for every view_i.
+        "crop_i", (1, S, S, C) float32 in [0, 1], for every view_i.
     """
     crops = {}
     for name, config in drawn.items():
-        crop_one, _, _ = _compile(config)
+        crop_one, _, _ = _compile(config, single["image"].shape[-1])
         crop = crop_one(single["image"][0], view_keys(single, name, seed)[0])
         crops[crop_name(name)] = crop[tf.newaxis]
     return crops
@@ -160,9 +161,10 @@ def view_keys(batch: Mapping[str, tf.Tensor], view: str, seed: int) -> tf.Tensor
     return random.image_keys(seed, batch["epoch"], batch["index"], number)
 
 
-def _compile(config: ViewConfig) -> tuple[Callable, Callable, Callable]:
+def _compile(config: ViewConfig, channels: int) -> tuple[Callable, Callable, Callable]:
     """The functions of a view, as its own layers are defined at the moment."""
-    return _compiled(config, tuple(find_own_layer(own.name) for own in config.layers))
+    own = tuple(find_own_layer(own.name) for own in config.layers)
+    return _compiled(config, channels, own)
 
 
 # XLA merges the passes over the pixels: four times as fast as TensorFlow's own kernels,
@@ -170,18 +172,18 @@ def _compile(config: ViewConfig) -> tuple[Callable, Callable, Callable]:
 # or a second dataset, of the same distribution.
 @functools.lru_cache(maxsize=16)
 def _compiled(
-    config: ViewConfig, own: tuple[type, ...]
+    config: ViewConfig, channels: int, own: tuple[type, ...]
 ) -> tuple[Callable, Callable, Callable]:
     """The crop of a single image, the whole view of a batch, and what follows crops."""
-    view = View(config)
+    view = View(config, channels=channels)
     whole, finish = (tf.function(f, jit_compile=True) for f in (view, view.finish))
     return view.crop_one, whole, finish
 
 
-def check_views(drawn: Mapping[str, ViewConfig]) -> None:
+def check_views(drawn: Mapping[str, ViewConfig], channels: int = 3) -> None:
     """Raises InputError where a view names a layer that can't stand in it."""
     for config in drawn.values():
-        _compile(config)
+        _compile(config, channels)
 
 
 def evaluation_crop(size: int) -> float | None:
@@ -200,16 +202,16 @@ def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
     unknown until the op runs.
 
     Args:
-        images: (H, W, 3) or (N, H, W, 3), uint8 or float in [0, 1].
+        images: (H, W, C) or (N, H, W, C), uint8 or float in [0, 1].
         size: Height and width of the result.
 
     Returns:
-        (size, size, 3) or (N, size, size, 3) float32 in [0, 1].
+        (size, size, C) or (N, size, size, C) float32 in [0, 1].
 
     Reference: google-research/simclr, tf2/data_util.py preprocess_for_eval, which
     doesn't low-pass filter what it shrinks; we do.
     """
-    share = evaluation_crop(size)
+    share, channels = evaluation_crop(size), images.shape[-1]
     if share is not None:
         shape = tf.shape(images)
         height, width = shape[-3], shape[-2]
@@ -221,4 +223,4 @@ def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
     images = geometry.as_float(images)
     images = tf.image.resize(images, (size, size), "bicubic", antialias=True)
     images = tf.clip_by_value(images, 0.0, 1.0)
-    return tf.ensure_shape(images, [*images.shape[:-3], size, size, 3])
+    return tf.ensure_shape(images, [*images.shape[:-3], size, size, channels])

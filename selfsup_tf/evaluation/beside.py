@@ -48,6 +48,7 @@ def makers(
     beside: "Mapping[str, Teacher | StoredVectors]",
     *,
     size: int | None,
+    channels: int,
     vectors: bool,
 ) -> dict[str, Callable[[], Any]]:
     """What makes each of them, by its name.
@@ -55,6 +56,7 @@ def makers(
     Args:
         beside: What `open_beside` has opened.
         size: Of the images that all of them take; None: each takes its own.
+        channels: Of the images.
         vectors: Whether `StoredVectors` may take the place of a network.
 
     Raises:
@@ -73,7 +75,8 @@ def makers(
             )
             found[name] = functools.partial(_itself, one)
         else:
-            found[name] = functools.partial(one.taking, size or one.image_size)
+            taken = size or one.image_size, channels
+            found[name] = functools.partial(one.taking, *taken)
     return found
 
 

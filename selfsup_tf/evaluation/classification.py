@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from selfsup_tf.data.sources import check_labelled, open_source
+from selfsup_tf.data.sources import check_labelled
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.features import extract_features
+from selfsup_tf.evaluation.features import extract_features, open_images
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.protocol import Interval
 from selfsup_tf.shown import brief
@@ -120,7 +120,7 @@ def classifier_accuracy(
     Raises:
         InputError: The test set has no labels, or other classes than the classifier.
     """
-    source = open_source(test)
+    source = open_images(classifier, test)
     check_labelled(source)
     classes = classifier.output_shape[-1]
     check(

@@ -15,10 +15,9 @@ import threadpoolctl
 
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.source import Source
-from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check, check_one_of
-from selfsup_tf.evaluation.features import extract_features, image_size
+from selfsup_tf.evaluation.features import extract_features, image_size, open_images
 from selfsup_tf.evaluation.map_picture import draw_map
 from selfsup_tf.evaluation.thumbnails import make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
@@ -114,7 +113,7 @@ def embedding_map(
     Reference: van der Maaten and Hinton 2008, "Visualizing data using t-SNE".
     """
     check_one_of(method, METHODS, "a method of making maps")
-    source = open_source(source)
+    source = open_images(encoder, source)
     check(
         min(count, source.size) >= LEAST,
         f"{LEAST} images or more",

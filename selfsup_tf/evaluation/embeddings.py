@@ -11,13 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.sources import Source
 from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
     compile_network,
     encoded_batches,
     image_size,
+    open_images,
 )
 from selfsup_tf.evaluation.tables import WRITERS, Rows, check_output, write_table
 from selfsup_tf.evaluation.vectors import unit_vectors
@@ -75,7 +76,7 @@ def embed(
     output = pathlib.Path(output).expanduser()
     check_output(output, WRITERS, overwrite=overwrite)
     check(batch_size >= 1, "batch_size of 1 or more", batch_size, "Raise it.")
-    source = open_source(source)
+    source = open_images(encoder, source)
     check(source.size > 0, "at least one image", f"none in {source.name}", "Add some.")
     size = encoder.output_shape[-1]
     rows = _encode(encoder, source, batch_size, normalise)

@@ -60,12 +60,32 @@ def image_size(encoder: keras.Model) -> int:
         and len(shape) == 4
         and shape[1] is not None
         and shape[1] == shape[2]
-        and shape[3] == 3,
+        and shape[3] is not None,
         "an encoder whose input is (N, S, S, 3) with a fixed S",
         shape,
         "Build the encoder with keras.Input((S, S, 3)).",
     )
     return shape[1]
+
+
+def open_images(encoder: keras.Model | StoredVectors, data: Any) -> Source:
+    """Images as `open_source` opens them, of the channels that the encoder takes.
+
+    Raises:
+        InputError: They have others.
+    """
+    if isinstance(encoder, StoredVectors):
+        return open_source(data)
+    image_size(encoder)  # refuses what is no encoder
+    channels = encoder.input_shape[-1]
+    source = open_source(data, channels=channels)
+    check(
+        source.channels == channels,
+        f"images of the {channels} channels that the encoder takes",
+        f"{source.channels} in {source.name}",
+        f"Open them with channels={channels}.",
+    )
+    return source
 
 
 def compile_network(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -110,7 +130,7 @@ def extract_features(
         InputError: A representation is NaN or infinite, there are no images, or one of
             them can't be read any longer.
     """
-    source = open_source(source)
+    source = open_images(encoder, source)
     if isinstance(encoder, StoredVectors):
         return Features(encoder.of(source, by_path=True), source.labels, source.indices)
     key = None if cache is None else _cache_key(encoder, source)

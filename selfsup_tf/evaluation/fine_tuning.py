@@ -18,14 +18,13 @@ import keras
 from selfsup_tf.config import FROM_PYTHON, Config, OptimizerConfig, ViewConfig
 from selfsup_tf.data.parts import labelled_fraction
 from selfsup_tf.data.source import Source, fingerprint
-from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.classification import (
     Classification,
     check_labels,
     classifier_accuracy,
 )
-from selfsup_tf.evaluation.features import image_size, weights_hash
+from selfsup_tf.evaluation.features import image_size, open_images, weights_hash
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
@@ -98,7 +97,7 @@ def fine_tune(
         InputError: Labels are missing, or a class would be left without any.
         TrainingDiverged: The rate is too high.
     """
-    train, test = open_source(train), open_source(test)
+    train, test = open_images(encoder, train), open_images(encoder, test)
     check_labels(train.labels, test.labels)
     digest = weights_hash(encoder)
     package = find_method("finetune")

@@ -13,10 +13,15 @@ import keras
 import numpy as np
 
 from selfsup_tf.config import Config
-from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.sources import Source
 from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.features import compile_network, image_size, join
+from selfsup_tf.evaluation.features import (
+    compile_network,
+    image_size,
+    join,
+    open_images,
+)
 from selfsup_tf.evaluation.statistics import EDGES, Numbers, measure
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.shown import brief
@@ -133,7 +138,7 @@ def health(
         InputError: Fewer than `LEAST` images, a representation that is NaN or infinite,
             or an encoder, a projector and a config that do not fit together.
     """
-    source = open_source(source)
+    source = open_images(encoder, source)
     size = image_size(encoder)
     views = "those of the run" if config else "SimCLR's defaults"
     given, config = config, config or Config(image_size=size)

@@ -98,8 +98,9 @@ class Judged:
         found = {"trained": lambda: encoder}
         if self._said("untrained") if untrained is None else untrained:
             found["untrained"] = lambda: untrained_copy(encoder)
-        size = encoder.input_shape[1] if same_views else None
-        return found | makers(self._beside, size=size, vectors=vectors)
+        _, size, _, channels = encoder.input_shape
+        taken = {"size": size if same_views else None, "channels": channels}
+        return found | makers(self._beside, **taken, vectors=vectors)
 
     @functools.cached_property
     def _beside(self) -> "dict[str, Teacher | StoredVectors]":
@@ -168,9 +169,9 @@ class Judged:
             return None
         from selfsup_tf.data.sources import open_source
 
-        train, test = self._images
-        seen = open_source(train)
-        return seen, seen if test is None else open_source(test)
+        given = (images for images in self._images if images is not None)
+        opened = [open_source(images, channels=self.channels) for images in given]
+        return opened[0], opened[-1]
 
     @functools.cached_property
     def _evaluation_images(self) -> "tuple[Source, Source]":
@@ -205,7 +206,13 @@ class Judged:
         labels = self.is_other_data or self._own("labels", True)
         labels &= self._said("labels") is not False
         reading = {"labels": labels, "exif": self.turns_upright, "data_dir": data_dir}
-        return data, reading
+        return data, reading | {"channels": self.channels}
+
+    @property
+    def channels(self) -> int | None:
+        """Of the images that the encoder takes; None where no encoder is named."""
+        named = self.given is not None or self.flags.run_dir
+        return self.encoder.input_shape[-1] if named else None
 
     @property
     def turns_upright(self) -> bool:
@@ -252,10 +259,11 @@ class Judged:
         `knn`, `knn_k=5`, `health_encoder=best`, `map_data=photos`
         """
         parts, data = [self.protocol], pathlib.Path(self._said("data") or "").stem
-        if self.run.file is not None and self.run.file.stem != "encoder":
-            parts.append(f"file={self.run.file.stem}")
-        fields = {field.name: field for field in dataclasses.fields(self.flags)}
-        if "data" in fields and fields["data"].default is dataclasses.MISSING:
+        file = self.run.file
+        if file is not None and file.stem != "encoder":
+            parts.append(f"file={file.stem}")
+        fields = {field.name: field.default for field in dataclasses.fields(self.flags)}
+        if fields.get("data") is dataclasses.MISSING:
             parts.append(data)
         elif self.is_other_data:
             parts.append(f"data={data}")

@@ -16,14 +16,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import (
     Classification,
     check_labels,
     count_answers,
 )
-from selfsup_tf.evaluation.features import Features, extract_features
+from selfsup_tf.evaluation.features import Features, extract_features, open_images
 from selfsup_tf.shown import brief
 
 logger = logging.getLogger("selfsup_tf")
@@ -83,7 +82,7 @@ def knn(
         InputError: An unknown preset, no labels, one class, or a bank smaller than k.
     """
     check_one_of(preset, PRESETS, "a preset of k-NN")
-    train, test = open_source(train), open_source(test)
+    train, test = open_images(encoder, train), open_images(encoder, test)
     options = {"batch_size": batch_size, "cache": cache}
     bank = extract_features(encoder, train, **options)
     queries = extract_features(encoder, test, **options)

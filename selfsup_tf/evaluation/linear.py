@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import (
@@ -19,7 +18,7 @@ from selfsup_tf.evaluation.classification import (
     check_labels,
     count_answers,
 )
-from selfsup_tf.evaluation.features import extract_features, weights_hash
+from selfsup_tf.evaluation.features import extract_features, open_images, weights_hash
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs, fit_sgd
 from selfsup_tf.shown import brief
 
@@ -119,7 +118,7 @@ def linear_probe(
         "vectors in a file",
         "Use the preset lbfgs.",
     )
-    train, test = open_source(train), open_source(test)
+    train, test = open_images(encoder, train), open_images(encoder, test)
     num_classes = check_labels(train.labels, test.labels)
     before = weights_hash(encoder)
     options = {"batch_size": batch_size, "cache": cache}
@@ -175,7 +174,7 @@ def linear_classifier(
     Raises:
         InputError: No labels, or one class.
     """
-    train = open_source(train)
+    train = open_images(encoder, train)
     check(
         train.labelled,
         "labelled images for a linear classifier",

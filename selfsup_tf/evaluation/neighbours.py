@@ -8,14 +8,15 @@ import keras
 import numpy as np
 
 from selfsup_tf.data import pipeline
+from selfsup_tf.data.channels import to_picture
 from selfsup_tf.data.source import Source
-from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
     compile_network,
     extract_features,
     image_size,
+    open_images,
 )
 from selfsup_tf.evaluation.plotting import COLOURS, SOFT, short
 from selfsup_tf.evaluation.vectors import unit_vectors
@@ -61,8 +62,8 @@ def neighbour_gallery(
     Raises:
         InputError: Fewer images than asked for.
     """
-    same, train = train is test, open_source(train)
-    test = train if same else open_source(test)
+    same, train = train is test, open_images(encoder, train)
+    test = train if same else open_images(encoder, test)
     rows = find_neighbours(
         encoder, train, test, queries=queries, hits=hits, seed=seed, cache=cache
     )
@@ -180,7 +181,8 @@ def _draw(rows: list, class_names: Any, name: str) -> Figure:
 
 
 def _show(axes: Any, picture: Picture, caption: str) -> None:
-    axes.imshow(np.clip(picture.image, 0, 1), interpolation="nearest")
+    image = np.clip(to_picture(picture.image), 0, 1)
+    axes.imshow(image, interpolation="nearest")
     name = short(picture.file, 18, in_legend=False)
     axes.set_xlabel(name, fontsize=5.5, labelpad=2, color=SOFT)
     axes.set(xticks=[], yticks=[])

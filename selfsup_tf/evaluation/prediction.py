@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.sources import Source, check_labelled, open_source
+from selfsup_tf.data.sources import Source, check_labelled
 from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
@@ -22,6 +22,7 @@ from selfsup_tf.evaluation.features import (
     encoded_batches,
     extract_features,
     image_size,
+    open_images,
 )
 from selfsup_tf.evaluation.knn import knn_rank
 from selfsup_tf.evaluation.tables import Rows, check_output, write_table
@@ -105,7 +106,7 @@ def by_examples(
     Raises:
         InputError: They have no labels or one class alone, or are fewer than k.
     """
-    examples = open_source(examples)
+    examples = open_images(encoder, examples)
     check_labelled(examples)
     names = examples.class_names
     check(
@@ -153,7 +154,7 @@ def predict(
     """
     output = pathlib.Path(output).expanduser()
     check_output(output, SUFFIXES, overwrite=overwrite)
-    source = open_source(source)
+    source = open_images(answers.network, source)
     check(source.size > 0, "at least one image", f"none in {source.name}", "Add some.")
     names = np.array([str(name) for name in answers.class_names])
     paths = source.paths and np.array([readable(path) for path in source.paths])

@@ -14,13 +14,14 @@ import PIL.Image
 from google.protobuf import text_format
 from tensorboard.plugins import projector
 
-from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.sources import Source
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import (
     compile_network,
     encoded_batches,
     image_size,
     join,
+    open_images,
 )
 from selfsup_tf.evaluation.thumbnails import join_thumbnails, make_thumbnails
 from selfsup_tf.files import whole_file, write_atomically
@@ -67,7 +68,7 @@ def write_projector(
     Reference: tensorboard/plugins/projector (the formats, and the 8192).
     """
     directory = pathlib.Path(directory).expanduser()
-    source = open_source(source)
+    source = open_images(encoder, source)
     check(count >= 1, "count of 1 or more", count, "Ask for more images.")
     check(thumbnail >= 1, "thumbnail of 1 pixel or more", thumbnail, "Raise it.")
     check(source.size > 0, "at least one image", f"none in {source.name}", "Add some.")

@@ -18,13 +18,14 @@ import numpy as np
 
 from selfsup_tf.data import corruptions as corruptions_lib
 from selfsup_tf.data import pipeline
-from selfsup_tf.data.sources import Source, open_source
+from selfsup_tf.data.sources import Source
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import (
     compile_network,
     extract_features,
     image_size,
+    open_images,
 )
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.knn import DEFAULT_K, fitting_k, knn_rank
@@ -122,7 +123,14 @@ def robustness(
     )
     size = image_size(encoder)
     strengths = {name: corruptions_lib.strengths(name, size) for name in corruptions}
-    train, test = open_source(train), open_source(test)
+    channels = encoder.input_shape[-1]
+    check(
+        channels in (1, 3) or "jpeg" not in corruptions,
+        f"corruptions of images of {channels} channels",
+        "jpeg, which has 1 or 3",
+        "Leave it out: --corruptions blur noise brightness",
+    )
+    train, test = open_images(encoder, train), open_images(encoder, test)
     check_labels(train.labels, test.labels)
     bank = extract_features(encoder, train, batch_size=batch_size, cache=cache)
     num_classes = int(bank.labels.max()) + 1  # no others can be answered

@@ -6,10 +6,12 @@ Legend: N images, S their height and width, t those of a thumbnail.
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.data.channels import to_picture
+
 
 def make_thumbnails(images: np.ndarray, side: int) -> np.ndarray:
-    """Images (N, S, S, 3) float32 in [0, 1] as (N, t, t, 3) uint8, t the side."""
-    small = tf.image.resize(images, (side, side), method="area")
+    """Images (N, S, S, C) float32 in [0, 1] as (N, t, t, 3) uint8, t the side."""
+    small = tf.image.resize(to_picture(images), (side, side), method="area")
     return tf.image.convert_image_dtype(small, tf.uint8, saturate=True).numpy()
 
 

@@ -47,8 +47,8 @@ def _title(manifest: dict) -> str:
 def format_programs(manifest: dict) -> dict[str, str]:
     """A program for each way of calling the files of an export, by its heading.
 
-    The programs read image.jpg and run in the export directory. Files that are called
-    alike share one.
+    The programs read image.jpg, or image.npy, and run in the export directory. Files
+    that are called alike share one.
 
     Args:
         manifest: Its artefacts and preprocessing are read, see `manifest.describe`.

@@ -138,6 +138,7 @@ def export(
         images,
         training_images,
         size=networks.size,
+        channels=networks.channels,
         calibrates=any(f.calibration != "none" for f in wanted),
         num_images=num_images,
         num_bank=num_bank,
@@ -259,9 +260,15 @@ def lossy_layers(
         training_images: What int8 is calibrated on.
     """
     encoder = portable_encoder(encoder)
-    size = encoder.input_shape[1]
+    _, size, _, channels = encoder.input_shape
     proof = choose_images(
-        images, training_images, size=size, calibrates=True, num_images=64, num_bank=0
+        images,
+        training_images,
+        size=size,
+        channels=channels,
+        calibrates=True,
+        num_images=64,
+        num_bank=0,
     )
     return search.of_proof(encoder, without_outliers(encoder, proof)).lossy_layers()
 

@@ -13,7 +13,7 @@ import abc
 import dataclasses
 import pathlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 if typing.TYPE_CHECKING:
@@ -67,6 +67,11 @@ class Networks:
         """S."""
         return self.encoder.input_shape[1]
 
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        return self.encoder.input_shape[-1]
+
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
@@ -100,6 +105,12 @@ class Call:
     signature: str
     inputs: Literal["views", "images", "floats", "files"]
     outputs: tuple[str, ...] = ("representation",)
+
+
+def possible_calls(calls: Iterable[Call], channels: int) -> tuple[Call, ...]:
+    """Those of the calls that images of so many channels fit: files hold 1 or 3."""
+    in_files = channels in (1, 3)
+    return tuple(call for call in calls if in_files or call.inputs != "files")
 
 
 class Format(abc.ABC):
@@ -163,7 +174,8 @@ class Format(abc.ABC):
     def code(self, entry: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> str:
         """A Python program for the model card that calls the artefact.
 
-        It runs in the export directory, reads image.jpg, and leaves `representation`.
+        It runs in the export directory, reads image.jpg (of other channels than 1
+        and 3 image.npy), and leaves `representation`.
 
         Args:
             entry: The artefact's entry of the manifest: path, signatures, class_names.

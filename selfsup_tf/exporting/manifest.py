@@ -81,7 +81,7 @@ def describe(
             "representation_size": int(encoder.output_shape[-1]),
         },
         "preprocessing": _preprocessing(
-            int(encoder.input_shape[1]), artefacts[0].options.exif
+            encoder.input_shape[1:], artefacts[0].options.exif
         ),
         "artefacts": [
             _describe_artefact(artefact, parities, directory) for artefact in artefacts
@@ -231,10 +231,11 @@ def list_files(
     }
 
 
-def _preprocessing(size: int, exif: bool) -> dict[str, Any]:
+def _preprocessing(shape: tuple[int, int, int], exif: bool) -> dict[str, Any]:
     """What comes between an image of any size and the encoder's input."""
+    size, _, channels = map(int, shape)
     return {
-        "channels": "RGB",
+        "channels": {1: "grey", 3: "RGB"}.get(channels, f"{channels}, as in training"),
         "range": [0.0, 1.0],
         "size": [size, size],
         "central_crop": evaluation_crop(size),

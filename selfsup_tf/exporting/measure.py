@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.evaluation.vectors import unit_vectors
-from selfsup_tf.exporting.format import Artefact, Threshold
+from selfsup_tf.exporting.format import Artefact, Threshold, possible_calls
 from selfsup_tf.exporting.parity import Parity, agreement, compare
 from selfsup_tf.exporting.proof import Proof
 from selfsup_tf.exporting.reference import Reference, classifier_accuracy, fit_judge
@@ -46,6 +46,7 @@ def measure(
     """
     threshold = threshold or artefact.format.threshold
     calls = artefact.format.calls(artefact.class_names is not None)
+    calls = possible_calls(calls, proof.held_out.views.shape[-1])
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         inputs = pathlib.Path(scratch) if work is None else work
         jobs = [(c.signature, _write_inputs(c.inputs, proof, inputs)) for c in calls]

@@ -117,6 +117,7 @@ def choose_images(
     training_images: Any = None,
     *,
     size: int,
+    channels: int = 3,
     calibrates: bool,
     num_images: int = NUM_IMAGES,
     num_bank: int = NUM_BANK,
@@ -141,6 +142,7 @@ def choose_images(
         training_images: Images of the kind the encoder learned from, likewise. None,
             or the same source again: others of `images`, a half where they are few.
         size: S.
+        channels: Of the encoder's input.
         calibrates: Whether calibration images are needed.
         num_images: N, fewer where there are fewer.
         num_bank: B, likewise; 0 for a proof without labels.
@@ -153,10 +155,18 @@ def choose_images(
         InputError: Fewer than two images.
     """
     if images is None:
-        images = open_source("shapes", split="test")
+        images = open_source("shapes", split="test", channels=channels)
         training_images = "shapes" if training_images is None else training_images
-    held_out = open_source(images)
-    training = held_out if training_images is None else open_source(training_images)
+    held_out = training = open_source(images, channels=channels)
+    if training_images is not None:
+        training = open_source(training_images, channels=channels)
+    for source in (held_out, training):
+        check(
+            source.channels == channels,
+            f"images of the {channels} channels that the encoder takes",
+            f"{source.channels} in {source.name}",
+            "Give the images that it is for.",
+        )
     shared = training is held_out or (
         training.fingerprint is not None
         and training.fingerprint == held_out.fingerprint
@@ -171,10 +181,11 @@ def choose_images(
     if shared:
         num_images = min(num_images, held_out.size // 2 if wanted else held_out.size)
     views = min(num_images, held_out.size) + min(wanted, training.size)
-    if views * size * size * 3 * 4 > large_bytes:
+    bytes_of_views = views * size * size * channels * 4
+    if bytes_of_views > large_bytes:
         logger.warning(
             "The proof holds %d views of %d x %d pixels in memory: %.1f GB.",
-            views, size, size, views * size * size * 3 * 4 / 1e9,
+            views, size, size, bytes_of_views / 1e9,
         )  # fmt: skip
     drawn, pictures, shrunk = _draw(
         held_out,
@@ -232,7 +243,8 @@ def _draw(
     # Few ahead, since an image of a camera takes 36 MB.
     dataset = dataset.map(view, num_parallel_calls=2).prefetch(2)
     # Written into one array, since a list of views would hold them twice at the end.
-    views = np.empty((min(count, source.size), size, size, 3), np.float32)
+    shape = (min(count, source.size), size, size, source.channels)
+    views = np.empty(shape, np.float32)
     images, labels, indices, shrunk = [], [], [], {}
     for row, example in enumerate(itertools.islice(dataset, len(views))):
         views[row] = example["view"]

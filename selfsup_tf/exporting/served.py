@@ -17,6 +17,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from selfsup_tf.data.channels import INTERCHANGEABLE, to_channels
 from selfsup_tf.data.decode import MAX_PIXELS, decode_image
 from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.errors import check
@@ -34,8 +35,6 @@ _ALWAYS_TAKEN = 32
 # Of [0, 1]: what rounding on the way here may add.
 _SLACK = 1e-3
 
-_PIXELS = tf.TensorSpec((None, None, None, 3), tf.uint8, "images")
-_FLOATS = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
 _BYTES = tf.TensorSpec((None,), tf.string, "image_bytes")
 
 
@@ -54,7 +53,10 @@ class _ServedNetwork(tf.Module):
 
     def __init__(self, network: keras.Model, name: str, max_pixels: int, exif: bool):
         super().__init__(name=name)
-        self._size = network.input_shape[1]
+        _, self._size, _, self._channels = network.input_shape
+        of_any_size = (None, None, None, self._channels)
+        self.pixels = tf.TensorSpec(of_any_size, tf.uint8, "images")
+        self.floats = tf.TensorSpec(of_any_size, tf.float32, "images")
         self._max_pixels, self._exif = max_pixels, exif
         # A module that holds the model itself stores its weights twice: once as the
         # model's, which are objects of Keras, and once as those that it lists.
@@ -70,6 +72,11 @@ class _ServedNetwork(tf.Module):
         room = max(max_pixels, _ALWAYS_TAKEN * self._size**2)
         self._max_images = min(max(fitting, _ALWAYS_TAKEN), room // self._size**2)
         self._max_request_pixels = room
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether files hold such images."""
+        return self._channels in INTERCHANGEABLE
 
     @tf.function
     def __call__(self, images, training=False):
@@ -107,13 +114,15 @@ class _ServedNetwork(tf.Module):
 
     def view_files(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """(N,) string -> (N, S, S, 3) float32 in [0, 1]."""
-        size = self._size
+
+        def view(contents):
+            image = decode_image(contents, self._max_pixels, exif=self._exif)
+            return evaluation_view(to_channels(image, self._channels), self._size)
+
         return tf.map_fn(
-            lambda contents: evaluation_view(
-                decode_image(contents, self._max_pixels, exif=self._exif), size
-            ),
+            view,
             self._require_batch(image_bytes),
-            fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
+            fn_output_signature=tf.TensorSpec(self.native.shape[1:], tf.float32),
             parallel_iterations=_DECODED_AT_ONCE,
         )
 
@@ -151,12 +160,15 @@ def _serve_encoder(served: _ServedNetwork) -> dict:
     def represent(h):
         return {"representation": h}
 
-    return {
-        "serving_default": served.signature(_PIXELS, served.view_pixels, represent),
-        "serve_float": served.signature(_FLOATS, served.view_floats, represent),
-        "serve_bytes": served.signature(_BYTES, served.view_files, represent),
-        "raw": served.signature(served.native, served.check_views, represent),
+    found = {
+        "serving_default": (served.pixels, served.view_pixels),
+        "serve_float": (served.floats, served.view_floats),
+        "serve_bytes": (_BYTES, served.view_files),
+        "raw": (served.native, served.check_views),
     }
+    if not served.takes_files:
+        del found["serve_bytes"]
+    return {name: served.signature(*of, represent) for name, of in found.items()}
 
 
 def _serve_classifier(served: _ServedNetwork, labels_file: pathlib.Path) -> dict:
@@ -178,10 +190,11 @@ def _serve_classifier(served: _ServedNetwork, labels_file: pathlib.Path) -> dict
         label = served.labels.lookup(tf.argmax(probabilities, axis=-1))
         return {"probabilities": probabilities, "label": label}
 
-    return {
-        "classify": served.signature(_PIXELS, served.view_pixels, classify),
-        "classify_bytes": served.signature(_BYTES, served.view_files, classify),
-    }
+    found = {"classify": served.signature(served.pixels, served.view_pixels, classify)}
+    if served.takes_files:
+        by_files = served.signature(_BYTES, served.view_files, classify)
+        found["classify_bytes"] = by_files
+    return found
 
 
 def export_saved_model(
@@ -200,7 +213,7 @@ def export_saved_model(
     - serve_float: images (N, H, W, 3) float32 in [0, 1], of any H and W; those of
       S x S are taken as they are.
     - serve_bytes: image_bytes (N,) string, files (JPEG, PNG, GIF, BMP, WebP), each of
-      its own size.
+      its own size; where the encoder takes 1 or 3 channels.
     - raw: images (N, S, S, 3) float32 in [0, 1], taken as they are.
 
     With a classifier, which the loaded object has as `classifier`, these give

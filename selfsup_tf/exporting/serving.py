@@ -23,7 +23,11 @@ logger = logging.getLogger("selfsup_tf")
 
 
 def write_serving_files(
-    saved_model: str | pathlib.Path, *, size: int, calls: Iterable[Call]
+    saved_model: str | pathlib.Path,
+    *,
+    size: int,
+    channels: int = 3,
+    calls: Iterable[Call],
 ) -> None:
     """Writes the warm-up requests into the SavedModel and the configs beside it.
 
@@ -32,6 +36,7 @@ def write_serving_files(
     Args:
         saved_model: The directory of the SavedModel; `serving/` is made beside it.
         size: S, height and width of the encoder's input.
+        channels: Of it.
         calls: Its signatures, and what each takes.
 
     Reference: https://www.tensorflow.org/tfx/serving/saved_model_warmup and
@@ -54,7 +59,7 @@ def write_serving_files(
     warmup = saved_model / WARMUP_FILE
     warmup.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(warmup)) as writer:
-        for signature, inputs in _warm_up_inputs(size, calls):
+        for signature, inputs in _warm_up_inputs(size, channels, calls):
             request = predict_pb2.PredictRequest(
                 model_spec=model_pb2.ModelSpec(
                     name="encoder", signature_name=signature
@@ -66,7 +71,9 @@ def write_serving_files(
             writer.write(record.SerializeToString())
 
 
-def _warm_up_inputs(size: int, calls: Iterable[Call]) -> Iterator[tuple[str, dict]]:
+def _warm_up_inputs(
+    size: int, channels: int, calls: Iterable[Call]
+) -> Iterator[tuple[str, dict]]:
     """Grey images for every signature, in batches of `WARMUP_BATCHES`.
 
     They are of the encoder's size, and for floats of another too: serve_float takes
@@ -85,7 +92,7 @@ def _warm_up_inputs(size: int, calls: Iterable[Call]) -> Iterator[tuple[str, dic
                 tensor = tf.make_tensor_proto([file.numpy()] * batch)
                 yield call.signature, {"image_bytes": tensor}
             else:
-                grey = _grey(call.inputs != "images", (batch, side, side, 3))
+                grey = _grey(call.inputs != "images", (batch, side, side, channels))
                 yield call.signature, {"images": grey}
 
 

@@ -32,6 +32,7 @@ def image_program(
         size=preprocessing["size"][0],
         share=preprocessing["central_crop"],
         images=images,
+        in_files=images["shape"][-1] in (1, 3),
         exif=preprocessing["exif_orientation"] == "applied",
         outputs=signature["outputs"],
         call=call.format(path=entry["path"], name=name),

@@ -2,12 +2,14 @@
 
 An encoder takes float32 images in [0, 1], shape (N, H, W, 3), and gives float32
 representations h, shape (N, D). What its network wants of its input (a mean
-subtracted, a range of [-1, 1]) is inside.
+subtracted, a range of [-1, 1]) is inside. Where a run has other channels, 1 to 16, they
+stand in the place of the 3, here and in all that takes an encoder.
 """
 
 import functools
 import inspect
 import pathlib
+import warnings
 
 import keras
 
@@ -16,7 +18,7 @@ from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.models import resnet, vit
 from selfsup_tf.models.keras_settings import check_keras
 from selfsup_tf.models.normalize import Normalize
-from selfsup_tf.models.own import check_fits
+from selfsup_tf.models.own import channels_of, check_fits
 from selfsup_tf.models.preprocessing import Preprocess, normalize, preprocess
 
 
@@ -24,6 +26,7 @@ def build_encoder(
     config: EncoderConfig,
     image_size: int,
     *,
+    channels: int = 3,
     precision: str = "float32",
     name: str = "encoder",
 ) -> keras.Model:
@@ -32,26 +35,33 @@ def build_encoder(
     Args:
         config: Which network, and how wide.
         image_size: Height and width of its input, in pixels.
+        channels: Of its input.
         precision: What it computes in, a Keras dtype policy. Its variables and its
             output are float32 whatever the policy.
         name: Name of the model.
 
     Raises:
-        InputError: No network has this name, it can't take this size, its weights
-            can't be had, or the package it comes from is missing; or Keras is set
-            otherwise, see `check_keras`.
+        InputError: No network has this name, it can't take this size, it has a mean or
+            weights for other channels, its weights can't be had, or the package it
+            comes from is missing; or Keras is set otherwise, see `check_keras`.
     """
     check_keras()
+    shape = (image_size, image_size, channels)
+    if channels != 3:
+        _check_any_channels(config, channels)
     if config.name in (*resnet.BLOCKS, *vit.SIZES):
         build = resnet.build_resnet if config.name in resnet.BLOCKS else vit.build_vit
-        backbone = build(config, image_size)
-        first = functools.partial(normalize, mean=config.mean, std=config.std)
+        backbone = build(config, shape)
+        mean, std = config.mean, config.std
+        if channels != 3:
+            mean, std = mean[:1] * channels, std[:1] * channels
+        first = functools.partial(normalize, mean=mean, std=std)
     else:
-        backbone, module = _build_application(config, image_size)
+        backbone, module = _build_application(config, shape)
         first = functools.partial(preprocess, module=module)
     if config.weights not in (None, "imagenet"):
         _load_weights(backbone, config.weights)
-    images = keras.Input((image_size, image_size, 3), name="image")
+    images = keras.Input(shape, name="image")
     h = backbone(first(images))
     # Identity casts: the representation is float32 under every policy.
     h = keras.layers.Identity(dtype="float32", name="representation")(h)
@@ -68,10 +78,11 @@ def adopt_encoder(
     """Copies a user's own model, weights included, and makes it fit for training.
 
     Raises:
-        InputError: It is not a map from (N, image_size, image_size, 3) to (N, D).
+        InputError: It is not a map from (N, image_size, image_size, C) to (N, D).
     """
     check_fits(encoder, image_size)
-    images = keras.Input((image_size, image_size, 3), name="image")
+    shape = (image_size, image_size, channels_of(encoder))
+    images = keras.Input(shape, name="image")
     h = encoder(images)
     h = keras.layers.Identity(dtype="float32", name="representation")(h)
     return copy_network(keras.Model(images, h, name=name), precision=precision)
@@ -119,11 +130,11 @@ def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
     """The same encoder, all its variables shared, for images of another size.
 
     Args:
-        encoder: From (N, S, S, 3) to (N, D).
+        encoder: From (N, S, S, C) to (N, D).
         image_size: Height and width T of the images, in pixels.
 
     Returns:
-        From (N, T, T, 3) to (N, D); `encoder` itself where T is S.
+        From (N, T, T, C) to (N, D); `encoder` itself where T is S.
 
     Raises:
         InputError: It can't take images of this size, as a ViT can't.
@@ -140,7 +151,8 @@ def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
 
     if encoder.input_shape[1] == image_size:
         return encoder
-    images = keras.Input((image_size, image_size, 3), name="image")
+    shape = (image_size, image_size, encoder.input_shape[-1])
+    images = keras.Input(shape, name="image")
     try:
         shared = keras.models.clone_model(
             encoder, input_tensors=images, clone_function=share
@@ -191,8 +203,25 @@ def application_modules() -> dict[str, str]:
     }
 
 
+def _check_any_channels(config: EncoderConfig, channels: int) -> None:
+    """Raises InputError where something of the network is for three channels alone."""
+    plain = EncoderConfig()
+    check(
+        (config.mean, config.std) == (plain.mean, plain.std),
+        f"no encoder.mean and encoder.std for {channels} channels",
+        f"mean={config.mean}, std={config.std}",
+        "They are for three; leave them out.",
+    )
+    check(
+        config.weights != "imagenet",
+        f"encoder.weights for {channels} channels",
+        "imagenet",
+        "They are for three; use --channels=3, or leave them out.",
+    )
+
+
 def _build_application(
-    config: EncoderConfig, image_size: int
+    config: EncoderConfig, shape: tuple[int, int, int]
 ) -> tuple[keras.Model, str]:
     modules = application_modules()
     name = {name.lower(): name for name in modules}.get(config.name.lower())
@@ -202,17 +231,18 @@ def _build_application(
         "the name of an encoder",
     )
     try:
-        network = getattr(keras.applications, name)(
-            include_top=False,
-            weights="imagenet" if config.weights == "imagenet" else None,
-            input_shape=(image_size, image_size, 3),
-            pooling="avg",
-        )
+        with warnings.catch_warnings():
+            # Of other than 1 or 3 channels, which are meant.
+            warnings.filterwarnings("ignore", "This model usually expects 1 or 3")
+            network = getattr(keras.applications, name)(
+                include_top=False,
+                weights="imagenet" if config.weights == "imagenet" else None,
+                input_shape=shape,
+                pooling="avg",
+            )
     except ValueError as error:
         said = f"Keras says: {error}"
-        raise InputError(
-            f"an image_size that {name} takes", image_size, said
-        ) from error
+        raise InputError(f"an image_size that {name} takes", shape[0], said) from error
     except Exception as error:
         # Keras raises a bare Exception when a download fails, and none other here.
         raise InputError(

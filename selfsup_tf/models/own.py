@@ -24,13 +24,23 @@ END_EARLIER = (
 )
 
 
-def check_fits(network: keras.Model, image_size: int) -> None:
-    """Raises InputError unless it maps (N, image_size, image_size, 3) to (N, D)."""
+def channels_of(network: keras.Model) -> int:
+    """Of the images that a network takes; three where it does not say."""
+    shapes = [tensor.shape for tensor in getattr(network, "inputs", None) or ()]
+    return (shapes[0][-1] or 3) if shapes and len(shapes[0]) == 4 else 3
+
+
+def check_fits(network: keras.Model, image_size: int, channels: int = 0) -> None:
+    """Raises InputError unless it maps (N, image_size, image_size, C) to (N, D).
+
+    C is `channels`, or any number where that is 0.
+    """
     check(
         not isinstance(network, keras.Sequential) or network.built,
         "an encoder that knows what it takes",
         "a Sequential without an Input",
-        f"Begin it with keras.layers.Input(({image_size}, {image_size}, 3)).",
+        f"Begin it with keras.layers.Input(({image_size}, {image_size}, "
+        f"{channels or 3})).",
     )
     check(
         isinstance(network, keras.Model) and hasattr(network, "inputs"),
@@ -39,13 +49,17 @@ def check_fits(network: keras.Model, image_size: int) -> None:
         "Build it with keras.Model(inputs, outputs).",
     )
     shapes = [tuple(tensor.shape) for tensor in network.inputs]
-    expected = f"an encoder with one input of shape (N, {image_size}, {image_size}, 3)"
+    shape = f"(N, {image_size}, {image_size}, {channels or 'channels'})"
+    expected = f"an encoder with one input of shape {shape}"
     advice = "Build it for images (N, H, W, 3)."
     check(len(shapes) == 1 and len(shapes[0]) == 4, expected, shapes, advice)
-    _, *sides, channels = shapes[0]
-    if channels not in (None, 3):
-        advice = "Images have three channels here, grey ones too: build it for them."
-        raise InputError(expected, shapes, advice)
+    _, *sides, own = shapes[0]
+    check(
+        not channels or own in (None, channels),
+        expected,
+        shapes,
+        f"Use --channels={own}, or an encoder for images of {channels}.",
+    )
     check(
         all(side in (None, image_size) for side in sides),
         expected,
@@ -65,7 +79,7 @@ def check_loads(encoder: keras.Model, image_size: int) -> None:
 
     What a run leaves would else be of use to nobody, which its end is too late to tell.
     """
-    images = _images(image_size)
+    images = _images(encoder, image_size)
     # Keras draws the seeds of new layers from this generator. Those of the run, made
     # after this, stay as they were.
     state = random.getstate()
@@ -108,7 +122,7 @@ def check_represents(
         image_size: Height and width of its images, in pixels.
         advice: How to end it before its classifier.
     """
-    found = _before_weights(encoder, _images(image_size))
+    found = _before_weights(encoder, _images(encoder, image_size))
     if found is not None:
         name, seen = found
         axes = tuple(range(seen.ndim - 1))
@@ -131,7 +145,8 @@ def check_represents(
 
 def gives_probabilities(network: keras.Model, image_size: int) -> bool:
     """Whether its answers to any images are shares of 1."""
-    answers = np.asarray(network(_images(image_size), training=False), np.float32)
+    images = _images(network, image_size)
+    answers = np.asarray(network(images, training=False), np.float32)
     sums = answers.sum(axis=1)
     return bool((answers >= 0).all() and np.allclose(sums, 1, rtol=0, atol=0.01))
 
@@ -180,9 +195,10 @@ def reason(error: Exception) -> tuple[str, str]:
     return sentence, module[1] if module else ""
 
 
-def _images(size: int) -> np.ndarray:
-    """Images of noise, each of another brightness."""
-    noise = np.random.default_rng(0).uniform(size=(4, size, size, 3))
+def _images(network: keras.Model, size: int) -> np.ndarray:
+    """Images of noise that the network takes, each of another brightness."""
+    shape = (4, size, size, channels_of(network))
+    noise = np.random.default_rng(0).uniform(size=shape)
     return ((noise + np.linspace(0, 1, 4)[:, None, None, None]) / 2).astype(np.float32)
 
 

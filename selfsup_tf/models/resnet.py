@@ -34,16 +34,16 @@ SMALLEST_SQUEEZE = 32
 """Least channels of the layer that mixes the streams of a selective kernel."""
 
 
-def build_resnet(config: EncoderConfig, image_size: int) -> keras.Model:
+def build_resnet(config: EncoderConfig, shape: tuple[int, int, int]) -> keras.Model:
     """Builds a ResNet up to and with its global average pooling.
 
     Args:
         config: Depth (name), width multiplier, stem, selective kernels,
             squeeze-and-excitation, and whether the blocks start as the identity.
-        image_size: Height and width of the input, in pixels.
+        shape: Of an image: S, S, and its channels.
 
     Returns:
-        A model from (N, image_size, image_size, 3) to (N, D): D is 512 * width for
+        A model from (N, *shape) to (N, D): D is 512 * width for
         resnet18 and 34, 2048 * width for the deeper ones.
 
     Raises:
@@ -51,12 +51,12 @@ def build_resnet(config: EncoderConfig, image_size: int) -> keras.Model:
     """
     smallest = REDUCTION[config.stem]
     check(
-        image_size >= smallest,
+        shape[0] >= smallest,
         f"an image_size of {smallest} or more for the stem {config.stem!r}",
-        image_size,
+        shape[0],
         "Use --encoder.stem=small, or larger views.",
     )
-    images = keras.Input((image_size, image_size, 3), name="image")
+    images = keras.Input(shape, name="image")
     x = _stem(images, _channels(64, config.width), config)
     block = _basic_block if config.name in BASIC else _bottleneck_block
     for stage, repeats in enumerate(BLOCKS[config.name]):

@@ -62,14 +62,30 @@ class Teacher:
         size = f"takes {self.image_size} px"
         return (f"{self.name}: {size}, {self.digest[:12]}{licence}.", *self.notes)
 
-    def taking(self, image_size: int) -> keras.Model:
-        """The same function of images of another size, which it resizes to its own."""
-        if image_size == self.image_size:
+    def taking(self, image_size: int, channels: int = 3) -> keras.Model:
+        """The same function of images of another size, which it resizes to its own.
+
+        Raises:
+            InputError: It is for images of other channels; of grey ones it makes RGB.
+        """
+        own = self.network.input_shape[-1]
+        if (image_size, channels) == (self.image_size, own):
             return self.network
-        images = keras.Input((image_size, image_size, 3), name="image")
-        # The layer Resizing puts what follows it into training mode (Keras 3.15).
-        resized = keras.ops.image.resize(images, (self.image_size,) * 2, antialias=True)
-        return keras.Model(images, self.network(resized), name="resized")
+        check(
+            channels == own or (channels, own) == (1, 3),
+            f"{self.name} to take images of {channels} channels",
+            f"{own}",
+            "Name an encoder for such images.",
+        )
+        images = keras.Input((image_size, image_size, channels), name="image")
+        taken = images
+        if image_size != self.image_size:
+            # The layer Resizing puts what follows into training mode (Keras 3.15).
+            sides = (self.image_size,) * 2
+            taken = keras.ops.image.resize(taken, sides, antialias=True)
+        if channels != own:
+            taken = keras.ops.repeat(taken, own, axis=-1)
+        return keras.Model(images, self.network(taken), name="resized")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +139,10 @@ def make_teacher(
     )
     shape = tuple(inputs[0].shape[1:])
     check(
-        len(shape) == 3 and shape[0] == shape[1] and shape[2] == 3,
+        len(shape) == 3 and shape[0] == shape[1] and shape[2] is not None,
         f"{name} to take images of shape (N, S, S, 3)",
         tuple(inputs[0].shape),
-        "Name an encoder of square RGB images.",
+        "Name an encoder of square images.",
     )
     check(
         shape[0] is not None,

@@ -18,20 +18,20 @@ SIZES = {
 """Layers, heads, and the size D of a token; the hidden layers are 4 D wide."""
 
 
-def build_vit(config: EncoderConfig, image_size: int) -> keras.Model:
+def build_vit(config: EncoderConfig, shape: tuple[int, int, int]) -> keras.Model:
     """Builds a vision transformer up to its class token, after the last norm.
 
     Args:
         config: Which one (name), and the size of its patches.
-        image_size: Height and width of the input, in pixels.
+        shape: Of an image: S, S, and its channels.
 
     Returns:
-        A model from (N, image_size, image_size, 3) to (N, D).
+        A model from (N, *shape) to (N, D).
 
     Raises:
         InputError: The image isn't a whole number of patches, or keras-hub is missing.
     """
-    patch = config.patch_size
+    patch, image_size = config.patch_size, shape[0]
     fitting = sorted(
         {max(1, image_size // patch) * patch, -(-image_size // patch) * patch}
     )
@@ -42,7 +42,7 @@ def build_vit(config: EncoderConfig, image_size: int) -> keras.Model:
         f"Use --image_size={' or '.join(map(str, fitting))}, or other patches.",
     )
     layers, heads, width = SIZES[config.name]
-    images = keras.Input((image_size, image_size, 3), name="image")
+    images = keras.Input(shape, name="image")
     h = VisionTransformer(
         patch_size=patch,
         num_layers=layers,

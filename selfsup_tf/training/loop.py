@@ -27,7 +27,7 @@ from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.compilation import call_steps
-from selfsup_tf.training.few_images import fit_batch
+from selfsup_tf.training.fitting import fit_to_images
 from selfsup_tf.training.optimizers import build_schedule
 from selfsup_tf.training.reporting import (
     announce,
@@ -111,7 +111,7 @@ def train(
     directory = RunDirectory(run_dir)
     method.cache = directory.features
     source = method.prepare(source)
-    config = fit_batch(method, source.size, strategy)
+    config = fit_to_images(method, source, strategy)
     plan = make_plan(config, source.size)
     if chief:
         check_wandb(config)

@@ -22,7 +22,7 @@ from selfsup_tf.files import write_json
 from selfsup_tf.methods import Method
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.compilation import call_steps
-from selfsup_tf.training.few_images import fit_batch
+from selfsup_tf.training.fitting import fit_to_images
 from selfsup_tf.training.lr_curve import LearningRates, read_curve, say_diverged
 from selfsup_tf.training.reporting import progress_bar
 from selfsup_tf.training.step import build, distributed_batches, make_train_steps
@@ -79,7 +79,7 @@ def lr_find(
     strategy = connect(config)
     check_views(config.drawn_views)
     source = method.prepare(source)
-    config = fit_batch(method, source.size, strategy)
+    config = fit_to_images(method, source, strategy)
     # A base rate of 1 without warm-up: the plan's rate is then the batch's scale.
     unscaled = dataclasses.replace(
         config.optimizer, learning_rate=1.0, warmup_epochs=0.0

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.decode import HELD
+from selfsup_tf.data.channels import MOST, choose_channels, to_channels
+from selfsup_tf.data.depth import as_bytes
 from selfsup_tf.data.indexed import IndexedSource
 from selfsup_tf.data.source import Reading, SourceKind, fingerprint
 from selfsup_tf.errors import InputError, check
@@ -15,7 +16,7 @@ from selfsup_tf.errors import InputError, check
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow
 _CLASSES = 2**20  # more than any data have: labels beyond are other numbers
 _PIXELS = 64  # of each image, at least, that are looked at to tell it from others
-_CHUNK = 1024  # float images converted at once: a whole copy in float would be 4 times
+_ALPHA = ("If the fourth channel is an alpha channel, drop it: x[..., :3].",)
 
 
 def array_source(
@@ -24,27 +25,33 @@ def array_source(
     *,
     labels: np.ndarray | None = None,
     class_names: tuple[str, ...] | None = None,
+    channels: int | None = None,
 ) -> IndexedSource:
     """Makes a source of images held in memory, never as a constant of a graph.
 
     Args:
         name: For logs.
-        images: uint8 (N, H, W, 1) or (N, H, W, 3).
+        images: uint8 (N, H, W, C).
         labels: int64 (N,), or None.
         class_names: Of the labels.
+        channels: See `Reading`.
+
+    Raises:
+        InputError: Images of so many channels can't be made of these.
     """
     with tf.device("/CPU:0"):
         table = tf.convert_to_tensor(images)
-    shape = (*table.shape[1:3], 3)
+    height, width, found = table.shape[1:]
+    shape = (height, width, choose_channels(found, channels, name))
 
     def images_at(indices: tf.Tensor) -> tf.Tensor:
-        found = tf.gather(table, indices)
-        return found if found.shape[-1] == 3 else tf.image.grayscale_to_rgb(found)
+        return to_channels(tf.gather(table, indices), shape[-1])
 
     @functools.cache
     def identify(indices: bytes) -> str:
         chosen = np.frombuffer(indices, np.int64)
-        return fingerprint(table.numpy(), labels, class_names, chosen)
+        other = [shape[-1]] if shape[-1] not in (3, found) else []
+        return fingerprint(table.numpy(), labels, class_names, chosen, *other)
 
     def digest() -> str:
         pixels = tf.reshape(table, (table.shape[0], -1))
@@ -59,7 +66,9 @@ def array_source(
         lambda indices: identify(indices.tobytes()),
         labels=labels,
         class_names=class_names,
+        channels=shape[-1],
         image_shape=shape,
+        notes=_ALPHA if found == 4 else (),
         block=max(1, min(256, _BLOCK_BYTES // math.prod(shape))),
         digest=digest,
     )
@@ -76,37 +85,47 @@ def check_whole(split: str) -> None:
 
 
 def from_arrays(
-    images: Any, labels: Any = None, *, name: str = "arrays", num_classes: int = 0
+    images: Any,
+    labels: Any = None,
+    *,
+    name: str = "arrays",
+    num_classes: int = 0,
+    channels: int | None = None,
 ) -> IndexedSource:
     """Checks arrays and makes a source of them.
 
     Args:
-        images: (N, H, W), (N, H, W, 1) or (N, H, W, 3); uint8, uint16, or floats in
+        images: (N, H, W) or (N, H, W, C), C from 1 to 16; uint8, uint16, or floats in
             [0, 1].
         labels: Integers (N,) or (N, 1), or None.
         name: For logs.
         num_classes: The least number of classes, for a part that lacks some.
+        channels: See `Reading`.
 
     Raises:
         InputError: The arrays are not of these shapes, dtypes and ranges.
     """
     images = as_bytes(check_images(images))
     if labels is None:
-        return array_source(name, images)
+        return array_source(name, images, channels=channels)
     labels = check_labels(labels, len(images))
     num_classes = max(num_classes, int(labels.max()) + 1)
     return array_source(
-        name, images, labels=labels, class_names=tuple(map(str, range(num_classes)))
+        name,
+        images,
+        labels=labels,
+        class_names=tuple(map(str, range(num_classes))),
+        channels=channels,
     )
 
 
 def check_images(images: Any) -> np.ndarray:
-    """Checks images and brings them to (N, H, W, C), with C 1 or 3.
+    """Checks images and brings them to (N, H, W, C).
 
     Raises:
         InputError: Their shape or dtype is another.
     """
-    expected = "images of shape (N, H, W, 3), (N, H, W, 1) or (N, H, W)"
+    expected = f"images of shape (N, H, W) or (N, H, W, C), C from 1 to {MOST}"
     try:
         images = np.asarray(images)
     except ValueError as error:
@@ -118,9 +137,11 @@ def check_images(images: Any) -> np.ndarray:
         raise InputError(expected, received, "For a single image, give x[None].")
     check(images.ndim in (3, 4), expected, received, "Stack the images along axis 0.")
     images = images[..., None] if images.ndim == 3 else images
-    if images.shape[-1] not in (1, 3):
-        advice = "Grey or RGB is needed; drop an alpha channel with x[..., :3]."
-        if images.shape[1] in (1, 3):
+    _, first, *_, last = images.shape
+    is_first = first in (1, 3) and last == images.shape[2] != first
+    if last > MOST or is_first:
+        advice = f"Choose the channels that matter: x[..., :{MOST}]."
+        if first <= MOST:
             advice = "Put the channels last: np.moveaxis(x, 1, -1)."
         raise InputError(expected, received, advice)
     check(images.size > 0, "at least one image", received, "Give images that exist.")
@@ -132,44 +153,6 @@ def check_images(images: Any) -> np.ndarray:
         'If the values are within [0, 255], use x.astype("uint8").',
     )
     return images
-
-
-def as_bytes(images: np.ndarray) -> np.ndarray:
-    """Converts images to uint8.
-
-    Floats in [0, 1] are multiplied by 255 and rounded. Of an image of 16 bits the upper
-    8 are kept of the fewest that hold its largest value, as `decode_image` does.
-
-    Raises:
-        InputError: A float is NaN or outside [0, 1].
-    """
-    if images.dtype == np.uint8:
-        return images
-    result = np.empty(images.shape, np.uint8)
-    if images.dtype == np.uint16:
-        for image, scaled in zip(images, result, strict=True):
-            bits = HELD[np.argmax(image.max() < 2**HELD)]
-            scaled[:] = image >> (bits - 8)
-        return result
-    low, high = np.inf, -np.inf
-    for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK].astype(np.float32)
-        low, high = np.minimum(low, chunk.min()), np.maximum(high, chunk.max())
-        if low >= 0 and high <= 1:
-            result[start : start + _CHUNK] = np.rint(chunk * 255)
-    check(
-        not np.isnan(low),
-        "images of finite numbers",
-        "NaN among them",
-        "Find them with np.isnan(x).any((1, 2, 3)), and leave those images out.",
-    )
-    check(
-        low >= 0 and high <= 1,
-        "floats in [0, 1]",
-        f"values from {low:g} to {high:g}",
-        "Divide by 255, or whatever brings them into [0, 1], or give uint8.",
-    )
-    return result
 
 
 def check_labels(labels: Any, size: int) -> np.ndarray:
@@ -212,14 +195,14 @@ def check_labels(labels: Any, size: int) -> np.ndarray:
 def _open(data: Any, split: str, reading: Reading) -> IndexedSource:
     check_whole(split)
     if not isinstance(data, tuple):
-        return from_arrays(data)
+        return from_arrays(data, channels=reading.channels)
     check(
         len(data) == 2,
         "a tuple (images, labels)",
         f"a tuple of {len(data)}",
         "Give images alone, or with their labels.",
     )
-    return from_arrays(*data)
+    return from_arrays(*data, channels=reading.channels)
 
 
 SOURCE = SourceKind(

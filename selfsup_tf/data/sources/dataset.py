@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.decode import to_bytes
+from selfsup_tf.data.channels import MOST, choose_channels, to_channels
+from selfsup_tf.data.depth import as_bytes, to_bytes
 from selfsup_tf.data.source import Reading, SourceKind, fingerprint
-from selfsup_tf.data.sources.arrays import as_bytes, check_images, check_whole
+from selfsup_tf.data.sources.arrays import check_images, check_whole
 from selfsup_tf.data.streamed import StreamSource, buffer_size
 from selfsup_tf.errors import check
 
@@ -13,16 +14,20 @@ _SAMPLE = 8  # first elements that are looked at when a dataset is opened
 
 
 def from_dataset(
-    dataset: tf.data.Dataset, *, buffer: int | None = None
+    dataset: tf.data.Dataset,
+    *,
+    buffer: int | None = None,
+    channels: int | None = None,
 ) -> StreamSource:
     """Makes a source of a dataset of single images.
 
     Args:
         dataset: Elements are an image, (image, label), or a dict with "image" and maybe
-            "label". An image is (H, W), (H, W, 1) or (H, W, 3), uint8, uint16 or floats
-            in [0, 1]; a label is an integer. Batches (N, H, W, C) are taken apart.
-            Where its length is unknown, it is read once.
+            "label". An image is (H, W) or (H, W, C), uint8, uint16 or floats in [0, 1];
+            a label is an integer. Batches (N, H, W, C) are taken apart. Where its
+            length is unknown, it is read once.
         buffer: Images that a shuffle draws from; None for what fits 512 MB.
+        channels: See `Reading`.
 
     Raises:
         InputError: The elements are others, the dataset is empty or infinite, or its
@@ -54,26 +59,34 @@ def from_dataset(
         return dataset.map(pick, num_parallel_calls=tf.data.AUTOTUNE)
 
     height_width = tuple(image.shape[:2]) if image.shape.rank else (None, None)
+    found = sample[0].shape[2] if sample[0].ndim == 3 else 1
+    channels = choose_channels(found, channels, "the dataset")
+
+    def decode(image: tf.Tensor) -> tf.Tensor:
+        return to_channels(_to_bytes(image, found), channels)
+
     return StreamSource(
         "dataset",
         read,
-        _to_rgb_bytes,
+        decode,
         total=total,
         buffer=buffer or buffer_size(float(np.mean([x.nbytes for x in sample]))),
         labelled=label is not None,
-        image_shape=None if None in height_width else (*height_width, 3),
+        channels=channels,
+        image_shape=None if None in height_width else (*height_width, channels),
         contents=fingerprint(*sample),
     )
 
 
-def _to_rgb_bytes(image: tf.Tensor) -> tf.Tensor:
-    """Converts an image (H, W), (H, W, 1) or (H, W, 3) to uint8 (H, W, 3).
+def _to_bytes(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """Converts an image (H, W) or (H, W, channels) to uint8 (H, W, channels).
 
     Raises:
         tf.errors.InvalidArgumentError: A float is NaN or outside [0, 1].
     """
-    if image.shape.rank != 3:
-        image = tf.reshape(image, tf.concat([tf.shape(image)[:2], [-1]], 0))
+    if image.shape.rank != 3 or image.shape[-1] is None:
+        shape = tf.shape(image)
+        image = tf.reshape(image, (shape[0], shape[1], channels))
     if image.dtype == tf.uint16:
         image = to_bytes(image)
     if image.dtype != tf.uint8:
@@ -81,8 +94,6 @@ def _to_rgb_bytes(image: tf.Tensor) -> tf.Tensor:
         message = "expected floats in [0, 1]; received values outside. Divide by 255."
         with tf.control_dependencies([tf.debugging.Assert(inside, [message])]):
             image = tf.cast(tf.round(tf.cast(image, tf.float32) * 255), tf.uint8)
-    if image.shape[-1] != 3:
-        image = tf.broadcast_to(image, tf.concat([tf.shape(image)[:2], [3]], 0))
     return image
 
 
@@ -105,9 +116,10 @@ def _specs(dataset: tf.data.Dataset) -> tuple[tf.TensorSpec, tf.TensorSpec | Non
     )
     check(
         image.shape.rank in (None, 2, 3, 4)
-        and ((image.shape.rank or 2) == 2 or image.shape[-1] in (None, 1, 3))
+        and ((image.shape.rank or 2) == 2 or (image.shape[-1] or 1) <= MOST)
         and (image.dtype in (tf.uint8, tf.uint16) or image.dtype.is_floating),
-        "images (H, W, 3), (H, W, 1) or (H, W), of uint8, uint16 or floats in [0, 1]",
+        f"images (H, W) or (H, W, C), C from 1 to {MOST}, of uint8, uint16 or floats "
+        "in [0, 1]",
         f"shape {image.shape}, dtype {image.dtype.name}",
         "Bring them into this form with .map().",
     )
@@ -159,7 +171,7 @@ def _check_sample(dataset: tf.data.Dataset) -> list[np.ndarray]:
 
 def _open(data: tf.data.Dataset, split: str, reading: Reading) -> StreamSource:
     check_whole(split)
-    return from_dataset(data)
+    return from_dataset(data, channels=reading.channels)
 
 
 SOURCE = SourceKind(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.decode import decode_image
+from selfsup_tf.data.channels import decode_channels
 from selfsup_tf.data.folder_layout import find_layout, list_files
 from selfsup_tf.data.image_files import check_files, describe_unread, why_unreadable
 from selfsup_tf.data.indexed import IndexedSource
@@ -19,7 +19,11 @@ from selfsup_tf.errors import check, check_one_of
 
 
 def open_folder(
-    folder: pathlib.Path, split: str = "train", *, exif: bool = True
+    folder: pathlib.Path,
+    split: str = "train",
+    *,
+    exif: bool = True,
+    channels: int | None = None,
 ) -> IndexedSource:
     """Opens the images in a folder and its sub-folders, in the order of their paths.
 
@@ -33,6 +37,7 @@ def open_folder(
         folder: Where the images are. Hidden files and folders are ignored.
         split: A name among the layout's splits.
         exif: Whether a photograph is turned upright, as its camera notes in EXIF.
+        channels: 1, 3, or that of TIFF files; None is 3.
 
     Raises:
         InputError: There is no such split, no image, or over 5 % of the files are bad.
@@ -40,9 +45,10 @@ def open_folder(
     layout = find_layout(folder)
     check_one_of(split, layout.splits, f"a split of {folder}")
     root = layout.splits[split]
-    found = check_files(root, sorted(list_files(root)), exif=exif)
+    channels = channels or 3
+    found = check_files(root, sorted(list_files(root)), exif=exif, channels=channels)
     (height, width), *others = found.shapes
-    image_shape = None if others else (height, width, 3)
+    image_shape = None if others else (height, width, channels)
     name = folder.resolve().name
 
     def of(files: list[str], image_shape: Sequence[int] | None) -> IndexedSource:
@@ -55,6 +61,7 @@ def open_folder(
             found.reads,
             image_shape,
             exif=exif,
+            channels=channels,
             lost=[i for i, file in enumerate(files) if file not in there],
             name=f"{name}:{split}" if len(layout.splits) > 1 else name,
             skipped=(
@@ -100,6 +107,7 @@ def _make_source(
     image_shape: Sequence[int] | None,
     *,
     exif: bool,
+    channels: int,
     name: str,
     lost: Sequence[int],
     **options: Any,
@@ -111,12 +119,14 @@ def _make_source(
     image_shape = image_shape and tuple(image_shape)
 
     def image_at(index: tf.Tensor) -> tf.Tensor:
-        image = decode_image(tf.io.read_file(tf.gather(table, index)), exif=exif)
+        contents = tf.io.read_file(tf.gather(table, index))
+        image = decode_channels(contents, channels, exif=exif)
         return image if image_shape is None else _resized(image, image_shape)
 
     def identify(indices: np.ndarray) -> str:
         states = [_state(paths[index]) for index in indices]
-        return fingerprint(states, exif, labels, class_names, indices)
+        other = [channels] if channels != 3 else []
+        return fingerprint(states, exif, labels, class_names, indices, *other)
 
     def digest() -> str:
         return fingerprint(files)
@@ -130,6 +140,7 @@ def _make_source(
         identify,
         labels=labels,
         class_names=class_names,
+        channels=channels,
         image_shape=image_shape,
         paths=paths,
         lost=missed,
@@ -187,7 +198,7 @@ SOURCE = SourceKind(
     takes="a folder of images",
     recognises=lambda path, _: os.path.isdir(path),
     open=lambda path, split, reading: open_folder(
-        pathlib.Path(path), split, exif=reading.exif
+        pathlib.Path(path), split, exif=reading.exif, channels=reading.channels
     ),
     splits=_judged_splits,
     turn=0,

@@ -13,12 +13,15 @@ from selfsup_tf.errors import InputError, check, check_one_of
 _NPZ_KEYS = (("x_{}", "y_{}"), ("images", "labels"), ("x", "y"))
 
 
-def open_npz(path: pathlib.Path, split: str = "train") -> Source:
+def open_npz(
+    path: pathlib.Path, split: str = "train", *, channels: int | None = None
+) -> Source:
     """Opens a split of an .npz file.
 
     Args:
         path: With x_train and x_test (y_train, y_test), or images (labels), or x (y).
         split: "train" or "test".
+        channels: See `Reading`.
 
     Raises:
         InputError: The file can't be read, or has no such arrays or split.
@@ -43,6 +46,7 @@ def open_npz(path: pathlib.Path, split: str = "train") -> Source:
                 archive[labels] if labels in keys else None,
                 name=f"{path.stem}:{split}",
                 num_classes=max(counts, default=0),
+                channels=channels,
             )
     except InputError:
         raise
@@ -77,7 +81,9 @@ def _splits_of(path: str, reading: Reading) -> tuple[str, ...]:
 SOURCE = SourceKind(
     takes="an .npz file",
     recognises=lambda path, _: path.lower().endswith(".npz") and os.path.isfile(path),
-    open=lambda path, split, _: open_npz(pathlib.Path(path), split),
+    open=lambda path, split, reading: open_npz(
+        pathlib.Path(path), split, channels=reading.channels
+    ),
     splits=_splits_of,
     turn=0,
 )

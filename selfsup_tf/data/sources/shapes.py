@@ -207,7 +207,11 @@ CLASS_NAMES = tuple(_DISTANCES)
 def _open(name: str, split: str, reading: Reading) -> Source:
     images, labels = make_shapes(split)
     return array_source(
-        f"{name}:{split}", images, labels=labels, class_names=CLASS_NAMES
+        f"{name}:{split}",
+        images,
+        labels=labels,
+        class_names=CLASS_NAMES,
+        channels=reading.channels,
     )
 
 

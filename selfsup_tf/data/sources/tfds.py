@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.decode import decode_image
+from selfsup_tf.data.channels import choose_channels, decode_channels
 from selfsup_tf.data.source import (
     Reading,
     Source,
@@ -55,6 +55,7 @@ def open_tfds(
     *,
     split: str = "train",
     data_dir: str | None = None,
+    channels: int | None = None,
     memory: int = 2**31,
 ) -> Source:
     """Opens a split of TFDS data, which is downloaded and prepared if it is not.
@@ -63,6 +64,7 @@ def open_tfds(
         name: Such as "cifar10", "name/config" or "namespace/name".
         split: In the language of TFDS, such as "train[:10%]".
         data_dir: Where TFDS keeps its data; None for its default.
+        channels: See `Reading`.
         memory: Bytes up to which decoded images of one size are kept in memory.
 
     Raises:
@@ -81,16 +83,19 @@ def open_tfds(
     image_key, label_key, class_names = _keys(name, builder.info.features)
 
     shape = builder.info.features[image_key].shape
-    image_shape = None if None in shape[:2] else (*shape[:2], 3)
+    channels = choose_channels(3, channels, name)
+    image_shape = None if None in shape[:2] else (*shape[:2], channels)
     total = sum(s.num_examples for s in builder.info.splits.values())
     stream = StreamSource(
         f"{name}:{split}",
         functools.partial(_read, builder, split, image_key, label_key),
-        _decode,
+        # As TFDS itself does, which overlooks EXIF.
+        functools.partial(decode_channels, channels=channels, exif=False),
         total=size,
         buffer=buffer_size(builder.info.dataset_size / max(1, total)),
         labelled=label_key is not None,
         class_names=class_names,
+        channels=channels,
         image_shape=image_shape,
         identity=_identity(builder, split),
         contents=_contents(builder, split),
@@ -98,11 +103,6 @@ def open_tfds(
     if image_shape is not None and size * int(np.prod(image_shape)) <= memory:
         return _in_memory(stream)
     return stream
-
-
-def _decode(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes an image as TFDS itself does, which overlooks EXIF."""
-    return decode_image(contents, exif=False)
 
 
 def _identity(builder: Any, split: str) -> str:
@@ -205,7 +205,11 @@ def _in_memory(stream: StreamSource) -> Source:
         if labels is not None:
             labels[batch["index"]] = batch["label"]
     return array_source(
-        stream.name, images, labels=labels, class_names=stream.class_names
+        stream.name,
+        images,
+        labels=labels,
+        class_names=stream.class_names,
+        channels=stream.channels,
     )
 
 
@@ -213,7 +217,7 @@ SOURCE = SourceKind(
     takes="a name of tensorflow-datasets",
     recognises=_recognises,
     open=lambda name, split, reading: open_tfds(
-        name, split=split, data_dir=reading.data_dir
+        name, split=split, data_dir=reading.data_dir, channels=reading.channels
     ),
     splits=_splits,
     names=_names,

@@ -62,7 +62,10 @@ class Predict(Protocol):
 
         if flags.examples is not None:
             examples = open_source(
-                flags.examples, data_dir=flags.data_dir, exif=judged.turns_upright
+                flags.examples,
+                data_dir=flags.data_dir,
+                exif=judged.turns_upright,
+                channels=judged.channels,
             )
             options = {"k": flags.k, "temperature": flags.temperature}
             return by_examples(judged.encoder, examples, cache=judged.cache, **options)

@@ -1,6 +1,12 @@
 """SavedModel: for servers, and for fine-tuning in TensorFlow."""
 
-from selfsup_tf.exporting.format import PROBES, Call, Format, Threshold
+from selfsup_tf.exporting.format import (
+    PROBES,
+    Call,
+    Format,
+    Threshold,
+    possible_calls,
+)
 
 _CODE = """\
 import tensorflow as tf
@@ -12,6 +18,18 @@ found = loaded.signatures["serve_bytes"](image_bytes=contents)
 representation = found["representation"].numpy()"""
 _CLASSIFY = """
 found = loaded.signatures["classify_bytes"](image_bytes=contents)
+label = found["label"].numpy()[0].decode()"""
+
+_ARRAY_CODE = """\
+import numpy as np
+import tensorflow as tf
+
+loaded = tf.saved_model.load("{path}")
+images = tf.constant(np.load("image.npy")[None])
+found = loaded.signatures["serving_default"](images=images)
+representation = found["representation"].numpy()"""
+_ARRAY_CLASSIFY = """
+found = loaded.signatures["classify"](images=images)
 label = found["label"].numpy()[0].decode()"""
 
 
@@ -32,8 +50,14 @@ class SavedModel(Format):
         from selfsup_tf.exporting.serving import write_serving_files
 
         export_saved_model(networks, path, exif=options.exif)
-        calls = self.calls(networks.classifier is not None)
-        write_serving_files(path, size=networks.size, calls=calls)
+        write_serving_files(
+            path,
+            size=networks.size,
+            channels=networks.channels,
+            calls=possible_calls(
+                self.calls(networks.classifier is not None), networks.channels
+            ),
+        )
 
     def calls(self, classifies):
         """Every signature, each with what it takes."""
@@ -50,9 +74,12 @@ class SavedModel(Format):
         return of_encoder + (of_classifier if classifies else ()) + native
 
     def code(self, entry, preprocessing):
-        """Takes the file as it is: the view is inside."""
-        code = _CODE.format(path=entry["path"])
-        return code + (_CLASSIFY if entry["class_names"] else "")
+        """Takes a file as it is, or an array of other channels: the view is inside."""
+        in_files = "serve_bytes" in entry["signatures"]
+        code = (_CODE if in_files else _ARRAY_CODE).format(path=entry["path"])
+        if entry["class_names"]:
+            code += _CLASSIFY if in_files else _ARRAY_CLASSIFY
+        return code
 
 
 FORMAT = SavedModel()

@@ -81,7 +81,9 @@ def samples(
     return generate
 
 
-def check_calibration(precision: str, images: Sequence | None, size: int) -> None:
+def check_calibration(
+    precision: str, images: Sequence | None, wanted: tuple[int, int, int]
+) -> None:
     """Raises InputError where an integer precision can't be calibrated on `images`."""
     if precision not in INTEGER:
         return
@@ -93,8 +95,8 @@ def check_calibration(precision: str, images: Sequence | None, size: int) -> Non
     )
     shape = np.shape(images[0])
     check(
-        shape == (size, size, 3),
-        f"calibration_images of shape (M, {size}, {size}, 3)",
+        shape == tuple(wanted),
+        f"calibration_images of shape (M, {', '.join(map(str, wanted))})",
         f"an image of shape {shape}",
         "Pass them through selfsup_tf.data.views.evaluation_view.",
     )

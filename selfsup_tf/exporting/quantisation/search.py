@@ -68,9 +68,8 @@ class Int8Search:
         calibration_images: Sequence[np.ndarray],
         images: Sequence[np.ndarray],
     ):
-        size = encoder.input_shape[1]
         for given in (calibration_images, images):
-            check_calibration("int8", given, size)
+            check_calibration("int8", given, encoder.input_shape[1:])
         # A batch of a fixed size, which every operation can take.
         batch = min(BATCH_SIZE, len(images))
         self._quantizer = MixedQuantizer(

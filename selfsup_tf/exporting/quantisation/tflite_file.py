@@ -89,7 +89,7 @@ def write_tflite(
             not fit each other or the encoder.
         ConversionError: The encoder has an operation that the format lacks.
     """
-    check_calibration(precision, calibration, networks.size)
+    check_calibration(precision, calibration, networks.encoder.input_shape[1:])
     check_classifier(networks)
 
     def convert(batch):
@@ -121,7 +121,7 @@ def _convert(networks, precision, options, calibration) -> bytes:
     )
     try:
         contents = compact(_quantise(program, precision, options, calibration))
-        _invoke(contents, networks.size, options.batch or 2)
+        _invoke(contents, (options.batch or 2, *networks.encoder.input_shape[1:]))
     except InputError:
         raise
     except Exception as error:
@@ -187,12 +187,11 @@ def _add_labels(contents: bytes, class_names: tuple[str, ...] | None) -> bytes:
     return file.getvalue()
 
 
-def _invoke(contents: bytes, size: int, batch: int) -> None:
-    """Raises where LiteRT can't run a batch of this size, or answers with another."""
+def _invoke(contents: bytes, shape: tuple[int, int, int, int]) -> None:
+    """Raises where LiteRT can't run a batch of this shape, or answers with another."""
     with quiet():
         runner = Interpreter(model_content=contents).get_signature_runner()
         dtype = runner.get_input_details()["images"]["dtype"]
-        images = np.zeros((batch, size, size, 3), dtype)
-        h = runner(images=images)["representation"]
-    if h.shape[0] != batch:
-        raise RuntimeError(f"{batch} images gave representations of shape {h.shape}")
+        h = runner(images=np.zeros(shape, dtype))["representation"]
+    if h.shape[0] != shape[0]:
+        raise RuntimeError(f"{shape[0]} images gave representations of shape {h.shape}")
