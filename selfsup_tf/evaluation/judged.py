@@ -1,6 +1,5 @@
 """An encoder that is judged: its networks, its images, its files."""
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from selfsup_tf.evaluation import run_images
 from selfsup_tf.evaluation.beside import makers, open_beside
 from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.protocol import Result
-from selfsup_tf.evaluation.results import options_of, said_in_name, titled
+from selfsup_tf.evaluation.results import name_result, options_of, titled
 from selfsup_tf.methods import restore_config
 from selfsup_tf.run import ENCODERS, RunDirectory
 
@@ -254,20 +253,9 @@ class Judged:
 
     @property
     def name(self) -> str:
-        """The name of its result: the protocol, and every flag that is not the default.
-
-        `knn`, `knn_k=5`, `health_encoder=best`, `map_data=photos`
-        """
-        parts, data = [self.protocol], pathlib.Path(self._said("data") or "").stem
-        file = self.run.file
-        if file is not None and file.stem != "encoder":
-            parts.append(f"file={file.stem}")
-        fields = {field.name: field.default for field in dataclasses.fields(self.flags)}
-        if fields.get("data") is dataclasses.MISSING:
-            parts.append(data)
-        elif self.is_other_data:
-            parts.append(f"data={data}")
-        return "_".join([*parts, *said_in_name(self.flags)])
+        """The name of its result, see `results.name_result`."""
+        other = self.is_other_data
+        return name_result(self.protocol, self.flags, self.run.file, other_data=other)
 
     def file(self, suffix: str = ".json") -> pathlib.Path:
         """Where a result, or what lies beside it, goes; see `check_place`."""

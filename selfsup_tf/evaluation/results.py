@@ -28,16 +28,34 @@ def default_of(field: dataclasses.Field) -> Any:
     return field.default_factory() if made else field.default
 
 
-def said_in_name(flags: RunFlags) -> list[str]:
-    """What a result's name says: every flag that is not the default, such as k=5."""
-    said = []
+def name_result(
+    protocol: str, flags: RunFlags, file: pathlib.Path | None, *, other_data: bool
+) -> str:
+    """The name of a result: the protocol, and every flag that is not the default.
+
+    `knn`, `knn_k=5`, `health_encoder=best`, `map_data=photos`
+
+    Args:
+        protocol: Its word.
+        flags: Its own.
+        file: The .keras file that is judged, where it is no run's directory.
+        other_data: Whether the flags name other images than the run's.
+    """
+    said, data = [protocol], pathlib.Path(vars(flags).get("data") or "").stem
+    if file is not None and file.stem != "encoder":
+        said.append(f"file={file.stem}")
+    defaults = {field.name: field.default for field in dataclasses.fields(flags)}
+    if defaults.get("data") is dataclasses.MISSING:
+        said.append(data)
+    elif other_data:
+        said.append(f"data={data}")
     for field in dataclasses.fields(flags):
         value = getattr(flags, field.name)
         if field.name not in _UNNAMED and value != default_of(field):
             value = "-".join(map(str, value)) if isinstance(value, tuple) else value
             value = re.sub(r"[/\\]", "-", str(value))  # it is no folder
             said.append(f"{field.name.replace('_', '-')}={value}")
-    return said
+    return "_".join(said)
 
 
 def options_of(flags: RunFlags) -> dict[str, Any]:

@@ -261,15 +261,9 @@ def lossy_layers(
     """
     encoder = portable_encoder(encoder)
     _, size, _, channels = encoder.input_shape
-    proof = choose_images(
-        images,
-        training_images,
-        size=size,
-        channels=channels,
-        calibrates=True,
-        num_images=64,
-        num_bank=0,
-    )
+    few = {"calibrates": True, "num_images": 64, "num_bank": 0}
+    few |= {"size": size, "channels": channels}
+    proof = choose_images(images, training_images, **few)
     return search.of_proof(encoder, without_outliers(encoder, proof)).lossy_layers()
 
 
