@@ -269,34 +269,47 @@ def test_a_teacher_of_rgb_sees_grey_images_repeated():
 # --- the whole way
 
 
-@pytest.fixture(scope="module", params=[5, 1])
-def run(request, few_images, tiny_config, tmp_path_factory):
-    """A run on arrays of five channels, or on the grey of RGB."""
-    from selfsup_tf.methods import find_method
-
-    images, labels = few_images
-    images = images if request.param == 1 else bands_of(images, request.param)
-    config = tiny_config(
-        "simclr",
-        views=(FULL, FULL),
-        channels=1 if request.param == 1 else None,
-        encoder=EncoderConfig(name="MobileNetV3Small"),
-        image_size=40,
-        steps=2,
+def small_encoder(size, channels):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((size, size, channels)),
+            keras.layers.Conv2D(8, 3, strides=2),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Conv2D(16, 3, strides=2),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
     )
-    method = find_method("simclr").load()(config)
+
+
+@pytest.fixture(scope="module", params=[5, 1])
+def begun(request, few_images, tiny_config, tmp_path_factory):
+    """What trains on five channels, or an encoder for grey images on those of RGB."""
+    channels, (images, labels) = request.param, few_images
+    images = images if channels == 1 else bands_of(images, channels)
+    config = tiny_config("simclr", views=(FULL, FULL), image_size=40, steps=2)
     folder = tmp_path_factory.mktemp("run") / "run"
-    run = selfsup.train(method, (images, labels), run_dir=folder, progress=False)
-    return run, images, labels
+
+    def train():
+        own = small_encoder(40, channels) if channels == 1 else None
+        method = selfsup.find_method("simclr").load()(config, encoder=own)
+        return selfsup.train(method, (images, labels), run_dir=folder, progress=False)
+
+    return train, images, labels
 
 
-def test_the_input_follows_the_images_and_a_run_is_resumed(run, tiny_config):
-    run, images, labels = run
-    channels = run.encoder.input_shape[-1]
-    assert channels == (1 if images.shape[-1] == 3 else 5)
+@pytest.fixture(scope="module")
+def run(begun):
+    train, images, labels = begun
+    return train(), images, labels
+
+
+def test_the_input_follows_the_images_and_a_run_is_resumed(begun, run):
+    run, images, _labels = run
+    channels = 1 if images.shape[-1] == 3 else 5
     assert run.encoder.input_shape == (None, 40, 40, channels)
-    method = selfsup.find_method("simclr").load()(run.config)
-    again = selfsup.train(method, (images, labels), run_dir=run.run_dir, progress=False)
+    again = begun[0]()
     for a, b in zip(again.encoder.weights, run.encoder.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
