@@ -226,7 +226,7 @@ def export_saved_model(
     A request is answered whole or by an error (INVALID_ARGUMENT): an empty batch, one
     of more images than fill 1 GiB in the network's largest layer (which takes about 3
     in all; 32 images are always taken),
-    floats beyond [0, 1] or NaN, images of other than 3 channels or of more than
+    floats beyond [0, 1] or NaN, images of other channels than its own or of more than
     `max_pixels` together, a file that claims more or can't be decoded. One bad file
     fails its request; the next is served. Not bounded is what a PNG inflates to behind
     the pixels that it claims, which costs time and no memory: libpng runs to the end of

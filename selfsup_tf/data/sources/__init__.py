@@ -45,14 +45,14 @@ def open_source(data: Any, *, split: str = "train", **reading: Any) -> Source:
     """Opens images, and refuses what can't be used.
 
     Args:
-        data: A folder, an .npz file, "shapes" or a TFDS name; or images (N, H, W, 3),
-            (N, H, W, 1) or (N, H, W) as uint8 or as floats in [0, 1]; or a tuple
-            (images, labels); or a tf.data.Dataset of images, (image, label) or dicts;
-            or what a kind of your own takes; or a Source, returned as it is. A path
-            that exists wins over a name.
+        data: A folder, an .npz file, "shapes" or a TFDS name; or images (N, H, W) or
+            (N, H, W, C), C from 1 to 16, as uint8, uint16 or floats in [0, 1]; or a
+            tuple (images, labels); or a tf.data.Dataset of images, (image, label) or
+            dicts; or what a kind of your own takes; or a Source, returned as it is. A
+            path that exists wins over a name.
         split: Which part of the data.
-        reading: Fields of `Reading`: data_dir, exif, labels. All functions here take
-            them; of a Source labels alone, as it has been opened already.
+        reading: Fields of `Reading`: data_dir, exif, labels, channels. All functions
+            here take them; of a Source labels alone, as it has been opened already.
 
     Raises:
         InputError: The data can't be found or used, or have no such split.
