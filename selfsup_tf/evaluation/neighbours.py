@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import textwrap
 from typing import Any
 
 import keras
@@ -145,9 +146,15 @@ def _draw(rows: list, class_names: Any, name: str) -> Figure:
     columns = 1 + len(rows[0][1])
     (query, ((hit, _), *_)), *_ = rows
     labelled = query.label is not None and hit.label is not None
-    cell, header = 1.05, 0.75
+    title = [f"Nearest neighbours in {readable(name)} by cosine".replace("$", r"\$")]
+    if labelled:
+        title += ["blue, solid: the query's class", "orange, dashed: another class"]
+    cell = 1.05
+    width = columns * (cell + 0.1) + 0.4
+    lines = [line for part in title for line in textwrap.wrap(part, round(13 * width))]
+    header = 0.45 + 0.15 * len(lines)
     height = len(rows) * (cell + (0.42 if query.file else 0.3)) + header
-    figure = Figure(figsize=(columns * (cell + 0.1) + 0.4, height))
+    figure = Figure(figsize=(width, height))
     grid = figure.add_gridspec(
         len(rows),
         columns,
@@ -159,9 +166,7 @@ def _draw(rows: list, class_names: Any, name: str) -> Figure:
         hspace=0.47 if query.file else 0.35,
         wspace=0.08,
     )
-    title = f"Nearest neighbours in {name} by cosine"
-    if labelled:
-        title += "\nblue, solid: the query's class   orange, dashed: another class"
+    title = "\n".join(lines)
     figure.suptitle(title, fontsize=9, y=1 - 0.12 / height, va="top")
     for r, (query, found) in enumerate(rows):
         axes = figure.add_subplot(grid[r, 0])

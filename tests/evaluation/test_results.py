@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from selfsup_tf.cli.exporting import _metrics
 from selfsup_tf.data.sources import open_source
@@ -294,6 +295,22 @@ def test_names_of_files_stand_under_their_images(tmp_path):
         pixel_encoder(), source, source, tmp_path / "a.svg", queries=2, hits=3
     )
     assert "$a_" in (tmp_path / "a.svg").read_text().replace("\\$", "$")
+
+
+@pytest.mark.parametrize("hits", [1, 7])
+def test_the_title_stays_inside_the_page(tmp_path, hits):
+    folder = tmp_path / ("all photographs of the summer " * 4).strip()
+    folder.mkdir()
+    for number, image in enumerate(TRAIN[0][:12]):
+        PIL.Image.fromarray(image).save(folder / f"{number}.png")
+    figure = neighbour_gallery(
+        pixel_encoder(), str(folder), str(folder), tmp_path / "a.png", hits=hits
+    )
+    (title,) = figure.texts
+    box = title.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    page = figure.bbox
+    assert page.x0 < box.x0 and box.x1 < page.x1 and box.y1 < page.y1
+    assert max(axes.get_tightbbox().y1 for axes in figure.axes) <= box.y0
 
 
 def test_more_hits_than_images_are_refused(tmp_path):
