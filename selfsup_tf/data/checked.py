@@ -1,0 +1,66 @@
+"""What was found of a folder's files is kept, so that each is decoded once to check it.
+
+A file is known again by its size and time, as converted ones are. Where nothing can be
+kept, all is looked at anew, which is slower and nothing else.
+"""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from selfsup_tf.errors import InputError
+from selfsup_tf.files import cache_folder, read_object, write_json
+
+_RULES = 1
+"""Raised when other files are taken or refused than before."""
+
+
+class Checked:
+    """What is known of the files of a folder.
+
+    Args:
+        root: The folder.
+        reading: All that the findings depend on beside the files.
+    """
+
+    def __init__(self, root: pathlib.Path, *reading: Any):
+        told = repr((os.path.realpath(root), _RULES, *reading))
+        name = hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()
+        self._file: pathlib.Path | None = None
+        self._kept: dict[str, list] = {}
+        # There is no home; there is no such file, or it is damaged.
+        with contextlib.suppress(RuntimeError, InputError):
+            self._file = cache_folder("checked") / f"{name}.json.gz"
+            self._kept = read_object(self._file)
+
+    def known(self, paths: Iterable[str]) -> dict[str, Any]:
+        """What was found of those files that are as they were then."""
+        found = {}
+        for path in paths:
+            kept, state = self._kept.get(_name(path)), _state(path)
+            if state and isinstance(kept, list) and kept[:1] == [state]:
+                found[path] = kept[-1]
+        return found
+
+    def keep(self, found: dict[str, Any]) -> None:
+        """Keeps what was found of all files of the folder, as JSON can hold it."""
+        kept = {_name(path): [_state(path), finding] for path, finding in found.items()}
+        if self._file is not None:
+            with contextlib.suppress(OSError, InputError):
+                write_json(self._file, kept)
+
+
+def _name(path: str) -> str:
+    # JSON holds no bytes that are no text.
+    return path.encode(errors="surrogateescape").decode("latin-1")
+
+
+def _state(path: str) -> list[int]:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
