@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "api": ("find_learning_rate", "load_config", "train"),
+    "data.preparing": ("prepare",),
     "data.preview": ("preview_views",),
     "data.sources": ("open_evaluation", "open_pair", "open_source", "open_test"),
     "distribution.strategy": ("connect",),

@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from selfsup_tf import config as configs
-from selfsup_tf.cli import program
+from selfsup_tf.cli import preparing, program
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
@@ -136,6 +136,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
         words, modules = program.split_imports(given)
         if not words or words[0] in ("-h", "--help"):
             return print(_list_methods())
+        if words[0] == preparing.WORD:
+            return preparing.prepare(words[1:], modules)
         package = find_method(words[0])
         if len(words) == 1 or words[1] in ("-h", "--help"):
             return print(_list_recipes(package))
@@ -189,7 +191,7 @@ def _list_methods() -> str:
         packages[name] = sys.modules[module.__package__]
     return program.listing(
         "train.py METHOD RECIPE --run_dir=DIRECTORY",
-        packages,
+        {**packages, preparing.WORD: preparing.PrepareFlags},
         "`train.py METHOD` lists the recipes of a method.",
     )
 
