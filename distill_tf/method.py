@@ -78,9 +78,13 @@ class Distill(Method):
             self._build_vectors()
 
     def _build_classes(self):
-        precision = self.config.precision
+        config, precision = self.config, self.config.precision
         teacher = adopt_encoder(
-            self.teacher, self.config.image_size, precision=precision, name="teacher"
+            self.teacher,
+            config.image_size,
+            channels=config.channels or 3,
+            precision=precision,
+            name="teacher",
         )
         check(
             not gives_probabilities(self.teacher, self.config.image_size),

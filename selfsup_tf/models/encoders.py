@@ -72,15 +72,17 @@ def adopt_encoder(
     encoder: keras.Model,
     image_size: int,
     *,
+    channels: int = 0,
     precision: str = "float32",
     name: str = "encoder",
 ) -> keras.Model:
     """Copies a user's own model, weights included, and makes it fit for training.
 
     Raises:
-        InputError: It is not a map from (N, image_size, image_size, C) to (N, D).
+        InputError: It is not a map from (N, image_size, image_size, channels) to (N,
+            D), where channels are given.
     """
-    check_fits(encoder, image_size)
+    check_fits(encoder, image_size, channels)
     shape = (image_size, image_size, channels_of(encoder))
     images = keras.Input(shape, name="image")
     h = encoder(images)

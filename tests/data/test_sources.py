@@ -156,7 +156,7 @@ def test_a_source_is_returned_as_it_is():
     [
         (IMAGES[0, 0], "Stack the images"),
         (IMAGES[0], r"x\[None\]"),
-        (IMAGES[..., :2], "drop an alpha channel"),
+        (np.repeat(IMAGES, 6, axis=-1), "C from 1 to 16"),
         (np.zeros((2, 3, 8, 8), np.uint8), "moveaxis"),
         (IMAGES[:0], "at least one image"),
         (IMAGES.astype(int), "dtype uint8 or uint16, or floats"),
@@ -191,7 +191,7 @@ def of(*tensors):
         (lambda: dataset().shuffle(SIZE), "shuffle=False"),
         (lambda: of(IMAGES, LABELS, LABELS), "elements image"),
         (lambda: of({"picture": IMAGES}), "elements image"),
-        (lambda: of(IMAGES[..., :2]), r"\(4, 5, 2\)"),
+        (lambda: of(np.repeat(IMAGES, 6, axis=-1)), r"\(4, 5, 18\)"),
         (lambda: of(IMAGES.astype(int)), "int64"),
         (lambda: of(IMAGES.astype("float32")), r"image / 255, \*label"),
         (lambda: of(IMAGES, LABELS / 2), "integer labels"),
