@@ -5,7 +5,9 @@
     python benchmarks/input_pipeline.py --folder=~/photos
 
 Small images are augmented in batches at 32 pixels, the folder's one by one at 224, both
-without and with blur, with SimCLR's other defaults. Beside them, in the same run since
+without and with blur, with SimCLR's other defaults. Then the folder as `prepare` writes
+it at 512 pixels, and photographs of 12 megapixels, made of the folder's first ones, as
+they are and prepared. Beside them, in the same run since
 machines are noisy: the same source read and decoded only, and a reference that makes a
 view of one image with the ops of `tf.image`, as google-research/simclr does.
 """
@@ -20,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf import config as config_lib
-from selfsup_tf.data import pipeline, sources
+from selfsup_tf.data import pipeline, preparing, sources
 from selfsup_tf.data.source import Source
 
 _ENDLESS = 10**7
@@ -150,7 +152,32 @@ def main() -> None:
             print("No --folder is given: JPEG files are smooth noise, written here.")
             folder = _noise_folder(pathlib.Path(temporary))
         large = sources.open_source(str(folder))
-        _measure(large, 224, min(64, large.size), arguments.seconds)
+        batch = min(64, large.size)
+        _measure(large, 224, batch, arguments.seconds)
+        camera = _camera_folder(large, pathlib.Path(temporary, "camera"))
+        for name, data in (("the same", str(folder)), ("12 megapixels", str(camera))):
+            output = pathlib.Path(temporary, name.replace(" ", "_"))
+            preparing.prepare(data, output, size=512)
+            for state, place in (("as files", data), ("prepared", str(output))):
+                source, view = sources.open_source(place), config_lib.ViewConfig(blur=0)
+                views = {"image_size": 224, "views": (view, view)}
+                config = _Config(batch_size=min(batch, source.size), **views)
+                pairs = pipeline.training_dataset(source, config, total_steps=_ENDLESS)
+                rate = _rate(iter(pairs), config.batch_size, arguments.seconds)
+                print(f" 224 px  {name}, {state:<20} {rate:>8,.1f} pairs per second")
+
+
+def _camera_folder(source: Source, folder: pathlib.Path) -> pathlib.Path:
+    """32 images enlarged to 4000 x 3000, with the grain of a sensor."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number, element in enumerate(source.ordered().take(32).as_numpy_iterator()):
+        image = tf.image.resize(element["image"], (3000, 4000), "bicubic").numpy()
+        image += rng.normal(0, 3, (3000, 4000, 1))
+        image = tf.saturate_cast(image, tf.uint8)
+        file = tf.io.encode_jpeg(image, quality=90)
+        tf.io.write_file(str(folder / f"{number}.jpg"), file)
+    return folder
 
 
 if __name__ == "__main__":
