@@ -38,6 +38,7 @@ def test_help_is_quick_and_loads_no_tensorflow(run_program):
         ["train.py"],
         ["train.py", "simclr"],
         ["train.py", "simclr", "cifar10", "--help"],
+        ["train.py", "prepare", "--help"],
         ["eval.py"],
         ["eval.py", "robustness", "--help"],
         ["export.py", "--help"],
@@ -53,7 +54,7 @@ def test_help_is_quick_and_loads_no_tensorflow(run_program):
 def test_lists(capsys):
     cli.train([])
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out, flags=re.MULTILINE)
-    assert listed == ["byol", "distill", "finetune", "simclr"]
+    assert listed == ["byol", "distill", "finetune", "simclr", "prepare"]
     cli.train(["byol"])
     assert "cifar10_cpu" in capsys.readouterr().out
 
@@ -71,6 +72,9 @@ def test_lists(capsys):
         (["simclr", "cifar10", "--steps=10"], "one of epochs and steps"),
         (["byol", "cifar10", "--predictor", "64", "32"], "end in the same size"),
         (["simclr", "folder"], "--data"),
+        (["prepare", "--output=a"], "expected --data"),
+        (["prepare", "--data=shapes", "--siez=9"], "--size"),
+        (["prepare", "--data=nowhere/at/all", "--output=a"], "folder not found"),
         (["simclr", "cifar10", "--seed=-1"], "seed within"),
         (["simclr", "cifar10", "--epochs=inf"], "finite"),
         (["finetune", "cifar10_cpu"], "--pretrained=runs/a"),
@@ -304,7 +308,12 @@ def test_commands_of_the_documents_parse(command, monkeypatch):
 
     monkeypatch.setattr("selfsup_tf.cli.program.import_tensorflow", stop)
     monkeypatch.setattr("selfsup_tf.cli.training.run_local_workers", stop)
-    for verb in ("training", "evaluating", "exporting"):  # whose runs are not there
+    for verb in (
+        "training",
+        "preparing",
+        "evaluating",
+        "exporting",
+    ):  # what is not there
         monkeypatch.setattr(f"selfsup_tf.cli.{verb}.check_named", lambda *_, **__: 0)
     monkeypatch.setattr("selfsup_tf.cli.evaluating.run_protocol", stop)
     try:
