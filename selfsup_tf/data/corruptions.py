@@ -110,14 +110,14 @@ def _blur_matrix(size: int, sigma: float) -> np.ndarray:
     return matrix[np.newaxis]
 
 
-@tf.function
+@tf.function(autograph=False)
 def _blur(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     blurred = geometry.multiply_rows_and_columns(images, matrix, matrix)
     return tf.clip_by_value(blurred, 0.0, 1.0)
 
 
 # XLA draws and adds in a pass; without, each step of the hash would be one.
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _add_noise(images: tf.Tensor, keys: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     count = math.prod(images.shape[1:])
     half = (count + 1) // 2
@@ -130,7 +130,7 @@ def _add_noise(images: tf.Tensor, keys: tf.Tensor, scale: tf.Tensor) -> tf.Tenso
     return tf.clip_by_value(images + scale * noise, 0.0, 1.0)
 
 
-@tf.function
+@tf.function(autograph=False)
 def _jpeg(images: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     def compress(image):
         # As accurate as what the benchmark's library decodes with.
@@ -141,7 +141,7 @@ def _jpeg(images: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
     return geometry.as_float(tf.ensure_shape(pixels, images.shape))
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _brighten(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
     """Raises V of HSV, up to 1; hue and saturation stay, black becomes grey.
 

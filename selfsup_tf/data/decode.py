@@ -129,6 +129,7 @@ def _decode_png(contents, start, max_pixels):
         tf.TensorSpec((), tf.string),
         tf.TensorSpec((), tf.int64),
     ],
+    autograph=False,
     experimental_attributes={"_noinline": True},
 )
 def _decode_rare(contents, start, max_pixels):

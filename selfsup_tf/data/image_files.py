@@ -149,6 +149,7 @@ def _decode_all(
         logger.info("Looking at %d files, once.", len(paths))
     names = tf.constant([os.fsencode(path) for path in paths], tf.string)
 
+    @tf.autograph.experimental.do_not_convert
     def measure(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
         contents = tf.io.read_file(path)
         shape = tf.shape(decode_channels(contents, channels, exif=exif))

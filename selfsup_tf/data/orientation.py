@@ -30,6 +30,7 @@ def upright(image: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
         tf.TensorSpec((None, None, 3), tf.uint8),
         tf.TensorSpec((None,), tf.string),
     ],
+    autograph=False,
     experimental_attributes={"_noinline": True},
 )
 def _turn(image, parts):

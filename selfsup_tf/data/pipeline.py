@@ -24,6 +24,9 @@ GROUP = 64
 """Images that are augmented at once: they fill vectors, and fit into the cache."""
 
 
+# What is traced here, in sources and in views takes none of Python's control flow for
+# TensorFlow's, and AutoGraph takes seconds to find that out.
+@tf.autograph.experimental.do_not_convert
 def training_dataset(
     source: Source,
     config: Config,
@@ -77,7 +80,7 @@ def training_dataset(
     drawn = config.drawn_views
     if inputs is not None:
         drawn = {name: view for name, view in drawn.items() if name in inputs}
-    views.check_views(drawn)
+    views.check_views(drawn, source.channels)
     on_device = config.augment_on == "device"
     batched, size = source.image_shape is not None, 1
     if batched and not on_device:
@@ -204,6 +207,7 @@ def _group_size(batch_size: int) -> int:
     return divisor if divisor >= GROUP // 4 else batch_size
 
 
+@tf.autograph.experimental.do_not_convert
 def evaluation_dataset(
     source: Source, *, size: int, batch_size: int
 ) -> tf.data.Dataset:

@@ -14,6 +14,7 @@ from selfsup_tf.data.source import Source
 _EPOCH = -1  # epochs count from 0, so training draws none of these views
 
 
+@tf.autograph.experimental.do_not_convert
 def view_pairs(
     source: Source,
     config: Config,

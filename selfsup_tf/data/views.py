@@ -176,7 +176,10 @@ def _compiled(
 ) -> tuple[Callable, Callable, Callable]:
     """The crop of a single image, the whole view of a batch, and what follows crops."""
     view = View(config, channels=channels)
-    whole, finish = (tf.function(f, jit_compile=True) for f in (view, view.finish))
+    whole, finish = (
+        tf.function(drawn, jit_compile=True, autograph=False)
+        for drawn in (view, view.finish)
+    )
     return view.crop_one, whole, finish
 
 

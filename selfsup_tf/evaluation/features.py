@@ -94,8 +94,9 @@ def compile_network(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     Returns:
         A function of (N, S, S, 3), or (N, D), to (N, D), all float32.
     """
+    spec = tf.TensorSpec((None, *network.input_shape[1:]))
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *network.input_shape[1:]))])
+    @tf.function(input_signature=[spec], autograph=False)
     def call(inputs):
         return tf.cast(network(inputs, training=False), tf.float32)
 

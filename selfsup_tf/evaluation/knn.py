@@ -244,7 +244,7 @@ def knn_rank(
     return np.where(votes > 0, scores, -np.inf)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _vote(queries, bank, norms, labels, k, temperature, num_classes):
     """Votes and first places, (rows, C), of some queries (rows, D)."""
     queries = tf.math.l2_normalize(queries, axis=1, epsilon=1e-24)

@@ -242,7 +242,7 @@ def fit_sgd(
 def _make_step(encoder, head, optimizer, weight_decay):
     """An update of `head`, compiled: images (B, S, S, 3), labels (B,) -> mean loss."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(images, labels):
         h = tf.stop_gradient(tf.cast(encoder(images, training=False), tf.float32))
         with tf.GradientTape() as tape:
@@ -268,18 +268,19 @@ def _make_crops(
     view = views.View(CROP_AND_FLIP, size)
 
     # Traced once, for all epochs; XLA merges the passes over a batch's pixels.
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def crop_batch(batch, epoch):
         keys = random.image_keys(seed, epoch, batch["index"], 0)
         return {"image": view(batch["image"], keys), "label": batch["label"]}
 
-    @tf.function
+    @tf.function(autograph=False)
     def crop_one(example, epoch):
         keys = random.image_keys(seed, epoch, example["index"][tf.newaxis], 0)
         crop = view.crop_one(example["image"], keys[0])
         image = view.finish(crop[tf.newaxis], keys)[0]
         return {"image": image, "label": example["label"]}
 
+    @tf.autograph.experimental.do_not_convert
     def crops(epoch):
         number = tf.constant(epoch, tf.int64)
         examples = source.shuffled(seed=seed, epoch=epoch)

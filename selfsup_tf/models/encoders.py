@@ -51,7 +51,7 @@ def build_encoder(
         _check_any_channels(config, channels)
     if config.name in (*resnet.BLOCKS, *vit.SIZES):
         build = resnet.build_resnet if config.name in resnet.BLOCKS else vit.build_vit
-        backbone = build(config, shape)
+        backbone = build(config, image_size, channels)
         mean, std = config.mean, config.std
         if channels != 3:
             mean, std = mean[:1] * channels, std[:1] * channels

@@ -34,29 +34,32 @@ SMALLEST_SQUEEZE = 32
 """Least channels of the layer that mixes the streams of a selective kernel."""
 
 
-def build_resnet(config: EncoderConfig, shape: tuple[int, int, int]) -> keras.Model:
+def build_resnet(
+    config: EncoderConfig, image_size: int, channels: int = 3
+) -> keras.Model:
     """Builds a ResNet up to and with its global average pooling.
 
     Args:
         config: Depth (name), width multiplier, stem, selective kernels,
             squeeze-and-excitation, and whether the blocks start as the identity.
-        shape: Of an image: S, S, and its channels.
+        image_size: Height and width of the input, in pixels.
+        channels: Of the input.
 
     Returns:
-        A model from (N, *shape) to (N, D): D is 512 * width for
-        resnet18 and 34, 2048 * width for the deeper ones.
+        A model from (N, image_size, image_size, channels) to (N, D): D is 512 * width
+        for resnet18 and 34, 2048 * width for the deeper ones.
 
     Raises:
         InputError: The images are smaller than the network's reduction.
     """
     smallest = REDUCTION[config.stem]
     check(
-        shape[0] >= smallest,
+        image_size >= smallest,
         f"an image_size of {smallest} or more for the stem {config.stem!r}",
-        shape[0],
+        image_size,
         "Use --encoder.stem=small, or larger views.",
     )
-    images = keras.Input(shape, name="image")
+    images = keras.Input((image_size, image_size, channels), name="image")
     x = _stem(images, _channels(64, config.width), config)
     block = _basic_block if config.name in BASIC else _bottleneck_block
     for stage, repeats in enumerate(BLOCKS[config.name]):

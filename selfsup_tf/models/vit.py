@@ -18,20 +18,21 @@ SIZES = {
 """Layers, heads, and the size D of a token; the hidden layers are 4 D wide."""
 
 
-def build_vit(config: EncoderConfig, shape: tuple[int, int, int]) -> keras.Model:
+def build_vit(config: EncoderConfig, image_size: int, channels: int = 3) -> keras.Model:
     """Builds a vision transformer up to its class token, after the last norm.
 
     Args:
         config: Which one (name), and the size of its patches.
-        shape: Of an image: S, S, and its channels.
+        image_size: Height and width of the input, in pixels.
+        channels: Of the input.
 
     Returns:
-        A model from (N, *shape) to (N, D).
+        A model from (N, image_size, image_size, channels) to (N, D).
 
     Raises:
         InputError: The image isn't a whole number of patches, or keras-hub is missing.
     """
-    patch, image_size = config.patch_size, shape[0]
+    patch = config.patch_size
     fitting = sorted(
         {max(1, image_size // patch) * patch, -(-image_size // patch) * patch}
     )
@@ -42,7 +43,7 @@ def build_vit(config: EncoderConfig, shape: tuple[int, int, int]) -> keras.Model
         f"Use --image_size={' or '.join(map(str, fitting))}, or other patches.",
     )
     layers, heads, width = SIZES[config.name]
-    images = keras.Input(shape, name="image")
+    images = keras.Input((image_size, image_size, channels), name="image")
     h = VisionTransformer(
         patch_size=patch,
         num_layers=layers,

@@ -15,6 +15,7 @@ Reference: Gao et al. 2021, "Scaling deep contrastive learning batch size under 
 limited setup" (the two passes).
 """
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,21 +40,29 @@ def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callabl
     stages = (work.begin, work.forward, work.by_output, work.backward, work.end)
     begin, forward, by_output, backward, end = map(on_replicas, stages)
 
+    def repeat(body, *start):
+        """The last of what `body` makes of a number and of what came before."""
+        _, *last = tf.while_loop(
+            lambda k, *_: k < count,
+            lambda k, *before: (k + 1, *body(k, *before)),
+            (tf.constant(0), *start),
+        )
+        return last
+
     def step(batch, wait):
         batch, totals, kept, first_seeds = begin(batch, wait)
         by_outputs = {}
         if replica.method.couples_images:
-            seeds = first_seeds
-            for k in tf.range(count):
-                kept, seeds = forward(batch, k, kept, seeds)
+            kept, _ = repeat(functools.partial(forward, batch), kept, first_seeds)
             by_outputs, whole = by_output(kept)
             totals |= whole
             # The rest would lie in memory during the pass that is to save it.
             kept = {name: kept[name] for name in replica.method.watched_outputs}
-        seeds = first_seeds
-        for k in tf.range(count):
-            totals, kept, seeds = backward(batch, k, by_outputs, totals, kept, seeds)
-        return end(totals, kept, seeds)
+
+        def add(k, *before):
+            return backward(batch, k, by_outputs, *before)
+
+        return end(*repeat(add, totals, kept, first_seeds))
 
     return step
 

@@ -76,7 +76,7 @@ def make_train_steps(
     def on_replicas(function):
         compiled = function
         if config.jit_compile and not always_compiles(strategy):
-            compiled = tf.function(function, jit_compile=True)
+            compiled = tf.function(function, jit_compile=True, autograph=False)
         return lambda *values: strategy.run(compiled, args=values)
 
     if config.accumulate > 1:
@@ -84,6 +84,7 @@ def make_train_steps(
     else:
         take_step = on_replicas(replica.step)
 
+    @tf.autograph.experimental.do_not_convert  # as Keras's own step; it takes seconds
     def one_step(iterator, step, previous):
         # The clock starts when the step before has ended, and stops with the batch.
         with tf.control_dependencies([previous]):
