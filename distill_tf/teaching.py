@@ -75,7 +75,8 @@ def vectors_of(
         stored = read_vectors(name)
         return stored.of(source), {"name": name, "sha256": stored.digest}
     teacher = open_encoder(name, image_size)
-    found = extract_features(teacher.network, source, cache=cache, skip_lost=True)
+    network = teacher.taking(teacher.image_size, source.channels)
+    found = extract_features(network, source, cache=cache, skip_lost=True)
     vectors = np.zeros((source.size, found.features.shape[1]), np.float32)
     # An image that is lost is never shown: another stands in its place, with its own.
     vectors[np.searchsorted(source.indices, found.indices)] = found.features

@@ -118,23 +118,29 @@ def _begin(method: Method, data: Any, *, progress: bool) -> Config:
     if not is_chief(connect(config)):
         logger.info("Connected. The chief, worker 0, tells how it goes.")
         logger.setLevel(logging.ERROR)
-    # Before the images are opened, which takes long.
-    check_views(config.drawn_views, config.channels or 3)
+    known = _channels(method) or (3 if data is None else None)
+    if known is not None and not config.data.endswith(".npz"):
+        # Before the images are opened, which takes long.
+        check_views(config.drawn_views, known)
     return config
 
 
 def _open(method: Method, data: Any) -> Source:
-    config, channels = method.config, method.config.channels
-    if channels is None and method.own_encoder is not None:
-        channels = channels_of(method.own_encoder)
+    config = method.config
     return open_source(
         config.data if data is None else data,
         split=config.split,
         data_dir=config.data_dir,
         exif=config.exif,
         labels=config.labels,
-        channels=channels,
+        channels=_channels(method),
     )
+
+
+def _channels(method: Method) -> int | None:
+    """What the config or an encoder from Python says of the images, if either does."""
+    own = method.own_encoder
+    return method.config.channels or (None if own is None else channels_of(own))
 
 
 def _name_what_is_given(method: Method, data: Any) -> Config:

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import selfsup_tf as selfsup
+from selfsup_tf import config as configs
 from selfsup_tf import layers
 from selfsup_tf.config import EncoderConfig, ViewConfig
 from selfsup_tf.data.channels import to_channels, to_picture
@@ -217,8 +218,13 @@ def test_refusals(channels, asked, message):
         selfsup.open_source(images, channels=asked)
 
 
+def test_a_cube_is_one_image():
+    with pytest.raises(InputError, match=r"x\[None\]"):
+        selfsup.open_source(np.zeros((40, 40, 6), np.uint8))
+
+
 def test_channels_that_come_first_are_told():
-    for shape in ((4, 3, 24, 24), (4, 1, 8, 8)):
+    for shape in ((4, 3, 24, 24), (4, 1, 8, 8), (4, 5, 12, 12)):
         with pytest.raises(InputError, match=r"np.moveaxis\(x, 1, -1\)"):
             selfsup.open_source(np.zeros(shape, np.uint8))
 
@@ -330,6 +336,53 @@ def test_every_protocol_judges_it(run):
     assert all(0 <= row.value <= 1 for row in robust.rows)
 
 
+@keras.saving.register_keras_serializable(package="test_channels")
+class OnFive(keras.layers.Layer):
+    """A layer of one's own that fits five channels alone."""
+
+    def call(self, images):
+        return images * tf.constant([1.0, 0.9, 0.8, 0.7, 0.6])
+
+
+def test_a_layer_of_ones_own_sees_the_channels(few_images, tiny_config, tmp_path):
+    view = ViewConfig(layers=(configs.layer("test_channels>OnFive"),))
+    config = tiny_config("simclr", views=(view, view), steps=1)
+    images = bands_of(few_images[0], 5)
+    method = selfsup.find_method("simclr").load()(config)
+    selfsup.train(method, images, run_dir=tmp_path / "run", progress=False)
+    selfsup.health(small_encoder(16, 5), images, config=config)
+
+
+@pytest.mark.parametrize("sees", ["image", "view"])
+def test_a_student_of_grey_images_has_a_teacher_of_rgb(
+    sees, teacher, few_images, tiny_config, tmp_path
+):
+    config = tiny_config(
+        *("distill",), teacher=teacher, teacher_sees=sees, loss="regression", channels=1
+    )
+    method = selfsup.find_method("distill").load()(config, small_encoder(16, 1))
+    run = selfsup.train(method, few_images[0], run_dir=tmp_path / "r", progress=False)
+    assert run.encoder.input_shape == (None, 16, 16, 1)
+
+
+def test_an_opened_source_is_not_opened_again(few_images, tiny_config, tmp_path):
+    method = selfsup.find_method("simclr").load()(tiny_config("simclr", channels=1))
+    with pytest.raises(InputError, match="Open them with channels=1"):
+        opened = selfsup.open_source(few_images[0])
+        selfsup.train(method, opened, run_dir=tmp_path / "run", progress=False)
+
+
+def test_a_dataset_of_grey_and_rgb_becomes_rgb(few_images):
+    images = [image[..., : 1 + 2 * (n % 2)] for n, image in enumerate(few_images[0])]
+    spec = tf.TensorSpec((None, None, None), tf.uint8)
+    mixed = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
+    for one, other in zip(read(selfsup.open_source(mixed)), images, strict=True):
+        np.testing.assert_array_equal(one, np.broadcast_to(other, one.shape))
+    images[3] = few_images[0][3][..., :2]
+    with pytest.raises(InputError, match="one number of channels; received 1, 2, 3"):
+        selfsup.open_source(mixed)
+
+
 def test_images_of_other_channels_do_not_fit_it(run):
     run, _images, _labels = run
     other = np.zeros((4, 40, 40, 2), np.uint8)
@@ -352,7 +405,7 @@ def test_every_format_is_proven_and_the_cards_programs_run(run, run_program, tmp
         images=images,
     )
     channels = run.encoder.input_shape[-1]
-    expected_channels = "grey" if channels == 1 else "5, as in training"
+    expected_channels = "grey" if channels == 1 else "5 channels, as in training"
     assert result.manifest["preprocessing"]["channels"] == expected_channels
     signatures = {parity.signature for parity in result.parities}
     assert ("serve_bytes" in signatures) == (channels == 1)

@@ -78,9 +78,12 @@ export class Encoder {
     const classes = outputs.find(({ name }) => name === "probabilities");
     const [input] = inputs;
     const shape = [...input.shape];
-    const isEncoder = inputs.length === 1 && shape.length === 4 && shape[3] === 3 &&
+    const isEncoder = inputs.length === 1 && shape.length === 4 &&
       shape[1] === shape[2] && output;
     if (!isEncoder) throw new Error("a TFLite file, but not of an encoder");
+    if (shape[3] !== 3) {
+      throw new Error(`it takes ${shape[3]} channels; the page needs RGB`);
+    }
     if (!["float32", "uint8"].includes(input.dtype) || output.dtype !== "float32") {
       throw new Error(
         `it takes ${input.dtype} and gives ${output.dtype}; the page needs float32 ` +

@@ -1,14 +1,15 @@
 """What was found of a folder's files is kept, so that each is decoded once to check it.
 
-A file is known again by its size and time, as converted ones are. Where nothing can be
-kept, all is looked at anew, which is slower and nothing else.
+A file is known again by its size and time, as converted ones are. Bad ones are looked
+at each time, as their reason may have been another than their bytes. Where nothing can
+be kept, all is looked at anew, which is slower and nothing else.
 """
 
 import contextlib
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.errors import InputError
@@ -31,31 +32,38 @@ class Checked:
         name = hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()
         self._file: pathlib.Path | None = None
         self._kept: dict[str, list] = {}
+        self._states: dict[str, list[int]] = {}
         # There is no home; there is no such file, or it is damaged.
         with contextlib.suppress(RuntimeError, InputError):
             self._file = cache_folder("checked") / f"{name}.json.gz"
             self._kept = read_object(self._file)
 
-    def known(self, paths: Iterable[str]) -> dict[str, Any]:
-        """What was found of those files that are as they were then."""
+    def known(self, paths: Mapping[str, str]) -> dict[str, Any]:
+        """What was found of those files that are as they were then.
+
+        Args:
+            paths: What is read of each file, by the file's name in the folder.
+        """
+        # As it is before anybody looks: what changes meanwhile is looked at again.
+        self._states = {file: _state(path) for file, path in paths.items()}
         found = {}
-        for path in paths:
-            kept, state = self._kept.get(_name(path)), _state(path)
+        for file, state in self._states.items():
+            kept = self._kept.get(_text(file))
             if state and isinstance(kept, list) and kept[:1] == [state]:
-                found[path] = kept[-1]
+                found[file] = kept[-1]
         return found
 
-    def keep(self, found: dict[str, Any]) -> None:
-        """Keeps what was found of all files of the folder, as JSON can hold it."""
-        kept = {_name(path): [_state(path), finding] for path, finding in found.items()}
+    def keep(self, found: Mapping[str, Any]) -> None:
+        """Keeps what was found of these files, as JSON can hold it."""
+        kept = {_text(file): [self._states[file], one] for file, one in found.items()}
         if self._file is not None:
             with contextlib.suppress(OSError, InputError):
                 write_json(self._file, kept)
 
 
-def _name(path: str) -> str:
+def _text(name: str) -> str:
     # JSON holds no bytes that are no text.
-    return path.encode(errors="surrogateescape").decode("latin-1")
+    return name.encode(errors="surrogateescape").decode("latin-1")
 
 
 def _state(path: str) -> list[int]:

@@ -24,6 +24,7 @@ class WithColumn(Source):
         self._values = on_host(values, tf.as_dtype(values.dtype))
         self.name, self.indices = source.name, source.indices
         self.labelled, self.image_shape = source.labelled, source.image_shape
+        self.channels = source.channels
         self.notes, self.streamed = source.notes, source.streamed
 
     class_names = property(lambda self: self._source.class_names)

@@ -81,16 +81,16 @@ def check_files(
     here = os.fspath(root)  # joins twenty times as fast
     paths = {f: reads.get(f) or os.path.join(here, f) for f in files if f not in bad}
     checked = Checked(root, exif, channels)
-    kept = checked.known(paths.values())
-    looks = {path: look for path, look in kept.items() if _is_look(look)}
-    new = [path for path in paths.values() if path not in looks]
-    looks |= _decode_all(new, channels, exif=exif)
-    looks = {path: looks[path] for path in paths.values()}
+    looks = {f: look for f, look in checked.known(paths).items() if _is_look(look)}
+    new = [path for file, path in paths.items() if file not in looks]
+    found = _decode_all(new, channels, exif=exif)
+    looks |= {f: found[p] for f, p in paths.items() if isinstance(found.get(p), list)}
     if new:
-        checked.keep(looks)
-    bad |= {f: looks[p] for f, p in paths.items() if isinstance(looks[p], str)}
-    good = [look for look in looks.values() if not isinstance(look, str)]
-    depths = collections.Counter(bits for _, _, bits in good)
+        checked.keep({file: looks[file] for file in paths if file in looks})
+    bad |= {file: found[path] for file, path in paths.items() if file not in looks}
+    by_path = {paths[file]: look for file, look in looks.items()}
+    by_path = {paths[file]: look for file, look in looks.items()}
+    depths = collections.Counter(bits for _, _, bits in looks.values())
     if len(bad) > MAX_BAD_SHARE * len(files):
         few = "; ".join(f"{file}: {bad[file]}" for file in sorted(bad)[:3])
         raise InputError(
@@ -103,8 +103,12 @@ def check_files(
         reads=reads,
         bad=bad,
         unread=[file for file in others if suffix_of(file) in UNREAD],
-        shapes={(height, width) for height, width, _ in good},
-        notes=(*_beside(others), *_deep(depths), *_large(looks)),
+        shapes={(height, width) for height, width, _ in looks.values()},
+        notes=(
+            *_beside(others),
+            *_deep(depths),
+            *_large(by_path, channels),
+        ),
     )
 
 
@@ -177,8 +181,6 @@ def _decode_all(
 
 def _is_look(kept: Any) -> bool:
     """Whether it is what `_decode_all` gives, as a file might hold anything."""
-    if isinstance(kept, str):
-        return True
     return isinstance(kept, list) and [type(part) for part in kept] == [int] * 3
 
 
@@ -196,18 +198,22 @@ def _deep(depths: collections.Counter[int]) -> Iterator[str]:
         yield f"Of the files of 16 bits {', '.join(counts)}; each is scaled by its own."
 
 
-def _large(looks: dict[str, list[int] | str]) -> Iterator[str]:
+def _large(looks: dict[str, list[int]], channels: int) -> Iterator[str]:
     """A sentence on images much larger than views, and what preparing them would do."""
-    sides = {path: min(look[:2]) for path, look in looks.items() if len(look) == 3}
+    sides = {path: min(look[:2]) for path, look in looks.items()}
     large = sorted(path for path, side in sides.items() if side >= _LARGE)
-    if 2 * len(large) <= len(sides):
+    if 2 * len(large) <= len(sides) or channels not in INTERCHANGEABLE:
         return
     few = large[:: -(-len(large) // _TIMED)]
     typical = int(np.median(list(sides.values())))
+    try:
+        times = _speed_up(few)
+    except tf.errors.OpError:  # a file has just vanished
+        return
     yield (
         f"The shorter side of the images is {typical:,} pixels, and most of the time "
         f"will go into decoding them. Prepared once at {_PREPARED}, they are decoded "
-        f"about {_speed_up(few):.0f} times as fast: train.py prepare --help"
+        f"about {times:.0f} times as fast: train.py prepare --help"
     )
 
 

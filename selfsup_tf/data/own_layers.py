@@ -80,7 +80,8 @@ def _check_pure(call: Callable, name: str, shape: tuple[int, int, int]) -> None:
     """Traces the layer: a graph tells what it keeps, draws or calls."""
     images = tf.TensorSpec((2, *shape), tf.float32)
     keys = tf.TensorSpec((2, 2), tf.uint32)
-    traced = tf.function(call).get_concrete_function(images, keys)
+    traced = tf.function(call, autograph=False)  # as a view calls it
+    traced = traced.get_concrete_function(images, keys)
     check(
         traced.output_shapes == images.shape,
         f"the layer {name} to keep the shape of the images, {images.shape}",

@@ -28,6 +28,7 @@ import numpy as np
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import whole_file
 
+FORMAT = "selfsup-tf prepared 1"
 IMAGES_PER_FILE = 64
 PLAN, INDEX = "prepared.json", "index.npz"
 _HEADER, _FOOTER = 12, 4  # bytes around a record: its length and two checksums

@@ -11,13 +11,13 @@ import tensorflow as tf
 import tqdm
 
 from selfsup_tf.data import prepared, sources
-from selfsup_tf.data.prepared import IMAGES_PER_FILE, INDEX, PLAN, Split
+from selfsup_tf.data.prepared import FORMAT, IMAGES_PER_FILE, INDEX, PLAN, Split
 from selfsup_tf.data.source import Source, fingerprint
-from selfsup_tf.errors import InputError, check
+from selfsup_tf.data.tfds_metadata import write_metadata
+from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.files import enough_room, read_object, whole_file, write_json
-from selfsup_tf.locks import hold
+from selfsup_tf.locks import only_writer
 
-_FORMAT = 1
 _SPLITS = ("train", "test")
 
 
@@ -51,8 +51,8 @@ def prepare(
     the folder, and by `tensorflow_datasets.builder_from_directory`.
 
     Args:
-        data: As for `open_source`. Its splits train and test are written, if it has
-            both, else all of it.
+        data: As for `open_source`. What is learned from and what judges are written,
+            as train and test, if it has both, else all of it; other splits are not.
         output: A folder, which is made.
         size: The shorter side, in pixels, that larger images are shrunk to: about twice
             that of a view keeps what a crop can show.
@@ -65,13 +65,14 @@ def prepare(
             was lost meanwhile.
     """
     check(size >= 1, "a size of 1 or more", size, "512 suits views of 224.")
+    check_one_of(encoding, ("jpeg", "png"), "encoding to be jpeg or png")
     check(1 <= quality <= 100, "a quality of 1 to 100", quality, "95 is the default.")
     output = pathlib.Path(output).expanduser()
     opened = dict(zip(_SPLITS, sources.open_splits(data, **reading), strict=False))
     plan = _plan(opened, {"size": size, "encoding": encoding, "quality": quality})
     _check_output(output, plan)
-    needed = "room for the prepared images"
-    with hold(output), enough_room(output, needed, "The same command goes on."):
+    room = enough_room(output, "room for prepared images", "The same command goes on.")
+    with only_writer(output / ".lock"), room:
         for left in output.glob(".images-*"):
             left.unlink()  # of a process that was killed
         if not (output / INDEX).is_file():
@@ -80,10 +81,10 @@ def prepare(
                 _write_split(output, name, source, plan)
             for name, source in opened.items():
                 splits[name] = _look_up(output, name, source)
-            _write_metadata(output, plan, splits)
+            write_metadata(output, plan, splits)
             prepared.write_index(output, splits)
     splits = prepared.read_index(output)
-    files = [path for path in output.iterdir() if path.is_file()]
+    files = [path for path in _seen(output) if path.is_file()]
     return Prepared(
         output,
         {name: len(table) for name, table in splits.items()},
@@ -93,13 +94,19 @@ def prepare(
 
 def _plan(opened: dict[str, Source], options: dict[str, Any]) -> dict[str, Any]:
     """What is going to be written, by which a call that goes on is known."""
-    first = opened["train"]
+    first, all_of_it = opened["train"], []
     for source in opened.values():
         check(
-            source.channels <= 4,
-            "images of 1 to 4 channels, which JPEG and PNG files hold",
+            source.channels in (1, 3, 4),
+            "images of 1, 3 or 4 channels, which files hold",
             f"{source.channels} in {source.name}",
             "Train from them as they are.",
+        )
+        check(
+            source.class_names == first.class_names,
+            f"the same classes in {first.name} and {source.name}",
+            f"{first.class_names} and {source.class_names}",
+            "Give both the same class folders, or leave the labels: --labels=False.",
         )
         check(
             options["encoding"] == "png" or source.channels in (1, 3),
@@ -107,9 +114,11 @@ def _plan(opened: dict[str, Source], options: dict[str, Any]) -> dict[str, Any]:
             f"{source.channels} in {source.name}",
             "Use --encoding=png.",
         )
+        all_of_it.append(source.fingerprint or source.contents)
     return {
-        "format": _FORMAT,
-        "identity": fingerprint(*(source.contents for source in opened.values())),
+        "format": FORMAT,
+        "identity": fingerprint(*all_of_it),
+        "has_paths": first.paths is not None,
         "splits": {name: source.size for name, source in opened.items()},
         "class_names": first.class_names and list(first.class_names),
         "channels": first.channels,
@@ -131,7 +140,7 @@ def _check_output(output: pathlib.Path, plan: dict[str, Any]) -> None:
         )
         return
     check(
-        not output.exists() or (output.is_dir() and not any(output.iterdir())),
+        not output.exists() or (output.is_dir() and not any(_seen(output))),
         f"an empty folder at {output}, or none",
         "something else",
         "Name another --output.",
@@ -141,6 +150,11 @@ def _check_output(output: pathlib.Path, plan: dict[str, Any]) -> None:
     except OSError as error:
         raise InputError(f"a folder to write to at {output}", str(error), "") from error
     write_json(file, plan)
+
+
+def _seen(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """What is in a folder but for hidden files, as of a process that was killed."""
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _write_split(
@@ -155,7 +169,7 @@ def _write_split(
     done = begun.index(False) if False in begun else len(names)
     first = done * IMAGES_PER_FILE
     rest = source.select(source.indices[first:], source.name)
-    examples = _examples(rest, _names(source)[first:], plan)
+    examples = _examples(rest, _names(split, source)[first:], plan)
     options = {"unit": " images", "leave": False, "disable": None}
     with tqdm.tqdm(total=source.size, initial=first, desc=split, **options) as bar:
         for number, name in enumerate(names[done:], done):
@@ -201,13 +215,14 @@ def _examples(
         yield tf.train.Example(features=features).SerializeToString()
 
 
-def _names(source: Source) -> tuple[str, ...]:
+def _names(split: str, source: Source) -> tuple[str, ...]:
     """The path of each image within what holds all of them, or its number."""
     paths = source.paths
     if paths is None:
-        return tuple(map(str, source.indices))
+        return tuple(f"{split}/{index}" for index in source.indices)
     above = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return tuple(os.path.relpath(path, above) for path in paths)
+    within = (pathlib.Path(os.path.relpath(path, above)) for path in paths)
+    return tuple(f"{split}/{path.as_posix()}" for path in within)
 
 
 def _bytes(value: bytes) -> tf.train.Feature:
@@ -262,46 +277,3 @@ def _look_up(output: pathlib.Path, split: str, source: Source) -> Split:
     )
     numbers = {n: np.array(v, np.int64) for n, v in columns.items() if n != "path"}
     return Split(path=np.array(columns["path"], str), **numbers)
-
-
-def _write_metadata(
-    output: pathlib.Path, plan: dict[str, Any], splits: dict[str, Split]
-) -> None:
-    """Writes what TensorFlow Datasets wants to know."""
-    import tensorflow_datasets as tfds
-
-    features = {
-        "image": tfds.features.Image(
-            shape=(None, None, plan["channels"]), encoding_format=plan["encoding"]
-        ),
-        "path": tfds.features.Text(),
-    }
-    if plan["class_names"] is not None:
-        features["label"] = tfds.features.ClassLabel(names=plan["class_names"])
-    infos = []
-    for name, table in splits.items():
-        template = tfds.core.ShardedFileTemplate(
-            dataset_name="images",
-            data_dir=output,
-            split=name,
-            filetype_suffix="tfrecord",
-        )
-        counts = [
-            min(IMAGES_PER_FILE, len(table) - start)
-            for start in range(0, len(table), IMAGES_PER_FILE)
-        ]
-        infos.append(
-            tfds.core.SplitInfo(
-                name=name,
-                shard_lengths=counts,
-                num_bytes=int(table.length.sum()),
-                filename_template=template,
-            )
-        )
-    tfds.folder_dataset.write_metadata(
-        data_dir=output,
-        features=tfds.features.FeaturesDict(features),
-        split_infos=infos,
-        description="Images that selfsup-tf has prepared.",
-        check_data=False,
-    )

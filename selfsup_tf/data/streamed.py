@@ -79,7 +79,8 @@ class StreamSource(Source):
     def fingerprint(self) -> str | None:
         if self._identity is None:
             return None
-        return fingerprint(self._identity, self.indices, self.labelled)
+        other = [] if self.channels == 3 else [self.channels]
+        return fingerprint(self._identity, self.indices, self.labelled, *other)
 
     @property
     def contents(self) -> str | None:

@@ -42,7 +42,7 @@ def view_pairs(
         last element may hold fewer than B.
     """
     drawn = _pair(config)
-    views.check_views(drawn)
+    views.check_views(drawn, source.channels)
     count = min(count, source.size)
     if not source.streamed:
         # The first files of a folder are often of one class.

@@ -183,7 +183,7 @@ def _compiled(
     return view.crop_one, whole, finish
 
 
-def check_views(drawn: Mapping[str, ViewConfig], channels: int = 3) -> None:
+def check_views(drawn: Mapping[str, ViewConfig], channels: int) -> None:
     """Raises InputError where a view names a layer that can't stand in it."""
     for config in drawn.values():
         _compile(config, channels)

@@ -91,15 +91,16 @@ class Judged:
         Raises:
             InputError: One of them can't be opened; told before images are opened.
         """
+        from selfsup_tf.evaluation.features import image_size
         from selfsup_tf.models.untrained import untrained_copy
 
         encoder = self.encoder
         found = {"trained": lambda: encoder}
         if self._said("untrained") if untrained is None else untrained:
             found["untrained"] = lambda: untrained_copy(encoder)
-        _, size, _, channels = encoder.input_shape
-        taken = {"size": size if same_views else None, "channels": channels}
-        return found | makers(self._beside, **taken, vectors=vectors)
+        size = image_size(encoder)
+        taken = {"size": size if same_views else None, "vectors": vectors}
+        return found | makers(self._beside, **taken, channels=encoder.input_shape[-1])
 
     @functools.cached_property
     def _beside(self) -> "dict[str, Teacher | StoredVectors]":
@@ -209,9 +210,13 @@ class Judged:
 
     @property
     def channels(self) -> int | None:
-        """Of the images that the encoder takes; None where no encoder is named."""
-        named = self.given is not None or self.flags.run_dir
-        return self.encoder.input_shape[-1] if named else None
+        """Of the images that the encoder takes; None where nothing says it."""
+        if self.given is not None:
+            return run_images.channels_in(self.given.input_shape)
+        named = bool(self.flags.run_dir)
+        return (
+            run_images.read_channels(self.run.encoder(self._which)) if named else None
+        )
 
     @property
     def turns_upright(self) -> bool:

@@ -1,8 +1,10 @@
 """Which images judge a run, and whether it may have learned their labels."""
 
+import json
 import logging
 import pathlib
 import re
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON
@@ -13,6 +15,27 @@ if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
 
 logger = logging.getLogger("selfsup_tf")
+
+
+def channels_in(shape: Any) -> int | None:
+    """The channels of images of a shape (N, S, S, C); None of any other shape."""
+    is_of_images = isinstance(shape, tuple | list) and len(shape) == 4
+    return shape[-1] if is_of_images else None
+
+
+def read_channels(encoder: pathlib.Path) -> int | None:
+    """The channels that the encoder in a .keras file takes, without loading it.
+
+    None where the file is not there or does not say it in Keras's usual way; whoever
+    loads it finds what is wrong.
+    """
+    try:
+        with zipfile.ZipFile(encoder) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        (first, *_) = (x for x in layers if x["class_name"] == "InputLayer")
+        return channels_in(first["config"]["batch_shape"])
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def images_of(

@@ -107,6 +107,11 @@ class Call:
     outputs: tuple[str, ...] = ("representation",)
 
 
+def name_channels(channels: int) -> str:
+    """What the channels of an encoder's images are, in a word."""
+    return {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels, as in training")
+
+
 def possible_calls(calls: Iterable[Call], channels: int) -> tuple[Call, ...]:
     """Those of the calls that images of so many channels fit: files hold 1 or 3."""
     in_files = channels in (1, 3)

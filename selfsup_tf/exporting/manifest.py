@@ -15,7 +15,7 @@ from selfsup_tf.data.views import evaluation_crop
 from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.exporting.format import Artefact
+from selfsup_tf.exporting.format import Artefact, name_channels
 from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.parity import Parity, format_table
 from selfsup_tf.exporting.proof import Proof
@@ -235,7 +235,7 @@ def _preprocessing(shape: tuple[int, int, int], exif: bool) -> dict[str, Any]:
     """What comes between an image of any size and the encoder's input."""
     size, _, channels = map(int, shape)
     return {
-        "channels": {1: "grey", 3: "RGB"}.get(channels, f"{channels}, as in training"),
+        "channels": name_channels(channels),
         "range": [0.0, 1.0],
         "size": [size, size],
         "central_crop": evaluation_crop(size),

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from selfsup_tf.data.views import evaluation_crop
 from selfsup_tf.errors import InputError
-from selfsup_tf.exporting.format import Networks, Options
+from selfsup_tf.exporting.format import Networks, Options, name_channels
 from selfsup_tf.exporting.program import (
     ConversionError,
     Program,
@@ -113,8 +113,8 @@ def _metadata(networks: Networks, options: Options) -> dict[str, str]:
     values = {
         "input_size": str(size),
         "input_range": "0 to 255" if options.uint8_input else "0 to 1",
-        "preprocessing": f"RGB; {crop}bicubic with antialiasing to {size} x {size}; "
-        "the normalisation is inside",
+        "preprocessing": f"{name_channels(networks.channels)}; {crop}bicubic with "
+        f"antialiasing to {size} x {size}; the normalisation is inside",
         "l2_normalized": json.dumps(options.l2_normalize),
     }
     return values | ({"class_names": json.dumps(names)} if names else {})

@@ -9,6 +9,7 @@ from selfsup_tf.config import Config
 from selfsup_tf.data.channels import counted
 from selfsup_tf.data.layers import OF_RGB
 from selfsup_tf.data.source import Source
+from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 
 logger = logging.getLogger("selfsup_tf")
@@ -23,7 +24,17 @@ def fit_to_images(
 
     Returns:
         The config.
+
+    Raises:
+        InputError: The source has been opened with other channels than it says.
     """
+    asked = method.config.channels
+    check(
+        asked in (None, source.channels),
+        f"images of the {asked} channels that the config asks for",
+        f"{source.channels} in {source.name}",
+        f"Open them with channels={asked}.",
+    )
     config = dataclasses.replace(method.config, channels=source.channels)
     parts = strategy.num_replicas_in_sync * config.accumulate
     fitting = source.size // parts * parts

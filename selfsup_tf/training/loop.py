@@ -107,7 +107,7 @@ def train(
     config, recorded = method.config, recorded or method.config
     strategy = connect(config)
     chief = is_chief(strategy)
-    check_views(config.drawn_views)
+    check_views(config.drawn_views, source.channels)
     directory = RunDirectory(run_dir)
     method.cache = directory.features
     source = method.prepare(source)

@@ -77,7 +77,7 @@ def lr_find(
     )
     config = method.config
     strategy = connect(config)
-    check_views(config.drawn_views)
+    check_views(config.drawn_views, source.channels)
     source = method.prepare(source)
     config = fit_to_images(method, source, strategy)
     # A base rate of 1 without warm-up: the plan's rate is then the batch's scale.

@@ -53,11 +53,39 @@ def test_only_what_is_new_or_has_changed_is_looked_at(folder, looked_at):
     assert "größe 03.png: " in line
 
 
-def test_what_is_bad_is_remembered_with_its_reason(folder, looked_at):
+def test_what_is_bad_is_looked_at_again(folder, looked_at):
+    """Its reason may be another than its bytes, such as a lack of permission."""
     (folder / "empty.png").touch()
-    expected = open_source(folder).skipped
-    assert open_source(folder).skipped == expected
-    assert looked_at[-1] == [] and "empty file" in expected[0]
+    for _ in range(2):
+        (line,) = open_source(folder).skipped
+        assert "empty file" in line and "empty.png" in looked_at[-1]
+    assert looked_at[-1] == ["empty.png"]
+
+
+def test_what_changes_while_it_is_looked_at_is_looked_at_again(
+    folder, looked_at, monkeypatch
+):
+    growing, decode = folder / "größe 05.png", image_files._decode_all
+    whole = growing.read_bytes()
+    growing.write_bytes(whole[:50])
+
+    def copy_meanwhile(*arguments, **options):
+        found = decode(*arguments, **options)
+        growing.write_bytes(whole)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "_decode_all", copy_meanwhile)
+        assert open_source(folder).size == 39
+    assert open_source(folder).size == 40
+    assert looked_at[-1] == ["größe 05.png"]
+
+
+def test_it_is_the_same_folder_by_another_path(folder, looked_at, monkeypatch):
+    open_source(folder)
+    monkeypatch.chdir(folder.parent)
+    assert open_source("photos").size == 40
+    assert looked_at[-1] == []
 
 
 def test_what_depends_on_how_files_are_read_is_kept_apart(tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def test_images_labels_and_names_are_kept(photos, done):
     for source, small in zip(before, after, strict=True):
         assert small.class_names == source.class_names == CLASSES
         np.testing.assert_array_equal(small.labels, source.labels)
-        ends = [pathlib.Path(*pathlib.Path(p).parts[-2:]) for p in source.paths]
+        ends = [pathlib.Path(*pathlib.Path(p).parts[-3:]) for p in source.paths]
         assert [pathlib.Path(path) for path in small.paths] == ends
         for one, other in zip(elements(source), elements(small), strict=True):
             expected = shrink(one["image"], 24)
@@ -147,9 +147,53 @@ def test_another_plan_is_refused(photos, done, tmp_path):
     (tmp_path / "letter.txt").touch()
     with pytest.raises(InputError, match="an empty folder"):
         selfsup.prepare(str(photos), tmp_path)
+    with pytest.raises(InputError, match="jpeg or png"):
+        selfsup.prepare(str(photos), tmp_path / "new", encoding="PNG")
     with pytest.raises(InputError, match="a size of 1 or more"):
         selfsup.prepare(str(photos), tmp_path / "new", size=0)
     assert not (tmp_path / "new").exists()
+
+
+def test_splits_of_other_classes_are_refused(tmp_path):
+    """One list of names would else give the labels of one of them other meanings."""
+    for split, classes in (("train", "abc"), ("test", "bc")):
+        for name in classes:
+            place = tmp_path / "photos" / split / name
+            place.mkdir(parents=True)
+            PIL.Image.new("RGB", (9, 9)).save(place / "1.png")
+    data, output = str(tmp_path / "photos"), tmp_path / "small"
+    with pytest.raises(InputError, match=r"the same classes in .*--labels=False"):
+        selfsup.prepare(data, output)
+    assert selfsup.prepare(data, output, labels=False).images["test"] == 2
+
+
+def test_what_was_edited_or_is_read_otherwise_is_another_plan(photos, tmp_path):
+    import shutil
+
+    mine, output = tmp_path / "photos", tmp_path / "small"
+    shutil.copytree(photos, mine)
+    selfsup.prepare(str(mine), output)
+    with pytest.raises(InputError, match="others: identity"):
+        selfsup.prepare(str(mine), output, exif=False)
+    PIL.Image.new("RGB", (40, 56)).save(next((mine / "train" / "b").iterdir()))
+    with pytest.raises(InputError, match="others: identity"):
+        selfsup.prepare(str(mine), output)
+
+
+def test_two_at_once_are_refused(photos, tmp_path):
+    from selfsup_tf.locks import only_writer
+
+    output = tmp_path / "small"
+    output.mkdir()
+    with only_writer(output / ".lock"), pytest.raises(InputError, match="writing in"):
+        selfsup.prepare(str(photos), output)
+
+
+def test_a_photo_folder_with_a_file_of_that_name_is_a_folder(photos, tmp_path):
+    PIL.Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    for contents in ("{}", "no json", '{"format": "mine"}'):
+        (tmp_path / "prepared.json").write_text(contents)
+        assert open_source(tmp_path).size == 1
 
 
 def test_damage_is_found(photos, tmp_path):
@@ -181,7 +225,7 @@ def test_arrays_of_other_channels(channels, few_images, tmp_path):
     selfsup.prepare(images, tmp_path / "png", encoding="png", channels=channels)
     source = open_source(tmp_path / "png", channels=channels)
     assert (source.channels, source.labelled) == (channels, False)
-    assert source.paths[:2] == ("0", "1")
+    assert source.paths is None
     found = np.stack([e["image"] for e in elements(source)])
     np.testing.assert_array_equal(found, images)
 

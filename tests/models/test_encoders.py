@@ -215,7 +215,7 @@ def test_own_encoders_are_checked():
     with pytest.raises(InputError, match=r"one output of shape \(N, D\)"):
         adopt_encoder(maps, 16)
     with pytest.raises(InputError, match=r"shape \(N, 32, 32, 3\)"):
-        adopt_encoder(maps, 32)
+        adopt_encoder(maps, 32, channels=3)
     with pytest.raises(InputError, match=r"keras\.Model"):
         adopt_encoder(lambda x: x, 32)
 

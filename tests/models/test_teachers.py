@@ -183,7 +183,7 @@ def test_what_is_no_encoder_is_refused_in_one_message(tmp_path):
 
     flat = keras.layers.Flatten
     write("softmax.keras", flat(name="rest"), keras.layers.Dense(3, "softmax"))
-    write("grey.keras", flat(), shape=(16, 16, 1))
+    write("wide.keras", flat(), shape=(16, 20, 3))
     write("free.keras", keras.layers.Conv2D(4, 3), shape=(None, None, 3))
     write(
         "pixels.keras", keras.layers.Rescaling(1 / 255), flat(), keras.layers.Dense(3)
@@ -199,7 +199,7 @@ def test_what_is_no_encoder_is_refused_in_one_message(tmp_path):
     for name, said in (
         ("softmax.keras", "softmax.keras#rest"),
         ("softmax.keras#nothing", "received 'nothing'. Its last ones: rest, dense"),
-        ("grey.keras", "images of shape (N, S, S, 3)"),
+        ("wide.keras", "images of shape (N, S, S, 3)"),
         ("free.keras", "free.keras@224"),
         ("pixels.keras", "images in [0, 1]"),
         ("words", "a signature of"),

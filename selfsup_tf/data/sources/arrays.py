@@ -16,7 +16,7 @@ from selfsup_tf.errors import InputError, check
 _BLOCK_BYTES = 2**22  # images gathered by one op; many ops for little work are slow
 _CLASSES = 2**20  # more than any data have: labels beyond are other numbers
 _PIXELS = 64  # of each image, at least, that are looked at to tell it from others
-_ALPHA = ("If the fourth channel is an alpha channel, drop it: x[..., :3].",)
+ALPHA = ("If the fourth channel is an alpha channel, drop it: x[..., :3].",)
 
 
 def array_source(
@@ -50,7 +50,7 @@ def array_source(
     @functools.cache
     def identify(indices: bytes) -> str:
         chosen = np.frombuffer(indices, np.int64)
-        other = [shape[-1]] if shape[-1] not in (3, found) else []
+        other = [] if shape[-1] == (3 if found == 1 else found) else [shape[-1]]
         return fingerprint(table.numpy(), labels, class_names, chosen, *other)
 
     def digest() -> str:
@@ -68,7 +68,7 @@ def array_source(
         class_names=class_names,
         channels=shape[-1],
         image_shape=shape,
-        notes=_ALPHA if found == 4 else (),
+        notes=ALPHA if found == 4 else (),
         block=max(1, min(256, _BLOCK_BYTES // math.prod(shape))),
         digest=digest,
     )
@@ -133,12 +133,13 @@ def check_images(images: Any) -> np.ndarray:
         raise InputError(expected, str(error), advice) from error
     shape = images.shape
     received = f"shape {shape}, dtype {images.dtype}"
-    if images.ndim == 3 and shape[-1] in (1, 3, 4):
+    is_cube = images.ndim == 3 and shape[0] == shape[1] > MOST >= shape[2]
+    if is_cube or (images.ndim == 3 and shape[-1] in (1, 3, 4)):
         raise InputError(expected, received, "For a single image, give x[None].")
     check(images.ndim in (3, 4), expected, received, "Stack the images along axis 0.")
     images = images[..., None] if images.ndim == 3 else images
     _, first, *_, last = images.shape
-    is_first = first in (1, 3) and last == images.shape[2] != first
+    is_first = first <= MOST and last == images.shape[2] != first
     if last > MOST or is_first:
         advice = f"Choose the channels that matter: x[..., :{MOST}]."
         if first <= MOST:

@@ -3,10 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.data.channels import MOST, choose_channels, to_channels
+from selfsup_tf.data.channels import INTERCHANGEABLE, MOST, choose_channels, to_channels
 from selfsup_tf.data.depth import as_bytes, to_bytes
 from selfsup_tf.data.source import Reading, SourceKind, fingerprint
-from selfsup_tf.data.sources.arrays import check_images, check_whole
+from selfsup_tf.data.sources.arrays import ALPHA, check_images, check_whole
 from selfsup_tf.data.streamed import StreamSource, buffer_size
 from selfsup_tf.errors import check
 
@@ -65,7 +65,15 @@ def from_dataset(
     def decode(image: tf.Tensor) -> tf.Tensor:
         return to_channels(_to_bytes(image, found), channels)
 
-    return StreamSource(
+    counts = {image.shape[2] if image.ndim == 3 else 1 for image in sample}
+    check(
+        counts == {found} or counts <= set(INTERCHANGEABLE),
+        "a dataset of images of one number of channels",
+        f"{', '.join(map(str, sorted(counts)))} among its first",
+        "Bring them to one by .map().",
+    )
+
+    source = StreamSource(
         "dataset",
         read,
         decode,
@@ -76,17 +84,27 @@ def from_dataset(
         image_shape=None if None in height_width else (*height_width, channels),
         contents=fingerprint(*sample),
     )
+    source.notes = ALPHA if found == 4 else ()
+    return source
 
 
 def _to_bytes(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Converts an image (H, W) or (H, W, channels) to uint8 (H, W, channels).
 
+    Where its shape does not say whether it is grey or RGB it becomes RGB.
+
     Raises:
         tf.errors.InvalidArgumentError: A float is NaN or outside [0, 1].
     """
     if image.shape.rank != 3 or image.shape[-1] is None:
-        shape = tf.shape(image)
-        image = tf.reshape(image, (shape[0], shape[1], channels))
+        height, width = tf.shape(image)[0], tf.shape(image)[1]
+        if image.shape.rank is None or image.shape[2:] == (None,):
+            mixed = channels in INTERCHANGEABLE
+            image = tf.reshape(image, (height, width, -1 if mixed else channels))
+            if mixed:
+                image = tf.broadcast_to(image, (height, width, 3))
+        else:
+            image = image[..., tf.newaxis]
     if image.dtype == tf.uint16:
         image = to_bytes(image)
     if image.dtype != tf.uint8:

@@ -1,7 +1,7 @@
 """Images that `prepare` has written, in any order at equal cost."""
 
+import contextlib
 import functools
-import json
 import os
 import pathlib
 
@@ -13,7 +13,7 @@ from selfsup_tf.data.channels import choose_channels, to_channels
 from selfsup_tf.data.indexed import IndexedSource
 from selfsup_tf.data.order import on_host
 from selfsup_tf.data.source import Reading, SourceKind, fingerprint
-from selfsup_tf.errors import check_one_of
+from selfsup_tf.errors import InputError, check_one_of
 from selfsup_tf.files import read_object
 
 _IMAGE = {"image": tf.io.FixedLenFeature((), tf.string)}
@@ -68,21 +68,26 @@ def open_prepared(
         class_names=None if labels is None else tuple(plan["class_names"]),
         channels=channels,
         image_shape=shape,
-        paths=table.path.tolist(),
+        paths=table.path.tolist() if plan["has_paths"] else None,
         digest=digest,
     )
 
 
 def _splits(path: str, reading: Reading) -> tuple[str, ...]:
-    try:
-        return tuple(read_object(pathlib.Path(path) / prepared.PLAN)["splits"])
-    except (KeyError, TypeError, json.JSONDecodeError):
-        return ("train",)
+    return tuple(read_object(pathlib.Path(path) / prepared.PLAN)["splits"])
+
+
+def _recognises(path: str, reading: Reading) -> bool:
+    """Whether `prepare` has begun to write here; others may call a file so, too."""
+    file = pathlib.Path(path) / prepared.PLAN
+    with contextlib.suppress(InputError):
+        return file.is_file() and read_object(file).get("format") == prepared.FORMAT
+    return False
 
 
 SOURCE = SourceKind(
     takes="a folder of prepared images",
-    recognises=lambda path, _: os.path.isfile(os.path.join(path, prepared.PLAN)),
+    recognises=_recognises,
     open=lambda path, split, reading: open_prepared(
         pathlib.Path(path), split, channels=reading.channels
     ),

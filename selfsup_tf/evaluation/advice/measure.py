@@ -96,7 +96,7 @@ def measure_candidates(
     found, decisive, features, notes = [], {}, {}, []
     for name, teacher in teachers.items():
         logger.info("%s:", name)
-        network = teacher.network
+        network = teacher.taking(teacher.image_size, test.channels)
         bank, features[name] = _extract(network, train, test, cache)
         scored = decisive[name] = _decide(network, bank, features[name], test)
         fields = _shape(features[name].features)
