@@ -214,7 +214,7 @@ def test_random_layers_draw_from_keys_of_their_own(images):
 )
 def test_layers_that_can_not_stand_in_a_view_are_refused(own, message):
     with pytest.raises(InputError, match=message):
-        views.check_views({"view_1": ViewConfig(size=20, layers=(own,))})
+        views.check_views({"view_1": ViewConfig(size=20, layers=(own,))}, 3)
 
 
 def test_what_a_layer_of_a_config_may_say():
