@@ -145,7 +145,7 @@ def _refuse(path: pathlib.Path, contents: str) -> None:
     except (ValueError, LookupError, TypeError):  # it is just being written
         holder = "another process, which has just begun"
     raise InputError(
-        f"no other process to be writing in {path.parent}",
+        f"a directory that no other process is writing in, {path.parent}",
         holder,
         "Wait for its end, or stop it; what is new needs a directory of its own.",
     )

@@ -1,6 +1,7 @@
 """Writes images once, as small as training needs them, to read them fast ever after."""
 
 import dataclasses
+import logging
 import os
 import pathlib
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from selfsup_tf.files import enough_room, read_object, whole_file, write_json
 from selfsup_tf.locks import only_writer
 
 _SPLITS = ("train", "test")
+
+logger = logging.getLogger("selfsup_tf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,11 @@ def prepare(
     check(1 <= quality <= 100, "a quality of 1 to 100", quality, "95 is the default.")
     output = pathlib.Path(output).expanduser()
     opened = dict(zip(_SPLITS, sources.open_splits(data, **reading), strict=False))
+    for source in opened.values():
+        for note in source.notes:
+            logger.info("%s", note)
+        for line in source.skipped:
+            logger.warning("Left out: %s", line)
     plan = _plan(opened, {"size": size, "encoding": encoding, "quality": quality})
     _check_output(output, plan)
     room = enough_room(output, "room for prepared images", "The same command goes on.")

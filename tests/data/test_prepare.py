@@ -167,6 +167,21 @@ def test_splits_of_other_classes_are_refused(tmp_path):
     assert selfsup.prepare(data, output, labels=False).images["test"] == 2
 
 
+def test_what_is_left_out_is_named(photos, tmp_path, caplog):
+    import logging
+    import shutil
+
+    shutil.copytree(photos / "train", tmp_path / "mine")
+    (tmp_path / "mine" / "b" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "mine" / "letter.txt").touch()
+    with caplog.at_level(logging.INFO, logger="selfsup_tf"):
+        done = selfsup.prepare(str(tmp_path / "mine"), tmp_path / "small")
+    said = [record.getMessage() for record in caplog.records]
+    assert done.images == {"train": 150}
+    assert any("Left out:" in line and "broken.png" in line for line in said)
+    assert any("1 other file (.txt)" in line for line in said)
+
+
 def test_what_was_edited_or_is_read_otherwise_is_another_plan(photos, tmp_path):
     import shutil
 
