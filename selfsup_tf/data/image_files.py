@@ -89,7 +89,6 @@ def check_files(
         checked.keep({file: looks[file] for file in paths if file in looks})
     bad |= {file: found[path] for file, path in paths.items() if file not in looks}
     by_path = {paths[file]: look for file, look in looks.items()}
-    by_path = {paths[file]: look for file, look in looks.items()}
     depths = collections.Counter(bits for _, _, bits in looks.values())
     if len(bad) > MAX_BAD_SHARE * len(files):
         few = "; ".join(f"{file}: {bad[file]}" for file in sorted(bad)[:3])
