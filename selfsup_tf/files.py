@@ -99,6 +99,15 @@ def _read_record(line: bytes) -> dict[str, Any] | None:
     return record if is_record else None
 
 
+def state_of(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Bytes and time of a file, by which it is known again; None of a lost one."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
 def cache_folder(kind: str) -> pathlib.Path:
     """A folder of the user's cache: selfsup-tf/KIND in $XDG_CACHE_HOME or ~/.cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.files import cache_folder, read_object, write_json
+from selfsup_tf.files import cache_folder, read_object, state_of, write_json
 
 _RULES = 1
 """Raised when other files are taken or refused than before."""
@@ -45,7 +45,9 @@ class Checked:
             paths: What is read of each file, by the file's name in the folder.
         """
         # As it is before anybody looks: what changes meanwhile is looked at again.
-        self._states = {file: _state(path) for file, path in paths.items()}
+        self._states = {
+            file: list(state_of(path) or ()) for file, path in paths.items()
+        }
         found = {}
         for file, state in self._states.items():
             kept = self._kept.get(_text(file))
@@ -64,11 +66,3 @@ class Checked:
 def _text(name: str) -> str:
     # JSON holds no bytes that are no text.
     return name.encode(errors="surrogateescape").decode("latin-1")
-
-
-def _state(path: str) -> list[int]:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return []
-    return [stat.st_size, stat.st_mtime_ns]

@@ -23,7 +23,7 @@ from selfsup_tf.data.channels import INTERCHANGEABLE, counted, planes
 from selfsup_tf.data.decode import MAX_PIXELS
 from selfsup_tf.data.depth import as_bytes
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.files import cache_folder, enough_room, whole_file
+from selfsup_tf.files import cache_folder, enough_room, state_of, whole_file
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -114,11 +114,10 @@ def _written(cache: pathlib.Path) -> Iterator[None]:
 
 def _key(path: pathlib.Path, *told: int) -> str:
     """A name for a file as it is now, and for how it is read."""
-    try:
-        stat = os.stat(path)
-    except OSError:
+    state = state_of(path)
+    if state is None:
         return "gone"
-    told = os.path.abspath(path), stat.st_size, stat.st_mtime_ns, *told
+    told = os.path.abspath(path), *state, *told
     return hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()
 
 

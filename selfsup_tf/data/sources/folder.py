@@ -16,6 +16,7 @@ from selfsup_tf.data.lost import MAX_BAD_SHARE, Lost
 from selfsup_tf.data.order import on_host
 from selfsup_tf.data.source import Reading, SourceKind, fingerprint
 from selfsup_tf.errors import check, check_one_of
+from selfsup_tf.files import state_of
 
 
 def open_folder(
@@ -165,11 +166,7 @@ def _length(path: str | pathlib.Path) -> int:
 
 def _state(path: str) -> tuple[str, int, int]:
     """What tells a file from what it was before; a lost one has a state, too."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return path, -1, -1
-    return path, stat.st_size, stat.st_mtime_ns
+    return path, *(state_of(path) or (-1, -1))
 
 
 def _resized(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
