@@ -3,6 +3,7 @@
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --data=cifar10 --data_dir=~/tensorflow_datasets
     python benchmarks/input_pipeline.py --folder=~/photos
+    python benchmarks/input_pipeline.py --folder=~/photos --peers
 
 Small images are augmented in batches at 32 pixels, the folder's one by one at 224, both
 without and with blur, with SimCLR's other defaults. Then the folder as `prepare` writes
@@ -10,12 +11,22 @@ it at 512 pixels, and photographs of 12 megapixels, made of the folder's first o
 they are and prepared. Beside them, in the same run since
 machines are noisy: the same source read and decoded only, and a reference that makes a
 view of one image with the ops of `tf.image`, as google-research/simclr does.
+
+With --peers, only the folder at 224 pixels, in turns with what PyTorch's users take
+(`input_pipeline_peers.py`), which is installed into an environment of its own. Theirs
+and ours read the same files, on all cores, and give batches of float32, but for the row
+of bytes. lightly and torchvision low-pass what they shrink, as ours does by
+`antialias=True`; OpenCV does not, as ours by default.
 """
 
 import argparse
+import os
 import pathlib
+import statistics
+import subprocess
 import tempfile
 import time
+import venv
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,6 +51,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="of each measurement"
     )
+    parser.add_argument(
+        "--peers", action="store_true", help="beside other packages, in turns"
+    )
+    parser.add_argument(
+        "--peers_env",
+        type=pathlib.Path,
+        default=pathlib.Path("~/.cache/selfsup-tf/peers"),
+        help="where their environment is, or is made",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="of --peers")
     return parser.parse_args()
 
 
@@ -125,6 +146,7 @@ def _measure(source: Source, size: int, batch_size: int, seconds: float) -> None
 
 def _noise_folder(folder: pathlib.Path) -> pathlib.Path:
     """Smooth noise of 400 x 300 pixels as JPEG, which decodes like photographs."""
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(128):
         coarse = tf.constant(rng.uniform(0, 255, size=(30, 40, 3)), tf.float32)
@@ -134,9 +156,73 @@ def _noise_folder(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
+_PEERS = ("albumentations", "albumentations_bytes", "lightly", "torchvision")
+_PACKAGES = ("torch", "torchvision", "albumentations", "lightly")
+_PACKAGES += ("opencv-python-headless",)
+
+
+def _peers_python(folder: pathlib.Path) -> pathlib.Path:
+    """The interpreter of the environment of the peers, made if there is none."""
+    folder = folder.expanduser()
+    python = folder / "bin" / "python"
+    if not (folder / "installed").exists():
+        print(f"Installing {', '.join(_PACKAGES)} into {folder}.", flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        pip = [str(python), "-m", "pip"]
+        subprocess.run([*pip, "install", "--quiet", *_PACKAGES], check=True)
+        (folder / "installed").touch()
+    freeze = [str(python), "-m", "pip", "list", "--format=freeze"]
+    found = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout
+    named = [line for line in found.split() if line.partition("==")[0] in _PACKAGES]
+    print(", ".join(named))
+    return python
+
+
+def _measure_beside_peers(folder: str, arguments: argparse.Namespace) -> None:
+    """A table of medians over rounds in which all take turns."""
+    python = _peers_python(arguments.peers_env)
+    source = sources.open_source(folder)
+    rates: dict[str, dict[float, list[float]]] = {}
+
+    def ours(blur, antialias):
+        view = config_lib.ViewConfig(blur=blur, antialias=antialias)
+        config = _Config(image_size=224, batch_size=64, views=(view, view))
+        pairs = pipeline.training_dataset(source, config, total_steps=_ENDLESS)
+        return _rate(iter(pairs), 64, arguments.seconds)
+
+    def theirs(peer, blur):
+        file = pathlib.Path(__file__).with_name("input_pipeline_peers.py")
+        flags = (f"--peer={peer}", f"--blur={blur}", f"--seconds={arguments.seconds}")
+        command = [str(python), str(file), folder, *flags]
+        return float(subprocess.run(command, check=True, capture_output=True).stdout)
+
+    blurs = (0.0, 0.5)
+    for _ in range(arguments.rounds):
+        for blur in blurs:
+            measured = {"ours": ours(blur, False), "ours, antialias": ours(blur, True)}
+            measured |= {peer: theirs(peer, blur) for peer in _PEERS}
+            for name, rate in measured.items():
+                rates.setdefault(name, {}).setdefault(blur, []).append(rate)
+    print(f"\npairs of views per second, 224 px, {os.cpu_count()} cores, median of")
+    print(f"{arguments.rounds} rounds (ours / theirs, the median of the rounds)\n")
+    print(f"{'':<24}{'no blur':>16}{'every other':>16}")
+    for name, by_blur in rates.items():
+        cells = []
+        for blur in blurs:
+            of_ours, here = rates["ours"][blur], by_blur[blur]
+            ratio = statistics.median(a / b for a, b in zip(of_ours, here, strict=True))
+            cells.append(f"{statistics.median(here):,.0f} ({ratio:.2f})")
+        print(f"{name:<24}" + "".join(f"{cell:>16}" for cell in cells))
+
+
 def main() -> None:
     """Measures and prints."""
     arguments = _arguments()
+    if arguments.peers:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = arguments.folder or _noise_folder(pathlib.Path(temporary, "all"))
+            _measure_beside_peers(str(folder), arguments)
+        return
     if arguments.data:
         small = sources.open_source(arguments.data, data_dir=arguments.data_dir)
     else:

@@ -17,12 +17,18 @@ TILE_LOGITS = 2**22
 times as many take as long, a quarter as many up to a quarter longer."""
 
 
+LARGEST_BOUND = 40
+"""Of logits between -40 and 40 an exponential, relative to e^40, is above e^-80, which
+float32 holds with all its digits."""
+
+
 def log_sum_exp(
     anchors: tf.Tensor,
     candidates: tf.Tensor,
     itself: tf.Tensor,
     *,
     tile: int | None = None,
+    bound: float | None = None,
 ) -> tf.Tensor:
     """Of each anchor, log sum_k exp(anchor . candidate_k), k all but the anchor itself.
 
@@ -33,13 +39,12 @@ def log_sum_exp(
         tile: Candidates looked at at once, 1 or more. None takes all of them up to
             `PLAIN_LOGITS` logits or where A or C is unknown while tracing, otherwise
             as many as `TILE_LOGITS` allow.
+        bound: What no logit exceeds in magnitude, if known. Up to `LARGEST_BOUND` it
+            saves tiles a matrix product, with which they find each anchor's largest.
 
     Returns:
         (A,), of the same dtype, differentiable once by anchors and candidates. In tiles
         it takes memory O((A + C) P + A tile), and 4 matrix products in place of 3.
-
-    Reference: the running maximum and sum of Milakov and Gimelshein 2018, "Online
-        normalizer calculation for softmax", algorithm 3.
     """
     rows, columns = anchors.shape[0], candidates.shape[0]
     known = rows is not None and columns is not None
@@ -47,37 +52,31 @@ def log_sum_exp(
         # As few tiles as may be, of one size.
         tile = math.ceil(columns / math.ceil(rows * columns / TILE_LOGITS))
     if tile is None or not known or tile >= columns:
-        return tf.reduce_logsumexp(_logits(anchors, candidates, itself, 0), axis=1)
-    return _in_tiles(anchors, candidates, itself, tile)
+        return _whole(anchors, candidates, itself)
+    return _in_tiles(anchors, candidates, itself, tile, bound)
 
 
-def _logits(anchors, candidates, itself, first, total=None):
-    """(A, C) for candidates that stand at `first` and after.
-
-    Those that are the anchor itself, or stand at `total` and after, count for nothing.
-    """
+def _whole(anchors, candidates, itself):
     logits = tf.matmul(anchors, candidates, transpose_b=True)
-    position = first + tf.range(candidates.shape[0] or tf.shape(candidates)[0])
-    out = position == itself[:, None]
-    if total is not None:
-        out |= position >= total
-    return tf.where(out, _nothing(logits.dtype), logits)
+    position = tf.range(candidates.shape[0] or tf.shape(candidates)[0])
+    # Far below any logit, and finite: its exponential is exactly 0.
+    nothing = tf.constant(logits.dtype.min / 4, logits.dtype)
+    logits = tf.where(position == itself[:, None], nothing, logits)
+    return tf.reduce_logsumexp(logits, axis=1)
 
 
-def _nothing(dtype):
-    """Far below any logit, and finite: its exponential is exactly 0."""
-    return tf.constant(dtype.min / 4, dtype)
-
-
-def _in_tiles(anchors, candidates, itself, tile):
+def _in_tiles(anchors, candidates, itself, tile, bound):
     """`log_sum_exp` of static shapes, (A, tile) logits at a time.
 
-    The gradient computes them again: none outlives its turn of a loop.
+    The gradient computes them again: none outlives its turn of a loop. A pass over a
+    tile costs as much as a matrix product. So there are but two: two more features
+    subtract the largest logit and strike out what fills up the last tile, and of the
+    anchors themselves, of which a row has one at most, nothing else is touched.
     """
     (rows, features), columns = anchors.shape, candidates.shape[0]
     count = math.ceil(columns / tile)
-    padding = count * tile - columns
-    total = columns if padding else None
+    dtype = anchors.dtype
+    nothing = tf.constant(-1e30, dtype)  # its exponential is exactly 0
 
     def for_each_tile(body, *start):
         """The last of what `body` makes of a tile's index and what came before."""
@@ -93,21 +92,39 @@ def _in_tiles(anchors, candidates, itself, tile):
     def summed(anchors, candidates):
         # A tape would otherwise keep the logits of every tile when run eagerly.
         anchors, candidates = tf.stop_gradient(anchors), tf.stop_gradient(candidates)
-        padded = tf.pad(candidates, [[0, padding], [0, 0]])
-        tiles = tf.reshape(padded, [count, tile, features])
+        real = tf.constant([[1.0, 0.0]], dtype)
+        tiles = tf.concat([candidates, tf.tile(real, [columns, 1])], axis=1)
+        filling = tf.one_hot([features + 1], features + 2, dtype=dtype)
+        filling = tf.tile(filling, [count * tile - columns, 1])
+        tiles = tf.concat([tiles, filling], axis=0)
+        tiles = tf.reshape(tiles, [count, tile, features + 2])
 
-        def logits(i):
-            return _logits(anchors, tiles[i], itself, i * tile, total)
+        def logits(i, top):
+            """(A, tile), less the `top` (A,) of each row."""
+            struck = tf.fill([rows], nothing)
+            wide = tf.concat([anchors, -top[:, None], struck[:, None]], axis=1)
+            logits = tf.matmul(wide, tiles[i], transpose_b=True)
+            place = itself - i * tile
+            here = (place >= 0) & (place < tile)
+            at = tf.stack([tf.range(rows), tf.clip_by_value(place, 0, tile - 1)], 1)
+            struck = tf.where(here, nothing, -nothing)
+            return tf.tensor_scatter_nd_min(logits, at, struck)
 
-        def add(i, top, amount):
-            """`amount` is the sum so far of exp(logit - top), `top` the largest."""
-            tile_logits = logits(i)
-            new_top = tf.maximum(top, tf.reduce_max(tile_logits, axis=1))
-            new = tf.reduce_sum(tf.exp(tile_logits - new_top[:, None]), axis=1)
-            return new_top, amount * tf.exp(top - new_top) + new
+        zeros = tf.zeros([rows], dtype)
+        # Whole numbers, which the fast products of a GPU or a TPU do not round.
+        if bound is not None and bound <= LARGEST_BOUND:
+            top = zeros + math.ceil(bound)
+        else:
+            (top,) = for_each_tile(
+                lambda i, top: (tf.maximum(top, tf.reduce_max(logits(i, zeros), 1)),),
+                zeros + nothing,
+            )
+            top = tf.math.ceil(top)
 
-        zeros = tf.zeros([rows], anchors.dtype)
-        top, amount = for_each_tile(add, zeros + _nothing(anchors.dtype), zeros)
+        def add(i, amount):
+            return (amount + tf.reduce_sum(tf.exp(logits(i, top)), axis=1),)
+
+        (amount,) = for_each_tile(add, zeros)
 
         def gradient(upstream):
             # Of softmax, only the exponentials vary within a row.
@@ -115,14 +132,12 @@ def _in_tiles(anchors, candidates, itself, tile):
             weighted = row * anchors
 
             def add(i, d_anchors, d_tiles):
-                exponentials = tf.exp(logits(i) - top[:, None])
+                exponentials = tf.exp(logits(i, top))
                 d_tile = tf.matmul(exponentials, weighted, transpose_a=True)
-                d_anchors += tf.matmul(exponentials, tiles[i])
+                d_anchors += tf.matmul(exponentials, tiles[i, :, :features])
                 return d_anchors, d_tiles.write(i, d_tile)
 
-            d_tiles = tf.TensorArray(
-                anchors.dtype, count, element_shape=[tile, features]
-            )
+            d_tiles = tf.TensorArray(dtype, count, element_shape=[tile, features])
             d_anchors, d_tiles = for_each_tile(add, tf.zeros_like(anchors), d_tiles)
             d_candidates = tf.reshape(d_tiles.stack(), [count * tile, features])
             return row * d_anchors, d_candidates[:columns]

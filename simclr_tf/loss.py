@@ -62,6 +62,8 @@ def nt_xent_loss(
         tf.concat([all_1, all_2], axis=0),
         tf.concat([itself, itself + tf.shape(all_1)[0]], axis=0),
         tile=tile,
+        # A little more, since of normalised vectors a cosine may exceed 1 by rounding.
+        bound=1.001 / temperature if isinstance(temperature, int | float) else None,
     )
     positive = tf.reduce_sum(z_1 * z_2, axis=1) / temperature
     loss = tf.add_n(tf.split(denominators, 2)) - 2 * positive

@@ -3,7 +3,7 @@
 Each image of a batch draws its own parameters, and its own "apply or not", from its
 own key (see `random`). A layer runs eagerly, in `tf.data` and in a compiled step. On
 an accelerator or under XLA give it whole batches: every branch is computed and the
-right one chosen. A batch of one image takes only the branches it needs.
+right one chosen. A batch of one image takes only the costly branches that it needs.
 
 A run gives the keys, so that an image draws the same wherever it stands. Without keys a
 layer is like any random layer of Keras: it draws its own, by its seed.
@@ -41,6 +41,8 @@ class Augmentation(keras.layers.Layer):
     """
 
     draws = 0
+    costly = True
+    """Whether a single image that is left alone is worth a branch."""
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class Augmentation(keras.layers.Layer):
         if "chosen" not in params:
             return self.transform(images, params)
         chosen = params["chosen"]
-        if images.shape[0] == 1:
+        if images.shape[0] == 1 and self.costly:
             return tf.cond(
                 chosen[0], lambda: self.transform(images, params), lambda: images
             )

@@ -17,6 +17,11 @@ def as_float(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32)
 
 
+def from_grey_levels(images: tf.Tensor) -> tf.Tensor:
+    """Levels of grey up to 255, of any dtype, as float32 clipped to [0, 1]."""
+    return tf.clip_by_value(tf.cast(images, tf.float32) * (1 / 255), 0.0, 1.0)
+
+
 def crop_and_resize(
     images: tf.Tensor,
     boxes: tf.Tensor,
@@ -51,13 +56,12 @@ def crop_and_resize_one(
     """`crop_and_resize` of one image (H, W, C) of any size, uint8 or float32.
 
     Returns:
-        (size, size, C) float32; of uint8 images scaled to [0, 1].
+        (size, size, C) float32, in the range of the image: of uint8 up to 255.
     """
     top, left, height, width = tf.unstack(box)
     crop = image[top : top + height, left : left + width]
     crop = tf.image.resize(crop, (size, size), method, antialias=antialias)
-    scale = 1 / 255 if image.dtype.is_integer else 1.0
-    return tf.ensure_shape(crop * scale, (size, size, image.shape[-1]))
+    return tf.ensure_shape(crop, (size, size, image.shape[-1]))
 
 
 def multiply_rows_and_columns(

@@ -80,16 +80,25 @@ class RandomResizedCrop(Augmentation):
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """`call` for one image (H, W, C) of any size, uint8 or float32, key (2,)."""
-        keys = random.fold_in(key[tf.newaxis], self.salt)
-        height, width, _ = tf.unstack(tf.shape(image))
-        box = self.sample(keys, (height, width))["boxes"][0]
-        crop = geometry.crop_and_resize_one(image, box, **self._resizing)
-        return tf.clip_by_value(crop, 0.0, 1.0)
+        box = self.boxes(key[tf.newaxis], tf.shape(image))[0]
+        scale = 1 / 255 if image.dtype.is_integer else 1.0
+        return tf.clip_by_value(self.cut(image, box) * scale, 0.0, 1.0)
+
+    def boxes(self, keys: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+        """(N, 4) int32, as `call` draws them in images of shape (H, W, C)."""
+        keys = random.fold_in(keys, self.salt)
+        return self.sample(keys, (shape[0], shape[1]))["boxes"]
+
+    def cut(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+        """A box (4,) of an image (H, W, C), resized; in its range, and not clipped."""
+        return geometry.crop_and_resize_one(image, box, **self._resizing)
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
 class RandomHorizontalFlip(Augmentation):
     """Mirrors left and right."""
+
+    costly = False
 
     def __init__(self, *, probability: float = 0.5, **kwargs: Any):
         super().__init__(probability=probability, **kwargs)
@@ -232,6 +241,8 @@ class ColorJitter(Augmentation):
 class RandomGrayscale(Augmentation):
     """Drops the colours and keeps three channels."""
 
+    costly = False
+
     def __init__(self, *, probability: float = 0.2, **kwargs: Any):
         super().__init__(probability=probability, **kwargs)
 
@@ -279,6 +290,8 @@ class RandomGaussianBlur(Augmentation):
 @keras.saving.register_keras_serializable(package="selfsup_tf")
 class RandomSolarize(Augmentation):
     """Inverts the pixels at or above a threshold in [0, 1]."""
+
+    costly = False
 
     def __init__(
         self, *, threshold: float = 0.5, probability: float = 0.2, **kwargs: Any

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -112,8 +113,8 @@ def draw_views(
     device: one compiled function draws both.
 
     Args:
-        batch: "image" (N, H, W, C) uint8, or "crop_i" (N, S, S, C) float32, where view
-            i has S pixels; "index" and "epoch", (N,) int64.
+        batch: "image" (N, H, W, C) uint8, or "crop_i" (N, S, S, C) as `draw_crops`
+            makes them, where view i has S pixels; "index" and "epoch", (N,) int64.
         drawn: The views wanted, of `Config.drawn_views`: view_i, with its size.
         seed: The run's.
 
@@ -123,9 +124,9 @@ def draw_views(
     views = {}
     for name, config in drawn.items():
         taken = batch["image"] if "image" in batch else batch[crop_name(name)]
-        _, draw, finish = _compile(config, taken.shape[-1])
-        draw = draw if "image" in batch else finish
-        views[name] = draw(taken, view_keys(batch, name, seed))
+        compiled = _compile(config, taken.shape[-1])
+        draw = compiled.whole if "image" in batch else compiled.finish
+        views[name] = draw(taken, *_names(batch, name, seed))
     return views
 
 
@@ -140,13 +141,14 @@ def draw_crops(
         seed: The run's.
 
     Returns:
-        "crop_i", (1, S, S, C) float32 in [0, 1], for every view_i.
+        "crop_i", (1, S, S, C) float32 for every view_i: levels of grey, from about 0 to
+        about 255, since bicubic interpolation may overshoot.
     """
-    crops = {}
+    crops, image = {}, single["image"][0]
     for name, config in drawn.items():
-        crop_one, _, _ = _compile(config, single["image"].shape[-1])
-        crop = crop_one(single["image"][0], view_keys(single, name, seed)[0])
-        crops[crop_name(name)] = crop[tf.newaxis]
+        compiled = _compile(config, image.shape[-1])
+        boxes = compiled.boxes(tf.shape(image), *_names(single, name, seed))
+        crops[crop_name(name)] = compiled.cut(image, boxes[0])[tf.newaxis]
     return crops
 
 
@@ -157,11 +159,36 @@ def crop_name(view: str) -> str:
 
 def view_keys(batch: Mapping[str, tf.Tensor], view: str, seed: int) -> tf.Tensor:
     """The keys (N, 2) of a batch's images for view_i, which has the number i - 1."""
+    return random.image_keys(*_names(batch, view, seed))
+
+
+def _names(
+    batch: Mapping[str, tf.Tensor], view: str, seed: int
+) -> tuple[tf.Tensor, ...]:
+    """The arguments of `random.image_keys`."""
     number = int(view.rpartition("_")[2]) - 1
-    return random.image_keys(seed, batch["epoch"], batch["index"], number)
+    seed, number = (tf.constant(word, tf.int64) for word in (seed, number))
+    return seed, batch["epoch"], batch["index"], number
 
 
-def _compile(config: ViewConfig, channels: int) -> tuple[Callable, Callable, Callable]:
+class _Compiled(NamedTuple):
+    """The functions of a view of some distribution.
+
+    The first three are compiled, the keys of their images with them; `cut` is not,
+    since XLA compiles anew for every size of an image.
+    """
+
+    boxes: Callable
+    """The boxes (N, 4) of crops, of the images' shape (H, W, C)."""
+    whole: Callable
+    """The views of images (N, H, W, C)."""
+    finish: Callable
+    """The views of crops in levels of grey, (N, S, S, C)."""
+    cut: Callable
+    """The crop, (S, S, C), of an image and its box."""
+
+
+def _compile(config: ViewConfig, channels: int) -> _Compiled:
     """The functions of a view, as its own layers are defined at the moment."""
     own = tuple(find_own_layer(own.name) for own in config.layers)
     return _compiled(config, channels, own)
@@ -171,16 +198,27 @@ def _compile(config: ViewConfig, channels: int) -> tuple[Callable, Callable, Cal
 # on a CPU too. Compiling takes seconds, so what is compiled is kept for a second view,
 # or a second dataset, of the same distribution.
 @functools.lru_cache(maxsize=16)
-def _compiled(
-    config: ViewConfig, channels: int, own: tuple[type, ...]
-) -> tuple[Callable, Callable, Callable]:
-    """The crop of a single image, the whole view of a batch, and what follows crops."""
+def _compiled(config: ViewConfig, channels: int, own: tuple[type, ...]) -> _Compiled:
     view = View(config, channels=channels)
-    whole, finish = (
-        tf.function(drawn, jit_compile=True, autograph=False)
-        for drawn in (view, view.finish)
+
+    def compile_for_names(function):
+        def of_names(values, *names):
+            return function(values, random.image_keys(*names))
+
+        return tf.function(of_names, jit_compile=True, autograph=False)
+
+    def boxes(shape, keys):
+        return view.crop.boxes(keys, shape)
+
+    def finish(crops, keys):
+        return view.finish(geometry.from_grey_levels(crops), keys)
+
+    return _Compiled(
+        boxes=compile_for_names(boxes),
+        whole=compile_for_names(view),
+        finish=compile_for_names(finish),
+        cut=view.crop.cut,
     )
-    return view.crop_one, whole, finish
 
 
 def check_views(drawn: Mapping[str, ViewConfig], channels: int) -> None:

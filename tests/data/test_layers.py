@@ -31,7 +31,7 @@ def test_a_crop_of_bytes_equals_a_crop_of_floats(images):
     bytes_ = tf.cast(tf.round(images[0] * 255), tf.uint8)
     box = tf.constant([2, 3, 11, 13])
     options = {"size": 16, "method": "bicubic", "antialias": False}
-    actual = geometry.crop_and_resize_one(bytes_, box, **options)
+    actual = geometry.crop_and_resize_one(bytes_, box, **options) / 255
     floats = geometry.as_float(bytes_)
     expected = geometry.crop_and_resize_one(floats, box, **options)
     np.testing.assert_allclose(actual, expected, atol=1e-6)
