@@ -1,4 +1,4 @@
-"""What each anchor's similarities to all others amount to, whole or tile by tile.
+"""Log-sum-exp of the similarities of each anchor to all others, whole or in tiles.
 
 A is the number of anchors, C that of candidates, P the projection's features.
 """
@@ -9,12 +9,11 @@ import tensorflow as tf
 
 PLAIN_LOGITS = 2**24
 """The most that are not cut into tiles: 64 MB in float32, of which the plain form keeps
-some three at its peak. Tiles take about a tenth longer, forward and backward
-(benchmarks/nt_xent.py), so that they are not worth it before memory is scarce."""
+some three at its peak. Tiles take as long from about here on, and longer for smaller
+batches (benchmarks/nt_xent.py)."""
 
 TILE_LOGITS = 2**22
-"""Logits in a tile: 16 MB in float32, of which some four live at once. Two to four
-times as many take as long, a quarter as many up to a quarter longer."""
+"""Logits in a tile: 16 MB in float32, of which some four live at once."""
 
 
 LARGEST_BOUND = 40

@@ -61,8 +61,8 @@ def training_dataset(
         images, micro-batch after micro-batch: {"view_1", ...: (N, S, S, C) float32 in
         [0, 1], each of its own size S, "label": (N,) int64, "index": (N,) int64}. With
         augment_on="device" there is "epoch", (N,) int64, and in place of the views what
-        `views.draw_views` draws them from: "image", uint8 (N, H, W, C), or, for images
-        of several sizes, "crop_1", ..., float32 (N, S, S, C).
+        `views.draw_views` draws them from, all uint8: "image" (N, H, W, C) or, for
+        images of several sizes, "crop_1", ... (N, S, S, C), whose levels are rounded.
     """
     context = context or tf.distribute.InputContext()
     batch_size, accumulate = config.batch_size, config.accumulate
@@ -167,6 +167,12 @@ def _augment_singles(
         if config.augment_on == "host":
             known = {"index": single["index"], "epoch": single["epoch"]}
             found = views.draw_views(found | known, drawn, seed=config.seed)
+        else:
+            # A quarter of the bytes: half a level is what JPEG loses and PIL rounds.
+            found = {
+                name: tf.saturate_cast(tf.round(crop), tf.uint8)
+                for name, crop in found.items()
+            }
         found |= {k: v for k, v in single.items() if k not in left_out}
         return {name: values[0] for name, values in found.items()}
 

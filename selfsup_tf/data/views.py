@@ -114,7 +114,8 @@ def draw_views(
 
     Args:
         batch: "image" (N, H, W, C) uint8, or "crop_i" (N, S, S, C) as `draw_crops`
-            makes them, where view i has S pixels; "index" and "epoch", (N,) int64.
+            makes them, or rounded to uint8, where view i has S pixels; "index" and
+            "epoch", (N,) int64.
         drawn: The views wanted, of `Config.drawn_views`: view_i, with its size.
         seed: The run's.
 

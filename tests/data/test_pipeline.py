@@ -52,6 +52,9 @@ CONFIG = _Settings(
 )
 PLAIN = dataclasses.replace(CONFIG, views=(ViewConfig(jitter=0.0, blur=0.0),) * 2)
 """With views that are traced in a moment."""
+ROUNDED = 0.5 / 255 + 1e-6
+"""How far views without colour jitter may lie apart where crops are in whole levels:
+flip leaves that distance, grey and solarize don't enlarge it."""
 SOURCES = pytest.mark.parametrize("source", [UNIFORM, MIXED], ids=["uniform", "mixed"])
 
 
@@ -200,7 +203,7 @@ def test_every_topology_reads_the_same_steps(source, accumulate, workers, replic
 
 @pytest.mark.parametrize(("source", "accumulate"), [(UNIFORM, 2), (MIXED, 1)])
 def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
-    """From uint8 images, or where their sizes differ from crops; to the bit."""
+    """From uint8 images, to the bit, or where sizes differ from crops in uint8."""
     # Jitter takes long to trace: once is enough.
     drawn = dataclasses.replace(
         CONFIG if source is UNIFORM else PLAIN, accumulate=accumulate
@@ -211,7 +214,7 @@ def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
     if source is UNIFORM:
         assert spec["image"] == tf.TensorSpec((4, 16, 20, 3), tf.uint8)
     else:
-        assert spec["crop_2"] == tf.TensorSpec((4, 12, 12, 3), tf.float32)
+        assert spec["crop_2"] == tf.TensorSpec((4, 12, 12, 3), tf.uint8)
     assert not {"view_1", "view_2"} & set(spec)
 
     @tf.function
@@ -222,8 +225,7 @@ def test_views_drawn_on_the_device_are_those_of_the_host(source, accumulate):
     for batch, expected in zip(dataset, host, strict=True):
         np.testing.assert_array_equal(batch["index"], expected["index"])
         for name, view in draw(batch).items():
-            # The host draws images of several sizes one by one, the device together.
-            atol = 0 if source is UNIFORM else 1e-5
+            atol = 0 if source is UNIFORM else ROUNDED
             np.testing.assert_allclose(view, expected[name], rtol=0, atol=atol)
 
 
@@ -246,4 +248,5 @@ def test_views_of_several_sizes_are_one_mechanism(source):
     (sent,) = pipeline.training_dataset(source, device, total_steps=1)
     drawn = views.draw_views(sent, config.drawn_views, seed=config.seed)
     for name, view in drawn.items():
-        np.testing.assert_allclose(view, host[name], atol=1e-5)
+        atol = 0 if source is UNIFORM else ROUNDED
+        np.testing.assert_allclose(view, host[name], rtol=0, atol=atol)
