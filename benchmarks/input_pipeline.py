@@ -194,7 +194,7 @@ def _measure_beside_peers(folder: str, arguments: argparse.Namespace) -> None:
         file = pathlib.Path(__file__).with_name("input_pipeline_peers.py")
         flags = (f"--peer={peer}", f"--blur={blur}", f"--seconds={arguments.seconds}")
         command = [str(python), str(file), folder, *flags]
-        return float(subprocess.run(command, check=True, capture_output=True).stdout)
+        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
     blurs = (0.0, 0.5)
     for _ in range(arguments.rounds):
@@ -218,6 +218,8 @@ def _measure_beside_peers(folder: str, arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Measures and prints."""
     arguments = _arguments()
+    if arguments.folder:
+        arguments.folder = str(pathlib.Path(arguments.folder).expanduser())
     if arguments.peers:
         with tempfile.TemporaryDirectory() as temporary:
             folder = arguments.folder or _noise_folder(pathlib.Path(temporary, "all"))

@@ -6,8 +6,9 @@
 
 Each makes the views of `ViewConfig()`: a crop of 8 to 100 % by torchvision's law,
 bicubic; flip; jitter .8, .8, .8, .2 of four images in five; one in five without
-colours; blur of 23 pixels, sigma .1 to 2. JPEG files are read from the folder, batches
-come from a DataLoader with a worker for each core.
+colours; blur of 23 pixels, sigma .1 to 2. lightly's are those of its SimCLRTransform,
+which resizes bilinearly and blurs as far as sigma asks. JPEG files are read from the
+folder, batches come from a DataLoader with a worker for each core.
 """
 
 import argparse
@@ -124,14 +125,19 @@ def main() -> None:
     parser.add_argument("--blur", type=float, default=0.5)
     parser.add_argument("--seconds", type=float, default=5.0)
     flags = parser.parse_args()
-    loader = torch.utils.data.DataLoader(
-        PEERS[flags.peer](flags.folder, flags.size, flags.blur),
-        batch_size=flags.batch_size,
-        num_workers=os.cpu_count(),
-        drop_last=True,
-        shuffle=flags.peer == "lightly",
+    dataset = PEERS[flags.peer](flags.folder, flags.size, flags.blur)
+    # Without an end, at which workers would start anew.
+    endless = torch.utils.data.RandomSampler(
+        dataset, replacement=True, num_samples=10**7
     )
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    batches = iter(
+        torch.utils.data.DataLoader(
+            dataset,
+            batch_size=flags.batch_size,
+            num_workers=os.cpu_count(),
+            sampler=endless,
+        )
+    )
     start = time.perf_counter()
     while time.perf_counter() - start < 2:
         next(batches)

@@ -158,14 +158,16 @@ class Method(abc.ABC):
         It is called in the scope of the strategy, which the variables belong to.
 
         For each view i of the model's inputs there is an output representation_i,
-        (N, D), float32, whose spread the loop watches for a collapse.
+        (N, D), whose spread the loop watches for a collapse. Outputs are float32, or
+        float64 in a float64 run.
         """
 
     @abc.abstractmethod
     def compute_loss(self, outputs: "dict[str, tf.Tensor]") -> "tf.Tensor":
-        """The loss of each image, (N,) float32. Runs on every replica.
+        """The loss of each image, (N,) float32, or float64 in a float64 run.
 
-        The loop sums it over all replicas and divides by the global batch G.
+        It runs on every replica. The loop sums it over all of them and divides by the
+        global batch G.
         """
 
     @property

@@ -13,12 +13,11 @@ some three at its peak. Tiles take as long from about here on, and longer for sm
 batches (benchmarks/nt_xent.py)."""
 
 TILE_LOGITS = 2**22
-"""Logits in a tile: 16 MB in float32, of which some four live at once."""
+"""Logits in a tile: 16 MB in float32, of which a few live at once."""
 
-
-LARGEST_BOUND = 40
-"""Of logits between -40 and 40 an exponential, relative to e^40, is above e^-80, which
-float32 holds with all its digits."""
+LARGEST_BOUND = 30
+"""Of logits between -30 and 30 an exponential, relative to e^30, is above e^-60. What
+it divides in the gradient stays within float32, scaled for float16 as well."""
 
 
 def log_sum_exp(
@@ -43,7 +42,8 @@ def log_sum_exp(
 
     Returns:
         (A,), of the same dtype, differentiable once by anchors and candidates. In tiles
-        it takes memory O((A + C) P + A tile), and 4 matrix products in place of 3.
+        it takes memory O((A + C) P + A tile), and 4 matrix products in place of 3, or 5
+        without a bound.
     """
     rows, columns = anchors.shape[0], candidates.shape[0]
     known = rows is not None and columns is not None
@@ -67,10 +67,10 @@ def _whole(anchors, candidates, itself):
 def _in_tiles(anchors, candidates, itself, tile, bound):
     """`log_sum_exp` of static shapes, (A, tile) logits at a time.
 
-    The gradient computes them again: none outlives its turn of a loop. A pass over a
-    tile costs as much as a matrix product. So there are but two: two more features
-    subtract the largest logit and strike out what fills up the last tile, and of the
-    anchors themselves, of which a row has one at most, nothing else is touched.
+    The gradient computes them again: none outlives its turn of a loop. Passes over
+    a tile cost as much as a matrix product, so two more features subtract the largest
+    logit and strike out what fills up the last tile, and of the anchors themselves, of
+    which a row has one at most, nothing else is touched.
     """
     (rows, features), columns = anchors.shape, candidates.shape[0]
     count = math.ceil(columns / tile)
@@ -110,7 +110,8 @@ def _in_tiles(anchors, candidates, itself, tile, bound):
             return tf.tensor_scatter_nd_min(logits, at, struck)
 
         zeros = tf.zeros([rows], dtype)
-        # Whole numbers, which the fast products of a GPU or a TPU do not round.
+        # Whole numbers, of which the fast products of a GPU round none up to 2048, and
+        # those of a TPU none up to 256.
         if bound is not None and bound <= LARGEST_BOUND:
             top = zeros + math.ceil(bound)
         else:

@@ -2,8 +2,15 @@
 
 import os
 import pathlib
+import sys
 
+import numpy as np
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "training"))
+from dummy_methods import write_methods
+
+from selfsup_tf.conformance.checks import compare_runs
 
 FILES = {
     "faulty_tf/__init__.py": '"""A SimCLR with faults."""\n',
@@ -91,6 +98,16 @@ def conform(tmp_path, start_python):
     return run
 
 
+@pytest.mark.parametrize("places", [(0, 1), (1, 0)])
+def test_a_number_that_is_none_is_no_agreement(places):
+    right = {"losses": np.ones(2), "0 kernel": np.ones(3), "1 bias": np.ones(3)}
+    names = list(right)[1:]
+    wrong = right | {names[places[0]]: np.array([1.0, np.nan, 1.0])}
+    check = compare_runs("runs", wrong, right)
+    assert not check.passed and "inf" in check.found
+    assert compare_runs("runs", right, right).passed
+
+
 def failed(lines):
     return {line[4:].split("  ")[1] for line in lines if line.startswith("FAIL")}
 
@@ -104,6 +121,17 @@ def test_a_method_that_is_right_holds(conform):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words"), [("queued", ()), ("centred", ("--partly", "z_1", "z_2"))]
+)
+def test_a_method_with_state_holds(name, words, conform, tmp_path):
+    """Views of two sizes, too."""
+    write_methods(tmp_path)
+    code, lines = conform(name, *words, "--config", "image_size=32")
+    assert (code, failed(lines)) == (0, set()), lines
+
+
+@pytest.mark.slow
 def test_planted_faults_are_named(conform):
     words = ("--reference=slow:nt_xent", "--still", "projection_1")
     code, lines = conform("faulty", *words)
@@ -113,7 +141,7 @@ def test_planted_faults_are_named(conform):
         "the loss is that of its reference",
         "no gradient flows into projection_1",
         "a gradient flows into all others",
-        "outputs in bfloat16 give a loss in float32",
+        "in mixed bfloat16 the loss is float32",
     }, lines
 
 
@@ -125,6 +153,8 @@ def test_planted_faults_are_named(conform):
         (["simclr", "--reference=slow"], "a function of slow"),
         (["simclr", "--reference=none:f"], "to be imported from here"),
         (["simclr", "--config", "temperature"], "expected FIELD=VALUE"),
+        (["simclr", "--config", "temprature=1"], "Perhaps you meant: temperature"),
+        (["simclr", "--reference=:f"], "expected MODULE:FUNCTION"),
     ],
 )
 def test_what_can_not_be_asked_is_refused(words, message, tmp_path, start_python):

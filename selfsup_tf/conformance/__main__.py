@@ -8,7 +8,6 @@ python -m selfsup_tf.conformance queued --reference=my_tests:slow_loss
 import dataclasses
 import importlib
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -35,6 +34,9 @@ class Arguments:
     by name, and the config."""
     still: tuple[str, ...] = ()
     """Outputs of the model that no gradient may flow into."""
+    partly: tuple[str, ...] = ()
+    """Outputs with a part in the loss that is stopped, and another that is not; their
+    gradient is not compared with differences."""
     config: tuple[str, ...] = ()
     """FIELD=VALUE of the config, where the recipe's can't be taken; VALUE is JSON."""
 
@@ -48,10 +50,12 @@ def main() -> None:
         cli.import_tensorflow()
         from selfsup_tf.conformance import checks, trial
 
-        trial.small_config(flags.method, flags.recipe, **config)
+        trial.hide_accelerators()
+        small = trial.small_config(flags.method, flags.recipe, **config)
+        options = {"still": flags.still, "partly": flags.partly}
+        seen = checks.check_method(small, reference=reference, **options)
         with tempfile.TemporaryDirectory() as folder:
             runs = _train(flags, config, pathlib.Path(folder))
-        small = trial.small_config(flags.method, flags.recipe, **config)
         table = [
             checks.compare_runs("2 replicas are 1", runs["two"], runs["plain"]),
             checks.compare_runs(
@@ -59,7 +63,7 @@ def main() -> None:
             ),
             checks.compare_runs("a resumed run is whole", *_pair(runs, "resumed")),
             checks.compare_runs("compiled by XLA it is", *_pair(runs, "compiled")),
-            *checks.check_method(small, reference=reference, still=flags.still),
+            *seen,
         ]
     width = max(len(row.name) for row in table)
     for row in table:
@@ -88,14 +92,15 @@ def _find_reference(text):
     if text is None:
         return None
     name, _, function = text.partition(":")
-    sys.path.insert(0, os.getcwd())
+    check(bool(name and function), "MODULE:FUNCTION", text, "For example: slow:loss")
     try:
         module = importlib.import_module(name)
     except ImportError as error:
         raise InputError(
             "MODULE:FUNCTION, to be imported from here", text, f"{error}."
         ) from None
-    check_one_of(function, vars(module), f"a function of {name}")
+    functions = [key for key, value in vars(module).items() if callable(value)]
+    check_one_of(function, functions, f"a function of {name}")
     return getattr(module, function)
 
 
@@ -121,8 +126,8 @@ def _train(flags, config, folder):
         processes.append(
             subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
         )
-    for process in processes:
-        _, errors = process.communicate()
+    ended = [(process, process.communicate()[1]) for process in processes]
+    for process, errors in ended:
         last = errors.strip().splitlines()[-1:] or ["no reason given"]
         check(process.returncode == 0, "runs that end", last[0], "Mend this first.")
     import numpy as np

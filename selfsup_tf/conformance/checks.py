@@ -10,7 +10,7 @@ from selfsup_tf.config import Config, make_plan
 from selfsup_tf.conformance import trial
 from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.errors import check_one_of
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.methods import Method
 
 Outputs = dict[str, np.ndarray]
@@ -41,17 +41,27 @@ def compare_runs(
         return Check(name, False, "other variables or another number of steps")
     worst, where = 0.0, "losses"
     for key, values in expected.items():
+        values, others = values.astype(float), found[key].astype(float)
         scale = max(np.abs(values).max(initial=0.0), 1e-3)
-        apart = np.abs(found[key] - values).max(initial=0.0) / scale
-        if not apart <= worst:
+        apart = _number(np.abs(others - values).max(initial=0.0) / scale)
+        if apart > worst:
             worst, where = apart, key
     passed = bool(worst <= allowed)
     place = "" if passed else f", in {where}"
     return Check(name, passed, f"{worst:.1e} of {allowed:.0e}{place}")
 
 
+def _number(value: float) -> float:
+    """NaN is further away than anything."""
+    return float("inf") if np.isnan(value) else float(value)
+
+
 def check_method(
-    config: Config, *, reference: Reference | None, still: Sequence[str]
+    config: Config,
+    *,
+    reference: Reference | None,
+    still: Sequence[str],
+    partly: Sequence[str],
 ) -> list[Check]:
     """What can be seen of a method without training it.
 
@@ -61,9 +71,11 @@ def check_method(
             config that gives the loss of each image, (N,), written by whoever wrote
             the method; None if there is none.
         still: Outputs that no gradient may flow into.
+        partly: Outputs with a part in the loss that is stopped, and one that is not:
+            differences see both.
 
     Raises:
-        InputError: `still` names no output.
+        InputError: `still` or `partly` names no output.
     """
     method = trial.small_method(config)
     source = method.prepare(open_source(trial.images()))
@@ -74,17 +86,21 @@ def check_method(
     batch = {name: batch[name] for name in method.model.input}
     outputs, variables = _forward(method, batch)
     floats = {k: v for k, v in outputs.items() if v.dtype.is_floating}
-    for name in still:
+    for name in (*still, *partly):
         check_one_of(name, floats, "an output of the model")
     loss, gradients = _differentiate(method, outputs, floats)
     size = config.batch_size
     right = loss.shape == (size,) and loss.dtype == tf.float64
     found = f"{tuple(loss.shape)} {loss.dtype.name}"
     checks = [Check("the loss is one float64 for each image", right, found)]
+    less = [name for name, value in floats.items() if value.dtype != tf.float64]
+    if less:
+        found = f"less: {', '.join(less)}"
+        return [*checks, Check("outputs are float64 in a float64 run", False, found)]
     if reference is not None:
         checks.append(_against_reference(reference, config, outputs, loss))
-    checks += _against_differences(method, outputs, gradients, still)
-    checks.append(_half_precision(method, outputs))
+    checks += _against_differences(method, outputs, gradients, still, partly)
+    checks.append(_half_precision(config, batch))
     checks.append(variables)
     return checks
 
@@ -114,13 +130,19 @@ def _differentiate(method, outputs, floats):
 
 def _against_reference(reference, config, outputs, loss):
     arrays = {name: value.numpy() for name, value in outputs.items()}
-    expected = reference(arrays, config)
+    expected = np.asarray(reference(arrays, config))
+    check(
+        expected.shape == loss.shape,
+        f"losses {tuple(loss.shape)} from the reference",
+        f"shape {expected.shape}",
+        "Give one for each image, not their mean.",
+    )
     apart = np.abs(loss.numpy() - expected).max() / max(np.abs(expected).max(), 1.0)
     found = f"{apart:.1e} of 1e-10"
     return Check("the loss is that of its reference", bool(apart <= 1e-10), found)
 
 
-def _against_differences(method, outputs, gradients, still):
+def _against_differences(method, outputs, gradients, still, partly):
     """Along a random direction of each output; nothing moves along a still one."""
     rng = np.random.default_rng(0)
     apart, moved, stopped = {}, [], []
@@ -133,6 +155,8 @@ def _against_differences(method, outputs, gradients, still):
             continue
         if name in still:
             moved.append(name)
+        if name in partly:
+            continue
         direction = tf.constant(rng.normal(size=gradient.shape))
 
         def shifted(by, name=name, direction=direction):
@@ -141,12 +165,13 @@ def _against_differences(method, outputs, gradients, still):
 
         numeric = (shifted(_STEP) - shifted(-_STEP)) / (2 * _STEP)
         analytic = float(tf.reduce_sum(gradient * direction))
-        apart[name] = abs(numeric - analytic) / max(abs(analytic), 1e-3)
+        apart[name] = _number(abs(numeric - analytic) / max(abs(analytic), 1e-3))
     worst = max(apart, key=apart.get) if apart else None
     allowed = 1e-5
     passed = worst is not None and apart[worst] <= allowed
     found = f"{apart[worst]:.1e} of {allowed:.0e}" if worst else "no output moves it"
-    found += "" if passed or worst is None else f", in {worst}"
+    if worst and not passed:
+        found += f", in {worst}; --partly if one of its parts in the loss is stopped"
     checks = [Check("its gradient is that of differences", passed, found)]
     if still:
         found = f"some into {', '.join(moved)}" if moved else f"none into {len(still)}"
@@ -161,18 +186,13 @@ def _against_differences(method, outputs, gradients, still):
     return checks
 
 
-def _half_precision(method, outputs):
-    """Outputs of bfloat16 give a finite loss in float32 at least."""
-    name = "outputs in bfloat16 give a loss in float32"
-    half = {
-        key: tf.cast(value, tf.bfloat16) if value.dtype.is_floating else value
-        for key, value in outputs.items()
-    }
-    try:
-        loss = method.compute_loss(half)
-    except (TypeError, ValueError, tf.errors.OpError) as error:
-        return Check(name, False, f"{type(error).__name__}: {error}".splitlines()[0])
-    finite = bool(tf.reduce_all(tf.math.is_finite(tf.cast(loss, tf.float32))))
-    right = loss.dtype in (tf.float32, tf.float64)
+def _half_precision(config, batch):
+    """Layers that compute in bfloat16 give a finite loss in float32."""
+    method = trial.small_method(dataclasses.replace(config, precision="mixed_bfloat16"))
+    method.prepare(open_source(trial.images()))
+    method.build()
+    loss = method.compute_loss(method.model(batch, training=True))
+    finite = bool(tf.reduce_all(tf.math.is_finite(loss)))
     found = f"{loss.dtype.name}, {'finite' if finite else 'not finite'}"
-    return Check(name, finite and right, found)
+    right = finite and loss.dtype == tf.float32
+    return Check("in mixed bfloat16 the loss is float32", right, found)

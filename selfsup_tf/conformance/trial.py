@@ -22,7 +22,11 @@ import tensorflow as tf
 from selfsup_tf.config import Config, EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.sources.shapes import make_shapes
+from selfsup_tf.distribution.strategy import connect
+from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.methods import Method, find_method
+from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
 
 STEPS = 4
@@ -43,7 +47,7 @@ def small_config(method: str, recipe: str | None = None, **overrides: Any) -> Co
     as the sizes of its heads, stays as the recipe has it.
 
     Raises:
-        InputError: There is no such method or recipe.
+        InputError: There is no such method, recipe or field.
     """
     package = find_method(method)
     config = package.recipe(recipe or next(iter(package.recipes)))()
@@ -71,6 +75,8 @@ def small_config(method: str, recipe: str | None = None, **overrides: Any) -> Co
     if package.config_class.num_views:
         values["views"] = (_VIEW,) * package.config_class.num_views
     fields = {field.name for field in dataclasses.fields(config)}
+    for name in overrides:
+        check_one_of(name, fields, f"a field of the config of {method}")
     values = {name: value for name, value in values.items() if name in fields}
     return dataclasses.replace(config, **(values | overrides))
 
@@ -93,18 +99,21 @@ def small_method(config: Config) -> Method:
     return find_method(config.method).load()(config, encoder=encoder)
 
 
-def freeze_norms(method: Method) -> None:
-    """Lets every BatchNorm use its running statistics, once the model is built.
+def settle(method: Method, *, norms: bool) -> None:
+    """Once the model is built, leaves out of it what no two ways have alike.
 
-    Micro-batches have statistics of their own, so that only without them accumulation
-    is the whole batch to the last digit.
+    Masks of a Dropout depend on the replicas and on XLA. A BatchNorm, unless `norms`,
+    uses its running statistics: those of its batch are others in micro-batches, so that
+    only without them accumulation is the whole batch to the last digit.
     """
     build = method.build
 
     def built():
         build()
-        for layer in method.model._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization):
+        for layer in leaf_layers(method.model):
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
+            if isinstance(layer, keras.layers.BatchNormalization) and not norms:
                 layer.trainable = False
 
     method.build = built
@@ -130,14 +139,19 @@ def train(
 
         def run(monitor):
             method = small_method(config)
-            if not norms:
-                freeze_norms(method)
+            settle(method, norms=norms)
             source = open_source(images())
             return method, loop.train(method, source, monitor=monitor, **options)
 
         if resumed:
             with contextlib.suppress(Interrupted):
                 run(_interrupt)
+            check(
+                any(RunDirectory(folder).checkpoints.iterdir()),
+                "images for several steps of an epoch",
+                f"batches of {config.batch_size}, and no checkpoint before the cut",
+                "Leave batch_size out of --config.",
+            )
         method, done = run(lambda networks: {})
         losses = [r["train/loss"] for r in done.log if "train/loss" in r]
     variables = enumerate(method.model.variables)
@@ -150,9 +164,16 @@ def _interrupt(networks):
     raise Interrupted
 
 
+def hide_accelerators() -> None:
+    """Leaves the CPU alone: in float64, and cut into as many as are asked for."""
+    for kind in ("GPU", "TPU"):
+        tf.config.set_visible_devices([], kind)
+
+
 def run_task(task: dict[str, Any]) -> None:
     """Does the runs of a task, see the module."""
     replicas = task["replicas"]
+    hide_accelerators()
     if replicas > 1:
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0],
@@ -160,6 +181,7 @@ def run_task(task: dict[str, Any]) -> None:
         )
     strategy = "mirrored" if replicas > 1 else "one_device"
     epoch = _IMAGES // 16
+    same = {"accumulate": 1, "jit_compile": False, "strategy": strategy}
     plans = {
         "plain": ({}, {}),
         "compiled": ({"jit_compile": True}, {}),
@@ -176,8 +198,10 @@ def run_task(task: dict[str, Any]) -> None:
         config = small_config(
             task["method"],
             task["recipe"],
-            **(task["config"] | overrides | {"strategy": strategy}),
+            **(task["config"] | same | overrides),
         )
+        found = connect(config).num_replicas_in_sync
+        check(found == replicas, f"{replicas} replicas", found, "Report this.")
         path = pathlib.Path(task["output"], f"{name}.npz")
         np.savez(path, **train(config, **options))
 

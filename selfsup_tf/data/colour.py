@@ -41,6 +41,8 @@ def _channel_means(images: tf.Tensor) -> tf.Tensor:
     last, XLA adds what is left number by number.
     """
     count, height, width, channels = images.shape
+    if None in (height, width):
+        return tf.reduce_mean(images, axis=(1, 2), keepdims=True)
     parts = math.gcd(height, 8)
     shape = [count or tf.shape(images)[0], parts, height // parts, width, channels]
     total = tf.add_n(tf.unstack(tf.reshape(images, shape), axis=1))

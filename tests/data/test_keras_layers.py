@@ -99,6 +99,8 @@ def test_a_dataset_maps_a_layer_over_batches_and_images_of_any_size(images):
     for layer in (layers.RandomResizedCrop(16), layers.RandomView(16)):
         drawn = [one.numpy() for one in sizes.map(layer)]
         assert [one.shape for one in drawn] == [(16, 16, 3)] * 3
+    jittered = [one.shape for one in sizes.map(layers.ColorJitter())]
+    assert jittered == [one.shape for one in sizes]
 
 
 def test_with_a_run_s_keys_a_view_is_that_of_the_run(images):
