@@ -55,6 +55,8 @@ class Faulty(SimCLR):
         z_1, z_2 = (
             tf.math.l2_normalize(outputs[f"projection_{i}"], axis=1) for i in (1, 2)
         )
+        if self.config.precision == "mixed_bfloat16":
+            z_1, z_2 = tf.cast(z_1, tf.bfloat16), tf.cast(z_2, tf.bfloat16)
         logits = 10 * tf.matmul(z_1, tf.stop_gradient(z_2), transpose_b=True)
         return tf.reduce_logsumexp(logits, axis=1) - tf.linalg.diag_part(logits)
 ''',
@@ -150,7 +152,7 @@ def test_planted_faults_are_named(conform):
     ("words", "message"),
     [
         (["simclir"], "Perhaps you meant: simclr"),
-        (["simclr", "--reference=slow"], "a function of slow"),
+        (["simclr", "--reference=slow:none"], "a function of slow"),
         (["simclr", "--reference=none:f"], "to be imported from here"),
         (["simclr", "--config", "temperature"], "expected FIELD=VALUE"),
         (["simclr", "--config", "temprature=1"], "Perhaps you meant: temperature"),
