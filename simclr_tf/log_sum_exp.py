@@ -98,10 +98,13 @@ def _in_tiles(anchors, candidates, itself, tile, bound):
         tiles = tf.concat([tiles, filling], axis=0)
         tiles = tf.reshape(tiles, [count, tile, features + 2])
 
-        def logits(i, top):
-            """(A, tile), less the `top` (A,) of each row."""
-            struck = tf.fill([rows], nothing)
-            wide = tf.concat([anchors, -top[:, None], struck[:, None]], axis=1)
+        def less(top):
+            """The anchors, so that their logits are less the `top` (A,) of each."""
+            struck = tf.fill([rows, 1], nothing)
+            return tf.concat([anchors, -top[:, None], struck], axis=1)
+
+        def logits(i, wide):
+            """(A, tile) of the anchors that `less` made."""
             logits = tf.matmul(wide, tiles[i], transpose_b=True)
             place = itself - i * tile
             here = (place >= 0) & (place < tile)
@@ -115,14 +118,16 @@ def _in_tiles(anchors, candidates, itself, tile, bound):
         if bound is not None and bound <= LARGEST_BOUND:
             top = zeros + math.ceil(bound)
         else:
+            wide = less(zeros)
             (top,) = for_each_tile(
-                lambda i, top: (tf.maximum(top, tf.reduce_max(logits(i, zeros), 1)),),
+                lambda i, top: (tf.maximum(top, tf.reduce_max(logits(i, wide), 1)),),
                 zeros + nothing,
             )
             top = tf.math.ceil(top)
+        wide = less(top)
 
         def add(i, amount):
-            return (amount + tf.reduce_sum(tf.exp(logits(i, top)), axis=1),)
+            return (amount + tf.reduce_sum(tf.exp(logits(i, wide)), axis=1),)
 
         (amount,) = for_each_tile(add, zeros)
 
@@ -132,7 +137,7 @@ def _in_tiles(anchors, candidates, itself, tile, bound):
             weighted = row * anchors
 
             def add(i, d_anchors, d_tiles):
-                exponentials = tf.exp(logits(i, top))
+                exponentials = tf.exp(logits(i, wide))
                 d_tile = tf.matmul(exponentials, weighted, transpose_a=True)
                 d_anchors += tf.matmul(exponentials, tiles[i, :, :features])
                 return d_anchors, d_tiles.write(i, d_tile)

@@ -79,6 +79,10 @@ class Augmentation(keras.layers.Layer):
             params = {**params, "chosen": draws[:, 0] < self.probability}
         return params
 
+    def sample_own(self, keys: tf.Tensor, shape: tuple) -> Params:
+        """`sample` by the layer's own share of the images' keys (N, 2)."""
+        return self.sample(random.fold_in(keys, self.salt), shape)
+
     def apply(self, images: tf.Tensor, params: Params) -> tf.Tensor:
         """Transforms the images that were chosen; pure."""
         if "chosen" not in params:
@@ -127,8 +131,7 @@ class Augmentation(keras.layers.Layer):
 
     def augment(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """`call` for images (N, H, W, C) float32 in [0, 1] and keys (N, 2)."""
-        shape = tuple(images.shape[1:3])
-        return self.apply(images, self.sample(random.fold_in(keys, self.salt), shape))
+        return self.apply(images, self.sample_own(keys, tuple(images.shape[1:3])))
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """`call` for one image (H, W, C), uint8 or float32, and key (2,)."""

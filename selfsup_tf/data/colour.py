@@ -13,9 +13,17 @@ import tensorflow as tf
 
 from selfsup_tf.data import geometry
 
+OF_RGB = ("saturation", "hue", "grayscale")
+"""The operations that images of other than three channels are spared."""
+
 # Below this, two channels of an image of 8 bits are equal.
 _TINY = 1e-12
 _LUMA = (0.2989, 0.587, 0.114)
+
+
+def applies(operation: str, images: tf.Tensor) -> bool:
+    """Whether images (N, H, W, C) have the channels that an operation is of."""
+    return operation not in OF_RGB or images.shape[-1] == 3
 
 
 def scale_brightness(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
@@ -150,13 +158,14 @@ def _blur_along(
     for tap in range(reach):
         middle += (shifted(tap) + shifted(near - tap)) * weights[tap]
 
-    def end(pixels, rows):
-        weights = _band_matrix(near, sigma, taps)[0, rows]
-        pixels = tf.reshape(pixels, [-1, near, step])
-        return tf.reshape(weights @ pixels, [-1, reach * step])
+    ends = _band_matrix(near, sigma, taps)[0]
 
-    first = end(lines[:, : near * step], slice(None, reach))
-    last = end(lines[:, -near * step :], slice(reach, None))
+    def end(pixels, rows):
+        pixels = tf.reshape(pixels, [-1, near, step])
+        return tf.reshape(rows @ pixels, [-1, reach * step])
+
+    first = end(lines[:, : near * step], ends[:reach])
+    last = end(lines[:, -near * step :], ends[reach:])
     return tf.concat([first, middle, last], axis=1)
 
 

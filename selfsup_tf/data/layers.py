@@ -15,13 +15,6 @@ from selfsup_tf.data import colour, crop_boxes, geometry, random
 from selfsup_tf.data.augmentation import Augmentation, Params
 from selfsup_tf.errors import check
 
-OF_RGB = ("saturation", "hue", "grayscale")
-"""The operations that images of other than three channels are spared."""
-
-
-def _applies(operation: str, images: tf.Tensor) -> bool:
-    return operation not in OF_RGB or images.shape[-1] == 3
-
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
 class RandomResizedCrop(Augmentation):
@@ -80,14 +73,14 @@ class RandomResizedCrop(Augmentation):
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """`call` for one image (H, W, C) of any size, uint8 or float32, key (2,)."""
-        box = self.boxes(key[tf.newaxis], tf.shape(image))[0]
-        scale = 1 / 255 if image.dtype.is_integer else 1.0
-        return tf.clip_by_value(self.cut(image, box) * scale, 0.0, 1.0)
+        crop = self.cut(image, self.boxes(key[tf.newaxis], tf.shape(image))[0])
+        if image.dtype.is_integer:
+            return geometry.from_grey_levels(crop)
+        return tf.clip_by_value(crop, 0.0, 1.0)
 
     def boxes(self, keys: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
         """(N, 4) int32, as `call` draws them in images of shape (H, W, C)."""
-        keys = random.fold_in(keys, self.salt)
-        return self.sample(keys, (shape[0], shape[1]))["boxes"]
+        return self.sample_own(keys, (shape[0], shape[1]))["boxes"]
 
     def cut(self, image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
         """A box (4,) of an image (H, W, C), resized; in its range, and not clipped."""
@@ -215,7 +208,7 @@ class ColorJitter(Augmentation):
 
     def _slot(self, images: tf.Tensor, params: Params, which: tf.Tensor) -> tf.Tensor:
         for number, (name, (operation, neutral)) in enumerate(self._operations.items()):
-            if not _applies(name, images):
+            if not colour.applies(name, images):
                 continue
             value = tf.where(which == number, params[name], neutral)
             images = operation(images, value)
@@ -229,7 +222,7 @@ class ColorJitter(Augmentation):
     ) -> tf.Tensor:
         branches = [
             functools.partial(operation, images, params[name])
-            if _applies(name, images)
+            if colour.applies(name, images)
             else lambda: images
             for name, (operation, _) in self._operations.items()
         ]
@@ -247,7 +240,11 @@ class RandomGrayscale(Augmentation):
         super().__init__(probability=probability, **kwargs)
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        return colour.to_grayscale(images) if _applies("grayscale", images) else images
+        return (
+            colour.to_grayscale(images)
+            if colour.applies("grayscale", images)
+            else images
+        )
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")

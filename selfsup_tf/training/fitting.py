@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config
 from selfsup_tf.data.channels import counted
-from selfsup_tf.data.layers import OF_RGB
+from selfsup_tf.data.colour import OF_RGB
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
