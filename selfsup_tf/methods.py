@@ -47,6 +47,8 @@ class Method(abc.ABC):
         couples_images: Whether the loss of an image depends on the other images of the
             batch, as a contrast with negatives does. If not, micro-batches can be
             accumulated in one pass.
+        metric_names: Log names of what `compute_metrics` returns.
+        log_names: Those of what `after_update` returns.
         watched_outputs: The outputs of the model that `after_update` gets.
         state: Variables that the method keeps beside those of the model, such as a
             queue or a centre, by name; made in `build`, read in `compute_loss`, changed
@@ -66,6 +68,7 @@ class Method(abc.ABC):
     """
 
     config_class: ClassVar[type[Config]]
+    metric_names: ClassVar[tuple[str, ...]] = ()
     log_names: ClassVar[tuple[str, ...]] = ()
     couples_images: ClassVar[bool] = True
     watched_outputs: ClassVar[tuple[str, ...]] = ()
@@ -169,6 +172,16 @@ class Method(abc.ABC):
         It runs on every replica. The loop sums it over all of them and divides by the
         global batch G.
         """
+
+    def compute_metrics(
+        self, outputs: "dict[str, tf.Tensor]"
+    ) -> "dict[str, tf.Tensor]":
+        """What the log tells of the images beside their loss, (N,) floats each.
+
+        It runs where `compute_loss` does, outside the gradient. The loop logs the means
+        over the global batch, under the names in `metric_names`.
+        """
+        return {}
 
     @property
     def trainable_variables(self) -> "list[keras.Variable]":

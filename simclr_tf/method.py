@@ -6,6 +6,7 @@ from selfsup_tf.methods import Method
 from selfsup_tf.models.heads import build_head
 from simclr_tf.config import SimCLRConfig
 from simclr_tf.loss import nt_xent_loss
+from simclr_tf.metrics import contrast_top_1
 from simclr_tf.model import build_simclr
 
 
@@ -13,6 +14,7 @@ class SimCLR(Method):
     """Chen et al. 2020, "A simple framework for contrastive learning"."""
 
     config_class = SimCLRConfig
+    metric_names = ("train/contrast_top_1",)
 
     def build(self):
         """Encoder and projector, shared by both branches."""
@@ -40,3 +42,8 @@ class SimCLR(Method):
             self.config.temperature,
             directions=self.config.directions,
         )
+
+    def compute_metrics(self, outputs):
+        """Whether each image's views find one another among those of the batch."""
+        found = contrast_top_1(outputs["projection_1"], outputs["projection_2"])
+        return {"train/contrast_top_1": found}

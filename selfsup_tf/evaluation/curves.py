@@ -34,6 +34,12 @@ _H, _Z = "representation h", "projection z"
 _PANELS = (
     ("loss", "Loss", "What training lowers.", {"train/loss": "loss"}),
     (
+        "contrast",
+        "Contrast accuracy",
+        "How often a view finds the other view of its image in the batch.",
+        {"train/contrast_top_1": "top-1"},
+    ),
+    (
         "knn",
         "Online k-NN",
         "Top-1 accuracy on labelled images that were held out.",
@@ -93,7 +99,7 @@ _PANELS = (
         {"train/data_wait": "share"},
     ),
 )
-_PERCENT = ("knn", "data_wait")
+_PERCENT = ("contrast", "knn", "data_wait")
 _OPERATION = ("train/skipped_steps", "train/loss_scale")
 
 

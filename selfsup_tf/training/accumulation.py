@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 if TYPE_CHECKING:
-    from selfsup_tf.training.step import Replica
+    from selfsup_tf.training.replica import Replica
 
 
 def accumulate(replica: "Replica", count: int, on_replicas: Callable) -> Callable:
@@ -71,7 +71,7 @@ class _Accumulation:
     """What one replica does, in five stages.
 
     Totals are sums over the micro-batches: of the gradients, of how far each would have
-    moved the moving statistics, of the loss, and of what the spread is made of.
+    moved the moving statistics, of the loss, and of what else the log tells.
     """
 
     def __init__(self, replica, count):
@@ -100,6 +100,7 @@ class _Accumulation:
                 for name, output in sorted(self.model.output.items())
                 if name.startswith("representation_")
             ],
+            "metrics": [tf.zeros((), dtype)] * len(self.replica.method.metric_names),
         }
         method = self.replica.method
         kept = {
@@ -124,7 +125,7 @@ class _Accumulation:
         gradients = tape.gradient(
             loss, floats, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        whole = {"loss": loss, "moments": self.replica.moments(outputs)}
+        whole = {"loss": loss, **self.replica.sums(outputs)}
         return {name: self._parts(g) for name, g in gradients.items()}, whole
 
     def backward(self, batch, k, by_outputs, totals, kept, seeds):
@@ -150,7 +151,7 @@ class _Accumulation:
         ]
         added = {"gradients": gradients, "statistics": moved}
         if not by_outputs:
-            added |= {"loss": loss, "moments": replica.moments(outputs)}
+            added |= {"loss": loss, **replica.sums(outputs)}
             kept = self._keep(outputs, k, kept)
         sums = {
             name: tf.nest.map_structure(tf.add, totals[name], value)
@@ -167,9 +168,8 @@ class _Accumulation:
             variable.assign(variable.value + total / self.count)
         for variable, seed in zip(self.seeds, seeds, strict=True):
             variable.assign(seed)
-        metrics = self.replica.update(
-            totals["gradients"], totals["loss"], totals["moments"]
-        )
+        names = ("gradients", "loss", "moments", "metrics")
+        metrics = self.replica.update(*(totals[name] for name in names))
         outputs = {name: self._joined(values) for name, values in kept.items()}
         return metrics, self.replica.watched(outputs)
 

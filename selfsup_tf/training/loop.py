@@ -246,7 +246,8 @@ class _Loop:
 
     def _record(self, values, step, count, seconds):
         record = {"step": step, "epoch": round(step / self.plan.steps_per_epoch, 4)}
-        for name in ("train/loss", "train/representation_std", *self.method.log_names):
+        names = (*self.method.metric_names, *self.method.log_names)
+        for name in ("train/loss", "train/representation_std", *names):
             record[name] = float(values[name].mean(dtype=np.float64))
         record["train/learning_rate"] = float(self.rate(step - 1))
         images = count * self.config.batch_size

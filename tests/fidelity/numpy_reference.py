@@ -202,6 +202,16 @@ def nt_xent(z_1, z_2, temperature, directions="mean"):
     return np.array(both) / (2 if directions == "mean" else 1)
 
 
+def contrast_top_1(z_1, z_2):
+    """Whether the nearest of all second views to each first is of its image, (N,)."""
+    u_1, u_2 = normalise(z_1), normalise(z_2)
+    found = []
+    for i in range(len(u_1)):
+        cosines = [u_1[i] @ u_2[k] for k in range(len(u_2))]
+        found.append(float(max(range(len(u_2)), key=cosines.__getitem__) == i))
+    return np.array(found)
+
+
 def nt_xent_gradient(z_1, z_2, temperature, directions="mean"):
     """Of the mean over the images of `nt_xent`: (N, P) for each of both views.
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from byol_tf.loss import regression_loss
 from selfsup_tf.methods import find_method
 from simclr_tf.loss import nt_xent_loss
+from simclr_tf.metrics import contrast_top_1
 
 # The cosines are off by some 1e-16 and divided by the temperature, .05 or more; the
 # loss is a difference of such numbers: 1e-14.
@@ -52,6 +53,28 @@ def test_nt_xent_equals_the_paper(shape, temperature, directions):
     )
     assert loss.dtype == tf.float32
     np.testing.assert_allclose(loss, expected, **FLOAT32)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("tile", [None, 1, 3, 16, 40])
+def test_contrast_accuracy_is_that_of_the_nearest(tile, compiled):
+    """Of views so far apart that some find one another and some do not."""
+    z_1, z_2 = pair(2, 16, 5)
+    z_2 = z_1 + z_2
+    expected = reference.contrast_top_1(z_1, z_2)
+    assert 0.2 < expected.mean() < 0.9
+    measure = tf.function(contrast_top_1, jit_compile=True)
+    measure = measure if compiled else contrast_top_1
+    found = measure(tf.constant(z_1), tf.constant(z_2), tile=tile)
+    np.testing.assert_array_equal(found, expected)
+    halves = [tf.cast(z, tf.float16) for z in (z_1, z_2)]
+    as_given = [tf.cast(z, tf.float64).numpy() for z in halves]
+    np.testing.assert_array_equal(
+        measure(*halves, tile=tile), reference.contrast_top_1(*as_given)
+    )
+    spec = tf.TensorSpec([None, 5], tf.float64)
+    unknown = tf.function(contrast_top_1).get_concrete_function(spec, spec)
+    np.testing.assert_array_equal(unknown(tf.constant(z_1), tf.constant(z_2)), expected)
 
 
 def test_worked_example():

@@ -51,6 +51,7 @@ from {name}_tf.config import DummyConfig
 
 class Dummy(Method):
     config_class = DummyConfig
+    metric_names = ("train/length",)
 {attributes}
 
     def build(self):
@@ -71,6 +72,9 @@ class Dummy(Method):
                 keras.random.normal({shape}, seed=3), trainable=False, dtype=dtype
             )
         }}
+
+    def compute_metrics(self, outputs):
+        return {{"train/length": tf.norm(outputs["z_1"], axis=1)}}
 {body}
 '''
 

@@ -69,6 +69,7 @@ class Step:
         with strategy.scope():
             metrics = steps(batches, tf.constant(0, tf.int64), tf.constant(1))
         self.loss = metrics["train/loss"].numpy()[0]
+        self.metrics = [metrics[n].numpy()[0] for n in self.method.metric_names]
         self.spread = metrics["train/representation_std"].numpy()[0]
         self.gradients = [
             a - v.numpy()
@@ -115,6 +116,7 @@ def test_without_batchnorm_it_is_the_whole_batch(name, tiny_config, few_images):
     whole, parts = steps
     assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
     assert parts.spread == pytest.approx(whole.spread, rel=1e-12)
+    assert parts.metrics == pytest.approx(whole.metrics, rel=1e-12)
     assert max(np.abs(g).max() for g in whole.gradients) > 1e-3
     assert_equal(parts.gradients, whole.gradients, 1e-10)
 
@@ -160,6 +162,8 @@ def test_with_batchnorm_it_is_its_definition(name, dropout, tiny_config, few_ima
         loss = tf.reduce_mean(method.compute_loss(whole))
     gradients = tape.gradient(loss, [v.value for v in method.trainable_variables])
     assert step.loss == pytest.approx(loss.numpy(), rel=1e-12)
+    metrics = [tf.reduce_mean(m) for m in method.compute_metrics(whole).values()]
+    assert step.metrics == pytest.approx(metrics, rel=1e-12)
     assert_equal(step.gradients, [g.numpy() for g in gradients], 1e-10)
     for found, *each in zip(step.state, *statistics, strict=True):
         if found.dtype == np.float64:

@@ -68,6 +68,7 @@ def test_state_is_restored(train, tmp_path):
     resumed, _ = train("queued", tmp_path / "cut", lambda networks: {}, **options)
     whole, log = train("queued", tmp_path / "whole", lambda networks: {}, **options)
     assert "train/queue" in log[-1]
+    assert log[-1]["train/length"] > 0
     assert_same(resumed, whole)
     queue = whole.state["queue"]
     start = keras.random.normal(queue.shape, seed=3)
@@ -80,10 +81,12 @@ def test_micro_batches_are_watched_as_one_batch(name, train, tmp_path):
 
     The views are drawn on the device in parts, and on the host for the whole.
     """
-    whole, _ = train(name, tmp_path / "whole", steps=3)
+    whole, log = train(name, tmp_path / "whole", steps=3)
     options = {"accumulate": 4, "augment_on": "device"}
-    parts, _ = train(name, tmp_path / "parts", steps=3, **options)
+    parts, other = train(name, tmp_path / "parts", steps=3, **options)
     assert_same(parts, whole)
+    lengths = [records[-1]["train/length"] for records in (other, log)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-9)
 
 
 def test_views_that_the_model_does_not_take_are_refused(tiny_config, tmp_path):

@@ -21,8 +21,9 @@ from selfsup_tf.methods import find_method
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
 from selfsup_tf.training.loop import TrainingDiverged
+from selfsup_tf.training.replica import Replica
 from selfsup_tf.training.reporting import announce, describe_run, describe_variables
-from selfsup_tf.training.step import Replica, make_train_steps
+from selfsup_tf.training.step import make_train_steps
 
 NAMES = ("train/loss", "train/representation_std", "train/learning_rate")
 

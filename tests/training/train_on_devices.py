@@ -29,7 +29,8 @@ from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method
 from selfsup_tf.training import loop
 from selfsup_tf.training.optimizers import build_optimizer
-from selfsup_tf.training.step import Replica, distributed_batches
+from selfsup_tf.training.replica import Replica
+from selfsup_tf.training.step import distributed_batches
 
 replicas, out = int(sys.argv[1]), pathlib.Path(sys.argv[2])
 tasks = json.loads(sys.argv[3])
@@ -118,6 +119,8 @@ def train(task, folder):
         "losses": np.array([r["train/loss"] for r in records]),
         "spreads": np.array([r["train/representation_std"] for r in records]),
     }
+    for name in method.metric_names:
+        curves[name.replace("/", "_")] = np.array([r[name] for r in records])
     return curves | weights if run.is_chief else {}
 
 
