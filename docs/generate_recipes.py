@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable
 
 from selfsup_tf.config import Config, StartedConfig, ViewConfig, make_plan
-from selfsup_tf.methods import find_method
+from selfsup_tf.methods import find_method, list_methods
 
-METHODS = ("simclr", "byol", "finetune", "distill")
 KEYS = ("Reproduces", "Command", "Published", "Hardware", "Measured")
 COLUMNS = (
     "recipe",
@@ -81,12 +80,12 @@ def read_card(recipe: Callable[..., Config]) -> Card:
 
 def format_document() -> str:
     """The whole of docs/recipes.md."""
-    return "\n".join([PREFACE, *map(_format_method, METHODS)])
+    return "\n".join([PREFACE, *map(_format_method, list_methods())])
 
 
 def _format_method(name: str) -> str:
     package = find_method(name)
-    title = package.config_class.__name__.removesuffix("Config")
+    title = package.title
     lines = [f"## {title}", "", _row(COLUMNS), _row(["---"] * len(COLUMNS))]
     commands = []
     for recipe_name, recipe in package.recipes.items():

@@ -2,7 +2,6 @@
 
 import keras
 
-from selfsup_tf.config import StartedConfig
 from selfsup_tf.errors import check
 from selfsup_tf.models.encoders import leaf_layers
 from selfsup_tf.models.teacher import Teacher
@@ -84,16 +83,3 @@ def freeze(encoder: keras.Model, upto: str) -> int:
     for layer in layers:
         layer.trainable = False
     return sum(len(layer.weights) for layer in layers)
-
-
-def rate_factors(encoder: keras.Model, config: StartedConfig) -> dict[int, float]:
-    """What multiplies the learning rate of the variables that a start has brought.
-
-    Args:
-        encoder: Of the run.
-        config: Of the run.
-    """
-    if config.start_rate == 1:
-        return {}
-    brought = encoder.trainable_variables
-    return {id(variable): config.start_rate for variable in brought}

@@ -5,7 +5,7 @@ LAMB adapts all. They are known by their rank of 0 or 1: the names of norms say 
 in Keras 3.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,9 @@ import tensorflow as tf
 from selfsup_tf.config import OptimizerConfig, Plan
 from selfsup_tf.errors import check
 from selfsup_tf.training.schedules import WarmupCosine
+
+Rate = Callable[[tf.Tensor], tf.Tensor]
+"""From the number of updates done so far to the learning rate of the next, scalars."""
 
 
 def is_excluded(variable: keras.Variable) -> bool:
@@ -170,21 +173,21 @@ def build_optimizer(
     unadapted: Sequence[keras.Variable] = (),
     *,
     scaled: bool = False,
-    rate: keras.optimizers.schedules.LearningRateSchedule | None = None,
-    factors: Mapping[int, float] | None = None,
+    rate: Rate | None = None,
+    own_rates: Mapping[int, Rate] | None = None,
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a run, its variables made in the strategy in force.
 
     LARS adapts all `variables` but the `unadapted` and those of rank 0 and 1. A scaled
     one scales the loss up, for float16, and skips a step whose gradient overflows. A
-    rate takes the place of the plan's own schedule. `factors` multiply it for some
-    variables, by their id; a decay that is decoupled keeps the full rate.
+    rate takes the place of the plan's own schedule, and `own_rates` that of both for
+    some variables, by their id; a decay that is decoupled keeps the run's.
     """
     rate = rate or build_schedule(config, plan, dtype=variables[0].dtype)
     momentum = {"momentum": config.momentum}
     decay = {"weight_decay": config.weight_decay}
     if config.name == "lars":
-        optimizer = _with_factors(LARS, factors)(
+        optimizer = _with_rates(LARS, own_rates)(
             rate,
             trust_coefficient=config.trust_coefficient,
             form=config.lars_form,
@@ -201,7 +204,7 @@ def build_optimizer(
             "adamw": (keras.optimizers.AdamW, decay),
             "lamb": (keras.optimizers.Lamb, decay),
         }[config.name]
-        optimizer = _with_factors(kind, factors)(rate, **options)
+        optimizer = _with_rates(kind, own_rates)(rate, **options)
     if config.name in DECOUPLED:
         optimizer.exclude_from_weight_decay(
             var_list=[v for v in variables if is_excluded(v)]
@@ -222,24 +225,25 @@ def _index(optimizer: keras.optimizers.Optimizer, variable: tf.Variable) -> int:
     return optimizer._get_variable_index(variable)
 
 
-def _with_factors(
-    kind: type[keras.optimizers.Optimizer], factors: Mapping[int, float] | None
+def _with_rates(
+    kind: type[keras.optimizers.Optimizer], own_rates: Mapping[int, Rate] | None
 ) -> type[keras.optimizers.Optimizer]:
     """The optimizer with a rate of their own for some variables."""
-    if not factors:
+    if not own_rates:
         return kind
 
-    class WithFactors(kind):
+    class WithRates(kind):
         def build(self, variables):
             # As in LARS: an update gets other variables, of one replica.
-            self._factors = [factors.get(id(variable), 1.0) for variable in variables]
+            self._own_rates = [own_rates.get(id(variable)) for variable in variables]
             super().build(variables)
 
         def update_step(self, gradient, variable, learning_rate):
-            factor = self._factors[_index(self, variable)]
-            super().update_step(gradient, variable, learning_rate * factor)
+            if own := self._own_rates[_index(self, variable)]:
+                learning_rate = tf.cast(own(self.iterations.value), variable.dtype)
+            super().update_step(gradient, variable, learning_rate)
 
-    return WithFactors
+    return WithRates
 
 
 DECOUPLED = ("adamw", "lamb")

@@ -12,16 +12,15 @@ from selfsup_tf.distribution.determinism import clock_is_allowed
 from selfsup_tf.distribution.strategy import always_compiles
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
-from selfsup_tf.models.started import rate_factors
 from selfsup_tf.training.accumulation import accumulate
-from selfsup_tf.training.optimizers import build_optimizer
+from selfsup_tf.training.optimizers import Rate, build_optimizer, build_schedule
 from selfsup_tf.training.replica import METRICS, Replica
 
 
 def build(
     method: Method,
     plan: Plan,
-    rate: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    rate: Rate | None = None,
 ) -> keras.optimizers.Optimizer:
     """Builds a method in the strategy in force, and its optimizer, which it returns.
 
@@ -38,14 +37,20 @@ def build(
         f"one with {', '.join(taken) or 'no view'}",
         f"Build the model of {type(method).__name__} from config.drawn_views.",
     )
+    variables = method.trainable_variables
+    rate = rate or build_schedule(config.optimizer, plan, dtype=variables[0].dtype)
+    groups = [*method.own_rates(plan)]
+    if method.start and config.start_rate != 1:
+        brought = method.encoder.trainable_variables
+        groups.append((brought, lambda step: config.start_rate * rate(step)))
     return build_optimizer(
         config.optimizer,
         plan,
-        method.trainable_variables,
+        variables,
         method.unadapted_variables,
         scaled=config.precision == "mixed_float16",
         rate=rate,
-        factors=rate_factors(method.encoder, config) if method.start else None,
+        own_rates={id(v): own for group, own in groups for v in group},
     )
 
 

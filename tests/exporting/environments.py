@@ -16,8 +16,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from selfsup_tf.exporting.format import PROBES
+from selfsup_tf.methods import list_methods
 
-OURS = ("selfsup_tf", "simclr_tf", "byol_tf", "finetune_tf", "distill_tf")
+OURS = ("selfsup_tf", *(f"{name}_tf" for name in list_methods()))
 
 
 def needed(names) -> set[str]:

@@ -14,7 +14,7 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.encoders import leaf_layers
 from selfsup_tf.models.started import find_stages, freeze
-from selfsup_tf.training.optimizers import build_optimizer
+from selfsup_tf.training.optimizers import build_optimizer, build_schedule
 
 
 def make_encoder(size=24, seed=3):
@@ -115,30 +115,31 @@ def test_another_file_of_that_name_is_not_resumed_with(start, train, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "lamb", "lars", "adamw"])
-def test_a_factor_is_a_rate_of_its_own(name, tiny_config):
-    """One optimizer with a factor for one variable, and two of these two rates."""
+def test_variables_have_rates_of_their_own(name, tiny_config):
+    """One optimizer with another rate for one variable, and two of these two rates."""
     config = OptimizerConfig(name=name, learning_rate=0.5, warmup_epochs=0.0)
     config = dataclasses.replace(config, weight_decay=0.0)
     plan = make_plan(tiny_config("simclr", optimizer=config, steps=5), 64)
     slow = dataclasses.replace(plan, learning_rate=plan.learning_rate * 0.1)
 
-    def updated(plan, factors):
+    def updated(plan, factor):
         generator = np.random.default_rng(0)
         variables = [
             keras.Variable(generator.normal(size=(4, 3)), dtype="float64")
             for _ in range(2)
         ]
-        by_id = {id(v): f for v, f in zip(variables, factors, strict=True)}
-        optimizer = build_optimizer(config, plan, variables, factors=by_id)
+        rate = build_schedule(config, plan, dtype="float64")
+        own = {id(variables[0]): lambda step: factor * rate(step)} if factor else None
+        optimizer = build_optimizer(config, plan, variables, own_rates=own)
         for _ in range(3):
             gradients = [tf.constant(generator.normal(size=(4, 3))) for _ in variables]
             optimizer.apply(gradients, variables)
         return [v.numpy() for v in variables]
 
     found, at_full, at_slow = (
-        updated(plan, (0.1, 1.0)),
-        updated(plan, (1.0, 1.0)),
-        updated(slow, (1.0, 1.0)),
+        updated(plan, 0.1),
+        updated(plan, None),
+        updated(slow, None),
     )
     np.testing.assert_allclose(found[0], at_slow[0], rtol=1e-12)
     np.testing.assert_allclose(found[1], at_full[1], rtol=1e-12)

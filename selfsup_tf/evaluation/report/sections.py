@@ -16,9 +16,9 @@ from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.results import StoredResult, in_order, wanted_by_report
+from selfsup_tf.methods import find_method, list_methods
 
 _MOST_CARDS = 5
-_METHODS = {"simclr": "SimCLR", "byol": "BYOL"}
 Pairs = list[tuple[str, str]]
 
 
@@ -217,9 +217,9 @@ def devices(value: Any) -> str:
 
 
 def method_name(config: dict[str, Any]) -> str:
-    """The method as its authors write it, where we know."""
+    """The method as its authors write it, if it is installed, or its plain name."""
     name = str(config.get("method", "a method"))
-    return _METHODS.get(name, name)
+    return find_method(name).title if name in list_methods() else name
 
 
 def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
