@@ -38,7 +38,9 @@ setuptools.setup(
     python_requires=">=3.11,<3.14",
     # Every method is a package NAME_tf; a new one is found without a change here.
     packages=setuptools.find_packages(include=["*_tf", "*_tf.*"]),
-    package_data={"": ["README.md", "*.jinja", "*.config", "templates/*"]},
+    package_data={
+        "": ["README.md", "*.jinja", "*.config", "templates/*", "curves/*.json"]
+    },
     install_requires=[
         "tensorflow>=2.21,<2.22",
         # Before 3.13.2 a .keras file could read any file of the user (HDF5's external

@@ -4,10 +4,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.axes
 import matplotlib.figure
+import numpy as np
 
 from selfsup_tf.config import fitting_warmup
 from selfsup_tf.evaluation import plotting
+from selfsup_tf.evaluation.expected import Band, Expected
 from selfsup_tf.evaluation.plotting import Curve, is_number
 
 
@@ -21,6 +24,7 @@ class Panel:
         meaning: How to read it, a sentence.
         percent: Whether the values are shares in [0, 1].
         curves: One or more.
+        band: Where the first of them lies in healthy runs of the recipe, or None.
     """
 
     key: str
@@ -28,6 +32,7 @@ class Panel:
     meaning: str
     percent: bool
     curves: tuple[Curve, ...]
+    band: Band | None = None
 
 
 _H, _Z = "representation h", "projection z"
@@ -103,13 +108,16 @@ _PERCENT = ("contrast", "knn", "data_wait")
 _OPERATION = ("train/skipped_steps", "train/loss_scale")
 
 
-def training_panels(records: Sequence[dict[str, Any]]) -> list[Panel]:
+def training_panels(
+    records: Sequence[dict[str, Any]], expected: Expected | None = None
+) -> list[Panel]:
     """The charts of a log that has values for them.
 
     A value that only one method logs has a panel of its own name.
 
     Args:
         records: Of a log.jsonl; those without an epoch are passed over.
+        expected: The curves of healthy runs, whose bands are drawn with them.
     """
     records = [r for r in records if is_number(r.get("epoch"))]
     known = {name for *_, names in _PANELS for name in names} | set(_OPERATION)
@@ -124,7 +132,8 @@ def training_panels(records: Sequence[dict[str, Any]]) -> list[Panel]:
         curves = [_curve(records, name, label) for name, label in names.items()]
         curves = tuple(c for c in curves if any(y is not None for y in c.y))
         if curves:
-            panels.append(Panel(key, title, meaning, key in _PERCENT, curves))
+            band = expected and expected.band(next(iter(names)))
+            panels.append(Panel(key, title, meaning, key in _PERCENT, curves, band))
     return panels
 
 
@@ -167,10 +176,23 @@ def draw_panels(
         if end and is_rate:
             axes.text(end, 0.03, " warm-up", transform=axes.get_xaxis_transform(),
                       fontsize=9, color=plotting.SOFT)  # fmt: skip
+        if panel.band:
+            _draw_band(axes, panel)
         plotting.draw_lines(axes, panel.curves, percent=panel.percent, inside=True)
         last = max(x for curve in panel.curves for x in curve.x) or 1
         axes.set_xlim(0, 1.02 * last)  # the last dot is whole
     return figure
+
+
+def _draw_band(axes: matplotlib.axes.Axes, panel: Panel) -> None:
+    band, unit = panel.band, 100 if panel.percent else 1
+    bounds = (unit * np.array(bound) for bound in (band.low, band.high))
+    axes.fill_between(
+        band.x, *bounds, color=plotting.COLOURS[0], alpha=0.18, linewidth=0, zorder=1
+    )
+    # Where the band is of few points it has no area between them.
+    axes.text(0.98, 0.97, "healthy runs shaded", transform=axes.transAxes, fontsize=8,
+              color=plotting.SOFT, ha="right", va="top")  # fmt: skip
 
 
 def draw_runs(panels: Mapping[str, Panel | None]) -> matplotlib.figure.Figure:

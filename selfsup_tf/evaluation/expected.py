@@ -2,19 +2,14 @@
 
 A method's package keeps the curves of runs of a recipe, of several seeds, in
 NAME_tf/curves/RECIPE.json. The report draws the band that they make behind the curves
-of a run, and names what lies outside. They are written by
-
-    python -m selfsup_tf.evaluation.expected RECIPE RUN_DIRECTORY RUN_DIRECTORY ...
-
-Nothing here needs TensorFlow.
+of a run, and names what lies outside. `keep_curves` writes them. Nothing here needs
+TensorFlow.
 
 Legend: S runs, W windows of a run, each of `WINDOW` epochs.
 """
 
-import argparse
 import dataclasses
 import importlib.util
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,10 +18,8 @@ import numpy as np
 
 from selfsup_tf.config import Config
 from selfsup_tf.config.stored import by_flag, upgraded
-from selfsup_tf.errors import check
 from selfsup_tf.evaluation.plotting import is_number
-from selfsup_tf.files import read_object, write_atomically
-from selfsup_tf.run import RunDirectory
+from selfsup_tf.files import read_object
 
 WINDOW = 0.5
 """Epochs whose records are averaged; a run of over 50 epochs has 100 windows."""
@@ -35,13 +28,26 @@ LEVEL = 1e-4
 """The share of healthy windows that lie outside of a band by chance."""
 
 _NEIGHBOURS = 2  # windows on either side, whose deviations are taken as one
+_FREEDOM = 6  # degrees, below which a band is so wide that it says nothing
 _FREE = {f.name for f in dataclasses.fields(Config) if f.metadata} | {"seed"}
 _SAME = ("method", "data", "split", "image_size")
-_OPERATION = {
-    f"train/{name}"
-    for name in ("images_per_second", "data_wait", "skipped_steps", "loss_scale",
-                 "learning_rate", "tau", "lost_images")
-}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """Where a value of a healthy run lies.
+
+    Attributes:
+        places: Numbers of the windows that it is told of.
+        x: Their middles, in epochs.
+        low: The lower bounds.
+        high: The upper bounds.
+    """
+
+    places: np.ndarray
+    x: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,30 +74,34 @@ class Expected:
         """S."""
         return len(next(iter(self.curves.values())))
 
-    def band(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Between what a further healthy run's windows lie, (W,) each, but for `LEVEL`.
+    def band(self, name: str) -> Band | None:
+        """Where the windows of one more healthy run lie, but for `LEVEL`.
 
-        It is the prediction interval of Student's t of one more run, the deviations of
-        neighbouring windows being pooled.
+        It is Student's prediction interval of one more run, the deviations of
+        neighbouring windows taken together; None of what was logged too seldom for it.
         """
         import scipy.stats
 
+        if name not in self.curves:
+            return None
         values = self.curves[name]
         mean = values.mean(axis=0)
-        squares = ((values - mean) ** 2).sum(axis=0)
-        low, high = np.full((2, len(mean)), np.nan)
-        for i in np.flatnonzero(np.isfinite(mean)):
+        places = np.flatnonzero(np.isfinite(mean))
+        squares = ((values - mean) ** 2).sum(axis=0)[places]
+        widths = []
+        for i in range(len(places)):
             near = squares[max(0, i - _NEIGHBOURS) : i + _NEIGHBOURS + 1]
-            near = near[np.isfinite(near)]
             freedom = len(near) * (self.runs - 1)
+            if freedom < _FREEDOM:
+                return None
             spread = np.sqrt(near.sum() / freedom * (1 + 1 / self.runs))
-            width = scipy.stats.t.ppf(1 - LEVEL / 2, freedom) * spread
-            low[i], high[i] = mean[i] - width, mean[i] + width
-        return low, high
+            widths.append(scipy.stats.t.ppf(1 - LEVEL / 2, freedom) * spread)
+        low, high = mean[places] - widths, mean[places] + widths
+        return Band(places, (places + 0.5) * self.window, low, high)
 
     def differences(self, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """What a run's config.json has otherwise: (there, here) by flag."""
-        there, here = _comparable(self.config), _comparable(config)
+        there, here = comparable(self.config), comparable(config)
         return {
             key: (there.get(key), here.get(key))
             for key in sorted(there.keys() | here.keys())
@@ -105,23 +115,26 @@ class Expected:
             records: Of a log.jsonl, as far as the run has come.
         """
         said = []
-        treated = _treated(records)
-        if treated and treated != self.variables:
-            words = (_listed(self.variables), _listed(treated))
+        here = treated(records)
+        if here and here != self.variables:
+            words = (_listed(self.variables), _listed(here))
             said.append("Its optimizer has {} variables, this run's {}.".format(*words))
         for name in self.curves:
-            values = _windows(records, name, self.window, self.curves[name].shape[1])
-            low, high = self.band(name)
-            outside = np.flatnonzero((values < low) | (values > high))
+            band = self.band(name)
+            if band is None:
+                continue
+            values = windows(records, name, self.window, self.curves[name].shape[1])
+            values = values[band.places]
+            outside = np.flatnonzero((values < band.low) | (values > band.high))
             if not len(outside):
                 continue
             first = outside[0]
-            seen = int(np.isfinite(values + low).sum())
+            start = band.places[first] * self.window
             said.append(
-                f"{name} is {values[first]:.4g} in epochs {first * self.window:g} to "
-                f"{(first + 1) * self.window:g}, where theirs lies between "
-                f"{low[first]:.4g} and {high[first]:.4g}; {len(outside)} of {seen} "
-                "such stretches are outside."
+                f"{name} is {values[first]:.4g} in epochs {start:g} to "
+                f"{start + self.window:g}, where theirs lies between "
+                f"{band.low[first]:.4g} and {band.high[first]:.4g}; outside are "
+                f"{len(outside)} of {np.isfinite(values).sum()} such stretches."
             )
         return said
 
@@ -145,7 +158,7 @@ def find_expected(config: Mapping[str, Any]) -> Expected | None:
 
 
 def read_expected(path: pathlib.Path) -> Expected:
-    """Reads what `collect` has given.
+    """Reads what `keep_curves` has written.
 
     Raises:
         InputError: The file is no JSON object.
@@ -154,68 +167,6 @@ def read_expected(path: pathlib.Path) -> Expected:
     curves = {k: np.array(v, float) for k, v in values["curves"].items()}
     names = ("name", "config", "variables", "window")
     return Expected(**{name: values[name] for name in names}, curves=curves)
-
-
-def collect(recipe: str, runs: Sequence[RunDirectory]) -> dict[str, Any]:
-    """The curves of finished runs of one recipe, as plain values.
-
-    Args:
-        recipe: Its name.
-        runs: Two or more that differ in their seed.
-
-    Raises:
-        InputError: The runs are fewer, not finished, or not of one recipe.
-    """
-    check(
-        len(runs) >= 2,
-        "two runs or more of a recipe, of other seeds",
-        f"{len(runs)}",
-        "Train them: python train.py METHOD RECIPE --seed=1 --run_dir=DIRECTORY",
-    )
-    configs = [run.read_config() or {} for run in runs]
-    logs = [run.read_log() for run in runs]
-    first = _comparable(configs[0])
-    for run, config in zip(runs, configs, strict=True):
-        theirs = _comparable(config)
-        differing = [k for k in first | theirs if first.get(k) != theirs.get(k)]
-        check(
-            config and not differing,
-            f"runs of one recipe, as {runs[0].path} is",
-            f"{run.path}, which differs in {', '.join(differing) or 'its config.json'}",
-            "Leave it out, or train it with another --seed alone.",
-        )
-    seeds = [config.get("seed") for config in configs]
-    check(len(set(seeds)) == len(seeds), "a run for each seed", seeds, "Leave one out.")
-    ends = [log[-1].get("epoch", 0) if log else 0 for log in logs]
-    check(
-        min(ends) == max(ends) > 0,
-        "finished runs",
-        f"runs that have come to epoch {', '.join(f'{end:g}' for end in ends)}",
-        "Run the same commands again; they go on where they were stopped.",
-    )
-    window = max(WINDOW, ends[0] / 100)
-    count = int(np.ceil(ends[0] / window - 1e-9))
-    names = [
-        name
-        for name in dict.fromkeys(key for record in logs[0] for key in record)
-        if "/" in name and name not in _OPERATION
-    ]
-    curves = {
-        name: [_windows(log, name, window, count) for log in logs] for name in names
-    }
-    origin = {key: logs[0][0].get(key) for key in ("hardware", "versions")}
-    return {
-        "name": f"{configs[0]['method']} {recipe}",
-        "seeds": seeds,
-        "made_on": origin,
-        "config": configs[0],
-        "variables": _treated(logs[0]),
-        "window": window,
-        "curves": {
-            name: [[_rounded(v) for v in values] for values in curve]
-            for name, curve in curves.items()
-        },
-    }
 
 
 def _files(method: str) -> list[pathlib.Path]:
@@ -228,13 +179,13 @@ def _files(method: str) -> list[pathlib.Path]:
     return sorted(file for folder in folders for file in folder.glob("*.json"))
 
 
-def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that decide what a run learns, by flag."""
     flat = by_flag(upgraded(dict(config)))
     return {key: value for key, value in flat.items() if key not in _FREE}
 
 
-def _windows(
+def windows(
     records: Sequence[Mapping[str, Any]], name: str, window: float, count: int
 ) -> np.ndarray:
     """The mean of a value over each of so many windows, (W,); NaN where it has none."""
@@ -249,40 +200,14 @@ def _windows(
     return np.divide(sums, numbers, out=np.full(count, np.nan), where=numbers > 0)
 
 
-def _treated(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def treated(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many variables are treated how, as a log's first record says."""
     found = records[0].get("variables") if records else None
-    return {k: len(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    listed = isinstance(found, dict) and all(
+        isinstance(v, list) for v in found.values()
+    )
+    return {kind: len(names) for kind, names in found.items()} if listed else {}
 
 
 def _listed(treated: Mapping[str, int]) -> str:
     return " and ".join(f"{count} {kind}" for kind, count in treated.items())
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.5g}") if np.isfinite(value) else None
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the curves of a recipe's runs to a file of the method's package."""
-    parser = argparse.ArgumentParser(
-        prog="python -m selfsup_tf.evaluation.expected",
-        description="Keeps the curves of a recipe's runs for the reports of others.",
-    )
-    parser.add_argument("recipe", help="name of the recipe, such as cifar10_cpu")
-    parser.add_argument("runs", nargs="+", help="directories of its runs, a seed each")
-    parser.add_argument(
-        "--out", help="the file; left out, METHOD_tf/curves/RECIPE.json"
-    )
-    given = parser.parse_args(arguments)
-    values = collect(given.recipe, [RunDirectory(run) for run in given.runs])
-    method = values["config"]["method"]
-    out = pathlib.Path(given.out or f"{method}_tf/curves/{given.recipe}.json")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lines = (f"{json.dumps(key)}: {json.dumps(v)}" for key, v in values.items())
-    write_atomically(out, "{\n" + ",\n".join(lines) + "\n}\n")
-    print(f"Curves of {len(given.runs)} runs of {values['name']}: {out}")
-
-
-if __name__ == "__main__":
-    main()

@@ -28,18 +28,20 @@ class Curves(Protocol):
 
     def run(self, judged: Judged, flags: CurvesFlags) -> None:
         from selfsup_tf.evaluation.curves import draw_panels, training_panels
+        from selfsup_tf.evaluation.expected import find_expected
 
         judged.check_place()
         run = judged.run
         records = run.read_log()
-        panels = training_panels(records)
+        config = run.read_config() or {}
+        panels = training_panels(records, find_expected(config))
         check(
             bool(panels),
             f"a log of a run in {run.path}",
             "none" if not records else "one without a step",
             "Name the directory of a run that has been trained.",
         )
-        figure = draw_panels(panels, run.read_config() or {})
+        figure = draw_panels(panels, config)
         print(f"Curves: {save_figure(figure, run.result('curves', '.png'))}")
 
 

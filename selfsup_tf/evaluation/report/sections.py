@@ -11,6 +11,7 @@ import markupsafe
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
+from selfsup_tf.evaluation.expected import find_expected
 from selfsup_tf.evaluation.numbers import compact, percent, plain
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
 from selfsup_tf.evaluation.report.drawing import Drawings
@@ -102,6 +103,7 @@ class Shown:
 def reported(run: RunFiles) -> dict[str, Any]:
     """Everything that the template of a run's page asks for."""
     drawings, known = Drawings(), in_order()
+    expected = find_expected(run.config)
     shown = [
         show(stored, known.get(stored.result.protocol), drawings)
         for stored in run.results
@@ -119,8 +121,11 @@ def reported(run: RunFiles) -> dict[str, Any]:
         "unread": run.unread,
         "missing": _missing(run),
         "curves": [
-            _curve(panel, run, drawings) for panel in training_panels(run.records)
+            _curve(panel, run, drawings)
+            for panel in training_panels(run.records, expected)
         ],
+        "expected": expected,
+        "departures": expected.departures(run.records) if expected else [],
         "warmup": warmup(run.config),
         "groups": config_groups(run.config),
         "first": run.records[0] if run.records else {},

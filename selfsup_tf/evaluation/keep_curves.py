@@ -1,0 +1,117 @@
+"""Keeps the curves of a recipe's runs in the method's package, for later reports.
+
+    python -m selfsup_tf.evaluation.keep_curves RECIPE RUN_DIRECTORY RUN_DIRECTORY ...
+
+The runs are finished ones of the recipe as it stands, of a seed each; `expected` reads
+what this writes.
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from selfsup_tf.errors import check
+from selfsup_tf.evaluation.expected import WINDOW, comparable, treated, windows
+from selfsup_tf.files import write_atomically
+from selfsup_tf.run import RunDirectory
+
+_OPERATION = {
+    f"train/{name}"
+    for name in ("images_per_second", "data_wait", "skipped_steps", "loss_scale",
+                 "learning_rate", "tau", "lost_images")
+}  # fmt: skip
+
+
+def collect(recipe: str, runs: Sequence[RunDirectory]) -> dict[str, Any]:
+    """The curves of finished runs of one recipe, as plain values.
+
+    Args:
+        recipe: Its name.
+        runs: Two or more that differ in their seed.
+
+    Raises:
+        InputError: The runs are fewer, not finished, or not of one recipe.
+    """
+    check(
+        len(runs) >= 2,
+        "two runs or more of a recipe, of other seeds",
+        f"{len(runs)}",
+        "Train them: python train.py METHOD RECIPE --seed=1 --run_dir=DIRECTORY",
+    )
+    configs = [run.read_config() or {} for run in runs]
+    logs = [run.read_log() for run in runs]
+    first = comparable(configs[0])
+    for run, config in zip(runs, configs, strict=True):
+        theirs = comparable(config)
+        differing = [k for k in first | theirs if first.get(k) != theirs.get(k)]
+        check(
+            config and not differing,
+            f"runs of one recipe, as {runs[0].path} is",
+            f"{run.path}, which differs in {', '.join(differing) or 'its config.json'}",
+            "Leave it out, or train it with another --seed alone.",
+        )
+    seeds = [config.get("seed") for config in configs]
+    check(len(set(seeds)) == len(seeds), "a run for each seed", seeds, "Leave one out.")
+    ends = [log[-1].get("epoch", 0) if log else 0 for log in logs]
+    check(
+        min(ends) == max(ends) > 0,
+        "finished runs",
+        f"runs that have come to epoch {', '.join(f'{end:g}' for end in ends)}",
+        "Run the same commands again; they go on where they were stopped.",
+    )
+    window = max(WINDOW, ends[0] / 100)
+    count = int(np.ceil(ends[0] / window - 1e-9))
+    names = [
+        name
+        for name in dict.fromkeys(key for record in logs[0] for key in record)
+        if "/" in name and name not in _OPERATION
+    ]
+    curves = {
+        name: [windows(log, name, window, count) for log in logs] for name in names
+    }
+    origin = {key: logs[0][0].get(key) for key in ("hardware", "versions")}
+    return {
+        "name": f"{configs[0]['method']} {recipe}",
+        "seeds": seeds,
+        "made_on": origin,
+        "config": configs[0],
+        "variables": treated(logs[0]),
+        "window": window,
+        "curves": {
+            name: [[_rounded(v) for v in values] for values in curve]
+            for name, curve in curves.items()
+        },
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.5g}") if np.isfinite(value) else None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the curves of a recipe's runs to a file of the method's package."""
+    parser = argparse.ArgumentParser(
+        prog="python -m selfsup_tf.evaluation.keep_curves",
+        description="Keeps the curves of a recipe's runs for the reports of others.",
+    )
+    parser.add_argument("recipe", help="name of the recipe, such as cifar10_cpu")
+    parser.add_argument("runs", nargs="+", help="directories of its runs, a seed each")
+    parser.add_argument(
+        "--out", help="the file; left out, METHOD_tf/curves/RECIPE.json"
+    )
+    given = parser.parse_args(arguments)
+    values = collect(given.recipe, [RunDirectory(run) for run in given.runs])
+    method = values["config"]["method"]
+    out = pathlib.Path(given.out or f"{method}_tf/curves/{given.recipe}.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lines = (f"{json.dumps(key)}: {json.dumps(v)}" for key, v in values.items())
+    write_atomically(out, "{\n" + ",\n".join(lines) + "\n}\n")
+    print(f"Curves of {len(given.runs)} runs of {values['name']}: {out}")
+
+
+if __name__ == "__main__":
+    main()
