@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from selfsup_tf.errors import check_pair
+from selfsup_tf.models.similarity import cosine_to_fixed
 
 
 def regression_loss(prediction: tf.Tensor, target_projection: tf.Tensor) -> tf.Tensor:
@@ -21,11 +21,7 @@ def regression_loss(prediction: tf.Tensor, target_projection: tf.Tensor) -> tf.T
 
     Reference: Grill et al. 2020, equation 2.
     """
-    check_pair(prediction, target_projection)
-    dtype = tf.float64 if prediction.dtype == tf.float64 else tf.float32
-    q = tf.math.l2_normalize(tf.cast(prediction, dtype), axis=1)
-    z = tf.math.l2_normalize(tf.cast(target_projection, dtype), axis=1)
-    return 2.0 - 2.0 * tf.reduce_sum(q * tf.stop_gradient(z), axis=1)
+    return 2.0 - 2.0 * cosine_to_fixed(prediction, target_projection)
 
 
 @keras.saving.register_keras_serializable(package="byol_tf")

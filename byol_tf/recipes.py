@@ -21,10 +21,16 @@ from selfsup_tf.config import (
     EncoderConfig,
     OptimizerConfig,
     ViewConfig,
+    recipe_parts,
 )
-
-CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+from selfsup_tf.config.recipe_parts import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CPU_SGD,
+    DRAWN_SHAPES,
+    LIGHTLY_RESNET18,
+    SOLO_RESNET18,
+)
 
 VIEW_1 = ViewConfig(  # utils/augmentations.py
     brightness=0.4,
@@ -43,35 +49,8 @@ REFERENCE_2 = dataclasses.replace(VIEW_2, crop_law="log_uniform_clipped")
 SMALL_1 = dataclasses.replace(VIEW_1, blur=0.0)  # 32 px are blurred enough
 SMALL_2 = dataclasses.replace(VIEW_2, blur=0.0)
 
-# Whatever two views of a shape share beside the shape is a way to cheat, so colour,
-# contrast, texture and pose are all disturbed.
-DRAWN_SHAPES = ViewConfig(
-    crop_area=(0.4, 1.0),
-    jitter=0.9,
-    hue=0.5,
-    grayscale=0.4,
-    blur=0.5,
-    blur_sigma=(0.3, 1.5),
-    blur_size=0.25,
-    solarize=0.3,
-    rotation=30.0,
-)
 
-NARROW = EncoderConfig(
-    name="resnet18",
-    width=0.25,
-    stem="small_stride2",
-    mean=CIFAR10_MEAN,
-    std=CIFAR10_STD,
-)
-
-CPU_SGD = OptimizerConfig(
-    name="sgd",  # LARS pays at large batches only
-    learning_rate=0.12,  # lightly's .06 for 128 images, as its decay
-    momentum=0.9,
-    weight_decay=5e-4,
-    warmup_epochs=0.5,  # a short run has no ten epochs to spare
-)
+NARROW = dataclasses.replace(recipe_parts.NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD)
 
 
 def shapes(**overrides) -> BYOLConfig:
@@ -149,13 +128,7 @@ def cifar10(**overrides) -> BYOLConfig:
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
         views=(view_1, dataclasses.replace(view_1, solarize=0.2)),
-        encoder=EncoderConfig(
-            name="resnet18",
-            stem="small",  # solo/methods/base.py; its padding of 2 gives 34 px, ours 32
-            zero_init=False,  # torchvision's default
-            mean=CIFAR10_MEAN,  # solo/data/pretrain_dataloader.py
-            std=CIFAR10_STD,
-        ),
+        encoder=SOLO_RESNET18,
         optimizer=OptimizerConfig(
             learning_rate=1.0,  # byol.yaml, times batch/256 in solo/args/pretrain.py
             weight_decay=1e-5,
@@ -199,13 +172,7 @@ def cifar10_lightly(**overrides) -> BYOLConfig:
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
         views=(view,) * 2,
-        encoder=EncoderConfig(
-            name="resnet18",
-            stem="small",  # lightly's ResNetGenerator
-            zero_init=False,  # PyTorch's default
-            mean=IMAGENET_MEAN,  # its transforms normalise by these, CIFAR-10 too
-            std=IMAGENET_STD,
-        ),
+        encoder=LIGHTLY_RESNET18,
         # Their loss is the mean of -cos, ours of 2 - 2 cos: twice the gradient. Half of
         # their .06 for 128 images and twice their 5e-4 make the same updates.
         optimizer=OptimizerConfig(

@@ -7,18 +7,11 @@ import dataclasses
 
 from distill_tf.config import DistillConfig
 from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
+from selfsup_tf.config.recipe_parts import CPU_SGD
 
 # Crops and flips alone, as in fine-tuning and linear evaluation of both papers.
 CROP_AND_FLIP = ViewConfig(jitter=0.0, grayscale=0.0, blur=0.0)
 SIMCLR_CROP = dataclasses.replace(CROP_AND_FLIP, crop_law="distorted_box")
-
-CPU_SGD = OptimizerConfig(
-    name="sgd",  # LARS pays at large batches only
-    learning_rate=0.12,
-    momentum=0.9,
-    weight_decay=5e-4,
-    warmup_epochs=0.5,
-)
 
 
 def shapes(**overrides) -> DistillConfig:

@@ -23,46 +23,19 @@ from selfsup_tf.config import (
     OptimizerConfig,
     ViewConfig,
 )
+from selfsup_tf.config.recipe_parts import (
+    CPU_SGD,
+    DRAWN_SHAPES,
+    LIGHTLY_RESNET18,
+    NARROW,
+    SMALL_IMAGES,
+    SOLO_RESNET18,
+)
 from simclr_tf.config import SimCLRConfig
-
-CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 # Colour jitter of strength 1, blur of every other view: tf2/data_util.py.
 V2_VIEW = ViewConfig(crop_law="distorted_box")
 V1_VIEW = dataclasses.replace(V2_VIEW, brightness_mode="add")  # impl="simclrv1" there
-
-SMALL_IMAGES = ViewConfig(
-    brightness=0.4,  # strength .5 of 1, the reference's for CIFAR-10
-    contrast=0.4,
-    saturation=0.4,
-    hue=0.1,
-    blur=0.0,  # 32 px are blurred enough
-)
-
-# Whatever two views of a shape share beside the shape is a way to cheat, so colour,
-# contrast, texture and pose are all disturbed.
-DRAWN_SHAPES = ViewConfig(
-    crop_area=(0.4, 1.0),
-    jitter=0.9,
-    hue=0.5,
-    grayscale=0.4,
-    blur=0.5,
-    blur_sigma=(0.3, 1.5),
-    blur_size=0.25,
-    solarize=0.3,
-    rotation=30.0,
-)
-
-NARROW = EncoderConfig(name="resnet18", width=0.25, stem="small_stride2")
-
-CPU_SGD = OptimizerConfig(
-    name="sgd",  # LARS pays at large batches only
-    learning_rate=0.12,  # lightly's .06 for 128 images, as its decay
-    momentum=0.9,
-    weight_decay=5e-4,
-    warmup_epochs=0.5,  # a short run has no ten epochs to spare
-)
 
 
 def shapes(**overrides) -> SimCLRConfig:
@@ -165,13 +138,7 @@ def cifar10_solo(**overrides) -> SimCLRConfig:
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
         views=(view,) * 2,
-        encoder=EncoderConfig(
-            name="resnet18",
-            stem="small",  # solo/methods/base.py; its padding of 2 gives 34 px, ours 32
-            zero_init=False,  # torchvision's default
-            mean=CIFAR10_MEAN,  # solo/data/pretrain_dataloader.py
-            std=CIFAR10_STD,
-        ),
+        encoder=SOLO_RESNET18,
         optimizer=OptimizerConfig(
             learning_rate=0.4,  # simclr.yaml, times batch/256 in solo/args/pretrain.py
             weight_decay=1e-4,
@@ -210,13 +177,7 @@ def cifar10_lightly(**overrides) -> SimCLRConfig:
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
         views=(view,) * 2,
-        encoder=EncoderConfig(
-            name="resnet18",
-            stem="small",  # lightly's ResNetGenerator
-            zero_init=False,  # PyTorch's default
-            mean=IMAGENET_MEAN,  # its transforms normalise by these, CIFAR-10 too
-            std=IMAGENET_STD,
-        ),
+        encoder=LIGHTLY_RESNET18,
         optimizer=OptimizerConfig(
             name="sgd",
             learning_rate=0.12,  # .06 for 128 images

@@ -24,8 +24,9 @@ def build_head(
         input_size: Size D of what comes in.
         widths: Output size of each Dense layer.
         name: Name of the model, such as "projector".
-        norm: "all": a BatchNorm after every Dense layer, the last one without centre,
-            as in SimCLR; "hidden": after each but the last, as in BYOL; "none".
+        norm: "full": a BatchNorm after every Dense layer; "all": the last one without
+            centre, as in SimCLR; "bare": the last one without centre and scale, as in
+            SimSiam; "hidden": after each but the last, as in BYOL; "none".
         hidden_bias: Whether the hidden Dense layers have a bias, as BYOL's do; SimCLR's
             leave it to the BatchNorm that follows.
         output_bias: Whether the last Dense layer has one.
@@ -49,11 +50,12 @@ def build_head(
             dtype=precision,
             name=f"dense{index}",
         )(x)
-        if norm == "all" or (norm == "hidden" and not last):
+        if norm in ("full", "all", "bare") or (norm == "hidden" and not last):
             x = keras.layers.BatchNormalization(
                 momentum=0.9,
                 epsilon=1e-5,
-                center=not last,
+                center=not last or norm == "full",
+                scale=not last or norm != "bare",
                 synchronized=True,
                 dtype=precision,
                 name=f"norm{index}",

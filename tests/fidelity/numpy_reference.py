@@ -10,13 +10,15 @@ features, P projection. A network is a list of layers (kind, name), of the kinds
 
     dense   a matrix                    affine  a matrix and a bias
     norm    BatchNorm                   scale   BatchNorm without a centre (no beta)
-    relu    the larger of x and 0       pool    the average over an image's pixels
+    bare    BatchNorm alone             relu    the larger of x and 0
+    pool    the average over an image's pixels
 """
 
 import math
 
 import numpy as np
 
+NORMS = ("norm", "scale", "bare")
 EPSILON = 1e-5
 """Of BatchNorm: google-research/simclr, tf2/resnet.py; deepmind-research, byol."""
 DECAY = 0.9
@@ -108,9 +110,10 @@ def forward(network, layers, parameters, x):
         elif kind == "affine":
             y = x @ parameters[f"{at}/kernel"] + parameters[f"{at}/bias"]
             kept = (x,)
-        elif kind in ("norm", "scale"):
+        elif kind in NORMS:
             beta = parameters[f"{at}/beta"] if kind == "norm" else 0.0
-            y, *kept = batch_norm(x, parameters[f"{at}/gamma"], beta)
+            gamma = 1.0 if kind == "bare" else parameters[f"{at}/gamma"]
+            y, *kept = batch_norm(x, gamma, beta)
             kept = (x, *kept)
         elif kind == "relu":
             y, kept = np.maximum(x, 0), (x,)
@@ -139,11 +142,11 @@ def backward(tape, parameters, dy, gradients):
             if kind == "affine":
                 add(f"{at}/bias", flat_dy.sum(axis=0))
             dy = dy @ parameters[f"{at}/kernel"].T
-        elif kind in ("norm", "scale"):
-            dy, d_gamma, d_beta = batch_norm_gradient(
-                dy, x, parameters[f"{at}/gamma"], *kept[1:]
-            )
-            add(f"{at}/gamma", d_gamma)
+        elif kind in NORMS:
+            gamma = 1.0 if kind == "bare" else parameters[f"{at}/gamma"]
+            dy, d_gamma, d_beta = batch_norm_gradient(dy, x, gamma, *kept[1:])
+            if kind != "bare":
+                add(f"{at}/gamma", d_gamma)
             if kind == "norm":
                 add(f"{at}/beta", d_beta)
         elif kind == "relu":
@@ -157,7 +160,7 @@ def backward(tape, parameters, dy, gradients):
 def move_statistics(tape, parameters):
     """Every BatchNorm's running mean and variance: .9 of it and .1 of the batch's."""
     for kind, at, kept in tape:
-        if kind in ("norm", "scale"):
+        if kind in NORMS:
             for name, batch in zip(("mean", "variance"), kept[2:], strict=True):
                 key = f"{at}/moving_{name}"
                 parameters[key] = DECAY * parameters[key] + (1 - DECAY) * batch
@@ -353,36 +356,43 @@ def byol_gradients(parameters, view_1, view_2, *, directions, first=1):
     return loss, gradients, tapes[first - 1] + tapes[2 - first]
 
 
-def train(parameters, batches, gradients_of, *, rate, optimizer, tau_of=None):
+def train(parameters, batches, gradients_of, *, rate, optimizer, after=None):
     """A run, step by step.
 
     Args:
         parameters: The start; it is not changed.
-        batches: A pair of views, (N, H, W, 3), for each step.
-        gradients_of: From parameters and both views to loss, gradients and tapes.
-        rate: From a step to the rate of its update.
+        batches: A tuple of views, (N, H, W, 3), for each step.
+        gradients_of: From parameters and the views to loss, gradients and tapes.
+        rate: From a step and the name of a variable to the rate of its update.
         optimizer: Keywords of `lars`.
-        tau_of: From a step to tau where there is a target. The target moves after the
-            update, towards the new online parameters: byol_experiment.py, _update_fn.
+        after: Changes, in place, what follows the update, given the parameters and the
+            step, such as `move_target`.
 
     Yields:
         The loss, the parameters and the velocities after each step.
     """
     parameters, velocities = dict(parameters), {}
-    for step, (view_1, view_2) in enumerate(batches):
-        loss, gradients, tapes = gradients_of(parameters, view_1, view_2)
+    for step, views in enumerate(batches):
+        loss, gradients, tapes = gradients_of(parameters, *views)
         for tape in tapes:
             move_statistics(tape, parameters)
         for name, g in gradients.items():
             v = velocities.get(name, np.zeros_like(g))
             parameters[name], velocities[name] = lars(
-                parameters[name], v, g, rate(step), **optimizer
+                parameters[name], v, g, rate(step, name), **optimizer
             )
-        if tau_of is not None:
-            for name in parameters:
-                network, _, variable = name.split("/")
-                if network.startswith("target_") and "moving_" not in variable:
-                    ours = parameters[name.removeprefix("target_")]
-                    t = tau_of(step)
-                    parameters[name] = t * parameters[name] + (1 - t) * ours
+        if after is not None:
+            after(parameters, step)
         yield loss, dict(parameters), dict(velocities)
+
+
+def move_target(parameters, step, *, base, total):
+    """The target moves towards the new online parameters: byol/byol_experiment.py,
+    _update_fn.
+    """
+    t = tau(step, base=base, total=total)
+    for name in parameters:
+        network, _, variable = name.split("/")
+        if network.startswith("target_") and "moving_" not in variable:
+            ours = parameters[name.removeprefix("target_")]
+            parameters[name] = t * parameters[name] + (1 - t) * ours

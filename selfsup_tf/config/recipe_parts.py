@@ -1,0 +1,64 @@
+"""Parts of recipes that several methods share, each with its source.
+
+"Ours" marks what no source gives.
+"""
+
+from selfsup_tf.config.encoder import IMAGENET_MEAN, IMAGENET_STD, EncoderConfig
+from selfsup_tf.config.optimizer import OptimizerConfig
+from selfsup_tf.config.view import ViewConfig
+
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+
+SMALL_IMAGES = ViewConfig(
+    brightness=0.4,  # strength .5 of 1, the reference's for CIFAR-10
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    blur=0.0,  # 32 px are blurred enough
+)
+"""SimCLR's views of CIFAR-10: google-research/simclr, README."""
+
+# Whatever two views of a shape share beside the shape is a way to cheat, so colour,
+# contrast, texture and pose are all disturbed.
+DRAWN_SHAPES = ViewConfig(
+    crop_area=(0.4, 1.0),
+    jitter=0.9,
+    hue=0.5,
+    grayscale=0.4,
+    blur=0.5,
+    blur_sigma=(0.3, 1.5),
+    blur_size=0.25,
+    solarize=0.3,
+    rotation=30.0,
+)
+"""Ours, for the built-in shapes."""
+
+NARROW = EncoderConfig(name="resnet18", width=0.25, stem="small_stride2")
+"""Ours: what two CPU cores train in minutes at 32 px."""
+
+CPU_SGD = OptimizerConfig(
+    name="sgd",  # LARS pays at large batches only
+    learning_rate=0.12,  # lightly's .06 for 128 images, as its decay
+    momentum=0.9,
+    weight_decay=5e-4,
+    warmup_epochs=0.5,  # a short run has no ten epochs to spare
+)
+
+SOLO_RESNET18 = EncoderConfig(
+    name="resnet18",
+    stem="small",  # solo/methods/base.py; its padding of 2 gives 34 px, ours 32
+    zero_init=False,  # torchvision's default
+    mean=CIFAR10_MEAN,  # solo/data/pretrain_dataloader.py
+    std=CIFAR10_STD,
+)
+"""vturrisi/solo-learn's for CIFAR-10."""
+
+LIGHTLY_RESNET18 = EncoderConfig(
+    name="resnet18",
+    stem="small",  # lightly's ResNetGenerator
+    zero_init=False,  # PyTorch's default
+    mean=IMAGENET_MEAN,  # its transforms normalise by these, CIFAR-10 too
+    std=IMAGENET_STD,
+)
+"""lightly-ai/lightly's for CIFAR-10: docs, cifar10_benchmark.py."""

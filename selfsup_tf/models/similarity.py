@@ -1,0 +1,25 @@
+"""Cosines between the outputs of two branches."""
+
+import tensorflow as tf
+
+from selfsup_tf.errors import check_pair
+
+
+def cosine_to_fixed(values: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
+    """The cosine of each row with that of `fixed`, which no gradient flows into.
+
+    Args:
+        values: (N, P), float; normalised here.
+        fixed: (N, P), of the same images.
+
+    Returns:
+        (N,) float32 in [-1, 1] (float64 for float64 values).
+
+    Raises:
+        InputError: The shapes differ.
+    """
+    check_pair(values, fixed)
+    dtype = tf.float64 if values.dtype == tf.float64 else tf.float32
+    one = tf.math.l2_normalize(tf.cast(values, dtype), axis=1)
+    other = tf.math.l2_normalize(tf.cast(fixed, dtype), axis=1)
+    return tf.reduce_sum(one * tf.stop_gradient(other), axis=1)
