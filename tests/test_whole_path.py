@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from selfsup_tf import cli
 from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.data.views import evaluation_view
-from selfsup_tf.methods import list_methods
+from selfsup_tf.methods import find_method, list_methods
 from selfsup_tf.models.resnet import BLOCKS
 
 SMALL = [
@@ -91,10 +91,31 @@ def test_an_archive_with_labels(archive, views, tmp_path, capsys):
     np.testing.assert_allclose(served, raw, atol=1e-4)
 
 
-# The other two have tests of their own.
+def learns_labels(method):
+    """Whether a method looks at one view of an image, and so at what is beside it."""
+    return find_method(method).config_class.num_views == 1
+
+
+METHODS = [method for method in list_methods() if method != "dummy"]
+
+
+# SimCLR's is above, BYOL's below.
 @pytest.mark.parametrize(
-    "method", sorted(set(list_methods()) - {"byol", "dummy", "simclr"})
+    "method",
+    [m for m in METHODS if not learns_labels(m) and m not in ("simclr", "byol")],
 )
+def test_a_method_of_views(method, archive, views, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    where = f"--run_dir={run_dir}"
+    cli.train([method, "shapes", where, f"--data={archive}", *SMALL])
+    cli.evaluate(["knn", where, "--k=10"])
+    assert "untrained" in capsys.readouterr().out
+    cli.export([where, "--formats", "saved_model", "tflite_float32"])
+    answers = assert_export_is_the_encoder(run_dir, views, "float32", 0.9999)
+    assert set(answers) == {"representation"}
+
+
+@pytest.mark.parametrize("method", filter(learns_labels, METHODS))
 def test_a_method_that_learns_labels(method, archive, views, teacher, tmp_path, capsys):
     run_dir = tmp_path / "my [run]"
     where = f"--run_dir={run_dir}"

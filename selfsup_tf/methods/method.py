@@ -184,7 +184,8 @@ class Method(abc.ABC):
         """Variables whose learning rate is not the run's, group by group, with theirs.
 
         A rate is a function of the number of updates done so far, an int64 scalar, to
-        a float scalar. Decay that is decoupled (adamw, lamb) keeps the run's rate.
+        a float or a float scalar. Decay that is decoupled (adamw, lamb) keeps the run's
+        rate.
         """
         return []
 

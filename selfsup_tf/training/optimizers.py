@@ -15,7 +15,8 @@ from selfsup_tf.errors import check
 from selfsup_tf.training.schedules import WarmupCosine
 
 Rate = Callable[[tf.Tensor], tf.Tensor]
-"""From the number of updates done so far to the learning rate of the next, scalars."""
+"""From the number of updates done so far, a scalar, to the learning rate of the next,
+a float or a scalar."""
 
 
 def is_excluded(variable: keras.Variable) -> bool:
@@ -240,7 +241,8 @@ def _with_rates(
 
         def update_step(self, gradient, variable, learning_rate):
             if own := self._own_rates[_index(self, variable)]:
-                learning_rate = tf.cast(own(self.iterations.value), variable.dtype)
+                rate = own(self.iterations.value)
+                learning_rate = keras.ops.convert_to_tensor(rate, variable.dtype)
             super().update_step(gradient, variable, learning_rate)
 
     return WithRates
