@@ -474,6 +474,86 @@ def test_byol_imagenette():
     _check("byol", "imagenette", DEEPMIND | table, BYOL_VIEWS)
 
 
+# --- Chen and He 2021, section 3 and appendices A and D; solo-learn; lightly
+
+SIMSIAM = {
+    "optimizer.name": "sgd",
+    "optimizer.momentum": 0.9,
+    "optimizer.nesterov": False,
+    "optimizer.schedule": "cosine",
+    "predictor": (512, 2048),
+}
+NO_WARMUP = {"optimizer.warmup_epochs": 0.0}
+SIMSIAM_VIEW = LIGHTLY_VIEW | {"crop_area": (0.2, 1.0)}
+
+
+def test_simsiam_imagenet():
+    table = {
+        "data": "imagenet2012",
+        "encoder.name": "resnet50",
+        "encoder.zero_init": True,
+        "batch_size": 512,
+        "epochs": 100,
+        "rate": 0.05 * 512 / 256,
+        "optimizer.weight_decay": 1e-4,
+        "projector": (2048, 2048, 2048),
+        "projector_norm": "bare",
+        "fixed_predictor_rate": True,
+    }
+    tables = (
+        SIMSIAM,
+        NO_WARMUP,
+        IMAGENET_STATISTICS,
+        _both(SIMSIAM_VIEW | {"blur": 0.5}),
+    )
+    _check("simsiam", "imagenet", *tables, table)
+
+
+def test_simsiam_cifar10():
+    table = {
+        "batch_size": 512,
+        "epochs": 800,
+        "rate": 0.03 * 512 / 256,
+        "optimizer.weight_decay": 5e-4,
+        "projector": (2048, 2048),
+    }
+    views = _both(SIMSIAM_VIEW | NO_BLUR)
+    _check("simsiam", "cifar10", CIFAR10, SIMSIAM, NO_WARMUP, views, table)
+
+
+def test_simsiam_cifar10_of_solo_learn():
+    table = {
+        "batch_size": 256,
+        "epochs": 1000,
+        "rate": 0.5,
+        "optimizer.weight_decay": 1e-5,
+        "optimizer.warmup_epochs": 10.0,
+        "encoder.zero_init": False,
+        "projector": (2048, 2048, 2048),
+        "projector_norm": "bare",
+        "fixed_predictor_rate": True,
+    }
+    views = _both(TORCHVISION_VIEW | HALF_STRENGTH | {"blur": 0.5, "blur_size": 0.4})
+    tables = CIFAR10, CIFAR10_STATISTICS, SIMSIAM, views, table
+    _check("simsiam", "cifar10_solo", *tables)
+
+
+def test_simsiam_cifar10_of_lightly():
+    table = {
+        "batch_size": 512,
+        "epochs": 800,
+        "rate": 0.06,
+        "optimizer.weight_decay": 5e-4,
+        "encoder.zero_init": False,
+        "projector": (2048, 2048),
+        "projector_norm": "full",
+        "fixed_predictor_rate": False,
+    }
+    views = _both(LIGHTLY_VIEW | NO_BLUR)
+    tables = CIFAR10, IMAGENET_STATISTICS, SIMSIAM, NO_WARMUP, views, table
+    _check("simsiam", "cifar10_lightly", *tables)
+
+
 # --- fine-tuning and linear evaluation: READMEs of both, byol/configs/eval.py
 
 CROP_AND_FLIP = {

@@ -13,6 +13,7 @@ LEAST = {
     "SimCLR v1 and v2 on ImageNet": 112,
     "SimCLR on CIFAR-10": 45,
     "BYOL on ImageNet, Imagenette and CIFAR-10": 98,
+    "SimSiam on ImageNet and CIFAR-10": 19,
     PITFALLS: 46,
     "Corrections": 17,
 }

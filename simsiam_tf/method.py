@@ -1,0 +1,60 @@
+"""SimSiam on one screen: one network, a predictor, and a gradient that is stopped."""
+
+import keras
+
+from selfsup_tf.methods import Method
+from selfsup_tf.models.heads import build_head
+from simsiam_tf.config import SimSiamConfig
+from simsiam_tf.loss import negative_cosine
+from simsiam_tf.model import build_simsiam
+
+
+class SimSiam(Method):
+    """Chen and He 2021, "Exploring simple Siamese representation learning"."""
+
+    config_class = SimSiamConfig
+    couples_images = False
+
+    def build(self):
+        """Encoder, projector and predictor, shared by both branches."""
+        config = self.config
+        self.encoder = self.new_encoder()
+        shared = {
+            "hidden_bias": False,  # a BatchNorm follows
+            # PyTorch's Linear draws between plus and minus 1 / sqrt(inputs).
+            "initializer": keras.initializers.VarianceScaling(
+                1 / 3, "fan_in", "uniform"
+            ),
+            "precision": config.precision,
+        }
+        projector = build_head(
+            self.encoder.output_shape[-1],
+            config.projector,
+            name="projector",
+            norm=config.projector_norm,
+            output_bias=False,
+            **shared,
+        )
+        predictor = build_head(
+            config.projector[-1],
+            config.predictor,
+            name="predictor",
+            norm="hidden",
+            output_bias=True,
+            **shared,
+        )
+        self.model = build_simsiam(self.encoder, projector, predictor)
+        self.networks = {"projector": projector}
+        self.predictor_variables = predictor.trainable_variables
+
+    def own_rates(self, plan):
+        """The predictor's, which neither rises nor falls."""
+        if not self.config.fixed_predictor_rate:
+            return []
+        return [(self.predictor_variables, lambda step: plan.learning_rate)]
+
+    def compute_loss(self, outputs):
+        """The negative cosine of each image, the mean of both directions."""
+        forth = negative_cosine(outputs["prediction_1"], outputs["projection_2"])
+        back = negative_cosine(outputs["prediction_2"], outputs["projection_1"])
+        return (forth + back) / 2

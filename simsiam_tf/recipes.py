@@ -1,0 +1,291 @@
+"""Recipes of SimSiam: each returns a config, and is a document that can be run.
+
+Every function takes the fields to override: `cifar10(epochs=100, seed=1)`. Fields left
+out have the defaults of SimSiamConfig. A value has its reason or its source beside it;
+"ours" marks what no source gives, "unverified" what could not be read in one.
+
+docs/generate_recipes.py makes a table of these functions: the first line of a docstring
+is its summary, the lines below it are read by their keys.
+
+Reference: Chen and He 2021, "Exploring simple Siamese representation learning", "the
+paper" below.
+"""
+
+import dataclasses
+
+from selfsup_tf.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncoderConfig,
+    OptimizerConfig,
+    ViewConfig,
+)
+from selfsup_tf.config.recipe_parts import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CPU_SGD,
+    DRAWN_SHAPES,
+    LIGHTLY_RESNET18,
+    NARROW,
+    SMALL_IMAGES,
+    SOLO_RESNET18,
+)
+from simsiam_tf.config import SimSiamConfig
+
+IMAGENET_VIEW = ViewConfig(  # appendix A, in PyTorch's words
+    antialias=True,  # Pillow low-passes what it shrinks
+    interpolation="bilinear",  # torchvision's default
+    crop_area=(0.2, 1.0),
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    blur=0.5,  # unverified; MoCo v2's
+)
+TORCHVISION_SMALL = dataclasses.replace(
+    SMALL_IMAGES, antialias=True, interpolation="bilinear"
+)
+
+
+def shapes(**overrides) -> SimSiamConfig:
+    """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
+
+    Reproduces: nothing published; ours, to try the whole way in minutes
+    Command: python train.py simsiam shapes --run_dir=runs/shapes
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = SimSiamConfig(
+        data="shapes",
+        image_size=32,
+        views=(DRAWN_SHAPES,) * 2,
+        encoder=NARROW,
+        optimizer=CPU_SGD,
+        batch_size=128,  # without negatives, more updates help more than larger ones
+        epochs=18,
+        projector=(512, 512),
+        predictor=(128, 512),  # a quarter, as in the paper
+        held_out=500,
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_cpu(**overrides) -> SimSiamConfig:
+    """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
+
+    Reproduces: nothing published; ours, to learn from photographs on a laptop
+    Command: python train.py simsiam cifar10_cpu --run_dir=runs/cifar10_cpu
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = SimSiamConfig(
+        data="cifar10",
+        image_size=32,
+        views=(SMALL_IMAGES,) * 2,
+        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        optimizer=CPU_SGD,
+        batch_size=128,  # without negatives, more updates help more than larger ones
+        epochs=8,
+        projector=(512, 512),  # the paper has two layers for CIFAR-10
+        predictor=(128, 512),
+        knn_epochs=2,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10(**overrides) -> SimSiamConfig:
+    """CIFAR-10 by the authors: ResNet-18, batch 512, 800 epochs.
+
+    Reproduces: the paper, appendix D
+    Command: python train.py simsiam cifar10 --run_dir=runs/cifar10
+    Published: 91.8 % linear top-1 (figure D.1)
+    Hardware: not stated in the source
+    Measured: not yet measured
+    """
+    config = SimSiamConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(dataclasses.replace(IMAGENET_VIEW, blur=0.0),) * 2,
+        encoder=EncoderConfig(
+            name="resnet18",
+            stem="small",  # "the CIFAR variant of ResNet-18"
+            mean=CIFAR10_MEAN,  # unverified
+            std=CIFAR10_STD,
+        ),
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.03,
+            momentum=0.9,
+            weight_decay=5e-4,
+            warmup_epochs=0.0,
+        ),
+        batch_size=512,
+        epochs=800,
+        projector=(2048, 2048),  # two layers
+        fixed_predictor_rate=False,  # unverified
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_solo(**overrides) -> SimSiamConfig:
+    """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
+
+    Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/simsiam.yaml
+    Command: python train.py simsiam cifar10_solo --run_dir=runs/cifar10_solo
+    Published: 90.51 % linear top-1, by a classifier trained beside (its README)
+    Hardware: one GPU in float16 (simsiam.yaml); model and time not stated in the source
+    Measured: not yet measured
+    """
+    view = dataclasses.replace(  # augmentations/symmetric_weak.yaml
+        SMALL_IMAGES,
+        antialias=True,  # Pillow low-passes what it shrinks
+        blur=0.5,
+        blur_size=0.4,  # 13 taps: Pillow's blur is not cut off at 3
+    )
+    config = SimSiamConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(view,) * 2,
+        encoder=SOLO_RESNET18,
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.5,  # simsiam.yaml, times batch/256 in solo/args/pretrain.py
+            momentum=0.9,
+            weight_decay=1e-5,  # theirs is on biases and norms too
+            warmup_epochs=10.0,
+        ),
+        batch_size=256,
+        epochs=1000,
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_lightly(**overrides) -> SimSiamConfig:
+    """CIFAR-10 as in lightly: ResNet-18, SGD, batch 512, 800 epochs.
+
+    Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py
+    Command: python train.py simsiam cifar10_lightly --run_dir=runs/cifar10_lightly
+    Published: 90.6 % k-NN (k 200, T .1, best epoch), 81.4 % after 200 epochs
+        (cifar10_benchmark.py of February 2022)
+    Hardware: one NVIDIA RTX A6000, 636 min
+    Measured: not yet measured
+    """
+    config = SimSiamConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(TORCHVISION_SMALL,) * 2,
+        encoder=LIGHTLY_RESNET18,
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.06,
+            scaling="none",  # whatever the batch
+            momentum=0.9,
+            weight_decay=5e-4,  # theirs is on biases and norms too
+            warmup_epochs=0.0,
+        ),
+        batch_size=512,
+        epochs=800,
+        projector=(2048, 2048),
+        projector_norm="full",
+        fixed_predictor_rate=False,
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder_cpu(**overrides) -> SimSiamConfig:
+    """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
+
+    Reproduces: nothing published; ours, for your own images on a laptop
+    Command: python train.py simsiam folder_cpu --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = SimSiamConfig(
+        data="",  # --data=FOLDER
+        image_size=96,
+        views=(IMAGENET_VIEW,) * 2,
+        encoder=EncoderConfig(
+            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+        optimizer=CPU_SGD,
+        batch_size=128,
+        epochs=20,
+        projector=(512, 512),
+        predictor=(128, 512),
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder(**overrides) -> SimSiamConfig:
+    """A folder of photographs at 224 px, ResNet-50, batch 256, one GPU.
+
+    Reproduces: nothing published; ours, with the constants of ImageNet; the paper finds
+        batches of 64 to 2048 much alike
+    Command: python train.py simsiam folder --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: one GPU
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        imagenet(),
+        data="",  # --data=FOLDER
+        held_out=1000,
+        batch_size=256,
+        epochs=200,
+        knn_epochs=10,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet(**overrides) -> SimSiamConfig:
+    """ImageNet: ResNet-50, batch 512, 100 epochs.
+
+    Reproduces: the paper, section 3 and table 1 (c)
+    Command: python train.py simsiam imagenet --data_dir=/data/tfds
+        --run_dir=runs/imagenet
+    Published: 68.1 % linear top-1 (table 4); with `--epochs=200` 70.0 %, `--epochs=400`
+        70.8 %, `--epochs=800` 71.3 %
+    Hardware: 8 GPUs (section 3); how long not stated in the source
+    Measured: not yet measured
+    """
+    config = SimSiamConfig(
+        data="imagenet2012",
+        held_out=0,  # the published number learns from all images
+        image_size=224,
+        views=(IMAGENET_VIEW,) * 2,
+        encoder=EncoderConfig(
+            name="resnet50",
+            zero_init=True,  # solo-learn's issue 16 calls it one of two tricks
+            mean=IMAGENET_MEAN,  # unverified
+            std=IMAGENET_STD,
+        ),
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.05,
+            momentum=0.9,
+            weight_decay=1e-4,
+            warmup_epochs=0.0,
+        ),
+        batch_size=512,
+        epochs=100,
+        precision="mixed_bfloat16",  # ours, for memory
+        knn_epochs=10,  # with --held_out=1000
+    )
+    return dataclasses.replace(config, **overrides)
