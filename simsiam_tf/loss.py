@@ -28,11 +28,7 @@ def negative_cosine(prediction: tf.Tensor, projection: tf.Tensor) -> tf.Tensor:
 class NegativeCosine(keras.losses.Loss):
     """SimSiam's loss as a loss of Keras: `NegativeCosine()(projection, prediction)`.
 
-    Its arguments are the projection of one view and the prediction from the other, (N,
-    P) each. The paper takes the mean of both ways round.
-
-    Raises:
-        InputError: The shapes differ.
+    Its arguments are a projection and the prediction of it from the other view, (N, P).
     """
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,5 @@
 """SimSiam on one screen: one network, a predictor, and a gradient that is stopped."""
 
-import keras
-
 from selfsup_tf.methods import Method
 from selfsup_tf.models.heads import build_head
 from simsiam_tf.config import SimSiamConfig
@@ -17,23 +15,15 @@ class SimSiam(Method):
 
     def build(self):
         """Encoder, projector and predictor, shared by both branches."""
-        config = self.config
+        config, precision = self.config, self.config.precision
         self.encoder = self.new_encoder()
-        shared = {
-            "hidden_bias": False,  # a BatchNorm follows
-            # PyTorch's Linear draws between plus and minus 1 / sqrt(inputs).
-            "initializer": keras.initializers.VarianceScaling(
-                1 / 3, "fan_in", "uniform"
-            ),
-            "precision": config.precision,
-        }
         projector = build_head(
             self.encoder.output_shape[-1],
             config.projector,
             name="projector",
             norm=config.projector_norm,
             output_bias=False,
-            **shared,
+            precision=precision,
         )
         predictor = build_head(
             config.projector[-1],
@@ -41,7 +31,7 @@ class SimSiam(Method):
             name="predictor",
             norm="hidden",
             output_bias=True,
-            **shared,
+            precision=precision,
         )
         self.model = build_simsiam(self.encoder, projector, predictor)
         self.networks = {"projector": projector}

@@ -13,9 +13,9 @@ def build_head(
     *,
     name: str,
     norm: str,
-    hidden_bias: bool,
     output_bias: bool,
-    initializer: keras.initializers.Initializer,
+    hidden_bias: bool = False,
+    initializer: keras.initializers.Initializer | None = None,
     precision: str = "float32",
 ) -> keras.Model:
     """Builds a head: Dense layers with BatchNorms, and ReLU after each but the last.
@@ -27,10 +27,11 @@ def build_head(
         norm: "full": a BatchNorm after every Dense layer; "all": the last one without
             centre, as in SimCLR; "bare": the last one without centre and scale, as in
             SimSiam; "hidden": after each but the last, as in BYOL; "none".
-        hidden_bias: Whether the hidden Dense layers have a bias, as BYOL's do; SimCLR's
+        output_bias: Whether the last Dense layer has a bias.
+        hidden_bias: Whether the hidden Dense layers have one, as BYOL's do; others
             leave it to the BatchNorm that follows.
-        output_bias: Whether the last Dense layer has one.
-        initializer: Of the Dense layers' kernels.
+        initializer: Of the Dense layers' kernels; None is that of PyTorch's Linear,
+            uniform between plus and minus 1 / sqrt(inputs).
         precision: What it computes in, a Keras dtype policy; the output is float32.
 
     Returns:
@@ -39,6 +40,8 @@ def build_head(
     Reference: google-research/simclr, tf2/model.py; deepmind-research,
         byol/utils/networks.py.
     """
+    if initializer is None:
+        initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     full = "float64" if precision == "float64" else "float32"
     x = inputs = keras.Input((input_size,), dtype=full, name="representation")
     for index, width in enumerate(widths, start=1):
