@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from selfsup_tf.config import StartedConfig
+from selfsup_tf.config.checks import check_widths
 from selfsup_tf.errors import check
 
 
@@ -37,13 +38,7 @@ class BYOLConfig(StartedConfig):
             "The papers use .97 to .996.",
         )
         for name in ("projector", "predictor"):
-            widths = getattr(self, name)
-            check(
-                len(widths) > 0 and min(widths) > 0,
-                f"{name} to be the sizes of one or more layers",
-                widths,
-                f"For example: --{name} 4096 256",
-            )
+            check_widths(name, getattr(self, name))
         check(
             self.projector[-1] == self.predictor[-1],
             "projector and predictor to end in the same size",

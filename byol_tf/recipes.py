@@ -30,6 +30,7 @@ from selfsup_tf.config.recipe_parts import (
     DRAWN_SHAPES,
     LIGHTLY_RESNET18,
     SOLO_RESNET18,
+    SOLO_VIEW,
 )
 
 VIEW_1 = ViewConfig(  # utils/augmentations.py
@@ -115,19 +116,11 @@ def cifar10(**overrides) -> BYOLConfig:
     Hardware: one GPU in float16 (byol.yaml); model and time not stated in the source
     Measured: not yet measured
     """
-    view_1 = ViewConfig(  # augmentations/asymmetric.yaml
-        antialias=True,  # Pillow low-passes what it shrinks
-        brightness=0.4,  # multiplies, as torchvision does
-        contrast=0.4,
-        saturation=0.2,
-        hue=0.1,
-        blur=0.0,
-    )
     config = BYOLConfig(
         data="cifar10",
         held_out=0,  # the published number learns from all 50,000
         image_size=32,
-        views=(view_1, dataclasses.replace(view_1, solarize=0.2)),
+        views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
         encoder=SOLO_RESNET18,
         optimizer=OptimizerConfig(
             learning_rate=1.0,  # byol.yaml, times batch/256 in solo/args/pretrain.py

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from selfsup_tf.config import StartedConfig
+from selfsup_tf.config.checks import check_widths
 from selfsup_tf.errors import check
 
 
@@ -33,9 +34,4 @@ class SimCLRConfig(StartedConfig):
             self.temperature,
             "Values between 0.05 and 1 are usual.",
         )
-        check(
-            len(self.projector) > 0 and min(self.projector) > 0,
-            "projector to be the sizes of one or more layers",
-            self.projector,
-            "For example: --projector 2048 128",
-        )
+        check_widths("projector", self.projector)

@@ -1,10 +1,10 @@
 """SimSiam on one screen: one network, a predictor, and a gradient that is stopped."""
 
 from selfsup_tf.methods import Method
+from selfsup_tf.models.branches import two_branches
 from selfsup_tf.models.heads import build_head
 from simsiam_tf.config import SimSiamConfig
 from simsiam_tf.loss import negative_cosine
-from simsiam_tf.model import build_simsiam
 
 
 class SimSiam(Method):
@@ -33,11 +33,16 @@ class SimSiam(Method):
             output_bias=True,
             precision=precision,
         )
-        self.model = build_simsiam(self.encoder, projector, predictor)
+        self.model = two_branches(
+            "simsiam",
+            representation=self.encoder,
+            projection=projector,
+            prediction=predictor,
+        )
         self.networks = {"projector": projector}
         self.predictor_variables = predictor.trainable_variables
 
-    def own_rates(self, plan):
+    def own_rates(self, plan, rate):
         """The predictor's, which neither rises nor falls."""
         if not self.config.fixed_predictor_rate:
             return []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from selfsup_tf.errors import check
@@ -19,6 +20,16 @@ def check_positive(name: str, value: float) -> None:
     """Raises InputError unless the value is above 0 and finite."""
     expected = f"{name} above 0 and finite"
     check(0 < value < math.inf, expected, value, "Give it a positive value.")
+
+
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Raises InputError unless these are the sizes of one or more layers."""
+    check(
+        len(widths) > 0 and min(widths) > 0,
+        f"{name} to be the sizes of one or more layers",
+        widths,
+        f"For example: --{name} 512 128",
+    )
 
 
 def check_not_negative(name: str, value: float) -> None:

@@ -62,3 +62,33 @@ LIGHTLY_RESNET18 = EncoderConfig(
     std=IMAGENET_STD,
 )
 """lightly-ai/lightly's for CIFAR-10: docs, cifar10_benchmark.py."""
+
+SOLO_VIEW = ViewConfig(  # augmentations/asymmetric.yaml
+    antialias=True,  # Pillow low-passes what it shrinks
+    brightness=0.4,  # multiplies, as torchvision does
+    contrast=0.4,
+    saturation=0.2,
+    hue=0.1,
+    blur=0.0,
+)
+"""vturrisi/solo-learn's view of CIFAR-10 that its asymmetric pairs are made of."""
+
+SOLO_LARS = OptimizerConfig(
+    learning_rate=0.3,
+    weight_decay=1e-4,
+    lars_form="popular",  # solo/utils/lars.py, as this and the next two
+    trust_coefficient=0.02,
+    trust_clip=True,
+)
+"""vturrisi/solo-learn's for CIFAR-10; a rate follows batch/256 in its args."""
+
+TORCHVISION_VIEW = ViewConfig(
+    interpolation="bicubic",
+    antialias=True,  # Pillow low-passes what it shrinks
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.2,
+    hue=0.1,
+    blur=1.0,
+)
+"""BYOL's first view of ImageNet as PyTorch's codes draw it: brightness multiplies."""

@@ -180,12 +180,18 @@ class Method(abc.ABC):
         """Variables that LARS decays but does not adapt: those of a classifier."""
         return []
 
-    def own_rates(self, plan: "Plan") -> "list[tuple[list[keras.Variable], Callable]]":
+    def own_rates(
+        self, plan: "Plan", rate: Callable
+    ) -> "list[tuple[list[keras.Variable], Callable]]":
         """Variables whose learning rate is not the run's, group by group, with theirs.
 
         A rate is a function of the number of updates done so far, an int64 scalar, to
         a float or a float scalar. Decay that is decoupled (adamw, lamb) keeps the run's
         rate.
+
+        Args:
+            plan: Of the run.
+            rate: The run's.
         """
         return []
 

@@ -39,7 +39,7 @@ def build(
     )
     variables = method.trainable_variables
     rate = rate or build_schedule(config.optimizer, plan, dtype=variables[0].dtype)
-    groups = [*method.own_rates(plan)]
+    groups = [*method.own_rates(plan, rate)]
     if method.start and config.start_rate != 1:
         brought = method.encoder.trainable_variables
         groups.append((brought, lambda step: config.start_rate * rate(step)))
