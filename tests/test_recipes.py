@@ -554,6 +554,82 @@ def test_simsiam_cifar10_of_lightly():
     _check("simsiam", "cifar10_lightly", *tables)
 
 
+# --- Zbontar et al. 2021 and facebookresearch/barlowtwins; Bardes et al. 2022;
+# --- solo-learn; lightly
+
+BYOL_OF_TORCHVISION = BYOL_VIEW | {
+    "crop_law": "log_uniform",
+    "brightness_mode": "multiply",
+    "antialias": True,
+}
+WIDE = {
+    "data": "imagenet2012",
+    "encoder.name": "resnet50",
+    "encoder.zero_init": True,
+    "batch_size": 2048,
+    "epochs": 1000,
+    "rate": 0.2 * 2048 / 256,
+    "optimizer.name": "lars",
+    "optimizer.lars_form": "popular",
+    "optimizer.warmup_epochs": 10.0,
+    "optimizer.weight_decay": 1e-6,
+    "projector": (8192, 8192, 8192),
+}
+SOLO_WIDE = {
+    "rate": 0.3,
+    "optimizer.weight_decay": 1e-4,
+    "projector": (2048, 2048, 2048),
+}
+SOLO_SMALL = (
+    TORCHVISION_VIEW
+    | NO_BLUR
+    | {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+)
+
+
+def test_barlow_imagenet():
+    table = {"off_diagonal": 0.0051, "loss_scale": 1.0, "bias_rate": 0.0048}
+    views = _both(BYOL_OF_TORCHVISION) | {"view_2.blur": 0.1, "view_2.solarize": 0.2}
+    _check("barlow", "imagenet", WIDE, IMAGENET_STATISTICS, views, table)
+
+
+def test_barlow_cifar10_of_solo_learn():
+    table = {"off_diagonal": 0.0051, "loss_scale": 0.1, "bias_rate": None}
+    views = _both(SOLO_SMALL) | {"view_2.solarize": 0.2}
+    tables = CIFAR10, CIFAR10_STATISTICS, SOLO, SOLO_WIDE, views, table
+    _check("barlow", "cifar10", *tables)
+
+
+def test_barlow_cifar10_of_lightly():
+    table = {
+        "batch_size": 128,
+        "epochs": 200,
+        "rate": 0.06 * 128 / 128,
+        "optimizer.name": "sgd",
+        "optimizer.weight_decay": 5e-4,
+        "encoder.zero_init": False,
+        "projector": (2048, 2048),
+        "off_diagonal": 5e-3,
+    }
+    views = _both(LIGHTLY_VIEW | NO_BLUR)
+    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, views, table
+    _check("barlow", "cifar10_lightly", *tables)
+
+
+VICREG = {"invariance": 25.0, "variance": 25.0, "covariance": 1.0}
+
+
+def test_vicreg_imagenet():
+    views = _both(BYOL_OF_TORCHVISION | {"blur": 0.5, "solarize": 0.1})
+    _check("vicreg", "imagenet", WIDE, IMAGENET_STATISTICS, views, VICREG)
+
+
+def test_vicreg_cifar10_of_solo_learn():
+    views = _both(SOLO_SMALL | {"crop_area": (0.2, 1.0), "solarize": 0.1})
+    tables = CIFAR10, CIFAR10_STATISTICS, SOLO, SOLO_WIDE, views, VICREG
+    _check("vicreg", "cifar10", *tables)
+
+
 # --- fine-tuning and linear evaluation: READMEs of both, byol/configs/eval.py
 
 CROP_AND_FLIP = {

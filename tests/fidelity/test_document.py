@@ -14,6 +14,8 @@ LEAST = {
     "SimCLR on CIFAR-10": 45,
     "BYOL on ImageNet, Imagenette and CIFAR-10": 98,
     "SimSiam on ImageNet and CIFAR-10": 19,
+    "Barlow Twins on ImageNet and CIFAR-10": 15,
+    "VICReg on ImageNet and CIFAR-10": 12,
     PITFALLS: 46,
     "Corrections": 17,
 }

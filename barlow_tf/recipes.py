@@ -1,0 +1,235 @@
+"""Recipes of Barlow Twins: each returns a config, and is a document that can be run.
+
+Every function takes the fields to override: `cifar10(epochs=100, seed=1)`. Fields left
+out have the defaults of BarlowTwinsConfig. A value has its reason or its source
+beside it; "ours" marks what no source gives, "unverified" what could not be read in
+one.
+
+docs/generate_recipes.py makes a table of these functions: the first line of a docstring
+is its summary, the lines below it are read by their keys.
+
+Reference: Zbontar et al. 2021, "Barlow Twins: self-supervised learning via redundancy
+reduction", "the paper" below; its code is facebookresearch/barlowtwins (MIT).
+"""
+
+import dataclasses
+
+from barlow_tf.config import BarlowTwinsConfig
+from selfsup_tf.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncoderConfig,
+    OptimizerConfig,
+)
+from selfsup_tf.config.recipe_parts import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CPU_SGD,
+    DRAWN_SHAPES,
+    LIGHTLY_RESNET18,
+    NARROW,
+    SMALL_IMAGES,
+    SOLO_LARS,
+    SOLO_RESNET18,
+    SOLO_VIEW,
+    TORCHVISION_VIEW,
+)
+
+VIEW_1 = TORCHVISION_VIEW  # the paper, section 2.2: those of BYOL
+VIEW_2 = dataclasses.replace(VIEW_1, blur=0.1, solarize=0.2)
+
+# Ours. The loss is a sum over the features, so its gradient grows with them: a rate for
+# losses of images is too high.
+CPU_OPTIMIZER = dataclasses.replace(CPU_SGD, learning_rate=0.012)
+
+
+def shapes(**overrides) -> BarlowTwinsConfig:
+    """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
+
+    Reproduces: nothing published; ours, to try the whole way in minutes
+    Command: python train.py barlow shapes --run_dir=runs/shapes
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = BarlowTwinsConfig(
+        data="shapes",
+        image_size=32,
+        views=(DRAWN_SHAPES,) * 2,
+        encoder=NARROW,
+        optimizer=CPU_OPTIMIZER,
+        batch_size=256,
+        epochs=18,
+        projector=(512, 512, 512),
+        held_out=500,
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_cpu(**overrides) -> BarlowTwinsConfig:
+    """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
+
+    Reproduces: nothing published; ours, to learn from photographs on a laptop
+    Command: python train.py barlow cifar10_cpu --run_dir=runs/cifar10_cpu
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = BarlowTwinsConfig(
+        data="cifar10",
+        image_size=32,
+        views=(SMALL_IMAGES,) * 2,
+        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        optimizer=CPU_OPTIMIZER,
+        batch_size=256,
+        epochs=10,
+        projector=(512, 512, 512),
+        knn_epochs=2,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10(**overrides) -> BarlowTwinsConfig:
+    """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
+
+    Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/barlow.yaml
+    Command: python train.py barlow cifar10 --run_dir=runs/cifar10
+    Published: 92.10 % linear top-1, by a classifier trained beside (its README)
+    Hardware: one GPU in float16 (barlow.yaml); model and time not stated in the source
+    Measured: not yet measured
+    """
+    config = BarlowTwinsConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
+        encoder=SOLO_RESNET18,
+        optimizer=SOLO_LARS,  # barlow.yaml: .3, decay 1e-4
+        batch_size=256,
+        epochs=1000,
+        projector=(2048, 2048, 2048),
+        loss_scale=0.1,
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_lightly(**overrides) -> BarlowTwinsConfig:
+    """CIFAR-10 as in lightly: ResNet-18, SGD, batch 128, 200 epochs.
+
+    Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py
+    Command: python train.py barlow cifar10_lightly --run_dir=runs/cifar10_lightly
+    Published: 83.5 % k-NN (k 200, T .1, best epoch); 85.7 % by
+        `--batch_size=512 --epochs=800` (cifar10_benchmark.py of February 2022)
+    Hardware: one NVIDIA RTX A6000, 193 min (642 min for 800 epochs)
+    Measured: not yet measured
+    """
+    view = dataclasses.replace(SMALL_IMAGES, antialias=True, interpolation="bilinear")
+    config = BarlowTwinsConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(view,) * 2,
+        encoder=LIGHTLY_RESNET18,
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.12,  # their .06 for 128 images
+            momentum=0.9,
+            weight_decay=5e-4,  # theirs is on biases and norms too
+            warmup_epochs=0.0,
+        ),
+        batch_size=128,
+        epochs=200,
+        projector=(2048, 2048),
+        off_diagonal=5e-3,  # lightly/loss/barlow_twins_loss.py
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder_cpu(**overrides) -> BarlowTwinsConfig:
+    """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
+
+    Reproduces: nothing published; ours, for your own images on a laptop
+    Command: python train.py barlow folder_cpu --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = BarlowTwinsConfig(
+        data="",  # --data=FOLDER
+        image_size=96,
+        views=(VIEW_1, VIEW_2),
+        encoder=EncoderConfig(
+            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+        optimizer=CPU_OPTIMIZER,
+        batch_size=128,
+        epochs=20,
+        projector=(512, 512, 512),
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder(**overrides) -> BarlowTwinsConfig:
+    """A folder of photographs at 224 px, ResNet-50, batch 256, one GPU.
+
+    Reproduces: nothing published; ours, with the constants of ImageNet, unverified at a
+        batch of 256
+    Command: python train.py barlow folder --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: one GPU
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        imagenet(),
+        data="",  # --data=FOLDER
+        held_out=1000,
+        batch_size=256,
+        epochs=200,
+        knn_epochs=10,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet(**overrides) -> BarlowTwinsConfig:
+    """ImageNet: ResNet-50, batch 2048, 1000 epochs.
+
+    Reproduces: facebookresearch/barlowtwins, main.py
+    Command: python train.py barlow imagenet --data_dir=/data/tfds
+        --run_dir=runs/imagenet
+    Published: 73.2 % linear top-1 (the paper, table 1)
+    Hardware: 32 V100, about 124 h (the paper, section 2.2)
+    Measured: not yet measured
+    """
+    config = BarlowTwinsConfig(
+        data="imagenet2012",
+        held_out=0,  # the published number learns from all images
+        image_size=224,
+        views=(VIEW_1, VIEW_2),
+        encoder=EncoderConfig(
+            name="resnet50",
+            zero_init=True,  # main.py: zero_init_residual
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=0.2,  # --learning-rate-weights, times batch/256
+            warmup_epochs=10.0,
+            weight_decay=1e-6,  # 1.5e-6 in the paper
+            lars_form="popular",
+        ),
+        batch_size=2048,
+        epochs=1000,
+        bias_rate=0.0048,  # --learning-rate-biases
+        precision="mixed_bfloat16",  # ours, for memory
+        knn_epochs=10,  # with --held_out=1000
+    )
+    return dataclasses.replace(config, **overrides)

@@ -1,0 +1,198 @@
+"""Recipes of VICReg: each returns a config, and is a document that can be run.
+
+Every function takes the fields to override: `cifar10(epochs=100, seed=1)`. Fields left
+out have the defaults of VICRegConfig. A value has its reason or its source
+beside it; "ours" marks what no source gives, "unverified" what could not be read in
+one.
+
+docs/generate_recipes.py makes a table of these functions: the first line of a docstring
+is its summary, the lines below it are read by their keys.
+
+Reference: Bardes et al. 2022, "VICReg: variance-invariance-covariance regularization
+for self-supervised learning", "the paper" below.
+"""
+
+import dataclasses
+
+from selfsup_tf.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncoderConfig,
+    OptimizerConfig,
+)
+from selfsup_tf.config.recipe_parts import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CPU_SGD,
+    DRAWN_SHAPES,
+    NARROW,
+    SMALL_IMAGES,
+    SOLO_LARS,
+    SOLO_RESNET18,
+    SOLO_VIEW,
+    TORCHVISION_VIEW,
+)
+from vicreg_tf.config import VICRegConfig
+
+VIEW = dataclasses.replace(TORCHVISION_VIEW, blur=0.5, solarize=0.1)
+"""The paper, appendix C.1: both views alike."""
+
+# Ours: half of what losses of cosines take, as the three terms add up to a multiple.
+CPU_OPTIMIZER = dataclasses.replace(CPU_SGD, learning_rate=0.03)
+
+
+def shapes(**overrides) -> VICRegConfig:
+    """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
+
+    Reproduces: nothing published; ours, to try the whole way in minutes
+    Command: python train.py vicreg shapes --run_dir=runs/shapes
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = VICRegConfig(
+        data="shapes",
+        image_size=32,
+        views=(DRAWN_SHAPES,) * 2,
+        encoder=NARROW,
+        optimizer=CPU_OPTIMIZER,
+        batch_size=256,
+        epochs=18,
+        projector=(512, 512, 512),
+        held_out=500,
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_cpu(**overrides) -> VICRegConfig:
+    """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
+
+    Reproduces: nothing published; ours, to learn from photographs on a laptop
+    Command: python train.py vicreg cifar10_cpu --run_dir=runs/cifar10_cpu
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = VICRegConfig(
+        data="cifar10",
+        image_size=32,
+        views=(SMALL_IMAGES,) * 2,
+        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        optimizer=CPU_OPTIMIZER,
+        batch_size=256,
+        epochs=10,
+        projector=(512, 512, 512),
+        knn_epochs=2,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10(**overrides) -> VICRegConfig:
+    """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
+
+    Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/vicreg.yaml
+    Command: python train.py vicreg cifar10 --run_dir=runs/cifar10
+    Published: 92.07 % linear top-1, by a classifier trained beside (its README)
+    Hardware: one GPU in float16 (vicreg.yaml); model and time not stated in the source
+    Measured: not yet measured
+    """
+    view = dataclasses.replace(SOLO_VIEW, crop_area=(0.2, 1.0), solarize=0.1)
+    config = VICRegConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(view,) * 2,
+        encoder=SOLO_RESNET18,
+        optimizer=SOLO_LARS,  # vicreg.yaml: .3, decay 1e-4
+        batch_size=256,
+        epochs=1000,
+        projector=(2048, 2048, 2048),
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder_cpu(**overrides) -> VICRegConfig:
+    """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
+
+    Reproduces: nothing published; ours, for your own images on a laptop
+    Command: python train.py vicreg folder_cpu --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = VICRegConfig(
+        data="",  # --data=FOLDER
+        image_size=96,
+        views=(VIEW,) * 2,
+        encoder=EncoderConfig(
+            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+        optimizer=CPU_OPTIMIZER,
+        batch_size=128,
+        epochs=20,
+        projector=(512, 512, 512),
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder(**overrides) -> VICRegConfig:
+    """A folder of photographs at 224 px, ResNet-50, batch 256, one GPU.
+
+    Reproduces: nothing published; ours, with the constants of ImageNet, unverified at a
+        batch of 256
+    Command: python train.py vicreg folder --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: one GPU
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        imagenet(),
+        data="",  # --data=FOLDER
+        held_out=1000,
+        batch_size=256,
+        epochs=200,
+        knn_epochs=10,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet(**overrides) -> VICRegConfig:
+    """ImageNet: ResNet-50, batch 2048, 1000 epochs.
+
+    Reproduces: the paper, section 4.2
+    Command: python train.py vicreg imagenet --data_dir=/data/tfds
+        --run_dir=runs/imagenet
+    Published: 73.2 % linear top-1 (the paper, table 1)
+    Hardware: not stated in the source
+    Measured: not yet measured
+    """
+    config = VICRegConfig(
+        data="imagenet2012",
+        held_out=0,  # the published number learns from all images
+        image_size=224,
+        views=(VIEW,) * 2,
+        encoder=EncoderConfig(
+            name="resnet50",
+            zero_init=True,  # unverified
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=0.2,  # times batch/256
+            warmup_epochs=10.0,
+            weight_decay=1e-6,
+            lars_form="popular",  # unverified
+        ),
+        batch_size=2048,
+        epochs=1000,
+        precision="mixed_bfloat16",  # ours, for memory
+        knn_epochs=10,  # with --held_out=1000
+    )
+    return dataclasses.replace(config, **overrides)
