@@ -38,10 +38,6 @@ from selfsup_tf.config.recipe_parts import (
 VIEW_1 = TORCHVISION_VIEW  # the paper, section 2.2: those of BYOL
 VIEW_2 = dataclasses.replace(VIEW_1, blur=0.1, solarize=0.2)
 
-# Ours. The loss is a sum over the features, so its gradient grows with them: a rate for
-# losses of images is too high.
-CPU_OPTIMIZER = dataclasses.replace(CPU_SGD, learning_rate=0.012)
-
 
 def shapes(**overrides) -> BarlowTwinsConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
@@ -57,7 +53,7 @@ def shapes(**overrides) -> BarlowTwinsConfig:
         image_size=32,
         views=(DRAWN_SHAPES,) * 2,
         encoder=NARROW,
-        optimizer=CPU_OPTIMIZER,
+        optimizer=CPU_SGD,
         batch_size=256,
         epochs=18,
         projector=(512, 512, 512),
@@ -82,7 +78,7 @@ def cifar10_cpu(**overrides) -> BarlowTwinsConfig:
         image_size=32,
         views=(SMALL_IMAGES,) * 2,
         encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
-        optimizer=CPU_OPTIMIZER,
+        optimizer=CPU_SGD,
         batch_size=256,
         epochs=10,
         projector=(512, 512, 512),
@@ -167,7 +163,7 @@ def folder_cpu(**overrides) -> BarlowTwinsConfig:
         encoder=EncoderConfig(
             name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
         ),
-        optimizer=CPU_OPTIMIZER,
+        optimizer=CPU_SGD,
         batch_size=128,
         epochs=20,
         projector=(512, 512, 512),

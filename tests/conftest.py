@@ -184,6 +184,11 @@ def make_tiny_config(method: str, **overrides) -> Config:
     if package.config_class.num_views:  # or as its recipe has them
         values["views"] = (CROP_AND_FLIP,) * package.config_class.num_views
     fields = {field.name for field in dataclasses.fields(package.config_class)}
+    for head in ("projector", "predictor"):
+        if (
+            head in fields
+        ):  # as many layers, of fewer numbers than a tiny batch can tell
+            values[head] = tuple(min(64, width) for width in getattr(recipe(), head))
     if "teacher" in fields:
         values["temperature"] = 1.0  # sharper answers want a lower rate
     values = {
