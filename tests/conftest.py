@@ -185,10 +185,9 @@ def make_tiny_config(method: str, **overrides) -> Config:
         values["views"] = (CROP_AND_FLIP,) * package.config_class.num_views
     fields = {field.name for field in dataclasses.fields(package.config_class)}
     for head in ("projector", "predictor"):
-        if (
-            head in fields
-        ):  # as many layers, of fewer numbers than a tiny batch can tell
-            values[head] = tuple(min(64, width) for width in getattr(recipe(), head))
+        # As many layers, of no more numbers than a tiny batch can tell apart.
+        if widths := getattr(recipe(), head, None):
+            values[head] = tuple(min(64, width) for width in widths)
     if "teacher" in fields:
         values["temperature"] = 1.0  # sharper answers want a lower rate
     values = {
