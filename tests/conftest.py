@@ -186,7 +186,7 @@ def make_tiny_config(method: str, **overrides) -> Config:
     fields = {field.name for field in dataclasses.fields(package.config_class)}
     for head in ("projector", "predictor"):
         # As many layers, of no more numbers than a tiny batch can tell apart.
-        if widths := getattr(recipe(), head, None):
+        if isinstance(widths := getattr(recipe(), head, None), tuple):
             values[head] = tuple(min(64, width) for width in widths)
     if "teacher" in fields:
         values["temperature"] = 1.0  # sharper answers want a lower rate
