@@ -31,7 +31,7 @@ setuptools.setup(
     name="selfsup-tf",
     version="0.1.0",
     description="Learn an image encoder from unlabelled images with TensorFlow: "
-    "SimCLR and BYOL, evaluated honestly, exported as SavedModel and TFLite.",
+    "SimCLR, BYOL and more, evaluated honestly, exported as SavedModel and TFLite.",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -73,7 +73,15 @@ setuptools.setup(
         "addons": ADDONS,
         "docs": DOCS,
         "dev": [
-            *("pytest", "pytest-xdist", "ruff", "import-linter", "build", "selenium"),
+            *(
+                "pytest",
+                "pytest-xdist",
+                "ruff",
+                "import-linter",
+                "grimp",
+                "build",
+                "selenium",
+            ),
             *(HUB, WANDB, SERVING, HEIC, *TIFF, *ONNX, *DOCS, *NOTEBOOKS),
         ],
     },

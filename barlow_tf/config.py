@@ -16,6 +16,7 @@ class BarlowTwinsConfig(StartedConfig):
     """
 
     method: ClassVar[str] = "barlow"
+    title: ClassVar[str | None] = "Barlow Twins"
     num_views: ClassVar[int | None] = 2
 
     projector: tuple[int, ...] = (8192, 8192, 8192)

@@ -26,12 +26,11 @@ class BarlowTwins(Method):
             output_bias=False,  # the loss would take it away
             precision=self.config.precision,
         )
-        self.model = two_branches(
-            "barlow", representation=self.encoder, projection=projector
-        )
+        chain = {"representation": self.encoder, "projection": projector}
+        self.model = two_branches("barlow", chain)
         self.networks = {"projector": projector}
 
-    def own_rates(self, plan, rate):
+    def own_rates(self, plan, rate, peak):
         """That of biases and norms, where it is another."""
         config = self.config
         if config.bias_rate is None:

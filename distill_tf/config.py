@@ -12,6 +12,7 @@ class DistillConfig(FromPretrainedConfig):
     """A student's lessons. The labels of the images are never read."""
 
     method: ClassVar[str] = "distill"
+    title: ClassVar[str | None] = "Distillation"
     required: ClassVar[dict[str, str]] = {
         **FromPretrainedConfig.required,
         "teacher": "Name an encoder that exists, --teacher=imagenet:EfficientNetB0 or "

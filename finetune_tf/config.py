@@ -12,6 +12,7 @@ class FinetuneConfig(FromPretrainedConfig):
     """The training of a classifier on labels, few or many."""
 
     method: ClassVar[str] = "finetune"
+    title: ClassVar[str | None] = "Fine-tuning"
 
     head_layer: int = 0
     """Layers of the run's projection head that stay below the classifier: 0 for none;

@@ -33,20 +33,16 @@ class SimSiam(Method):
             output_bias=True,
             precision=precision,
         )
-        self.model = two_branches(
-            "simsiam",
-            representation=self.encoder,
-            projection=projector,
-            prediction=predictor,
-        )
+        chain = {"representation": self.encoder, "projection": projector}
+        self.model = two_branches("simsiam", chain | {"prediction": predictor})
         self.networks = {"projector": projector}
         self.predictor_variables = predictor.trainable_variables
 
-    def own_rates(self, plan, rate):
+    def own_rates(self, plan, rate, peak):
         """The predictor's, which neither rises nor falls."""
         if not self.config.fixed_predictor_rate:
             return []
-        return [(self.predictor_variables, lambda step: plan.learning_rate)]
+        return [(self.predictor_variables, peak)]
 
     def compute_loss(self, outputs):
         """The negative cosine of each image, the mean of both directions."""

@@ -236,7 +236,7 @@ def folder(**overrides) -> SimSiamConfig:
     """A folder of photographs at 224 px, ResNet-50, batch 256, one GPU.
 
     Reproduces: nothing published; ours, with the constants of ImageNet; the paper finds
-        batches of 64 to 2048 much alike
+        batches of 256 to 2048 much alike
     Command: python train.py simsiam folder --data=~/photos --run_dir=runs/photos
     Published: nothing
     Hardware: one GPU
@@ -260,8 +260,9 @@ def imagenet(**overrides) -> SimSiamConfig:
     Reproduces: the paper, section 3 and table 1 (c)
     Command: python train.py simsiam imagenet --data_dir=/data/tfds
         --run_dir=runs/imagenet
-    Published: 68.1 % linear top-1 (table 4); with `--epochs=200` 70.0 %, `--epochs=400`
-        70.8 %, `--epochs=800` 71.3 %
+    Published: 68.1 % linear top-1 (table 2); with a batch of 256 by
+        `--batch_size=256 --epochs=200` 70.0 %, `--batch_size=256 --epochs=800` 71.3 %
+        (table 4)
     Hardware: 8 GPUs (section 3); how long not stated in the source
     Measured: not yet measured
     """
@@ -272,7 +273,7 @@ def imagenet(**overrides) -> SimSiamConfig:
         views=(IMAGENET_VIEW,) * 2,
         encoder=EncoderConfig(
             name="resnet50",
-            zero_init=True,  # solo-learn's issue 16 calls it one of two tricks
+            zero_init=True,  # appendix A
             mean=IMAGENET_MEAN,  # unverified
             std=IMAGENET_STD,
         ),

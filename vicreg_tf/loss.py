@@ -6,7 +6,7 @@ from selfsup_tf.errors import check_pair
 from selfsup_tf.models.batch_statistics import centred, global_batch, products
 
 EPSILON = 1e-4
-"""Added to a variance before its root is taken: Bardes et al. 2022, section 4.1."""
+"""Added to a variance before its root is taken: Bardes et al. 2022, algorithm 1."""
 
 
 def vicreg_loss(

@@ -23,9 +23,8 @@ class VICReg(Method):
             output_bias=False,  # the loss is of differences
             precision=self.config.precision,
         )
-        self.model = two_branches(
-            "vicreg", representation=self.encoder, projection=projector
-        )
+        chain = {"representation": self.encoder, "projection": projector}
+        self.model = two_branches("vicreg", chain)
         self.networks = {"projector": projector}
 
     def compute_loss(self, outputs):

@@ -28,6 +28,8 @@ class Config:
     """Everything a pretraining run depends on. Each method extends it once."""
 
     method: ClassVar[str]
+    title: ClassVar[str | None] = None
+    """The method as its authors write it; None is the class's name without Config."""
     required: ClassVar[dict[str, str]] = {
         "data": "Name a folder, an .npz file or a TFDS data set: --data=~/photos"
     }

@@ -129,10 +129,11 @@ def training_panels(
     ]
     panels = []
     for key, title, meaning, names in (*_PANELS, *own):
-        curves = [_curve(records, name, label) for name, label in names.items()]
-        curves = tuple(c for c in curves if any(y is not None for y in c.y))
+        curves = {name: _curve(records, name, label) for name, label in names.items()}
+        logged = [n for n, c in curves.items() if any(y is not None for y in c.y)]
+        curves = tuple(curves[name] for name in logged)
         if curves:
-            band = expected and expected.band(next(iter(names)))
+            band = expected and expected.band(logged[0])
             panels.append(Panel(key, title, meaning, key in _PERCENT, curves, band))
     return panels
 

@@ -10,25 +10,32 @@ Legend: S runs, W windows of a run, each of `WINDOW` epochs.
 
 import dataclasses
 import importlib.util
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from selfsup_tf.config import Config
+from selfsup_tf.config import FROM_PYTHON, Config
 from selfsup_tf.config.stored import by_flag, upgraded
+from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.plotting import is_number
 from selfsup_tf.files import read_object
+
+logger = logging.getLogger("selfsup_tf")
 
 WINDOW = 0.5
 """Epochs whose records are averaged; a run of over 50 epochs has 100 windows."""
 
-LEVEL = 1e-4
-"""The share of healthy windows that lie outside of a band by chance."""
+LEVEL = 0.002
+"""The share of healthy runs that are outside of a band at a given place by chance."""
+
+LEAST_RUNS = 4
+"""With fewer a band is so wide that it says nothing."""
 
 _NEIGHBOURS = 2  # windows on either side, whose deviations are taken as one
-_FREEDOM = 6  # degrees, below which a band is so wide that it says nothing
+_ROUNDED = 1e-4  # of a value, as five digits of it are kept
 _FREE = {f.name for f in dataclasses.fields(Config) if f.metadata} | {"seed"}
 _SAME = ("method", "data", "split", "image_size")
 
@@ -77,35 +84,39 @@ class Expected:
     def band(self, name: str) -> Band | None:
         """Where the windows of one more healthy run lie, but for `LEVEL`.
 
-        It is Student's prediction interval of one more run, the deviations of
-        neighbouring windows taken together; None of what was logged too seldom for it.
+        It is Student's prediction interval of one more run, of S - 1 degrees of
+        freedom: the deviation is that of neighbouring windows together, but a run that
+        is high in one of them is high in all, so they count as one. None of a value
+        that was not logged.
         """
         import scipy.stats
 
-        if name not in self.curves:
-            return None
-        values = self.curves[name]
-        mean = values.mean(axis=0)
+        values = self.curves.get(name, np.zeros((0, 0)))
+        mean = values.mean(axis=0) if values.size else np.zeros(0)
         places = np.flatnonzero(np.isfinite(mean))
-        squares = ((values - mean) ** 2).sum(axis=0)[places]
-        widths = []
-        for i in range(len(places)):
-            near = squares[max(0, i - _NEIGHBOURS) : i + _NEIGHBOURS + 1]
-            freedom = len(near) * (self.runs - 1)
-            if freedom < _FREEDOM:
-                return None
-            spread = np.sqrt(near.sum() / freedom * (1 + 1 / self.runs))
-            widths.append(scipy.stats.t.ppf(1 - LEVEL / 2, freedom) * spread)
-        low, high = mean[places] - widths, mean[places] + widths
-        return Band(places, (places + 0.5) * self.window, low, high)
+        if not len(places):
+            return None
+        variance = values.var(axis=0, ddof=1)[places]
+        near = [
+            variance[max(0, i - _NEIGHBOURS) : i + _NEIGHBOURS + 1].mean()
+            for i in range(len(places))
+        ]
+        mean = mean[places]
+        quantile = scipy.stats.t.ppf(1 - LEVEL / 2, self.runs - 1)
+        width = quantile * np.sqrt(np.array(near) * (1 + 1 / self.runs))
+        width += _ROUNDED * np.abs(mean)
+        return Band(places, (places + 0.5) * self.window, mean - width, mean + width)
 
     def differences(self, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """What a run's config.json has otherwise: (there, here) by flag."""
+        """What a run's config.json has otherwise: (there, here) by flag.
+
+        A field that only one of them has is younger than the other, and left out.
+        """
         there, here = comparable(self.config), comparable(config)
         return {
-            key: (there.get(key), here.get(key))
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
+            key: (there[key], here[key])
+            for key in sorted(there.keys() & here.keys())
+            if there[key] != here[key]
         }
 
     def departures(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -116,9 +127,11 @@ class Expected:
         """
         said = []
         here = treated(records)
-        if here and here != self.variables:
-            words = (_listed(self.variables), _listed(here))
-            said.append("Its optimizer has {} variables, this run's {}.".format(*words))
+        if here and self.variables and here != self.variables:
+            said.append(
+                f"The optimizer of {self.name} has {_listed(self.variables)} variables,"
+                f" this run's {_listed(here)}."
+            )
         for name in self.curves:
             band = self.band(name)
             if band is None:
@@ -142,6 +155,8 @@ class Expected:
 def find_expected(config: Mapping[str, Any]) -> Expected | None:
     """The curves that a run is to be seen beside, those of the recipe nearest to it.
 
+    A file that can't be read is named and passed over.
+
     Args:
         config: A config.json.
 
@@ -149,11 +164,17 @@ def find_expected(config: Mapping[str, Any]) -> Expected | None:
         None where the run's method keeps none of these data.
     """
     config = upgraded(dict(config)) if config else {}
-    found = [
-        expected
-        for expected in map(read_expected, _files(str(config.get("method"))))
-        if all(expected.config.get(key) == config.get(key) for key in _SAME)
-    ]
+    if config.get("data") == FROM_PYTHON:
+        return None
+    found = []
+    for path in curve_files(str(config.get("method"))):
+        try:
+            expected = read_expected(path)
+        except InputError as error:
+            logger.warning("%s", error)
+            continue
+        if all(expected.config.get(key) == config.get(key) for key in _SAME):
+            found.append(expected)
     return min(found, key=lambda e: len(e.differences(config)), default=None)
 
 
@@ -161,22 +182,39 @@ def read_expected(path: pathlib.Path) -> Expected:
     """Reads what `keep_curves` has written.
 
     Raises:
-        InputError: The file is no JSON object.
+        InputError: The file holds something else.
     """
     values = read_object(path)
-    curves = {k: np.array(v, float) for k, v in values["curves"].items()}
-    names = ("name", "config", "variables", "window")
-    return Expected(**{name: values[name] for name in names}, curves=curves)
+    try:
+        curves = {k: np.array(v, float) for k, v in values["curves"].items()}
+        shapes = {curve.shape for curve in curves.values()}
+        ((runs, _),) = shapes
+        if runs < LEAST_RUNS or not isinstance(values["config"], dict):
+            raise ValueError(f"{runs} runs")
+        names = ("name", "config", "variables", "window")
+        return Expected(**{name: values[name] for name in names}, curves=curves)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"curves of {LEAST_RUNS} runs or more in {path}",
+            f"{type(error).__name__}: {error}",
+            "Write it anew: python -m selfsup_tf.evaluation.keep_curves",
+        ) from error
 
 
-def _files(method: str) -> list[pathlib.Path]:
-    """The curves that the package of a method keeps."""
+def curve_folders(method: str) -> list[pathlib.Path]:
+    """Where the package of a method keeps curves, whether there are any or not."""
     if not method.isidentifier():
         return []
     package = importlib.util.find_spec(f"{method}_tf")
     places = package.submodule_search_locations if package else None
-    folders = [pathlib.Path(place, "curves") for place in places or ()]
-    return sorted(file for folder in folders for file in folder.glob("*.json"))
+    return [pathlib.Path(place, "curves") for place in places or ()]
+
+
+def curve_files(method: str) -> list[pathlib.Path]:
+    """The curves that the package of a method keeps."""
+    return sorted(
+        file for folder in curve_folders(method) for file in folder.glob("*.json")
+    )
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,16 +226,37 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 def windows(
     records: Sequence[Mapping[str, Any]], name: str, window: float, count: int
 ) -> np.ndarray:
-    """The mean of a value over each of so many windows, (W,); NaN where it has none."""
-    sums, numbers = np.zeros(count), np.zeros(count)
+    """The mean of a value over each of so many windows, (W,); NaN where it has none.
+
+    What training logs is the mean over the steps since the record before, and is
+    weighed by how much of them lies in a window; other values belong to where they were
+    measured. A window that the run has not come to the end of has none, nor has one
+    that a record is longer than, as its course within is not known.
+    """
+    sums, weights = np.zeros(count), np.zeros(count)
+    start = 0.0
     for record in records:
-        if is_number(record.get(name)) and is_number(record.get("epoch")):
-            # A record tells of the steps before it.
-            place = int(np.ceil(record["epoch"] / window - 1e-6)) - 1
-            if 0 <= place < count:
-                sums[place] += record[name]
-                numbers[place] += 1
-    return np.divide(sums, numbers, out=np.full(count, np.nan), where=numbers > 0)
+        end = record.get("epoch")
+        if not is_number(end):
+            continue
+        length, value = end - start, record.get(name)
+        first = int(np.floor(start / window + 1e-6))
+        if is_number(value) and not name.startswith("train/"):
+            place = max(0, int(np.ceil(end / window - 1e-6)) - 1)
+            if place < count:
+                sums[place] += value
+                weights[place] += 1
+        elif is_number(value) and 0 < length <= window + 1e-6:
+            for place in range(first, min(count, first + 2)):
+                shared = min(end, (place + 1) * window) - max(start, place * window)
+                if shared > 1e-6:
+                    sums[place] += shared * value
+                    weights[place] += shared
+        start = max(start, end) if "train/loss" in record else start
+    means = np.divide(sums, weights, out=np.full(count, np.nan), where=weights > 0)
+    reached = start + 1e-3 * window
+    means[(np.arange(count) + 1) * window > max(reached, 0)] = np.nan
+    return means
 
 
 def treated(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -15,14 +15,22 @@ from typing import Any
 import numpy as np
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.expected import WINDOW, comparable, treated, windows
+from selfsup_tf.evaluation.expected import (
+    LEAST_RUNS,
+    WINDOW,
+    comparable,
+    curve_folders,
+    treated,
+    windows,
+)
 from selfsup_tf.files import write_atomically
+from selfsup_tf.methods import find_method
 from selfsup_tf.run import RunDirectory
 
 _OPERATION = {
     f"train/{name}"
     for name in ("images_per_second", "data_wait", "skipped_steps", "loss_scale",
-                 "learning_rate", "tau", "lost_images")
+                 "lost_images")
 }  # fmt: skip
 
 
@@ -31,14 +39,14 @@ def collect(recipe: str, runs: Sequence[RunDirectory]) -> dict[str, Any]:
 
     Args:
         recipe: Its name.
-        runs: Two or more that differ in their seed.
+        runs: `LEAST_RUNS` or more that differ in their seed.
 
     Raises:
-        InputError: The runs are fewer, not finished, or not of one recipe.
+        InputError: The runs are too few, not finished, or not of one recipe.
     """
     check(
-        len(runs) >= 2,
-        "two runs or more of a recipe, of other seeds",
+        len(runs) >= LEAST_RUNS,
+        f"{LEAST_RUNS} runs or more of a recipe, of other seeds",
         f"{len(runs)}",
         "Train them: python train.py METHOD RECIPE --seed=1 --run_dir=DIRECTORY",
     )
@@ -57,14 +65,16 @@ def collect(recipe: str, runs: Sequence[RunDirectory]) -> dict[str, Any]:
     seeds = [config.get("seed") for config in configs]
     check(len(set(seeds)) == len(seeds), "a run for each seed", seeds, "Leave one out.")
     ends = [log[-1].get("epoch", 0) if log else 0 for log in logs]
+    wanted = configs[0].get("epochs") or max(ends)
     check(
-        min(ends) == max(ends) > 0,
-        "finished runs",
+        # A run ends at a whole step, which is no whole epoch.
+        min(ends) == max(ends) > 0 and abs(max(ends) - wanted) < 0.5,
+        f"finished runs, of {wanted:g} epochs",
         f"runs that have come to epoch {', '.join(f'{end:g}' for end in ends)}",
         "Run the same commands again; they go on where they were stopped.",
     )
     window = max(WINDOW, ends[0] / 100)
-    count = int(np.ceil(ends[0] / window - 1e-9))
+    count = max(1, int(ends[0] / window + 1e-3))
     names = [
         name
         for name in dict.fromkeys(key for record in logs[0] for key in record)
@@ -101,12 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", help="name of the recipe, such as cifar10_cpu")
     parser.add_argument("runs", nargs="+", help="directories of its runs, a seed each")
     parser.add_argument(
-        "--out", help="the file; left out, METHOD_tf/curves/RECIPE.json"
+        "--out", help="the file; left out, curves/RECIPE.json of the method's package"
     )
     given = parser.parse_args(arguments)
     values = collect(given.recipe, [RunDirectory(run) for run in given.runs])
-    method = values["config"]["method"]
-    out = pathlib.Path(given.out or f"{method}_tf/curves/{given.recipe}.json")
+    package = find_method(values["config"].get("method", ""))
+    package.recipe(given.recipe)  # which is refused where there is none
+    (folder, *_) = curve_folders(package.name)
+    out = pathlib.Path(given.out or folder / f"{given.recipe}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     lines = (f"{json.dumps(key)}: {json.dumps(v)}" for key, v in values.items())
     write_atomically(out, "{\n" + ",\n".join(lines) + "\n}\n")

@@ -181,7 +181,7 @@ class Method(abc.ABC):
         return []
 
     def own_rates(
-        self, plan: "Plan", rate: Callable
+        self, plan: "Plan", rate: Callable, peak: Callable
     ) -> "list[tuple[list[keras.Variable], Callable]]":
         """Variables whose learning rate is not the run's, group by group, with theirs.
 
@@ -192,6 +192,8 @@ class Method(abc.ABC):
         Args:
             plan: Of the run.
             rate: The run's.
+            peak: The run's after the warm-up, which stays; in a range test (`lr_find`)
+                both are the rate that is tried.
         """
         return []
 

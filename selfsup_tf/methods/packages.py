@@ -39,8 +39,9 @@ class MethodPackage:
 
     @property
     def title(self) -> str:
-        """As its authors write it, "SimCLR": what its config is named by."""
-        return self.config_class.__name__.removesuffix("Config")
+        """The method as its authors write it, "SimCLR"."""
+        config = self.config_class
+        return config.title or config.__name__.removesuffix("Config")
 
     def load(self) -> type[Method]:
         """The subclass of Method."""

@@ -1,4 +1,4 @@
-"""The exponential moving average that BYOL's target follows its online network by."""
+"""The exponential moving average by which a target follows an online network."""
 
 import math
 from collections.abc import Sequence
@@ -8,20 +8,27 @@ import tensorflow as tf
 
 
 def target_tau(
-    step: tf.Tensor, total_steps: int, base_tau: float, *, dtype: str = "float32"
+    step: tf.Tensor,
+    total_steps: int,
+    base_tau: float,
+    final_tau: float = 1.0,
+    *,
+    dtype: str = "float32",
 ) -> tf.Tensor:
-    """The target's decay tau(k) = 1 - (1 - base_tau) (cos(pi k / K) + 1) / 2.
+    """The target's decay final - (final - base) (cos(pi k / K) + 1) / 2.
 
     Args:
         step: Updates done before this one, k.
         total_steps: Length of the run, K.
         base_tau: tau at the start.
+        final_tau: tau at the end, 1 in the paper.
         dtype: What it computes in: that of the target's variables.
 
     Reference: Grill et al. 2020, "Bootstrap your own latent", section 3.3.
     """
     share = tf.cast(step, dtype) / total_steps
-    return 1.0 - (1.0 - base_tau) * (tf.cos(math.pi * share) + 1.0) / 2.0
+    rise = (final_tau - base_tau) * (tf.cos(math.pi * share) + 1.0) / 2.0
+    return final_tau - rise
 
 
 def update_target(

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from selfsup_tf.data.views import draw_views
 from selfsup_tf.distribution.replicas import gather, num_replicas, sum_over_replicas
+from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
 from selfsup_tf.models.rematerialisation import rematerialised
 from selfsup_tf.training.optimizers import decay_penalty
@@ -103,6 +104,13 @@ class Replica:
             "metrics": shares of the means that the method's `metric_names` name.
         """
         found = self.method.compute_metrics(outputs)
+        names = self.method.metric_names
+        check(
+            set(found) == set(names),
+            f"numbers of images named as metric_names has them: {', '.join(names)}",
+            ", ".join(found) or "none",
+            f"Let compute_metrics of {type(self.method).__name__} return these.",
+        )
         dtype = tf.float64 if self.config.precision == "float64" else tf.float32
         return {
             "moments": [
@@ -112,7 +120,7 @@ class Replica:
             ],
             "metrics": [
                 tf.reduce_sum(tf.cast(found[name], dtype)) / self.config.batch_size
-                for name in self.method.metric_names
+                for name in names
             ],
         }
 

@@ -15,7 +15,7 @@ from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.methods import Method
 from selfsup_tf.models.own import architecture
 from selfsup_tf.shown import brief
-from selfsup_tf.training.optimizers import is_excluded
+from selfsup_tf.training import optimizers
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -130,7 +130,7 @@ def treatment(method: Method) -> dict[str, list[keras.Variable]]:
         names = ["decayed"] * (config.weight_decay > 0) + ["adapted"] * adapts
         if config.name == "lamb":
             names += ["adapted"]  # Keras's LAMB adapts every variable
-        if is_excluded(variable):
+        if optimizers.is_excluded(variable):
             names = ["adapted"] if config.name == "lamb" else []
         kind = " and ".join(names) or "neither decayed nor adapted"
         kinds.setdefault(kind, []).append(variable)

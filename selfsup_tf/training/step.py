@@ -1,5 +1,6 @@
 """The training step: the only `@tf.function` that changes weights in pretraining."""
 
+import functools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -38,11 +39,17 @@ def build(
         f"Build the model of {type(method).__name__} from config.drawn_views.",
     )
     variables = method.trainable_variables
+    peak = rate or (lambda step: plan.learning_rate)
     rate = rate or build_schedule(config.optimizer, plan, dtype=variables[0].dtype)
-    groups = [*method.own_rates(plan, rate)]
+    own_rates = {
+        id(variable): own
+        for group, own in method.own_rates(plan, rate, peak)
+        for variable in group
+    }
     if method.start and config.start_rate != 1:
-        brought = method.encoder.trainable_variables
-        groups.append((brought, lambda step: config.start_rate * rate(step)))
+        for variable in method.encoder.trainable_variables:
+            own = own_rates.get(id(variable), rate)
+            own_rates[id(variable)] = functools.partial(_slowed, own, config.start_rate)
     return build_optimizer(
         config.optimizer,
         plan,
@@ -50,8 +57,12 @@ def build(
         method.unadapted_variables,
         scaled=config.precision == "mixed_float16",
         rate=rate,
-        own_rates={id(v): own for group, own in groups for v in group},
+        own_rates=own_rates,
     )
+
+
+def _slowed(rate, factor, step):
+    return factor * rate(step)
 
 
 def make_train_steps(

@@ -90,14 +90,17 @@ def assert_equal(found, expected, rtol):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * scale)
 
 
-@pytest.mark.parametrize("name", ["simclr", "finetune"])
+@pytest.mark.parametrize("name", ["simclr", "barlow", "vicreg", "finetune"])
 def test_without_batchnorm_it_is_the_whole_batch(name, tiny_config, few_images):
     """In two passes where images look at each other, in one where they don't.
 
     The coupled decay, a part of the gradient, is counted once.
     """
     decayed = dataclasses.replace(PLAIN, weight_decay=0.1)
-    options = {"projector_norm": "none"} if name == "simclr" else {}
+    options = {
+        "simclr": {"projector_norm": "none"},
+        **{wide: {"projector": (8,)} for wide in ("barlow", "vicreg")},
+    }.get(name, {})
     steps = [
         Step(
             tiny_config(

@@ -15,6 +15,7 @@ from selfsup_tf.methods import find_method
 from selfsup_tf.models.encoders import leaf_layers
 from selfsup_tf.models.started import find_stages, freeze
 from selfsup_tf.training.optimizers import build_optimizer, build_schedule
+from selfsup_tf.training.step import build
 
 
 def make_encoder(size=24, seed=3):
@@ -195,3 +196,47 @@ def test_what_can_not_be_started_from_is_refused(train, start, tmp_path, tiny_co
         )
     with pytest.raises(InputError, match="freeze of 1 to 2"):
         freeze(make_encoder(), "0")
+
+
+@pytest.mark.parametrize("tried", [None, 0.25])
+def test_a_methods_own_rate_and_that_of_the_start(tried, start, tiny_config):
+    """The start slows what it brings, whose rate is the method's own or the run's.
+
+    In a range test everything follows the rate that is tried.
+    """
+    sgd = OptimizerConfig(
+        name="sgd", learning_rate=0.1, scaling="none", warmup_epochs=0.0
+    )
+    config = tiny_config(
+        "barlow",
+        start=str(start),
+        start_rate=0.5,
+        bias_rate=0.01,
+        optimizer=sgd,
+        image_size=24,
+    )
+    method = find_method("barlow").load()(config)
+    rate = None if tried is None else (lambda step: tried)
+    optimizer = build(method, make_plan(config, 64), rate)
+    brought = {id(v) for v in method.encoder.trainable_variables}
+    rates = zip(method.trainable_variables, optimizer._own_rates, strict=True)
+    for variable, own in rates:
+        factor = 0.5 if id(variable) in brought else 1.0
+        factor *= 0.1 if len(variable.shape) <= 1 else 1.0
+        assert (own is None) == (factor == 1)
+        if own is not None:
+            found = float(own(tf.constant(0, tf.int64)))
+            assert found == pytest.approx(factor * (tried or 0.1)), variable.path
+
+
+@pytest.mark.parametrize("tried", [None, 0.25])
+def test_a_fixed_rate_is_the_peak_of_the_run_or_what_is_tried(tried, tiny_config):
+    config = tiny_config("simsiam", steps=6)
+    method = find_method("simsiam").load()(config)
+    plan = make_plan(config, 64)
+    rate = None if tried is None else (lambda step: tried)
+    optimizer = build(method, plan, rate)
+    rates = zip(method.trainable_variables, optimizer._own_rates, strict=True)
+    fixed = [float(own(5)) for _, own in rates if own is not None]
+    assert len(fixed) == len(method.predictor_variables) > 0
+    assert fixed == pytest.approx([tried or plan.learning_rate] * len(fixed))
