@@ -22,12 +22,15 @@ class BYOL(MomentumMethod):
         predictor = self._new_head(
             self.config.projector[-1], self.config.predictor, "predictor"
         )
-        online = {"representation": self.encoder, "projection": projector}
         self.model = two_branches(
             "byol",
-            online | {"prediction": predictor},
             {
-                "target_representation": target_encoder,
+                "representation": self.encoder,
+                "_projection": projector,
+                "prediction": predictor,
+            },
+            {
+                "_target_representation": target_encoder,
                 "target_projection": target_projector,
             },
         )

@@ -18,7 +18,6 @@ from selfsup_tf.config import (
     IMAGENET_STD,
     EncoderConfig,
     OptimizerConfig,
-    ViewConfig,
 )
 from selfsup_tf.config.recipe_parts import (
     CIFAR10_MEAN,
@@ -26,22 +25,14 @@ from selfsup_tf.config.recipe_parts import (
     CPU_SGD,
     DRAWN_SHAPES,
     LIGHTLY_RESNET18,
+    MOCO_VIEW,
     NARROW,
     SMALL_IMAGES,
     SOLO_RESNET18,
 )
 from simsiam_tf.config import SimSiamConfig
 
-IMAGENET_VIEW = ViewConfig(  # appendix A, in PyTorch's words
-    antialias=True,  # Pillow low-passes what it shrinks
-    interpolation="bilinear",  # torchvision's default
-    crop_area=(0.2, 1.0),
-    brightness=0.4,
-    contrast=0.4,
-    saturation=0.4,
-    hue=0.1,
-    blur=0.5,  # unverified; MoCo v2's
-)
+IMAGENET_VIEW = MOCO_VIEW  # appendix A, in PyTorch's words; the blur's .5 unverified
 TORCHVISION_SMALL = dataclasses.replace(
     SMALL_IMAGES, antialias=True, interpolation="bilinear"
 )

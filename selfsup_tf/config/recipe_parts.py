@@ -92,3 +92,15 @@ TORCHVISION_VIEW = ViewConfig(
     blur=1.0,
 )
 """BYOL's first view of ImageNet as PyTorch's codes draw it: brightness multiplies."""
+
+MOCO_VIEW = ViewConfig(
+    antialias=True,  # Pillow low-passes what it shrinks
+    interpolation="bilinear",  # torchvision's default
+    crop_area=(0.2, 1.0),
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    blur=0.5,
+)
+"""MoCo v2's view of ImageNet, which SimSiam has, too."""

@@ -192,6 +192,7 @@ def check_ten_steps(run, gradients_of, *, rate=usual_rate, after=None, logged=No
     options = run.config.optimizer
     batches = batches_of(given_views(), run.strategy)
     start = {name: v.numpy() for name, v in run.variables.items()}
+    state = {name: v.numpy() for name, v in run.method.state.items()}
     assert all(value.dtype == np.float64 for value in start.values())
     # Copied layers share their paths with their originals.
     names = {id(variable): name for name, variable in run.variables.items()}
@@ -234,6 +235,8 @@ def check_ten_steps(run, gradients_of, *, rate=usual_rate, after=None, logged=No
     # All ten in one call of the host are the same ten.
     for name, variable in run.variables.items():
         variable.assign(start[name])
+    for name, variable in run.method.state.items():
+        variable.assign(state[name])
     for variable in run.optimizer.variables:
         variable.assign(np.zeros(variable.shape))
     batches = batches_of(given_views(), run.strategy)
