@@ -630,6 +630,113 @@ def test_vicreg_cifar10_of_solo_learn():
     _check("vicreg", "cifar10", *tables)
 
 
+# --- MoCo: mmpretrain; facebookresearch/moco, README; solo-learn; lightly
+
+MOCO_V2 = {
+    "temperature": 0.2,
+    "projector_norm": "none",
+    "predictor": (),
+    "optimizer.name": "sgd",
+    "optimizer.momentum": 0.9,
+    "optimizer.schedule": "cosine",
+}
+
+
+def test_moco_imagenet():
+    table = {
+        "encoder.name": "resnet50",
+        "batch_size": 4096,
+        "epochs": 100,
+        "rate": 9.6,
+        "optimizer.name": "lars",
+        "optimizer.warmup_epochs": 10.0,
+        "optimizer.weight_decay": 1e-6,
+        "temperature": 1.0,
+        "queue": 0,
+        "base_tau": 0.99,
+        "final_tau": 1.0,
+        "projector": (4096, 256),
+        "projector_norm": "bare",
+        "predictor": (4096, 256),
+        "predictor_norm": "hidden",
+        "directions": "sum",
+    }
+    views = _both(BYOL_OF_TORCHVISION | {"crop_area": (0.2, 1.0)})
+    views |= {"view_2.blur": 0.1, "view_2.solarize": 0.2}
+    _check("moco", "imagenet", IMAGENET_STATISTICS, views, table)
+
+
+def test_moco_imagenet_v2():
+    table = {
+        "encoder.name": "resnet50",
+        "batch_size": 256,
+        "epochs": 200,
+        "rate": 0.03,
+        "optimizer.weight_decay": 1e-4,
+        "queue": 65536,
+        "base_tau": 0.999,
+        "final_tau": 0.999,
+        "projector": (2048, 128),
+        "directions": "one",
+    }
+    views = _both(SIMSIAM_VIEW | {"blur": 0.5})
+    _check("moco", "imagenet_v2", IMAGENET_STATISTICS, NO_WARMUP, MOCO_V2, views, table)
+
+
+def test_moco_cifar10_of_solo_learn():
+    table = {
+        "rate": 0.3,
+        "optimizer.weight_decay": 1e-6,
+        "temperature": 0.2,
+        "queue": 0,
+        "base_tau": 0.99,
+        "final_tau": 1.0,
+        "projector": (4096, 256),
+        "predictor": (4096, 256),
+        "directions": "sum",
+    }
+    views = _both(SOLO_SMALL) | {"view_2.solarize": 0.2}
+    _check("moco", "cifar10", CIFAR10, CIFAR10_STATISTICS, SOLO, views, table)
+
+
+def test_moco_cifar10_v2_of_solo_learn():
+    table = {
+        "batch_size": 256,
+        "epochs": 1000,
+        "rate": 0.3,
+        "optimizer.weight_decay": 1e-4,
+        "optimizer.warmup_epochs": 10.0,
+        "queue": 32768,
+        "base_tau": 0.99,
+        "final_tau": 0.999,
+        "projector": (2048, 256),
+        "directions": "mean",
+    }
+    views = _both(TORCHVISION_VIEW | HALF_STRENGTH | {"blur": 0.5, "blur_size": 0.4})
+    tables = CIFAR10, CIFAR10_STATISTICS, MOCO_V2, views, table
+    _check("moco", "cifar10_v2", *tables)
+
+
+def test_moco_cifar10_of_lightly():
+    table = {
+        "batch_size": 128,
+        "epochs": 200,
+        "rate": 0.06 * 128 / 128,
+        "optimizer.weight_decay": 5e-4,
+        "encoder.zero_init": False,
+        "temperature": 0.1,
+        "queue": 4096,
+        "base_tau": 0.99,
+        "final_tau": 0.99,
+        "projector": (512, 128),
+        "projector_norm": "none",
+        "directions": "mean",
+    }
+    views = _both(LIGHTLY_VIEW | NO_BLUR)
+    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, views, table
+    _check("moco", "cifar10_lightly", *tables)
+
+
 # --- fine-tuning and linear evaluation: READMEs of both, byol/configs/eval.py
 
 CROP_AND_FLIP = {

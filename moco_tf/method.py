@@ -1,0 +1,82 @@
+"""MoCo on one screen: queries of an online network, keys of its slow target."""
+
+import keras
+import tensorflow as tf
+
+from moco_tf.config import MoCoConfig
+from moco_tf.loss import info_nce_loss
+from selfsup_tf.methods.momentum import MomentumMethod
+from selfsup_tf.models.branches import two_branches
+from selfsup_tf.models.heads import build_head
+
+
+class MoCo(MomentumMethod):
+    """He et al. 2020, "Momentum contrast"; Chen, Xie and He 2021, "An empirical study".
+
+    BatchNorms are synchronised in place of MoCo v2's shuffled ones: no replica's
+    statistics can tell a query's key, and N replicas are one.
+    """
+
+    config_class = MoCoConfig
+
+    def build(self):
+        """Online encoder, projector and predictor; target encoder and projector."""
+        config, one = self.config, self.config.directions == "one"
+        self.encoder, projector = online = self._network("")
+        target = self._network("target_")
+        chain = {"representation": self.encoder, "query": projector}
+        if config.predictor:
+            size, widths = config.projector[-1], config.predictor
+            predictor = self._head(size, widths, "predictor", "predictor_norm")
+            chain = {"representation": self.encoder, "_projection": projector}
+            chain["query"] = predictor
+        # Of one direction the target alone sees view 2, and represents it.
+        represents = "representation" if one else "_representation"
+        keys = {represents: target[0], "key": target[1]}
+        views = [(1,), (2,)] if one else None
+        self.model = two_branches("moco", chain, keys, views=views)
+        self.networks = {"projector": projector}
+        self.follow(online, target)
+        if config.queue:
+            self.couples_images = False  # but through the queue
+            views = (2,) if one else (1, 2)
+            self.watched_outputs = tuple(f"key_{i}" for i in views)
+            self.state = {f"queue_{i}": self._random_keys(i) for i in views}
+
+    def _network(self, prefix):
+        encoder, name = self.new_encoder(f"{prefix}encoder"), f"{prefix}projector"
+        size, widths = encoder.output_shape[-1], self.config.projector
+        return encoder, self._head(size, widths, name, "projector_norm")
+
+    def _head(self, size, widths, name, norm):
+        norm, precision = getattr(self.config, norm), self.config.precision
+        biases = dict.fromkeys(("hidden_bias", "output_bias"), norm == "none")
+        options = {"name": name, "norm": norm, "precision": precision, **biases}
+        return build_head(size, widths, **options)
+
+    def _random_keys(self, view):
+        dtype, seed = self.model.output["query_1"].dtype, self.config.seed
+        shape = (self.config.queue, self.config.projector[-1])
+        keys = keras.random.normal(shape, dtype=dtype, seed=seed + view)
+        keys = tf.math.l2_normalize(keys, axis=1)
+        return keras.Variable(keys, trainable=False, dtype=dtype)
+
+    def compute_loss(self, outputs):
+        """InfoNCE of one direction or both; v3 multiplies by twice the temperature."""
+        config = self.config
+        ways = ((1, 2),) if config.directions == "one" else ((1, 2), (2, 1))
+        losses = []
+        for i, j in ways:
+            pair = outputs[f"query_{i}"], outputs[f"key_{j}"]
+            queue = self.state[f"queue_{j}"].value if config.queue else None
+            losses.append(info_nce_loss(*pair, config.temperature, queue=queue))
+        loss = tf.add_n(losses) / (len(ways) if config.directions == "mean" else 1)
+        return loss if config.queue else 2 * config.temperature * loss
+
+    def after_update(self, step, total_steps, outputs):
+        """Moves the target; the keys of this step take the place of the oldest."""
+        for name, queue in self.state.items():
+            keys = outputs[name.replace("queue", "key")]
+            keys = tf.math.l2_normalize(tf.cast(keys, queue.dtype), axis=1)
+            queue.assign(tf.concat([keys, queue.value], axis=0)[: self.config.queue])
+        return super().after_update(step, total_steps, outputs)

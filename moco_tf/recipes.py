@@ -1,0 +1,330 @@
+"""Recipes of MoCo: each returns a config, and is a document that can be run.
+
+Every function takes the fields to override: `cifar10(epochs=100, seed=1)`. Fields left
+out have the defaults of MoCoConfig. A value has its reason or its source beside it;
+"ours" marks what no source gives, "unverified" what could not be read in one.
+
+docs/generate_recipes.py makes a table of these functions: the first line of a docstring
+is its summary, the lines below it are read by their keys.
+
+Reference: He et al. 2020, "Momentum contrast for unsupervised visual representation
+learning"; Chen et al. 2020, "Improved baselines with momentum contrastive learning"
+(v2); Chen, Xie and He 2021, "An empirical study of training self-supervised vision
+transformers" (v3).
+"""
+
+import dataclasses
+
+from moco_tf.config import MoCoConfig
+from selfsup_tf.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncoderConfig,
+    OptimizerConfig,
+)
+from selfsup_tf.config.recipe_parts import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CPU_SGD,
+    DRAWN_SHAPES,
+    LIGHTLY_RESNET18,
+    MOCO_VIEW,
+    NARROW,
+    SMALL_IMAGES,
+    SOLO_LARS,
+    SOLO_RESNET18,
+    SOLO_VIEW,
+    TORCHVISION_VIEW,
+)
+
+VIEW_1 = dataclasses.replace(TORCHVISION_VIEW, crop_area=(0.2, 1.0))
+VIEW_2 = dataclasses.replace(VIEW_1, blur=0.1, solarize=0.2)
+V2 = {
+    "projector_norm": "none",
+    "predictor": (),
+    "temperature": 0.2,
+}
+"""What v2 has otherwise, beside its queue."""
+
+
+def shapes(**overrides) -> MoCoConfig:
+    """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
+
+    Reproduces: nothing published; ours, to try the whole way in minutes
+    Command: python train.py moco shapes --run_dir=runs/shapes
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = MoCoConfig(
+        data="shapes",
+        image_size=32,
+        views=(DRAWN_SHAPES,) * 2,
+        encoder=NARROW,
+        optimizer=CPU_SGD,
+        batch_size=256,
+        epochs=18,
+        temperature=0.2,
+        base_tau=0.97,  # a short run needs a quicker target
+        projector=(512, 128),
+        predictor=(512, 128),
+        held_out=500,
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_cpu(**overrides) -> MoCoConfig:
+    """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
+
+    Reproduces: nothing published; ours, to learn from photographs on a laptop
+    Command: python train.py moco cifar10_cpu --run_dir=runs/cifar10_cpu
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = MoCoConfig(
+        data="cifar10",
+        image_size=32,
+        views=(SMALL_IMAGES,) * 2,
+        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        optimizer=CPU_SGD,
+        batch_size=256,
+        epochs=8,
+        temperature=0.2,
+        base_tau=0.97,  # a short run needs a quicker target
+        projector=(512, 128),
+        predictor=(512, 128),
+        knn_epochs=2,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10(**overrides) -> MoCoConfig:
+    """CIFAR-10, v3 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
+
+    Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/mocov3.yaml
+    Command: python train.py moco cifar10 --run_dir=runs/cifar10
+    Published: 93.10 % linear top-1, by a classifier trained beside (its README)
+    Hardware: one GPU in float16 (mocov3.yaml); model and time not stated in the source
+    Measured: not yet measured
+    """
+    config = MoCoConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
+        encoder=SOLO_RESNET18,
+        optimizer=dataclasses.replace(SOLO_LARS, weight_decay=1e-6),  # mocov3.yaml
+        batch_size=256,
+        epochs=1000,
+        temperature=0.2,
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_v2(**overrides) -> MoCoConfig:
+    """CIFAR-10, v2 both ways as in solo-learn: batch 256, 1000 epochs.
+
+    Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/mocov2plus.yaml
+    Command: python train.py moco cifar10_v2 --run_dir=runs/cifar10_v2
+    Published: 92.94 % linear top-1, by a classifier trained beside (its README)
+    Hardware: one GPU in float16 (mocov2plus.yaml); model and time not stated in the
+        source
+    Measured: not yet measured
+    """
+    view = dataclasses.replace(  # augmentations/symmetric_weak.yaml
+        SMALL_IMAGES,
+        antialias=True,  # Pillow low-passes what it shrinks
+        blur=0.5,
+        blur_size=0.4,  # 13 taps: Pillow's blur is not cut off at 3
+    )
+    config = MoCoConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(view,) * 2,
+        encoder=SOLO_RESNET18,
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.3,  # mocov2plus.yaml, times batch/256 in its args
+            momentum=0.9,
+            weight_decay=1e-4,  # theirs is on biases and norms too
+            warmup_epochs=10.0,
+        ),
+        batch_size=256,
+        epochs=1000,
+        queue=32768,
+        final_tau=0.999,
+        projector=(2048, 256),
+        directions="mean",
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+        **V2,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_lightly(**overrides) -> MoCoConfig:
+    """CIFAR-10, v2 both ways as in lightly: batch 128, 200 epochs.
+
+    Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py, but for its one queue of
+        both directions, where ours has two, and its BatchNorm of eight parts
+    Command: python train.py moco cifar10_lightly --run_dir=runs/cifar10_lightly
+    Published: 83.8 % k-NN (k 200, T .1, best epoch); 90.0 % by
+        `--batch_size=512 --epochs=800 --queue=8192` (cifar10_benchmark.py of February
+        2022)
+    Hardware: one NVIDIA RTX A6000, 230 min (788 min for 800 epochs)
+    Measured: not yet measured
+    """
+    view = dataclasses.replace(SMALL_IMAGES, antialias=True, interpolation="bilinear")
+    config = MoCoConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(view,) * 2,
+        encoder=LIGHTLY_RESNET18,
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.12,  # their .06 for 128 images
+            momentum=0.9,
+            weight_decay=5e-4,  # theirs is on biases and norms too
+            warmup_epochs=0.0,
+        ),
+        batch_size=128,
+        epochs=200,
+        queue=4096,
+        final_tau=0.99,
+        projector=(512, 128),
+        directions="mean",
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+        **V2 | {"temperature": 0.1},
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder_cpu(**overrides) -> MoCoConfig:
+    """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
+
+    Reproduces: nothing published; ours, for your own images on a laptop
+    Command: python train.py moco folder_cpu --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        cifar10_cpu(),
+        data="",  # --data=FOLDER
+        image_size=96,
+        views=(VIEW_1, VIEW_2),
+        encoder=EncoderConfig(
+            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+        batch_size=128,
+        epochs=20,
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder(**overrides) -> MoCoConfig:
+    """A folder of photographs at 224 px, v2, ResNet-50, batch 256, one GPU.
+
+    Reproduces: nothing published; ours, with the constants of v2 on ImageNet, whose
+        batch is as small and whose queue is as large as your photographs allow
+    Command: python train.py moco folder --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: one GPU
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        imagenet_v2(),
+        data="",  # --data=FOLDER
+        held_out=1000,
+        queue=4096,  # 65,536 keys would be of the same few thousand photographs
+        knn_epochs=10,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet(**overrides) -> MoCoConfig:
+    """ImageNet, v3: ResNet-50, batch 4096, 100 epochs.
+
+    Reproduces: open-mmlab/mmpretrain, configs/mocov3,
+        mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py
+    Command: python train.py moco imagenet --data_dir=/data/tfds --run_dir=runs/imagenet
+    Published: 69.6 % linear top-1 (open-mmlab/mmselfsup, model zoo)
+    Hardware: 8 GPUs (the config's name); model and time not stated in the source
+    Measured: not yet measured
+    """
+    config = MoCoConfig(
+        data="imagenet2012",
+        held_out=0,  # the published number learns from all images
+        image_size=224,
+        views=(VIEW_1, VIEW_2),
+        encoder=EncoderConfig(
+            name="resnet50",
+            zero_init=True,  # mmpretrain's default
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=0.6,  # 9.6 at 4096
+            warmup_epochs=10.0,
+            weight_decay=1e-6,
+            lars_form="popular",  # unverified
+        ),
+        batch_size=4096,
+        epochs=100,
+        precision="mixed_bfloat16",  # ours, for memory
+        knn_epochs=10,  # with --held_out=1000
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet_v2(**overrides) -> MoCoConfig:
+    """ImageNet, v2: ResNet-50, batch 256, 65,536 keys, 200 epochs.
+
+    Reproduces: Chen et al. 2020, section 2; facebookresearch/moco, README, its command
+    Command: python train.py moco imagenet_v2 --data_dir=/data/tfds
+        --run_dir=runs/imagenet_v2
+    Published: 67.5 % linear top-1; 71.1 % by `--epochs=800` (README)
+    Hardware: 8 V100, 53 h (README)
+    Measured: not yet measured
+    """
+    config = MoCoConfig(
+        data="imagenet2012",
+        held_out=0,  # the published number learns from all images
+        image_size=224,
+        views=(MOCO_VIEW,) * 2,
+        encoder=EncoderConfig(
+            name="resnet50",
+            zero_init=False,  # torchvision's default; unverified
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.03,  # --lr at a batch of 256
+            momentum=0.9,
+            weight_decay=1e-4,
+            warmup_epochs=0.0,
+        ),
+        batch_size=256,
+        epochs=200,
+        queue=65536,
+        base_tau=0.999,
+        final_tau=0.999,
+        projector=(2048, 128),
+        directions="one",
+        precision="mixed_bfloat16",  # ours, for memory
+        knn_epochs=10,  # with --held_out=1000
+        **V2,
+    )
+    return dataclasses.replace(config, **overrides)
