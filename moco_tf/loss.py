@@ -6,7 +6,12 @@ from selfsup_tf.distribution import replicas
 from selfsup_tf.errors import check_pair
 
 
-def info_nce_loss(query, key, temperature: float, *, queue=None) -> tf.Tensor:
+def info_nce_loss(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    temperature: float,
+    queue: tf.Tensor | None = None,
+) -> tf.Tensor:
     """The loss of each query, whose key is in the same row.
 
     Args:

@@ -26,10 +26,9 @@ class MoCo(MomentumMethod):
         target = self._network("target_")
         chain = {"representation": self.encoder, "query": projector}
         if config.predictor:
-            size, widths = config.projector[-1], config.predictor
-            predictor = self._head(size, widths, "predictor", "predictor_norm")
+            last = self._head(config.projector[-1], "predictor")
             chain = {"representation": self.encoder, "_projection": projector}
-            chain["query"] = predictor
+            chain["query"] = last
         # Of one direction the target alone sees view 2, and represents it.
         represents = "representation" if one else "_representation"
         keys = {represents: target[0], "key": target[1]}
@@ -38,21 +37,19 @@ class MoCo(MomentumMethod):
         self.networks = {"projector": projector}
         self.follow(online, target)
         if config.queue:
-            self.couples_images = False  # but through the queue
-            views = (2,) if one else (1, 2)
-            self.watched_outputs = tuple(f"key_{i}" for i in views)
-            self.state = {f"queue_{i}": self._random_keys(i) for i in views}
+            self.couples_images, taken = False, (2,) if one else (1, 2)
+            self.watched_outputs = tuple(f"key_{i}" for i in taken)
+            self.state = {f"queue_{i}": self._random_keys(i) for i in taken}
 
     def _network(self, prefix):
-        encoder, name = self.new_encoder(f"{prefix}encoder"), f"{prefix}projector"
-        size, widths = encoder.output_shape[-1], self.config.projector
-        return encoder, self._head(size, widths, name, "projector_norm")
+        encoder = self.new_encoder(f"{prefix}encoder")
+        return encoder, self._head(encoder.output_shape[-1], "projector", prefix)
 
-    def _head(self, size, widths, name, norm):
-        norm, precision = getattr(self.config, norm), self.config.precision
+    def _head(self, size, part, prefix=""):
+        widths, norm = (getattr(self.config, n) for n in (part, f"{part}_norm"))
         biases = dict.fromkeys(("hidden_bias", "output_bias"), norm == "none")
-        options = {"name": name, "norm": norm, "precision": precision, **biases}
-        return build_head(size, widths, **options)
+        options = {"norm": norm, "precision": self.config.precision, **biases}
+        return build_head(size, widths, name=f"{prefix}{part}", **options)
 
     def _random_keys(self, view):
         dtype, seed = self.model.output["query_1"].dtype, self.config.seed
