@@ -187,7 +187,7 @@ def _method_fields(config: Config) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, tuple):
-        return "-".join(map(str, value))
+        return "-".join(map(str, value)) or "none"
     if value == "":
         return "to be named"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -39,8 +39,7 @@ class MoCoConfig(StartedConfig):
     """Whether the projector has BatchNorms, the last without centre and scale (v3), or
     biases in their place (v2)."""
     predictor: tuple[int, ...] = (4096, 256)
-    """Output size of each layer of the predictor; none (None on the command line
-    leaves the recipe's) for v2."""
+    """Output size of each layer of the predictor; none, a bare --predictor, for v2."""
     predictor_norm: Literal["hidden", "bare"] = "hidden"
     """Whether the predictor ends without BatchNorm (ResNets) or in one without centre
     and scale (ViTs)."""
@@ -54,6 +53,12 @@ class MoCoConfig(StartedConfig):
         check_positive("temperature", self.temperature)
         check_probability("base_tau", self.base_tau)
         check_probability("final_tau", self.final_tau)
+        check(
+            self.base_tau <= self.final_tau,
+            "a final_tau of base_tau or more",
+            f"base_tau={self.base_tau:g}, final_tau={self.final_tau:g}",
+            "Give both the same value for a tau that stays.",
+        )
         check_widths("projector", self.projector)
         if self.predictor:
             check_widths("predictor", self.predictor)

@@ -18,9 +18,8 @@ def info_nce_loss(
         query: q of one view, (N, P), float; normalised here.
         key: k of the other view, (N, P), of the target; no gradient flows into it.
         temperature: Divides the cosines.
-        queue: Past keys, (K, P), normalised, which are then the negatives, as in He et
-            al. 2020, algorithm 1. None takes the keys of the other images of the
-            global batch, as Chen, Xie and He 2021, algorithm 1.
+        queue: Past keys, (K, P), normalised, the negatives of He et al. 2020, algorithm
+            1. None takes the keys of the other images of the global batch (v3).
 
     Returns:
         (N,) float32 (float64 for float64 queries).

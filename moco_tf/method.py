@@ -18,6 +18,7 @@ class MoCo(MomentumMethod):
     """
 
     config_class = MoCoConfig
+    couples_images = property(lambda self: not self.config.queue)
 
     def build(self):
         """Online encoder, projector and predictor; target encoder and projector."""
@@ -37,7 +38,7 @@ class MoCo(MomentumMethod):
         self.networks = {"projector": projector}
         self.follow(online, target)
         if config.queue:
-            self.couples_images, taken = False, (2,) if one else (1, 2)
+            taken = (2,) if one else (1, 2)
             self.watched_outputs = tuple(f"key_{i}" for i in taken)
             self.state = {f"queue_{i}": self._random_keys(i) for i in taken}
 

@@ -235,8 +235,8 @@ def folder_cpu(**overrides) -> MoCoConfig:
 def folder(**overrides) -> MoCoConfig:
     """A folder of photographs at 224 px, v2, ResNet-50, batch 256, one GPU.
 
-    Reproduces: nothing published; ours, with the constants of v2 on ImageNet, whose
-        batch is as small and whose queue is as large as your photographs allow
+    Reproduces: nothing published; ours, with the constants of v2 on ImageNet; keep
+        --queue below the number of photographs
     Command: python train.py moco folder --data=~/photos --run_dir=runs/photos
     Published: nothing
     Hardware: one GPU

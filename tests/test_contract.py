@@ -103,7 +103,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         run = loop.train(
             method, source, run_dir=run_dir, monitor=monitor, progress=False
         )
-        return run, [v.numpy() for v in method.model.variables]
+        kept = [*method.model.variables, *method.state.values()]
+        return run, [v.numpy() for v in kept]
 
     def power_cut(networks):
         if not (tmp_path / "cut").exists():

@@ -119,6 +119,15 @@ class Expected:
             if there[key] != here[key]
         }
 
+    def compared(self, records: Sequence[Mapping[str, Any]]) -> int:
+        """How many windows of a log there is a band for."""
+        found = 0
+        for name, curve in self.curves.items():
+            if band := self.band(name):
+                values = windows(records, name, self.window, curve.shape[1])
+                found += int(np.isfinite(values[band.places]).sum())
+        return found
+
     def departures(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
         """Sentences that say where a run leaves the band; none of a healthy one.
 
@@ -229,34 +238,35 @@ def windows(
     """The mean of a value over each of so many windows, (W,); NaN where it has none.
 
     What training logs is the mean over the steps since the record before, and is
-    weighed by how much of them lies in a window; other values belong to where they were
-    measured. A window that the run has not come to the end of has none, nor has one
-    that a record is longer than, as its course within is not known.
+    weighed by how much of them lies in a window; a window that records, each no longer
+    than one, do not cover has none. Other values belong to the place where they were
+    measured, in a window that the run has come to the end of.
     """
+    near = 1e-3 * window  # an epoch is logged to four places
     sums, weights = np.zeros(count), np.zeros(count)
+    trained = name.startswith("train/")
     start = 0.0
     for record in records:
-        end = record.get("epoch")
-        if not is_number(end):
+        end, value = record.get("epoch"), record.get(name)
+        if not is_number(end) or end <= 0:
             continue
-        length, value = end - start, record.get(name)
-        first = int(np.floor(start / window + 1e-6))
-        if is_number(value) and not name.startswith("train/"):
-            place = max(0, int(np.ceil(end / window - 1e-6)) - 1)
-            if place < count:
+        if is_number(value) and not trained:
+            place = int(np.ceil((end - near) / window)) - 1
+            if 0 <= place < count:
                 sums[place] += value
                 weights[place] += 1
-        elif is_number(value) and 0 < length <= window + 1e-6:
-            for place in range(first, min(count, first + 2)):
+        elif is_number(value) and end - start <= window + near:
+            first = int((start + near) / window)
+            for place in range(first, min(count, first + 3)):
                 shared = min(end, (place + 1) * window) - max(start, place * window)
-                if shared > 1e-6:
+                if shared > 0:
                     sums[place] += shared * value
                     weights[place] += shared
         start = max(start, end) if "train/loss" in record else start
     means = np.divide(sums, weights, out=np.full(count, np.nan), where=weights > 0)
-    reached = start + 1e-3 * window
-    means[(np.arange(count) + 1) * window > max(reached, 0)] = np.nan
-    return means
+    ends = (np.arange(count) + 1) * window
+    whole = weights >= window - near if trained else ends <= start + near
+    return np.where(whole, means, np.nan)
 
 
 def treated(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -30,7 +30,7 @@ from selfsup_tf.run import RunDirectory
 _OPERATION = {
     f"train/{name}"
     for name in ("images_per_second", "data_wait", "skipped_steps", "loss_scale",
-                 "lost_images")
+                 "learning_rate", "lost_images")
 }  # fmt: skip
 
 
@@ -64,17 +64,17 @@ def collect(recipe: str, runs: Sequence[RunDirectory]) -> dict[str, Any]:
         )
     seeds = [config.get("seed") for config in configs]
     check(len(set(seeds)) == len(seeds), "a run for each seed", seeds, "Leave one out.")
-    ends = [log[-1].get("epoch", 0) if log else 0 for log in logs]
-    wanted = configs[0].get("epochs") or max(ends)
+    planned = [_steps(config, log) for config, log in zip(configs, logs, strict=True)]
+    come = [log[-1].get("step", 0) if log else 0 for log in logs]
     check(
-        # A run ends at a whole step, which is no whole epoch.
-        min(ends) == max(ends) > 0 and abs(max(ends) - wanted) < 0.5,
-        f"finished runs, of {wanted:g} epochs",
-        f"runs that have come to epoch {', '.join(f'{end:g}' for end in ends)}",
+        come == planned,
+        f"finished runs, of {max(planned)} steps",
+        f"runs that have come to step {', '.join(map(str, come))}",
         "Run the same commands again; they go on where they were stopped.",
     )
-    window = max(WINDOW, ends[0] / 100)
-    count = max(1, int(ends[0] / window + 1e-3))
+    end = logs[0][-1]["epoch"]
+    window = max(WINDOW, end / 100, *(_longest_record(log) for log in logs))
+    count = max(1, int(end / window + 1e-3))
     names = [
         name
         for name in dict.fromkeys(key for record in logs[0] for key in record)
@@ -96,6 +96,23 @@ def collect(recipe: str, runs: Sequence[RunDirectory]) -> dict[str, Any]:
             for name, curve in curves.items()
         },
     }
+
+
+def _steps(config: dict[str, Any], log: list[dict[str, Any]]) -> int:
+    """How many steps a run is to have, -1 where its log doesn't say."""
+    first = log[0] if log else {}
+    images, size = first.get("images"), first.get("batch_size")
+    if config.get("steps"):
+        return config["steps"]
+    if not (images and size and config.get("epochs")):
+        return -1
+    return max(1, round(config["epochs"] * (images // size)))
+
+
+def _longest_record(log: list[dict[str, Any]]) -> float:
+    """Epochs between two records of training."""
+    epochs = [0.0, *(r["epoch"] for r in log if "train/loss" in r)]
+    return float(np.diff(epochs).max(initial=0.0))
 
 
 def _rounded(value: float) -> float | None:

@@ -107,7 +107,7 @@ class Replica:
         names = self.method.metric_names
         check(
             set(found) == set(names),
-            f"numbers of images named as metric_names has them: {', '.join(names)}",
+            f"numbers of the metric_names {', '.join(names) or '(none)'}",
             ", ".join(found) or "none",
             f"Let compute_metrics of {type(self.method).__name__} return these.",
         )

@@ -229,6 +229,22 @@ def test_windows_are_the_same_however_often_is_logged(steps, until):
     np.testing.assert_allclose(found[:whole], fine[:whole], atol=atol)
 
 
+def test_a_window_that_is_covered_in_part_has_no_value():
+    """Records of 15 of 20 steps are longer than half an epoch, a last one is not."""
+    log = planted(falling, 15)
+    rest = {"step": 80, "epoch": 4.0, "train/loss": 3.1}
+    found = expected.windows([*log, rest], "train/loss", 0.5, 8)
+    assert np.isnan(found[:7]).all()
+
+
+def test_epochs_of_four_places_cover_their_windows():
+    log = [
+        {"step": end, "epoch": round(end / 3, 4), "train/loss": 1.0}
+        for end in range(1, 201)
+    ]
+    assert np.isfinite(expected.windows(log, "train/loss", 2 / 3, 100)).all()
+
+
 def test_records_longer_than_a_window_tell_nothing_of_its_course():
     log = planted(falling, 20)
     assert np.isnan(expected.windows(log, "train/loss", 0.5, 8)).all()
@@ -237,6 +253,7 @@ def test_records_longer_than_a_window_tell_nothing_of_its_course():
 def test_what_is_measured_now_and_then_belongs_to_its_place():
     log = planted(falling, 5)
     log[4]["eval/knn_top_1"], log[-1]["eval/knn_top_1"] = 0.4, 0.6  # epochs 1 and 4
+    log.insert(1, {"step": 0, "epoch": 0.0, "eval/knn_top_1": 0.9})  # of a start
     found = expected.windows(log, "eval/knn_top_1", 0.5, 8)
     nan = np.nan
     np.testing.assert_array_equal(found, [nan, 0.4, nan, nan, nan, nan, nan, 0.6])
@@ -326,6 +343,6 @@ def test_runs_that_are_not_of_one_recipe_are_refused(healthy, train, tmp_path):
     lines = runs[1].log.read_text().splitlines(keepends=True)
     (copy / "log.jsonl").write_text("".join(lines[:-1]))
     with pytest.raises(
-        InputError, match=r"finished runs, of 2 epochs; received .* 2, 1.75"
+        InputError, match=r"finished runs, of 32 steps; received .* 32, 28"
     ):
         keep_curves.collect("tiny", [runs[0], *runs[2:], RunDirectory(copy)])

@@ -180,12 +180,18 @@ def test_new_keys_take_the_place_of_the_oldest(tiny_config, tiny_method):
     np.testing.assert_array_equal(queue.numpy()[3:], before[:2])
 
 
+@pytest.mark.parametrize("queue", [0, 8])
+def test_with_a_queue_no_image_looks_at_another(queue, tiny_config, tiny_method):
+    """Which is asked before the method is built."""
+    method = tiny_method(tiny_config("moco", queue=queue))
+    assert method.couples_images is not bool(queue)
+
+
 def test_one_direction_passes_each_view_once(tiny_config, tiny_method):
     method = tiny_method(tiny_config("moco", queue=8, predictor=(), directions="one"))
     method.build()
     outputs = {"representation_1", "query_1", "representation_2", "key_2"}
     assert set(method.model.output) == outputs
-    assert not method.couples_images
     assert isinstance(method.model, keras.Model)
 
 
@@ -195,6 +201,7 @@ def test_one_direction_passes_each_view_once(tiny_config, tiny_method):
         ({"queue": -1}, "queue of 0 or more"),
         ({"temperature": 0.0}, "temperature above 0"),
         ({"base_tau": 1.5}, "base_tau to be a probability"),
+        ({"final_tau": 0.9}, "a final_tau of base_tau or more"),
         ({"predictor": (8, 3)}, "end in the same size"),
     ],
 )

@@ -55,6 +55,9 @@ def results(tmp_path_factory, start_python, free_addresses):
     # Others met a loss of NaN at step 61.
     seventy = {"steps": 70, "steps_per_call": 10}
     runs += [{"name": "long", "method": "byol", "config": seventy}]
+    short = {"queue": 24, "directions": "one", "predictor": [], "accumulate": 2}
+    queued = {"projector_norm": "none", **short}
+    runs += [{"name": "moco_v2", "method": "moco", "config": queued}]
     runs += [saving, {"name": "float32", "method": "simclr"}]
     runs += [
         {"name": name, "method": "distill", "config": VECTORS[name]} for name in VECTORS
@@ -104,6 +107,7 @@ def assert_same(found, expected, losses):
             if name != "byol"
         ),
         *(("frugal", topology) for topology in ("2 replicas", "2 workers")),
+        ("moco_v2", "2 replicas"),
         *((name, "4 replicas") for name in FOUR),
     ],
 )

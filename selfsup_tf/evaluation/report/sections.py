@@ -126,6 +126,7 @@ def reported(run: RunFiles) -> dict[str, Any]:
         ],
         "expected": expected,
         "departures": expected.departures(run.records) if expected else [],
+        "compared": expected.compared(run.records) if expected else 0,
         "warmup": warmup(run.config),
         "groups": config_groups(run.config),
         "first": run.records[0] if run.records else {},
