@@ -1,28 +1,24 @@
 """Barlow Twins against its equations in NumPy: loss, gradient, ten whole steps."""
 
+import functools
+
 import numpy as np
 import numpy_reference as reference
 import pytest
 import tensorflow as tf
-from ten_steps import PEAK, check_ten_steps, set_up, usual_rate
+from ten_steps import (
+    PEAK,
+    check_ten_steps,
+    projected_gradients,
+    set_up,
+    usual_rate,
+)
 
 import barlow_tf
 from selfsup_tf.errors import InputError
 from selfsup_tf.models.batch_statistics import standardised
 
 LAMBDA = 0.3
-
-
-HEAD = [
-    ("dense", "dense1"),
-    ("norm", "norm1"),
-    ("relu", ""),
-    ("dense", "dense2"),
-    ("norm", "norm2"),
-    ("relu", ""),
-    ("dense", "dense3"),
-]
-"""Zbontar et al. 2021, section 2.2: BatchNorm and ReLU after the first two layers."""
 
 
 def loss_of(z_1, z_2, *, off_diagonal=LAMBDA):
@@ -52,22 +48,6 @@ def gradient_of(z_1, z_2, *, off_diagonal=LAMBDA):
         reference.batch_norm_gradient(du_1, z_1, 1.0, *kept_1)[0],
         reference.batch_norm_gradient(du_2, z_2, 1.0, *kept_2)[0],
     )
-
-
-def gradients(parameters, view_1, view_2, **weights):
-    """Loss, gradients and tapes of a step, each view being a batch of its own."""
-    projections, tapes = [], []
-    for view in (view_1, view_2):
-        h, encoder = reference.forward("encoder", reference.ENCODER, parameters, view)
-        z, projector = reference.forward("projector", HEAD, parameters, h)
-        projections.append(z)
-        tapes.append([projector, encoder])
-    found = {}
-    for dy, branch in zip(gradient_of(*projections, **weights), tapes, strict=True):
-        for tape in branch:
-            dy = reference.backward(tape, parameters, dy, found)
-    # Keras walks the branches of a functional model from the last to the first.
-    return loss_of(*projections, **weights), found, [*tapes[1], *tapes[0]]
 
 
 def test_loss_and_gradient_equal_the_paper():
@@ -127,6 +107,9 @@ def test_ten_steps_equal_numpy(bias_rate, tiny_config):
         own = bias_rate / PEAK if bias_rate and spared else 1.0
         return own * usual_rate(step, name)
 
+    gradients = functools.partial(
+        projected_gradients, loss_of=loss_of, gradient_of=gradient_of
+    )
     check_ten_steps(run, gradients, rate=rate)
 
 

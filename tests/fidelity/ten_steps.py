@@ -120,6 +120,43 @@ def check(received, expected, at):
         )
 
 
+PROJECTOR = [
+    ("dense", "dense1"),
+    ("norm", "norm1"),
+    ("relu", ""),
+    ("dense", "dense2"),
+    ("norm", "norm2"),
+    ("relu", ""),
+    ("dense", "dense3"),
+]
+"""BatchNorm and ReLU after the first two layers: Zbontar et al. 2021, section 2.2;
+Bardes et al. 2022, section 4.2."""
+
+
+def projected_gradients(parameters, view_1, view_2, *, loss_of, gradient_of):
+    """Loss, gradients and tapes of a step, each view being a batch of its own.
+
+    Args:
+        parameters: As `numpy_reference.train` hands them on, and so the views.
+        view_1: (N, H, W, 3).
+        view_2: (N, H, W, 3).
+        loss_of: From both projections to the loss.
+        gradient_of: From both projections to the loss's gradient by each.
+    """
+    projections, tapes = [], []
+    for view in (view_1, view_2):
+        h, encoder = reference.forward("encoder", reference.ENCODER, parameters, view)
+        z, projector = reference.forward("projector", PROJECTOR, parameters, h)
+        projections.append(z)
+        tapes.append([projector, encoder])
+    found = {}
+    for dy, branch in zip(gradient_of(*projections), tapes, strict=True):
+        for tape in branch:
+            dy = reference.backward(tape, parameters, dy, found)
+    # Keras walks the branches of a functional model from the last to the first.
+    return loss_of(*projections), found, [*tapes[1], *tapes[0]]
+
+
 def set_up(tiny_config, name, *, form, decay=DECAY, clip=False, as_built=False, **case):
     """A method, an optimizer and a compiled step, as the training loop makes them.
 

@@ -6,25 +6,13 @@ import numpy as np
 import numpy_reference as reference
 import pytest
 import tensorflow as tf
-from ten_steps import check_ten_steps, set_up
+from ten_steps import check_ten_steps, projected_gradients, set_up
 
 import vicreg_tf
 from selfsup_tf.errors import InputError
 
 WEIGHTS = {"invariance": 5.0, "variance": 4.0, "covariance": 2.0}
 EPSILON = 1e-4
-
-
-HEAD = [
-    ("dense", "dense1"),
-    ("norm", "norm1"),
-    ("relu", ""),
-    ("dense", "dense2"),
-    ("norm", "norm2"),
-    ("relu", ""),
-    ("dense", "dense3"),
-]
-"""Bardes et al. 2022, section 4.2: the expander, BatchNorm and ReLU but at its end."""
 
 
 def loss_of(z_1, z_2, *, invariance, variance, covariance):
@@ -62,22 +50,6 @@ def gradient_of(z_1, z_2, *, invariance, variance, covariance):
         dz = dz + covariance * 4 * centred @ others / (features * (images - 1))
         found.append(dz)
     return found
-
-
-def gradients(parameters, view_1, view_2, **weights):
-    """Loss, gradients and tapes of a step, each view being a batch of its own."""
-    projections, tapes = [], []
-    for view in (view_1, view_2):
-        h, encoder = reference.forward("encoder", reference.ENCODER, parameters, view)
-        z, projector = reference.forward("projector", HEAD, parameters, h)
-        projections.append(z)
-        tapes.append([projector, encoder])
-    found = {}
-    for dy, branch in zip(gradient_of(*projections, **weights), tapes, strict=True):
-        for tape in branch:
-            dy = reference.backward(tape, parameters, dy, found)
-    # Keras walks the branches of a functional model from the last to the first.
-    return loss_of(*projections, **weights), found, [*tapes[1], *tapes[0]]
 
 
 def pair():
@@ -123,7 +95,12 @@ def test_each_term_is_its_own(term):
 
 def test_ten_steps_equal_numpy(tiny_config):
     run = set_up(tiny_config, "vicreg", form="popular", projector=(7, 6, 5), **WEIGHTS)
-    check_ten_steps(run, functools.partial(gradients, **WEIGHTS))
+    gradients = functools.partial(
+        projected_gradients,
+        loss_of=functools.partial(loss_of, **WEIGHTS),
+        gradient_of=functools.partial(gradient_of, **WEIGHTS),
+    )
+    check_ten_steps(run, gradients)
 
 
 @pytest.mark.parametrize(
