@@ -83,7 +83,6 @@ def build_predictor(encoder: keras.Model, dimension: int, precision: str):
         "norm": "hidden",
         "hidden_bias": True,
         "output_bias": True,
-        "initializer": keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
         "precision": precision,
     }
     first = build_head(size, (2 * size, size), name="projection", **options)
@@ -98,7 +97,6 @@ def build_linear(encoder: keras.Model, dimension: int, precision: str):
         (dimension,),
         name="predictor",
         norm="none",
-        hidden_bias=False,
         output_bias=True,
         initializer=keras.initializers.GlorotUniform(),
         precision=precision,
