@@ -150,7 +150,7 @@ class Distill(Method):
             teacher_temperature=config.teacher_temperature,
         )
 
-    def after_update(self, step, total_steps, outputs):
+    def after_update(self, step, plan, outputs):
         """Puts the teacher's vectors of this step into the queue."""
         if self.loss == "relational":
             queue = self.state["queue"]

@@ -71,10 +71,10 @@ class MoCo(MomentumMethod):
         loss = tf.add_n(losses) / (len(ways) if config.directions == "mean" else 1)
         return loss if config.queue else 2 * config.temperature * loss
 
-    def after_update(self, step, total_steps, outputs):
+    def after_update(self, step, plan, outputs):
         """Moves the target; the keys of this step take the place of the oldest."""
         for name, queue in self.state.items():
             keys = outputs[name.replace("queue", "key")]
             keys = tf.math.l2_normalize(tf.cast(keys, queue.dtype), axis=1)
             queue.assign(tf.concat([keys, queue.value], axis=0)[: self.config.queue])
-        return super().after_update(step, total_steps, outputs)
+        return super().after_update(step, plan, outputs)

@@ -179,7 +179,16 @@ def test_own_encoder_is_trained_as_a_copy(name, tiny_config, few_images, tmp_pat
         ]
     )
     before = own.get_weights()
-    config = tiny_config(name, steps=30, steps_per_call=10)
+    config = tiny_config(
+        name,
+        steps=30,
+        steps_per_call=10,
+        # All images in each step: what is left of the loss's noise is the views'.
+        batch_size=len(few_images[0]),
+        optimizer=configs.OptimizerConfig(
+            name="sgd", learning_rate=0.1, warmup_epochs=0.0
+        ),
+    )
     method = find_method(name).load()(config, encoder=own)
     run = selfsup.train(method, few_images, run_dir=tmp_path, progress=False)
     losses = [r["train/loss"] for r in run.log if "train/loss" in r]

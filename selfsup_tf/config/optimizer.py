@@ -9,6 +9,7 @@ from selfsup_tf.config.checks import (
     check_not_negative,
     check_positive,
 )
+from selfsup_tf.errors import check
 from selfsup_tf.fields import check_fields
 
 
@@ -25,6 +26,7 @@ class OptimizerConfig:
         "lars_form": ("lars",),
         "trust_coefficient": ("lars",),
         "trust_clip": ("lars",),
+        "final_weight_decay": ("adamw", "lamb"),
     }
 
     name: Literal["lars", "sgd", "adam", "adamw", "rmsprop", "lamb"] = "lars"
@@ -39,6 +41,9 @@ class OptimizerConfig:
     """What the rate does after the warm-up."""
     weight_decay: float = 1e-6
     """Decoupled for adamw and lamb, coupled into the gradient for the others."""
+    final_weight_decay: float | None = None
+    """What the decay of adamw and lamb has come to at the end, along half a cosine
+    (DINO); where it is left out, the decay stays."""
     momentum: float = 0.9
     """Momentum of lars, sgd and rmsprop."""
     nesterov: bool = False
@@ -52,6 +57,9 @@ class OptimizerConfig:
     solo-learn does: its effective rate is the smaller of trust and rate."""
     clip_norm: float | None = None
     """Largest global norm of the gradient; longer ones are scaled down."""
+    clip_each: bool = False
+    """Whether clip_norm bounds the gradient of each variable (DINO) and not that of all
+    together."""
 
     def __post_init__(self):
         check_fields(self)
@@ -62,4 +70,12 @@ class OptimizerConfig:
         check_interval("optimizer.momentum", (0, self.momentum), 0, 1)
         if self.clip_norm is not None:
             check_positive("optimizer.clip_norm", self.clip_norm)
+        if self.final_weight_decay is not None:
+            check_not_negative("optimizer.final_weight_decay", self.final_weight_decay)
+        check(
+            self.clip_norm is not None or not self.clip_each,
+            "optimizer.clip_norm where clip_each is given",
+            None,
+            "Give the largest norm, or leave out clip_each.",
+        )
         check_defaults(self, "optimizer", self.TAKEN_BY)

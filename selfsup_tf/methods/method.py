@@ -198,7 +198,7 @@ class Method(abc.ABC):
         return []
 
     def after_update(
-        self, step: "tf.Tensor", total_steps: int, outputs: "dict[str, tf.Tensor]"
+        self, step: "tf.Tensor", plan: "Plan", outputs: "dict[str, tf.Tensor]"
     ) -> "dict[str, tf.Tensor]":
         """Changes what does not follow the gradient, after each update.
 
@@ -206,10 +206,12 @@ class Method(abc.ABC):
 
         Args:
             step: Updates done before this one, int64 scalar.
-            total_steps: Length of the run.
+            plan: Of the run: its length, and that of an epoch, in steps.
             outputs: Those of `watched_outputs`, as they were before the update: (G,
                 ...), of all replicas and micro-batches, in an order that does not
-                depend on how many replicas there are.
+                depend on how many replicas there are. What the model itself has made
+                one row of, (1, ...), such as a mean over the images, has a row for each
+                replica and micro-batch.
 
         Returns:
             float32 scalars for the log, under the names in `log_names`.

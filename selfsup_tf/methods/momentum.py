@@ -43,11 +43,10 @@ class MomentumMethod(Method):
         further = [v for v in self.model.trainable_variables if id(v) not in known]
         return self.online + further
 
-    def after_update(self, step, total_steps, outputs):
+    def after_update(self, step, plan, outputs):
         """Moves the target towards the online network, parameters only."""
         final = getattr(self.config, "final_tau", 1.0)
-        tau = target_tau(
-            step, total_steps, self.config.base_tau, final, dtype=self.target[0].dtype
-        )
+        base, dtype = self.config.base_tau, self.target[0].dtype
+        tau = target_tau(step, plan.total_steps, base, final, dtype=dtype)
         update_target(self.target, self.online, tau)
         return {"train/tau": tf.cast(tau, tf.float32)}

@@ -139,20 +139,30 @@ def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
         From (N, T, T, C) to (N, D); `encoder` itself where T is S.
 
     Raises:
-        InputError: It can't take images of this size, as a ViT can't.
+        InputError: It can't take images of this size.
     """
 
     def share(layer):
         if not isinstance(layer, keras.Model):
             return layer
         *rest, channels = layer.input_shape[1:]
-        images = keras.Input((*[None] * len(rest), channels))
+        of_images = rest == [*encoder.input_shape[1:-1]]
+        sides = [image_size if of_images else None] * len(rest)
+        images = keras.Input((*sides, channels))
         return keras.models.clone_model(
             layer, input_tensors=images, clone_function=share
         )
 
     if encoder.input_shape[1] == image_size:
         return encoder
+    for layer in leaf_layers(encoder):
+        patch = getattr(layer, "patch_size", 1)
+        check(
+            not isinstance(layer, vit.VisionTransformer) or image_size % patch == 0,
+            f"views of a multiple of encoder.patch_size={patch} pixels",
+            image_size,
+            "Choose another size of the view, or other patches.",
+        )
     shape = (image_size, image_size, encoder.input_shape[-1])
     images = keras.Input(shape, name="image")
     try:

@@ -15,10 +15,11 @@ def build_head(
     norm: str,
     output_bias: bool,
     hidden_bias: bool = False,
+    activation: str = "relu",
     initializer: keras.initializers.Initializer | None = None,
     precision: str = "float32",
 ) -> keras.Model:
-    """Builds a head: Dense layers with BatchNorms, and ReLU after each but the last.
+    """Builds a head: Dense layers with BatchNorms, each but the last activated.
 
     Args:
         input_size: Size D of what comes in.
@@ -30,6 +31,7 @@ def build_head(
         output_bias: Whether the last Dense layer has a bias.
         hidden_bias: Whether the hidden Dense layers have one, as BYOL's do; others
             leave it to the BatchNorm that follows.
+        activation: What follows each layer but the last: "relu", or "gelu", exact.
         initializer: Of the Dense layers' kernels; None is that of PyTorch's Linear,
             uniform between plus and minus 1 / sqrt(inputs).
         precision: What it computes in, a Keras dtype policy; the output is float32.
@@ -64,13 +66,14 @@ def build_head(
                 name=f"norm{index}",
             )(x)
         if not last:
-            x = keras.layers.ReLU(dtype=precision, name=f"relu{index}")(x)
+            name_of = f"{activation}{index}"
+            x = keras.layers.Activation(activation, dtype=precision, name=name_of)(x)
     x = keras.layers.Identity(dtype=full, name="output")(x)
     return keras.Model(inputs, x, name=name)
 
 
 def head_until(head: keras.Model, layer: int) -> keras.Model:
-    """A projection head up to and with one of its layers, ReLU included.
+    """A projection head up to and with one of its layers, activation included.
 
     Args:
         head: From `build_head`; the part shares its layers.
@@ -87,5 +90,5 @@ def head_until(head: keras.Model, layer: int) -> keras.Model:
         "0 is the encoder's own representation; the authors fine-tune from layer 1.",
     )
     last = layer == len(layers)
-    end = head.output if last else head.get_layer(f"relu{layer}").output
+    end = head.output if last else layers[layer].input
     return keras.Model(head.input, end, name=f"{head.name}_{layer}")

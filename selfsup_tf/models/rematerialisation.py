@@ -118,11 +118,25 @@ def _converted(layer):
         network = keras.Model(layer.inputs, layer.outputs, name=layer.name)
         return _in_blocks(network) or layer
     if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+        _check_one_size(layer)
         single = len(layer.inputs) == len(layer.outputs) == 1
         if single and not isinstance(layer.output, dict):
             return _in_blocks(layer) or layer
         return keras.models.clone_model(layer, clone_function=_converted)
     return layer
+
+
+def _check_one_size(network):
+    """Raises InputError if it holds a transformer that was built for another size."""
+    for layer in network.layers:
+        if isinstance(layer, VisionTransformer):
+            size, own = network.input_shape[1:3], layer.backbone.image_shape[:2]
+            check(
+                tuple(size) == tuple(own),
+                "a vision transformer that sees views of one size, with remat",
+                f"views of {size[0]} pixels beside {own[0]}",
+                "Train it without --remat, or draw all views in one size.",
+            )
 
 
 def _in_blocks(network):

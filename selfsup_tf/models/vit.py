@@ -102,8 +102,37 @@ class VisionTransformer(keras.layers.Layer):
         )
 
     def call(self, images):
-        """Images (N, H, W, 3) to their class tokens, (N, D)."""
-        return self.backbone(images)[:, 0]
+        """Images (N, H, W, 3) of the size it is built for, or another, to class tokens.
+
+        For another the embeddings of positions are interpolated, bicubic, to the grid
+        of its patches: Dosovitskiy et al. 2021, section 3.2.
+        """
+        if tuple(images.shape[1:3]) == self.backbone.image_shape[:2]:
+            return self.backbone(images)[:, 0]
+        tokens = self._tokens_of_another_size(images)
+        return self.backbone.get_layer("vit_encoder")(tokens)[:, 0]
+
+    def _tokens_of_another_size(self, images):
+        patch, size = self.patch_size, self.hidden_dim
+        rows, columns = (length // patch for length in images.shape[1:3])
+        # keras-hub promises none of these names; tests/models/test_vit.py watches them.
+        embedding = self.backbone.get_layer("vit_patching_and_embedding")
+        table = keras.ops.cast(
+            embedding.position_embedding.embeddings, self.compute_dtype
+        )
+        grid = [length // patch for length in self.backbone.image_shape[:2]]
+        positions = keras.ops.image.resize(
+            keras.ops.reshape(table[1:], (1, *grid, size)),
+            (rows, columns),
+            interpolation="bicubic",
+            data_format="channels_last",
+        )
+        positions = keras.ops.cast(positions, self.compute_dtype)
+        patches = embedding.patch_embedding(images)
+        patches = keras.ops.reshape(patches + positions, (-1, rows * columns, size))
+        first = keras.ops.cast(embedding.class_token, self.compute_dtype) + table[0]
+        first = first + keras.ops.zeros_like(patches[:, :1])
+        return keras.ops.concatenate([first, patches], axis=1)
 
     def parts(self) -> tuple[keras.Model, list[keras.layers.Layer], keras.Model]:
         """Divides the transformer into parts that share its weights.

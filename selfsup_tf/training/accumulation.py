@@ -104,7 +104,10 @@ class _Accumulation:
         }
         method = self.replica.method
         kept = {
-            name: tf.zeros([self.count, size, *output.shape[1:]], output.dtype)
+            # The model may have made one row of all images.
+            name: tf.zeros(
+                [self.count, output.shape[0] or size, *output.shape[1:]], output.dtype
+            )
             for name, output in self.model.output.items()
             if method.couples_images or name in method.watched_outputs
         }

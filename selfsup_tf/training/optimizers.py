@@ -205,6 +205,14 @@ def build_optimizer(
             "adamw": (keras.optimizers.AdamW, decay),
             "lamb": (keras.optimizers.Lamb, decay),
         }[config.name]
+        if config.final_weight_decay is not None:
+            change = WarmupCosine(
+                config.weight_decay - config.final_weight_decay,
+                warmup_steps=0,
+                total_steps=plan.total_steps,
+                dtype=variables[0].dtype,
+            )
+            kind = _with_changing_decay(kind, change, config.final_weight_decay)
         optimizer = _with_rates(kind, own_rates)(rate, **options)
     if config.name in DECOUPLED:
         optimizer.exclude_from_weight_decay(
@@ -246,6 +254,24 @@ def _with_rates(
             super().update_step(gradient, variable, learning_rate)
 
     return WithRates
+
+
+def _with_changing_decay(
+    kind: type[keras.optimizers.Optimizer], change: WarmupCosine, final: float
+) -> type[keras.optimizers.Optimizer]:
+    """The optimizer with a decay of `final` and what is left of a change to it."""
+
+    class WithChangingDecay(kind):
+        @property
+        def weight_decay(self):
+            """The decay of the next update; Keras asks for it at each."""
+            return final + change(self.iterations.value)
+
+        @weight_decay.setter
+        def weight_decay(self, decay):
+            """Keras's constructor sets the first, which `change` knows."""
+
+    return WithChangingDecay
 
 
 DECOUPLED = ("adamw", "lamb")

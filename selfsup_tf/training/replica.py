@@ -170,7 +170,10 @@ def _reduce(gradients, optimizer, config):
     gradients = sum_over_replicas(gradients)
     if clip_norm is not None:
         limit = optimizer.scale_loss(tf.constant(clip_norm, gradients[0].dtype))
-        gradients, _ = tf.clip_by_global_norm(gradients, limit)
+        if config.optimizer.clip_each:
+            gradients = [tf.clip_by_norm(g, tf.cast(limit, g.dtype)) for g in gradients]
+        else:
+            gradients, _ = tf.clip_by_global_norm(gradients, limit)
     return [g / num_replicas() for g in gradients]
 
 

@@ -108,7 +108,7 @@ def make_train_steps(
             }
             for per_replica in take_step(batch, wait)
         )
-        metrics |= method.after_update(step, plan.total_steps, watched)
+        metrics |= method.after_update(step, plan, watched)
         metrics["wait"] = wait
         return {name: tf.cast(metrics[name], dtype) for name in names}
 

@@ -9,7 +9,10 @@ import pytest
 import tensorflow as tf
 
 from byol_tf import BYOL
+from selfsup_tf.config import Plan
 from selfsup_tf.models.encoders import leaf_layers
+
+PLAN = Plan(10, 10, 0, 0.5, 10, 10)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_its_batchnorm_uses_and_keeps_its_own_statistics(method):
     )
     # An update of the target leaves both as they are.
     kept = [v.numpy() for v in (*theirs, *ours)]
-    method.after_update(tf.constant(3, tf.int64), 10, {})
+    method.after_update(tf.constant(3, tf.int64), PLAN, {})
     for variable, value in zip((*theirs, *ours), kept, strict=True):
         np.testing.assert_array_equal(variable, value)
 
@@ -78,7 +81,7 @@ def test_an_update_moves_all_of_it_and_nothing_else(method):
     for variable in method.online:
         variable.assign_add(np.ones(variable.shape))
     before = {id(v): v.numpy() for v in method.model.variables}
-    method.after_update(tf.constant(0, tf.int64), 10, {})
+    method.after_update(tf.constant(0, tf.int64), PLAN, {})
     target = {id(v) for v in method.target}
     for variable in method.model.variables:
         moved = (variable.numpy() != before[id(variable)]).all()

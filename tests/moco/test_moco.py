@@ -8,7 +8,10 @@ import tensorflow as tf
 from ten_steps import STEPS, check_ten_steps, set_up
 
 import moco_tf
+from selfsup_tf.config import Plan
 from selfsup_tf.errors import InputError
+
+PLAN = Plan(10, 10, 0, 0.5, 10, 10)
 
 TEMPERATURE = 0.3
 HIDDEN = [("dense", "dense1"), ("norm", "norm1"), ("relu", ""), ("dense", "dense2")]
@@ -174,7 +177,7 @@ def test_new_keys_take_the_place_of_the_oldest(tiny_config, tiny_method):
     before = queue.numpy()
     np.testing.assert_allclose(np.linalg.norm(before, axis=1), 1, rtol=1e-5)
     keys = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    method.after_update(tf.constant(0, tf.int64), 10, {"key_2": tf.constant(keys)})
+    method.after_update(tf.constant(0, tf.int64), PLAN, {"key_2": tf.constant(keys)})
     lengths = np.linalg.norm(keys, axis=1, keepdims=True)
     np.testing.assert_allclose(queue.numpy()[:3], keys / lengths, rtol=1e-5)
     np.testing.assert_array_equal(queue.numpy()[3:], before[:2])

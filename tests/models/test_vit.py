@@ -13,7 +13,13 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.exporter import export
 from selfsup_tf.exporting.format import Networks
 from selfsup_tf.exporting.served import export_saved_model
-from selfsup_tf.models.encoders import adopt_encoder, build_encoder, copy_network
+from selfsup_tf.models.encoders import (
+    adopt_encoder,
+    at_size,
+    build_encoder,
+    copy_network,
+)
+from selfsup_tf.models.rematerialisation import rematerialised
 from selfsup_tf.models.vit import SIZES, VisionTransformer, build_vit
 
 TINY = EncoderConfig(name="vit_tiny", mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -124,6 +130,44 @@ def test_all_of_it_learns(small_encoder, images):
         # A bias of the keys shifts all logits of a softmax alike.
         largest = tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient)))
         assert variable.path.endswith("key/bias") or largest > 0, variable.path
+
+
+def test_views_of_another_size_share_all_its_variables(small_encoder, images):
+    """Tokens by hand, their positions interpolated; and all of it learns."""
+    large = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+    other = at_size(small_encoder, 64)
+    assert [id(v) for v in other.variables] == [id(v) for v in small_encoder.variables]
+    (network,) = [m for m in small_encoder.layers if isinstance(m, keras.Model)]
+    backbone = network.get_layer("transformer").backbone
+    embedding, blocks = backbone.layers[1:]
+    table = embedding.position_embedding.embeddings.numpy()
+    grid = tf.image.resize(table[1:].reshape(1, 4, 4, 16), (8, 8), "bicubic")
+    cells = embedding.patch_embedding(large) + grid
+    first = np.tile(embedding.class_token + table[0], (3, 1, 1))
+    tokens = np.concatenate([first, tf.reshape(cells, (3, 64, 16))], axis=1)
+    expected = blocks(tokens)[:, 0]
+    np.testing.assert_allclose(other(large), expected, rtol=1e-5, atol=1e-5)
+    # At its own size, the path of another would be the same.
+    transformer = network.get_layer("transformer")
+    tokens = transformer._tokens_of_another_size(tf.constant(images))
+    np.testing.assert_allclose(tokens, embedding(images), atol=1e-6)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(other(large, training=True)[:, :8] ** 3)
+    for gradient in tape.gradient(
+        loss, [embedding.class_token.value, table_of(embedding)]
+    ):
+        assert tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient))) > 0
+    with pytest.raises(InputError, match=r"multiple of encoder.patch_size=8"):
+        at_size(small_encoder, 20)
+    inputs = {n: keras.Input((n, n, 3), name=f"of_{n}") for n in (32, 64)}
+    outputs = {"small": small_encoder(inputs[32]), "large": other(inputs[64])}
+    both = keras.Model(list(inputs.values()), outputs)
+    with pytest.raises(InputError, match="views of one size, with remat"):
+        rematerialised(both)
+
+
+def table_of(embedding):
+    return embedding.position_embedding.embeddings.value
 
 
 def test_saved_and_loaded_by_a_new_process(

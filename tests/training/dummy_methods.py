@@ -66,6 +66,8 @@ class Dummy(Method):
             inputs[name] = keras.Input((view.size, view.size, 3), name=name)
             h = encoders[view.size](inputs[name])
             outputs[f"representation_{{i}}"], outputs[f"z_{{i}}"] = h, head(h)
+        both = (outputs["z_1"] + outputs["z_2"]) / 2
+        outputs["mean"] = keras.ops.mean(both, axis=0, keepdims=True)
         self.model = keras.Model(inputs, outputs)
         self.state = {{
             "{state}": keras.Variable(
@@ -88,7 +90,7 @@ _QUEUE = """
         cosines = tf.concat([positive, tf.matmul(z_1, queue, transpose_b=True)], 1)
         return tf.reduce_logsumexp(cosines / 0.2, axis=1) - positive[:, 0] / 0.2
 
-    def after_update(self, step, total_steps, outputs):
+    def after_update(self, step, plan, outputs):
         queue = self.state["queue"]
         queue.assign(tf.concat([outputs["z_2"], queue.value], axis=0)[:24])
         return {"train/queue": tf.cast(tf.reduce_mean(queue.value), tf.float32)}
@@ -110,10 +112,10 @@ _CENTRE = """
             ]
         )
 
-    def after_update(self, step, total_steps, outputs):
+    def after_update(self, step, plan, outputs):
         centre = self.state["centre"]
-        z = tf.concat([outputs["z_1"], outputs["z_2"]], axis=0)
-        centre.assign(0.9 * centre.value + 0.1 * tf.reduce_mean(z, axis=0))
+        mean = tf.reduce_mean(outputs["mean"], axis=0)  # of replicas, micro-batches
+        centre.assign(0.9 * centre.value + 0.1 * mean)
         return {}
 """
 
@@ -147,7 +149,7 @@ _DUMMIES = {
     },
     "centred": {
         "views": "(ViewConfig(count=2, **CROP), ViewConfig(size=16, count=2, **CROP))",
-        "attributes": """    watched_outputs = ("z_1", "z_2")
+        "attributes": """    watched_outputs = ("mean",)
     couples_images = False""",
         "state": "centre",
         "shape": "(self.config.width,)",

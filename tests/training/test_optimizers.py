@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.config import OptimizerConfig, Plan
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
+from selfsup_tf.training import loop
 from selfsup_tf.training.optimizers import (
     LARS,
     build_optimizer,
@@ -96,3 +98,66 @@ def test_exclusion_is_by_rank_in_a_real_network(tiny_config):
     encoder = build_encoder(tiny_config("simclr").encoder, 16)
     for variable in encoder.trainable_variables:
         assert is_excluded(variable) == (variable.name in ("gamma", "beta", "bias"))
+
+
+def test_a_decay_that_changes_is_that_of_its_step():
+    """Decoupled, along half a cosine: facebookresearch/dino, main_dino.py."""
+    config = OptimizerConfig(
+        name="adamw", weight_decay=0.1, final_weight_decay=0.7, warmup_epochs=0.0
+    )
+    plan = Plan(10, 8, 0, 0.5, 10, 10)
+    w = keras.Variable(np.arange(1.0, 7.0).reshape(2, 3), dtype="float64")
+    optimizer = build_optimizer(config, plan, [w])
+    step = tf.function(lambda: optimizer.apply([tf.zeros((2, 3), tf.float64)], [w]))
+    expected = w.numpy()
+    for k in range(8):
+        decay = 0.7 + (0.1 - 0.7) * (1 + np.cos(np.pi * k / 8)) / 2
+        rate = 0.5 * (1 + np.cos(np.pi * k / 8)) / 2
+        expected = expected - rate * decay * expected  # the gradient is 0
+        step()
+        np.testing.assert_allclose(w, expected, rtol=1e-12)
+    for wrong in ({"name": "sgd"}, {"final_weight_decay": -1.0}):
+        with pytest.raises(InputError, match="final_weight_decay"):
+            dataclasses.replace(config, **wrong)
+
+
+def test_each_gradient_is_clipped_by_itself(
+    tiny_config, tiny_method, few_images, tmp_path
+):
+    """With plain SGD and rate 1 each variable moves by its clipped gradient."""
+    limit = 1e-2
+    optimizer = OptimizerConfig(
+        name="sgd",
+        learning_rate=1.0,
+        scaling="none",
+        schedule="constant",
+        warmup_epochs=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+    )
+
+    def moved(**options):
+        config = tiny_config(
+            "simclr",
+            precision="float64",
+            steps=1,
+            optimizer=dataclasses.replace(optimizer, **options),
+        )
+        method = tiny_method(config)
+        keras.utils.set_random_seed(config.seed)
+        method.build()
+        before = [v.numpy() for v in method.trainable_variables]
+        folder = tmp_path / f"{len(options)}"
+        loop.train(method, open_source(few_images), run_dir=folder, progress=False)
+        after = [v.numpy() for v in method.trainable_variables]
+        return [a - b for a, b in zip(after, before, strict=True)]
+
+    gradients = moved()
+    lengths = [np.linalg.norm(g) for g in gradients]
+    assert min(lengths) < limit < max(lengths)
+    for g, length, clipped in zip(
+        gradients, lengths, moved(clip_norm=limit, clip_each=True), strict=True
+    ):
+        np.testing.assert_allclose(clipped, g * min(1, limit / length), atol=1e-12)
+    with pytest.raises(InputError, match="clip_norm where clip_each"):
+        dataclasses.replace(optimizer, clip_each=True)
