@@ -7,7 +7,7 @@ from selfsup_tf.config import StartedConfig
 from selfsup_tf.config.checks import (
     check_not_negative,
     check_positive,
-    check_probability,
+    check_taus,
     check_widths,
 )
 from selfsup_tf.errors import check
@@ -51,14 +51,7 @@ class MoCoConfig(StartedConfig):
         super().__post_init__()
         check_not_negative("queue", self.queue)
         check_positive("temperature", self.temperature)
-        check_probability("base_tau", self.base_tau)
-        check_probability("final_tau", self.final_tau)
-        check(
-            self.base_tau <= self.final_tau,
-            "a final_tau of base_tau or more",
-            f"base_tau={self.base_tau:g}, final_tau={self.final_tau:g}",
-            "Give both the same value for a tau that stays.",
-        )
+        check_taus(self.base_tau, self.final_tau)
         check_widths("projector", self.projector)
         if self.predictor:
             check_widths("predictor", self.predictor)

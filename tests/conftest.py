@@ -181,13 +181,16 @@ def make_tiny_config(method: str, **overrides) -> Config:
         "fraction": 1.0,
         "teacher": tiny_teacher,
     }
-    if package.config_class.num_views:  # or as its recipe has them
-        values["views"] = (CROP_AND_FLIP,) * package.config_class.num_views
+    views = recipe().views
+    if all((view.size, view.count) == (None, 1) for view in views):
+        values["views"] = (CROP_AND_FLIP,) * len(views)
     fields = {field.name for field in dataclasses.fields(package.config_class)}
     for head in ("projector", "predictor"):
         # As many layers, of no more numbers than a tiny batch can tell apart.
         if isinstance(widths := getattr(recipe(), head, None), tuple):
             values[head] = tuple(min(64, width) for width in widths)
+    if "prototypes" in fields:
+        values |= {"prototypes": 64, "frozen_epochs": 0.0}
     if "teacher" in fields:
         values["temperature"] = 1.0  # sharper answers want a lower rate
     values = {

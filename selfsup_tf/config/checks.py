@@ -38,6 +38,18 @@ def check_not_negative(name: str, value: float) -> None:
     check(0 <= value < math.inf, expected, value, "Give it 0 or more.")
 
 
+def check_taus(base: float, final: float) -> None:
+    """Raises InputError unless a target's decay can go from one to the other."""
+    check_probability("base_tau", base)
+    check_probability("final_tau", final)
+    check(
+        base <= final,
+        "a final_tau of base_tau or more",
+        f"base_tau={base:g}, final_tau={final:g}",
+        "Give both the same value for a tau that stays.",
+    )
+
+
 def check_interval(name: str, value: Interval, low: float, high: float) -> None:
     """Raises InputError unless the value is two rising numbers in [low, high]."""
     check(

@@ -1,8 +1,11 @@
-"""Models of two branches: each of two views goes through the same networks."""
+"""Models of several branches: each view goes through the same networks."""
 
 from collections.abc import Mapping, Sequence
 
 import keras
+
+from selfsup_tf.config import ViewConfig
+from selfsup_tf.models.encoders import at_size
 
 
 def two_branches(
@@ -33,3 +36,60 @@ def two_branches(
                 x = outputs[f"{output}_{view}"] = network(x)
     shown = {key: x for key, x in outputs.items() if not key.startswith("_")}
     return keras.Model(inputs, shown, name=name)
+
+
+def inputs_of(
+    views: Mapping[str, ViewConfig], channels: int
+) -> dict[str, keras.KerasTensor]:
+    """Inputs of a model for `Config.drawn_views`, (N, S, S, channels) each, by name."""
+    return {
+        name: keras.Input((view.size, view.size, channels), name=name)
+        for name, view in views.items()
+    }
+
+
+def views_by_size(
+    views: Mapping[str, keras.KerasTensor],
+    chain: Mapping[str, keras.Model],
+    *,
+    first: int | None = None,
+) -> dict[str, keras.KerasTensor]:
+    """Passes any number of views through networks, those of one size as one batch.
+
+    A BatchNorm of the encoder sees each size by itself, one of a head all views:
+    facebookresearch/dino, utils.py, MultiCropWrapper.
+
+    Args:
+        views: Inputs of a model by name, (N, S, S, 3) each, S of any size.
+        chain: Networks that a view passes one after the other, an encoder first, by
+            what they give. What a name with a leading underline gives is no output.
+        first: How many views pass, the first ones; all where it is left out.
+
+    Returns:
+        For each view i, counted from 1, the outputs NAME_i of all names.
+    """
+    views = dict(list(views.items())[:first])
+    groups: dict[int, list[str]] = {}
+    for name, view in views.items():
+        groups.setdefault(view.shape[1], []).append(name)
+    ordered = [name for names in groups.values() for name in names]
+    (first, encoder), *heads = chain.items()
+    seen = [
+        at_size(encoder, size)(_joined([views[name] for name in names]))
+        for size, names in groups.items()
+    ]
+    found = {first: _joined(seen)}
+    for name, head in heads:
+        found[name] = head(next(reversed(found.values())))
+    outputs = {}
+    for output, joined in found.items():
+        if not output.startswith("_"):
+            parts = keras.ops.split(joined, len(ordered), axis=0)
+            by_view = dict(zip(ordered, parts, strict=True))
+            for i, name in enumerate(views, start=1):
+                outputs[f"{output}_{i}"] = by_view[name]
+    return outputs
+
+
+def _joined(tensors):
+    return keras.layers.Concatenate(axis=0)(tensors) if tensors[1:] else tensors[0]

@@ -1,6 +1,7 @@
 """How the learning rate changes over a run."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -58,3 +59,31 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
             "decay": self.decay,
             "dtype": self.dtype,
         }
+
+
+def late(rate: Callable, steps: int) -> Callable:
+    """The rate, but 0 in the first steps: for variables that start as they are."""
+
+    def after(step):
+        usual = tf.convert_to_tensor(rate(step))
+        return tf.where(step < steps, tf.zeros_like(usual), usual)
+
+    return after
+
+
+def stair(
+    epoch: tf.Tensor | int,
+    epochs: int,
+    start: float,
+    end: float,
+    *,
+    dtype: str = "float32",
+) -> tf.Tensor:
+    """A value that goes from one to another by equal steps between epochs.
+
+    It is `start` in epoch 0, and `end` from the last of `epochs` on and where these are
+    0: facebookresearch/dino, main_dino.py, DINOLoss (numpy.linspace).
+    """
+    share = tf.cast(epoch, dtype) / max(epochs - 1, 1)
+    share = tf.minimum(share, 1.0) if epochs else tf.ones_like(share)
+    return start + (end - start) * share

@@ -12,6 +12,10 @@ features, P projection. A network is a list of layers (kind, name), of the kinds
     norm    BatchNorm                   scale   BatchNorm without a centre (no beta)
     bare    BatchNorm alone             relu    the larger of x and 0
     pool    the average over an image's pixels
+    gelu    x times the share of a normal distribution below x
+    unit    each row divided by its length
+    directions   a matrix whose columns are divided by their lengths, and multiplied
+            by lengths of their own where there are such
 """
 
 import math
@@ -21,6 +25,8 @@ import numpy as np
 NORMS = ("norm", "scale", "bare")
 EPSILON = 1e-5
 """Of BatchNorm: google-research/simclr, tf2/resnet.py; deepmind-research, byol."""
+ROOT_OF_2 = 1 / float(np.float32(math.sqrt(0.5)))
+"""As TensorFlow's gelu has it: its reciprocal is a float32, in float64, too."""
 DECAY = 0.9
 """Of BatchNorm's running averages: the same."""
 
@@ -117,6 +123,14 @@ def forward(network, layers, parameters, x):
             kept = (x, *kept)
         elif kind == "relu":
             y, kept = np.maximum(x, 0), (x,)
+        elif kind == "gelu":
+            y, kept = x * normal_share(x), (x,)
+        elif kind == "unit":
+            y, kept = normalise(x), (x,)
+        elif kind == "directions":
+            lengths = parameters.get(f"{at}/lengths", 1.0)
+            y = x @ (normalise(parameters[f"{at}/kernel"].T).T * lengths)
+            kept = (x,)
         elif kind == "pool":
             y, kept = x.mean(axis=(1, 2)), (x,)
         tape.append((kind, at, kept))
@@ -151,6 +165,20 @@ def backward(tape, parameters, dy, gradients):
                 add(f"{at}/beta", d_beta)
         elif kind == "relu":
             dy = dy * (x > 0)
+        elif kind == "gelu":
+            density = np.exp(-((x / ROOT_OF_2) ** 2)) / math.sqrt(math.pi) / ROOT_OF_2
+            dy = dy * (normal_share(x) + x * density)
+        elif kind == "unit":
+            dy = normalise_gradient(dy, x)
+        elif kind == "directions":
+            kernel = parameters[f"{at}/kernel"]
+            unit = normalise(kernel.T).T
+            lengths = parameters.get(f"{at}/lengths", np.ones(kernel.shape[1]))
+            if f"{at}/lengths" in parameters:
+                add(f"{at}/lengths", (dy * (x @ unit)).sum(axis=0))
+            by_unit = (x.T @ dy) * lengths
+            add(f"{at}/kernel", normalise_gradient(by_unit.T, kernel.T).T)
+            dy = dy @ (unit * lengths).T
         elif kind == "pool":
             share = dy[:, None, None, :] / (x.shape[1] * x.shape[2])
             dy = np.broadcast_to(share, x.shape)
@@ -164,6 +192,13 @@ def move_statistics(tape, parameters):
             for name, batch in zip(("mean", "variance"), kept[2:], strict=True):
                 key = f"{at}/moving_{name}"
                 parameters[key] = DECAY * parameters[key] + (1 - DECAY) * batch
+
+
+def normal_share(x):
+    """The share of a standard normal distribution below x: Hendrycks and Gimpel 2016,
+    "Gaussian error linear units", section 2.
+    """
+    return 0.5 * (1 + np.vectorize(math.erf)(x / ROOT_OF_2))
 
 
 def normalise(z):
