@@ -35,9 +35,9 @@ Made by `python docs/generate_recipes.py > docs/recipes.md` from the recipes the
 change those, not this. Every constant stands in `recipes.py` of the method, with its
 reason or its source beside it.
 
-- **views**: crop law; colour jitter as brightness (x multiplies, + adds), contrast,
-  saturation, hue; blur and solarize as probabilities. Where the second view differs, it
-  follows.
+- **views**: crop law; size where it is its own; area where it is not .08 to 1; colour
+  jitter as brightness (x multiplies, + adds), contrast, saturation, hue; blur and
+  solarize as probabilities. What another view has otherwise follows.
 - **optimizer**: the rate after the warm-up at this batch, how it follows from the rate
   for 256 images, epochs of warm-up, weight decay.
 - **source**: where no project is named, files and issues are those of
@@ -123,10 +123,15 @@ def _data(config: Config) -> str:
 
 
 def _views(config: Config) -> str:
-    first, second = _view(config.views[0]), _view(config.views[-1])
-    changed = [new for old, new in zip(first, second, strict=True) if old != new]
-    tail = f"; second: {', '.join(changed)}" if changed else ""
-    return ", ".join(part for part in first if part) + tail
+    first = _view(config.views[0])
+    text = ", ".join(part for part in first if part)
+    for number, view in enumerate(config.views[1:], start=2):
+        pairs = zip(first, _view(view), strict=True)
+        changed = [new for old, new in pairs if old != new]
+        if changed:
+            count = f" and {view.count - 1} more" if view.count > 1 else ""
+            text += f"; view {number}{count}: {', '.join(changed)}"
+    return text
 
 
 def _view(view: ViewConfig) -> list[str]:
@@ -136,8 +141,11 @@ def _view(view: ViewConfig) -> list[str]:
         jitter = f"jitter {view.brightness:g}{sign} {view.contrast:g} "
         jitter += f"{view.saturation:g} {view.hue:g}"
     rotation = f"rotation {view.rotation:g}" if view.rotation else ""
+    plain = view.crop_area == ViewConfig().crop_area
     return [
         view.crop_law,
+        f"{view.size} px" if view.size else "",
+        "" if plain else "area {:g} to {:g}".format(*view.crop_area),
         jitter,
         f"blur {view.blur:g}",
         f"solarize {view.solarize:g}",
@@ -170,10 +178,16 @@ def _optimizer(config: Config) -> str:
     if name == "lars":
         name += f" {settings.lars_form}, trust {settings.trust_coefficient:g}"
         name += " clipped" if settings.trust_clip else ""
-    return (
+    text = (
         f"{name}; {rate:.3g} = {settings.learning_rate:g}{scale[settings.scaling]}, "
         f"warm-up {settings.warmup_epochs:g}, decay {settings.weight_decay:g}"
     )
+    if settings.final_weight_decay is not None:
+        text += f" to {settings.final_weight_decay:g}"
+    if settings.clip_norm is not None:
+        each = " each" if settings.clip_each else ""
+        text += f", gradients{each} clipped to {settings.clip_norm:g}"
+    return text
 
 
 def _method_fields(config: Config) -> str:

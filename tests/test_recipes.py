@@ -737,6 +737,111 @@ def test_moco_cifar10_of_lightly():
     _check("moco", "cifar10_lightly", *tables)
 
 
+# --- DINO: facebookresearch/dino; solo-learn, dino.yaml; lightly, cifar10_benchmark.py
+
+DINO_HEAD = {
+    "temperature": 0.1,
+    "centre_momentum": 0.9,
+    "projector": (2048, 2048, 256),
+    "projector_norm": "none",
+    "frozen_epochs": 1.0,
+    "learn_lengths": False,
+}
+DINO_IMAGENET = IMAGENET_STATISTICS | {
+    "data": "imagenet2012",
+    "image_size": 224,
+    "batch_size": 8 * 64,
+    "epochs": 100,
+    "optimizer.warmup_epochs": 10.0,
+    "optimizer.schedule": "cosine",
+    "optimizer.clip_norm": 3.0,
+    "optimizer.clip_each": True,
+    "prototypes": 65536,
+    "target_temperature": 0.04,
+    "target_temperature_start": 0.04,
+    "base_tau": 0.996,
+    "final_tau": 1.0,
+}
+
+
+def _dino_crops(large, small):
+    """main_dino.py, DataAugmentationDINO."""
+    of_all = SOLO_SMALL | {"blur_sigma": (0.1, 2.0)}
+    kinds = (
+        {"crop_area": large, "blur": 1.0, "solarize": 0.0, "size": None, "count": 1},
+        {"crop_area": large, "blur": 0.1, "solarize": 0.2, "size": None, "count": 1},
+        {"crop_area": small, "blur": 0.5, "solarize": 0.0, "size": 96, "count": 8},
+    )
+    return {
+        f"view_{i}.{key}": value
+        for i, kind in enumerate(kinds, 1)
+        for key, value in (of_all | kind).items()
+    }
+
+
+def test_dino_imagenet():
+    table = {
+        "encoder.name": "resnet50",
+        "rate": 0.03 * 512 / 256,
+        "optimizer.name": "sgd",
+        "optimizer.momentum": 0.9,
+        "optimizer.weight_decay": 1e-4,
+    }
+    views = _dino_crops((0.14, 1.0), (0.05, 0.14))
+    _check("dino", "imagenet", DINO_IMAGENET, DINO_HEAD, views, table)
+
+
+def test_dino_imagenet_of_a_vit():
+    table = {
+        "encoder.name": "vit_small",
+        "encoder.patch_size": 16,
+        "rate": 0.0005 * 512 / 256,
+        "optimizer.name": "adamw",
+        "optimizer.weight_decay": 0.04,
+        "optimizer.final_weight_decay": 0.4,
+    }
+    views = _dino_crops((0.4, 1.0), (0.05, 0.4))
+    _check("dino", "imagenet_vit", DINO_IMAGENET, DINO_HEAD, views, table)
+
+
+def test_dino_cifar10_of_solo_learn():
+    table = {
+        "rate": 0.3,
+        "optimizer.weight_decay": 1e-6,
+        "target_temperature": 0.07,
+        "target_temperature_start": 0.04,
+        "target_temperature_epochs": 50,
+        "base_tau": 0.9995,
+        "final_tau": 1.0,
+        "prototypes": 4096,
+    }
+    views = _both(SOLO_SMALL) | {"view_2.solarize": 0.2}
+    tables = CIFAR10, CIFAR10_STATISTICS, SOLO, DINO_HEAD, views, table
+    _check("dino", "cifar10", *tables)
+
+
+def test_dino_cifar10_of_lightly():
+    table = {
+        "batch_size": 128,
+        "epochs": 200,
+        "rate": 0.06 * 128 / 128,
+        "optimizer.name": "sgd",
+        "optimizer.weight_decay": 5e-4,
+        "encoder.zero_init": False,
+        "target_temperature": 0.04,
+        "target_temperature_start": 0.04,
+        "base_tau": 0.99,
+        "final_tau": 0.99,
+        "prototypes": 2048,
+        "projector": (2048, 256),
+        "projector_norm": "hidden",
+        "frozen_epochs": 0.0,
+    }
+    views = _both(SOLO_SMALL | {"crop_area": (0.4, 1.0)}) | {"view_2.solarize": 0.2}
+    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, DINO_HEAD | table, views
+    _check("dino", "cifar10_lightly", *tables)
+
+
 # --- fine-tuning and linear evaluation: READMEs of both, byol/configs/eval.py
 
 CROP_AND_FLIP = {

@@ -1,0 +1,289 @@
+"""Recipes of DINO: each returns a config, and is a document that can be run.
+
+Every function takes the fields to override: `cifar10(epochs=100, seed=1)`. Fields left
+out have the defaults of DINOConfig. A value has its reason or its source beside it;
+"ours" marks what no source gives, "unverified" what could not be read in one.
+
+docs/generate_recipes.py makes a table of these functions: the first line of a docstring
+is its summary, the lines below it are read by their keys.
+
+Reference: Caron et al. 2021, "Emerging properties in self-supervised vision
+transformers"; its code is facebookresearch/dino.
+"""
+
+import dataclasses
+
+from dino_tf.config import DINOConfig
+from selfsup_tf.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncoderConfig,
+    OptimizerConfig,
+)
+from selfsup_tf.config.recipe_parts import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CPU_SGD,
+    DRAWN_SHAPES,
+    LIGHTLY_RESNET18,
+    NARROW,
+    SMALL_IMAGES,
+    SOLO_LARS,
+    SOLO_RESNET18,
+    SOLO_VIEW,
+    TORCHVISION_VIEW,
+)
+
+SMALL_HEAD = {
+    "projector": (512, 128),
+    "projector_norm": "hidden",  # as lightly for CIFAR-10
+    "prototypes": 1024,
+    "base_tau": 0.97,  # a short run needs a quicker target
+    "frozen_epochs": 0.2,
+}
+"""Ours, for a short run on a narrow network."""
+
+
+def shapes(**overrides) -> DINOConfig:
+    """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
+
+    Reproduces: nothing published; ours, to try the whole way in minutes
+    Command: python train.py dino shapes --run_dir=runs/shapes
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = DINOConfig(
+        data="shapes",
+        image_size=32,
+        views=(DRAWN_SHAPES,) * 2,
+        encoder=NARROW,
+        optimizer=CPU_SGD,
+        batch_size=256,
+        epochs=18,
+        held_out=500,
+        knn_epochs=5,
+        checkpoint_epochs=5,
+        **SMALL_HEAD,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_cpu(**overrides) -> DINOConfig:
+    """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
+
+    Reproduces: nothing published; ours, to learn from photographs on a laptop
+    Command: python train.py dino cifar10_cpu --run_dir=runs/cifar10_cpu
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = DINOConfig(
+        data="cifar10",
+        image_size=32,
+        views=(SMALL_IMAGES,) * 2,
+        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        optimizer=CPU_SGD,
+        batch_size=256,
+        epochs=8,
+        knn_epochs=2,
+        **SMALL_HEAD,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10(**overrides) -> DINOConfig:
+    """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
+
+    Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/dino.yaml, but for
+        BatchNorms, which see both views together here
+    Command: python train.py dino cifar10 --run_dir=runs/cifar10
+    Published: 89.52 % linear top-1, by a classifier trained beside (its README)
+    Hardware: one GPU in float16 (dino.yaml); model and time not stated in the source
+    Measured: not yet measured
+    """
+    config = DINOConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
+        encoder=SOLO_RESNET18,
+        optimizer=dataclasses.replace(SOLO_LARS, weight_decay=1e-6),  # dino.yaml
+        batch_size=256,
+        epochs=1000,
+        target_temperature=0.07,  # this and the next two: solo/methods/dino.py
+        target_temperature_start=0.04,
+        target_temperature_epochs=50,
+        base_tau=0.9995,
+        prototypes=4096,
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def cifar10_lightly(**overrides) -> DINOConfig:
+    """CIFAR-10 as in lightly: ResNet-18, batch 128, 200 epochs.
+
+    Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py, but for BatchNorms,
+        which see both views together here
+    Command: python train.py dino cifar10_lightly --run_dir=runs/cifar10_lightly
+    Published: 86.8 % k-NN (k 200, T .1, best epoch); 88.4 % by
+        `--batch_size=512 --epochs=800` (cifar10_benchmark.py of February 2022)
+    Hardware: one NVIDIA RTX A6000, 221 min (766 min for 800 epochs)
+    Measured: not yet measured
+    """
+    view = dataclasses.replace(
+        TORCHVISION_VIEW,
+        crop_area=(0.4, 1.0),  # this and the jitter: lightly/data/collate.py
+        blur=0.0,
+    )
+    config = DINOConfig(
+        data="cifar10",
+        held_out=0,  # the published number learns from all 50,000
+        image_size=32,
+        views=(view, dataclasses.replace(view, solarize=0.2)),
+        encoder=LIGHTLY_RESNET18,
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.12,  # their .06 for 128 images
+            momentum=0.9,
+            weight_decay=5e-4,  # theirs is on biases and norms too
+            warmup_epochs=0.0,
+        ),
+        batch_size=128,
+        epochs=200,
+        base_tau=0.99,
+        final_tau=0.99,
+        projector=(2048, 256),
+        projector_norm="hidden",
+        prototypes=2048,
+        frozen_epochs=0.0,
+        knn_epochs=10,  # with --held_out=1000
+        checkpoint_epochs=10,  # every few minutes
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder_cpu(**overrides) -> DINOConfig:
+    """A folder of photographs at 96 and 48 px, narrow ResNet-18, 2 CPU cores.
+
+    Reproduces: nothing published; ours, for your own images on a laptop
+    Command: python train.py dino folder_cpu --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: 2 CPU cores
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        cifar10_cpu(),
+        data="",  # --data=FOLDER
+        image_size=96,
+        views=_crops(large=(0.25, 1.0), small=(0.05, 0.25), size=48, count=4),
+        encoder=EncoderConfig(
+            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+        batch_size=128,
+        epochs=20,
+        knn_epochs=5,
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def folder(**overrides) -> DINOConfig:
+    """A folder of photographs at 224 and 96 px, ResNet-50, one GPU.
+
+    Reproduces: nothing published; ours, with the constants of ImageNet
+    Command: python train.py dino folder --data=~/photos --run_dir=runs/photos
+    Published: nothing
+    Hardware: one GPU
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        imagenet(),
+        data="",  # --data=FOLDER
+        held_out=1000,
+        batch_size=256,
+        base_tau=0.9995,  # the authors' advice for a batch of 256
+        prototypes=4096,  # 65,536 are more than most folders have photographs
+        checkpoint_epochs=5,
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet(**overrides) -> DINOConfig:
+    """ImageNet, ResNet-50: two crops of 224 px, eight of 96 px, 100 epochs.
+
+    Reproduces: facebookresearch/dino, README, its command for ResNet-50
+    Command: python train.py dino imagenet --data_dir=/data/tfds --run_dir=runs/imagenet
+    Published: nothing of this command; 75.3 % linear, 67.5 % k-NN after 800 epochs with
+        other constants (README)
+    Hardware: 8 GPUs (README); model and time not stated in the source
+    Measured: not yet measured
+    """
+    config = DINOConfig(
+        data="imagenet2012",
+        held_out=0,  # the published number learns from all images
+        image_size=224,
+        views=_crops(large=(0.14, 1.0), small=(0.05, 0.14), size=96, count=8),
+        encoder=EncoderConfig(
+            name="resnet50",
+            zero_init=False,  # torchvision's default
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        optimizer=OptimizerConfig(
+            name="sgd",
+            learning_rate=0.03,  # --lr 0.03 for 256 images
+            momentum=0.9,
+            weight_decay=1e-4,
+            warmup_epochs=10.0,
+            clip_norm=3.0,  # --clip_grad
+            clip_each=True,
+        ),
+        batch_size=512,  # 8 GPUs times 64
+        epochs=100,
+        precision="mixed_bfloat16",  # ours, for memory
+        knn_epochs=10,  # with --held_out=1000
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def imagenet_vit(**overrides) -> DINOConfig:
+    """ImageNet, ViT-S/16: two crops of 224 px, eight of 96 px, 100 epochs.
+
+    Reproduces: facebookresearch/dino, README, vanilla DINO training, but for its
+        stochastic depth of .1 and a rate that ends at 1e-6, here at 0
+    Command: python train.py dino imagenet_vit --data_dir=/data/tfds
+        --run_dir=runs/imagenet_vit
+    Published: 73.8 % linear, 69.3 % k-NN (README); 76.1 % and 73.3 % by `--epochs=300
+        --batch_size=1024 --learn_lengths=True --target_temperature=0.07
+        --target_temperature_epochs=30`
+    Hardware: 8 GPUs, 1.75 days (README)
+    Measured: not yet measured
+    """
+    config = dataclasses.replace(
+        imagenet(),
+        views=_crops(large=(0.4, 1.0), small=(0.05, 0.4), size=96, count=8),
+        encoder=EncoderConfig(name="vit_small", mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        optimizer=OptimizerConfig(
+            name="adamw",
+            learning_rate=5e-4,
+            weight_decay=0.04,
+            final_weight_decay=0.4,
+            warmup_epochs=10.0,
+            clip_norm=3.0,  # --clip_grad
+            clip_each=True,
+        ),
+    )
+    return dataclasses.replace(config, **overrides)
+
+
+def _crops(large, small, size, count):
+    """The three kinds of views of main_dino.py, DataAugmentationDINO."""
+    first = dataclasses.replace(TORCHVISION_VIEW, crop_area=large)  # blurred always
+    second = dataclasses.replace(first, blur=0.1, solarize=0.2)
+    local = dataclasses.replace(
+        first, crop_area=small, size=size, count=count, blur=0.5
+    )
+    return first, second, local
