@@ -30,7 +30,7 @@ class DINOConfig(StartedConfig):
     target_temperature: float = 0.04
     """Divides those of the target, after the warm-up."""
     target_temperature_start: float = 0.04
-    """What divides them in the first epoch."""
+    """What divides them in the first epoch, where it has such epochs."""
     target_temperature_epochs: int = 0
     """Epochs in which the target's temperature goes from one to the other, by equal
     steps between epochs."""
@@ -62,6 +62,13 @@ class DINOConfig(StartedConfig):
         check_probability("centre_momentum", self.centre_momentum)
         check_taus(self.base_tau, self.final_tau)
         check_widths("projector", self.projector)
+        start, end = self.target_temperature_start, self.target_temperature
+        check(
+            self.target_temperature_epochs > 0 or start == end,
+            "target_temperature_epochs where the target's temperature changes",
+            f"{start:g} to {end:g} in 0 epochs",
+            "Give the epochs, or target_temperature_start the value of the end.",
+        )
         sizes = [view.size for view in self.drawn_views.values()]
         check(
             sizes[:2] == [self.image_size] * 2,

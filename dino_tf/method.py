@@ -25,13 +25,14 @@ class DINO(MomentumMethod):
         self.follow([*online.values()], [*target.values()])
         self.encoder, projector, self.prototypes = online.values()
         self.networks = {"projector": projector, "prototypes": self.prototypes}
+        self.networks["target_encoder"], *_ = target.values()
         views = inputs_of(self.config.drawn_views, self.encoder.input_shape[-1])
-        outputs = views_by_size(views, online) | views_by_size(views, target, first=2)
+        outputs = views_by_size(views, online) | views_by_size(views, target, count=2)
         both = (outputs["target_scores_1"] + outputs["target_scores_2"]) / 2
         outputs["target_mean"] = keras.ops.mean(both, axis=0, keepdims=True)
         self.model = keras.Model(views, outputs, name="dino")
-        start = {"centre": tf.zeros(self.config.prototypes), "warmth": self._warmth(0)}
-        for name, value in start.items():
+        start = tf.zeros(self.config.prototypes), self._target_temperature(0)
+        for name, value in zip(("centre", "target_temperature"), start, strict=True):
             self.state[name] = keras.Variable(value, trainable=False, dtype=both.dtype)
 
     def _networks(self, prefix):
@@ -61,24 +62,24 @@ class DINO(MomentumMethod):
         """The cross entropy of each image, over all pairs of unlike views."""
         scores = [outputs[f"scores_{i + 1}"] for i in range(len(self.model.input))]
         target_scores = [outputs[f"target_scores_{i}"] for i in (1, 2)]
-        centre, warmth = self.state["centre"].value, self.state["warmth"].value
-        return dino_loss(scores, target_scores, centre, self.config.temperature, warmth)
+        centre, theirs = (variable.value for variable in self.state.values())
+        return dino_loss(scores, target_scores, centre, self.config.temperature, theirs)
 
     def own_rates(self, plan, rate, peak):
-        """The prototypes stay as they are in the first epoch."""
-        frozen = round(self.config.frozen_epochs * plan.steps_per_epoch)
-        return [(self.prototypes.trainable_variables, late(rate, frozen))]
+        """Those of the prototypes, which stay as they are in the first epoch."""
+        epochs = 0.0 if rate is peak else self.config.frozen_epochs
+        return [(self.prototypes.trainable_variables, late(rate, epochs, plan))]
 
     def after_update(self, step, plan, outputs):
         """Moves target and centre; sets the target's temperature for the next step."""
         centre, keep = self.state["centre"], self.config.centre_momentum
         mean = tf.reduce_mean(outputs["target_mean"], axis=0)
         centre.assign(keep * centre.value + (1 - keep) * mean)
-        self.state["warmth"].assign(self._warmth((step + 1) // plan.steps_per_epoch))
+        theirs = self._target_temperature((step + 1) // plan.steps_per_epoch)
+        self.state["target_temperature"].assign(theirs)
         return super().after_update(step, plan, outputs)
 
-    def _warmth(self, epoch):
-        config = self.config
+    def _target_temperature(self, epoch):
+        config, dtype = self.config, self.encoder.output.dtype
         ends = config.target_temperature_start, config.target_temperature
-        dtype = "float64" if config.precision == "float64" else "float32"
         return stair(epoch, config.target_temperature_epochs, *ends, dtype=dtype)

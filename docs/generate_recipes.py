@@ -128,9 +128,8 @@ def _views(config: Config) -> str:
     for number, view in enumerate(config.views[1:], start=2):
         pairs = zip(first, _view(view), strict=True)
         changed = [new for old, new in pairs if old != new]
-        if changed:
-            count = f" and {view.count - 1} more" if view.count > 1 else ""
-            text += f"; view {number}{count}: {', '.join(changed)}"
+        if any(changed):
+            text += f"; view {number}: {', '.join(filter(None, changed))}"
     return text
 
 
@@ -144,6 +143,7 @@ def _view(view: ViewConfig) -> list[str]:
     plain = view.crop_area == ViewConfig().crop_area
     return [
         view.crop_law,
+        f"{view.count} times" if view.count > 1 else "",
         f"{view.size} px" if view.size else "",
         "" if plain else "area {:g} to {:g}".format(*view.crop_area),
         jitter,

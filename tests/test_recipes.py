@@ -770,7 +770,8 @@ def _dino_crops(large, small):
     kinds = (
         {"crop_area": large, "blur": 1.0, "solarize": 0.0, "size": None, "count": 1},
         {"crop_area": large, "blur": 0.1, "solarize": 0.2, "size": None, "count": 1},
-        {"crop_area": small, "blur": 0.5, "solarize": 0.0, "size": 96, "count": 8},
+        {"crop_area": small, "blur": 0.5, "solarize": 0.0, "size": 96, "count": 8}
+        | {"blur_size": 17 / 96},
     )
     return {
         f"view_{i}.{key}": value

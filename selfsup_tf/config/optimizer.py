@@ -56,10 +56,10 @@ class OptimizerConfig:
     """Whether lars keeps the learning rate times the trust at the rate or below, as
     solo-learn does: its effective rate is the smaller of trust and rate."""
     clip_norm: float | None = None
-    """Largest global norm of the gradient; longer ones are scaled down."""
+    """Largest norm of the gradient, of all variables together; longer ones are scaled
+    down."""
     clip_each: bool = False
-    """Whether clip_norm bounds the gradient of each variable (DINO) and not that of all
-    together."""
+    """Whether clip_norm is that of each variable's gradient by itself (DINO)."""
 
     def __post_init__(self):
         check_fields(self)

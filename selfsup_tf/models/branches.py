@@ -52,7 +52,7 @@ def views_by_size(
     views: Mapping[str, keras.KerasTensor],
     chain: Mapping[str, keras.Model],
     *,
-    first: int | None = None,
+    count: int | None = None,
 ) -> dict[str, keras.KerasTensor]:
     """Passes any number of views through networks, those of one size as one batch.
 
@@ -60,25 +60,25 @@ def views_by_size(
     facebookresearch/dino, utils.py, MultiCropWrapper.
 
     Args:
-        views: Inputs of a model by name, (N, S, S, 3) each, S of any size.
+        views: Inputs of a model by name, (N, S, S, channels) each, S of any size.
         chain: Networks that a view passes one after the other, an encoder first, by
             what they give. What a name with a leading underline gives is no output.
-        first: How many views pass, the first ones; all where it is left out.
+        count: How many views pass, the first ones; all where it is left out.
 
     Returns:
         For each view i, counted from 1, the outputs NAME_i of all names.
     """
-    views = dict(list(views.items())[:first])
+    passing = list(views)[:count]
     groups: dict[int, list[str]] = {}
-    for name, view in views.items():
-        groups.setdefault(view.shape[1], []).append(name)
+    for name in passing:
+        groups.setdefault(views[name].shape[1], []).append(name)
     ordered = [name for names in groups.values() for name in names]
-    (first, encoder), *heads = chain.items()
+    (output, encoder), *heads = chain.items()
     seen = [
         at_size(encoder, size)(_joined([views[name] for name in names]))
         for size, names in groups.items()
     ]
-    found = {first: _joined(seen)}
+    found = {output: _joined(seen)}
     for name, head in heads:
         found[name] = head(next(reversed(found.values())))
     outputs = {}
@@ -86,10 +86,11 @@ def views_by_size(
         if not output.startswith("_"):
             parts = keras.ops.split(joined, len(ordered), axis=0)
             by_view = dict(zip(ordered, parts, strict=True))
-            for i, name in enumerate(views, start=1):
+            for i, name in enumerate(passing, start=1):
                 outputs[f"{output}_{i}"] = by_view[name]
     return outputs
 
 
 def _joined(tensors):
-    return keras.layers.Concatenate(axis=0)(tensors) if tensors[1:] else tensors[0]
+    # Keras's layer would cast to the global policy.
+    return keras.ops.concatenate(tensors, axis=0) if tensors[1:] else tensors[0]

@@ -159,9 +159,10 @@ def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
         patch = getattr(layer, "patch_size", 1)
         check(
             not isinstance(layer, vit.VisionTransformer) or image_size % patch == 0,
-            f"views of a multiple of encoder.patch_size={patch} pixels",
+            f"views whose size is a multiple of encoder.patch_size={patch}",
             image_size,
-            "Choose another size of the view, or other patches.",
+            f"Use --view_N.size={image_size // patch * patch} or "
+            f"{-(-image_size // patch) * patch}, or other patches.",
         )
     shape = (image_size, image_size, encoder.input_shape[-1])
     images = keras.Input(shape, name="image")

@@ -58,8 +58,9 @@ class UnitDense(keras.layers.Layer):
             (shape[-1], self.units), initializer=start, autocast=False, name="kernel"
         )
         if self.learn_lengths:
+            # Of rank 2, so that they are decayed, as the authors' are.
             self.lengths = self.add_weight(
-                (self.units,), initializer="ones", autocast=False, name="lengths"
+                (1, self.units), initializer="ones", autocast=False, name="lengths"
             )
 
     def call(self, x):

@@ -43,7 +43,8 @@ def rematerialised(model: keras.Model) -> keras.Model:
         by block, in every precision and distribution, eagerly or compiled.
 
     Raises:
-        InputError: The order of its variables can't be kept.
+        InputError: The order of its variables can't be kept, or a vision transformer
+            sees views of several sizes.
     """
     twin = keras.models.clone_model(model, clone_function=_converted)
     for kind in ("trainable_variables", "non_trainable_variables"):

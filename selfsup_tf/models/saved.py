@@ -6,8 +6,8 @@ import keras
 
 from selfsup_tf.errors import InputError, check
 
-# The import registers the layers that a saved network may hold.
-from selfsup_tf.models import encoders  # noqa: F401
+# The imports register the layers that a saved network may hold.
+from selfsup_tf.models import encoders, prototypes  # noqa: F401
 from selfsup_tf.models.keras_settings import check_keras
 from selfsup_tf.models.own import reason
 from selfsup_tf.run import ENCODERS, TRAIN_ONE, RunDirectory

@@ -4,7 +4,10 @@ Reference: Dosovitskiy et al. 2021, "An image is worth 16x16 words"; Touvron et 
 2021, "Training data-efficient image transformers" (the sizes tiny and small).
 """
 
+import math
+
 import keras
+import numpy as np
 
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import InputError, check
@@ -52,6 +55,26 @@ def build_vit(config: EncoderConfig, image_size: int, channels: int = 3) -> kera
         name="transformer",
     )(images)
     return keras.Model(images, h, name=config.name)
+
+
+def position_weights(source: int, target: int) -> np.ndarray:
+    """What each of `source` positions counts for each of `target`, (target, source).
+
+    Bicubic as PyTorch's interpolate, a = -.75, positions beyond the edge being those at
+    it, by a factor of (target + .1) / source: facebookresearch/dino,
+    vision_transformer.py, interpolate_pos_encoding.
+    """
+    weights, a = np.zeros((target, source)), -0.75
+    for row in range(target):
+        at = (row + 0.5) * source / (target + 0.1) - 0.5
+        for place in range(math.floor(at) - 1, math.floor(at) + 3):
+            x = abs(at - place)
+            if x < 1:
+                weight = ((a + 2) * x - (a + 3)) * x * x + 1
+            else:
+                weight = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+            weights[row, min(max(place, 0), source - 1)] += weight
+    return weights
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
@@ -104,8 +127,8 @@ class VisionTransformer(keras.layers.Layer):
     def call(self, images):
         """Images (N, H, W, 3) of the size it is built for, or another, to class tokens.
 
-        For another the embeddings of positions are interpolated, bicubic, to the grid
-        of its patches: Dosovitskiy et al. 2021, section 3.2.
+        For another the embeddings of positions are interpolated to the grid of its
+        patches: Dosovitskiy et al. 2021, section 3.2.
         """
         if tuple(images.shape[1:3]) == self.backbone.image_shape[:2]:
             return self.backbone(images)[:, 0]
@@ -115,19 +138,22 @@ class VisionTransformer(keras.layers.Layer):
     def _tokens_of_another_size(self, images):
         patch, size = self.patch_size, self.hidden_dim
         rows, columns = (length // patch for length in images.shape[1:3])
+        grid = [length // patch for length in self.backbone.image_shape[:2]]
         # keras-hub promises none of these names; tests/models/test_vit.py watches them.
         embedding = self.backbone.get_layer("vit_patching_and_embedding")
-        table = keras.ops.cast(
-            embedding.position_embedding.embeddings, self.compute_dtype
+        full = "float64" if self.compute_dtype == "float64" else "float32"
+        table = keras.ops.cast(embedding.position_embedding.embeddings, full)
+        # Matrices, since TensorFlow's resizing has no kernel for XLA and no gradient in
+        # half precision.
+        positions = keras.ops.einsum(
+            "ai,bj,ijd->abd",
+            position_weights(grid[0], rows).astype(full),
+            position_weights(grid[1], columns).astype(full),
+            keras.ops.reshape(table[1:], (*grid, size)),
         )
-        grid = [length // patch for length in self.backbone.image_shape[:2]]
-        positions = keras.ops.image.resize(
-            keras.ops.reshape(table[1:], (1, *grid, size)),
-            (rows, columns),
-            interpolation="bicubic",
-            data_format="channels_last",
+        positions, table = (
+            keras.ops.cast(value, self.compute_dtype) for value in (positions, table)
         )
-        positions = keras.ops.cast(positions, self.compute_dtype)
         patches = embedding.patch_embedding(images)
         patches = keras.ops.reshape(patches + positions, (-1, rows * columns, size))
         first = keras.ops.cast(embedding.class_token, self.compute_dtype) + table[0]

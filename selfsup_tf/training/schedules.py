@@ -1,10 +1,12 @@
-"""How the learning rate changes over a run."""
+"""How the learning rate, and what else has a schedule, changes over a run."""
 
 import math
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+
+from selfsup_tf.config import Plan, fitting_warmup
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
@@ -61,8 +63,12 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def late(rate: Callable, steps: int) -> Callable:
-    """The rate, but 0 in the first steps: for variables that start as they are."""
+def late(rate: Callable, epochs: float, plan: Plan) -> Callable:
+    """The rate, but 0 in the first epochs: for variables that start as they are.
+
+    In a run that would end within them it is 0 for a tenth, as with a warm-up.
+    """
+    steps = round(fitting_warmup(epochs * plan.steps_per_epoch, plan.total_steps))
 
     def after(step):
         usual = tf.convert_to_tensor(rate(step))

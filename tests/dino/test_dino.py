@@ -8,6 +8,7 @@ import tensorflow as tf
 from ten_steps import IMAGES, STEPS, check_ten_steps, set_up, usual_rate
 
 import dino_tf
+import selfsup_tf as selfsup
 from selfsup_tf.config import Plan, ViewConfig
 from selfsup_tf.errors import InputError
 from selfsup_tf.models.encoders import at_size
@@ -176,7 +177,9 @@ def test_ten_steps_equal_numpy(case, tiny_config):
     def logged(step):
         state = {name: v.numpy() for name, v in run.method.state.items()}
         np.testing.assert_allclose(state["centre"], acted.centre, rtol=0, atol=1e-9)
-        assert state["warmth"] == pytest.approx(acted.temperatures[0], rel=1e-12)
+        assert state["target_temperature"] == pytest.approx(
+            acted.temperatures[0], rel=1e-12
+        )
         return {"train/tau": tau_of(step)}
 
     check_ten_steps(run, acted.gradients, rate=rate, after=move_target, logged=logged)
@@ -209,14 +212,14 @@ def test_views_of_one_size_are_one_batch(tiny_config, tiny_method):
         ],
         axis=0,
     )
-    projector, prototypes = method.networks.values()
+    heads = "projector", "prototypes"
+    projector, prototypes = (method.networks[name] for name in heads)
     scores = prototypes(projector(h, training=True), training=True)
-    target = {n: method.model.get_layer(f"target_{n}") for n in method.networks}
     t = method.model.get_layer("target_encoder")(
         np.concatenate(images[:2]), training=True
     )
-    for network in target.values():
-        t = network(t, training=True)
+    for name in heads:
+        t = method.model.get_layer(f"target_{name}")(t, training=True)
     for i in range(1, 6):
         rows = slice((i - 1) * IMAGES, i * IMAGES)
         close = {"rtol": 1e-4, "atol": 1e-5}
@@ -243,6 +246,51 @@ def test_the_centre_keeps_the_rest_of_itself(tiny_config, tiny_method):
     np.testing.assert_allclose(method.state["centre"], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
+def test_the_target_is_kept_and_read_in_a_new_process(
+    tiny_config, tiny_method, few_images, tmp_path, run_program
+):
+    """And with it what else is kept, layers of the house included."""
+    config = tiny_config("dino", base_tau=0.5, final_tau=0.5)
+    method = tiny_method(config)
+    run = selfsup.train(method, few_images, run_dir=tmp_path, progress=False)
+    x = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
+    target = method.model.get_layer("target_encoder")(x, training=False)
+    assert np.abs(target - run.encoder(x)).max() > 1e-4
+    np.save(tmp_path / "images.npy", x)
+    run_program(
+        "-c",
+        "import numpy as np; from selfsup_tf.models.saved import load_network as load;"
+        "h = load('.', 'target_encoder')(np.load('images.npy')); np.save('h.npy', h);"
+        "assert load('.', 'prototypes').output_shape == (None, 64)",
+        cwd=tmp_path,
+    )
+    np.testing.assert_allclose(np.load(tmp_path / "h.npy"), target, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate_is_tried", [False, True])
+def test_a_short_run_and_a_range_test_move_the_prototypes(
+    rate_is_tried, tiny_config, tiny_method
+):
+    """Frozen for an epoch, but for no more than a tenth of a run, as a warm-up is."""
+    method = tiny_method(tiny_config("dino", frozen_epochs=1.0))
+    method.build()
+
+    def peak(step):
+        return 0.5
+
+    rate = peak if rate_is_tried else (lambda step: 0.25)
+    for total, frozen in ((40, 10), (5, 0), (20, 10), (10, 1)):
+        plan = Plan(10, total, 0, 0.5, 10, 10)
+        ((variables, own),) = method.own_rates(plan, rate, peak)
+        assert [v.path for v in variables] == [
+            v.path for v in method.prototypes.trainable_variables
+        ]
+        rates = [float(own(tf.constant(k, tf.int64))) for k in range(12)]
+        waits = 0 if rate_is_tried else frozen
+        assert rates == [0.0] * waits + [rate(0)] * (12 - waits)
+
+
 def test_prototypes_are_directions_and_can_be_saved(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     layer = UnitDense(3)
@@ -258,8 +306,7 @@ def test_prototypes_are_directions_and_can_be_saved(tmp_path):
     low = UnitDense(3, learn_lengths=True, dtype="mixed_bfloat16")
     low.build((None, 4))
     low.kernel.assign(kernel)
-    low.lengths.assign([1.0, 2.0, 3.0])
-    # bfloat16 keeps 8 bits of each factor.
+    low.lengths.assign([[1.0, 2.0, 3.0]])
     unit, lengths = np.abs(kernel) / np.linalg.norm(kernel, axis=0), [1.0, 2.0, 3.0]
     error = np.abs(tf.cast(low(x), tf.float32) - cosines * lengths)
     # bfloat16 rounds both factors and the sum, each by 2^-8 of itself at most.
@@ -275,6 +322,7 @@ def test_prototypes_are_directions_and_can_be_saved(tmp_path):
         ({"centre_momentum": 2.0}, "centre_momentum to be a probability"),
         ({"base_tau": 0.9, "final_tau": 0.5}, "a final_tau of base_tau or more"),
         ({"frozen_epochs": -1.0}, "frozen_epochs of 0 or more"),
+        ({"target_temperature_start": 0.02}, "target_temperature_epochs where"),
         ({"views": (ViewConfig(),)}, "two views for dino of image_size=16"),
         ({"views": (ViewConfig(), ViewConfig(size=8))}, "received views of 16, 8"),
     ],

@@ -173,9 +173,9 @@ def backward(tape, parameters, dy, gradients):
         elif kind == "directions":
             kernel = parameters[f"{at}/kernel"]
             unit = normalise(kernel.T).T
-            lengths = parameters.get(f"{at}/lengths", np.ones(kernel.shape[1]))
+            lengths = parameters.get(f"{at}/lengths", np.ones((1, kernel.shape[1])))
             if f"{at}/lengths" in parameters:
-                add(f"{at}/lengths", (dy * (x @ unit)).sum(axis=0))
+                add(f"{at}/lengths", (dy * (x @ unit)).sum(axis=0, keepdims=True))
             by_unit = (x.T @ dy) * lengths
             add(f"{at}/kernel", normalise_gradient(by_unit.T, kernel.T).T)
             dy = dy @ (unit * lengths).T

@@ -20,7 +20,12 @@ from selfsup_tf.models.encoders import (
     copy_network,
 )
 from selfsup_tf.models.rematerialisation import rematerialised
-from selfsup_tf.models.vit import SIZES, VisionTransformer, build_vit
+from selfsup_tf.models.vit import (
+    SIZES,
+    VisionTransformer,
+    build_vit,
+    position_weights,
+)
 
 TINY = EncoderConfig(name="vit_tiny", mean=(0.5,) * 3, std=(0.25,) * 3)
 
@@ -141,16 +146,13 @@ def test_views_of_another_size_share_all_its_variables(small_encoder, images):
     backbone = network.get_layer("transformer").backbone
     embedding, blocks = backbone.layers[1:]
     table = embedding.position_embedding.embeddings.numpy()
-    grid = tf.image.resize(table[1:].reshape(1, 4, 4, 16), (8, 8), "bicubic")
+    weights = position_weights(4, 8)
+    grid = np.einsum("ai,bj,ijd->abd", weights, weights, table[1:].reshape(4, 4, 16))
     cells = embedding.patch_embedding(large) + grid
     first = np.tile(embedding.class_token + table[0], (3, 1, 1))
     tokens = np.concatenate([first, tf.reshape(cells, (3, 64, 16))], axis=1)
     expected = blocks(tokens)[:, 0]
     np.testing.assert_allclose(other(large), expected, rtol=1e-5, atol=1e-5)
-    # At its own size, the path of another would be the same.
-    transformer = network.get_layer("transformer")
-    tokens = transformer._tokens_of_another_size(tf.constant(images))
-    np.testing.assert_allclose(tokens, embedding(images), atol=1e-6)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(other(large, training=True)[:, :8] ** 3)
     for gradient in tape.gradient(
@@ -164,6 +166,51 @@ def test_views_of_another_size_share_all_its_variables(small_encoder, images):
     both = keras.Model(list(inputs.values()), outputs)
     with pytest.raises(InputError, match="views of one size, with remat"):
         rematerialised(both)
+
+
+def test_positions_are_interpolated_as_by_the_authors():
+    """PyTorch 2.14: torch.nn.functional.interpolate(sines, mode="bicubic",
+    scale_factor=(target + .1) / source), of sin(0), sin(1) and so on.
+    """
+    golden = (
+        (4, [0.37000117, 0.65505413]),
+        (
+            5,
+            [
+                *(-0.06776812, 0.46700755, 0.97641465, 0.92708247, 0.48449498),
+                *(-0.26517906, -0.80120121),
+            ],
+        ),
+        (
+            14,
+            [0.55153658, 0.21049204, -0.86473859, 0.97452145, -0.3720514, -0.40551986],
+        ),
+    )
+    for source, expected in golden:
+        target = len(expected)
+        found = position_weights(source, target) @ np.sin(np.arange(source))
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+    for weights in (position_weights(14, 6), position_weights(2, 5)):
+        np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_every_position_learns_from_views_of_another_size(small_encoder, precision):
+    """Compiled by XLA, too, as on a TPU."""
+    encoder = copy_network(small_encoder, precision=precision)
+    other = at_size(encoder, 16)
+    views = np.random.default_rng(0).uniform(size=(3, 16, 16, 3)).astype(np.float32)
+    (network,) = [m for m in encoder.layers if isinstance(m, keras.Model)]
+    embedding = network.get_layer("transformer").backbone.layers[1]
+    table = table_of(embedding)
+
+    @tf.function(jit_compile=True)
+    def gradient():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(other(views, training=True)[:, :8] ** 3)
+        return tf.convert_to_tensor(tape.gradient(loss, table))
+
+    assert (tf.reduce_max(tf.abs(gradient()), axis=1).numpy() > 0).all()
 
 
 def table_of(embedding):

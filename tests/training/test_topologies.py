@@ -58,6 +58,19 @@ def results(tmp_path_factory, start_python, free_addresses):
     short = {"queue": 24, "directions": "one", "predictor": [], "accumulate": 2}
     queued = {"projector_norm": "none", **short}
     runs += [{"name": "moco_v2", "method": "moco", "config": queued}]
+    # Small crops, micro-batches, and all that DINO does at the beginning of a run.
+    plain = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0}
+    crops = {
+        "views": [{"count": 2, **plain}, {"size": 12, "count": 2, **plain}],
+        "projector_norm": "hidden",
+        "learn_lengths": True,
+        "frozen_epochs": 0.25,
+        "target_temperature_start": 0.02,
+        "target_temperature_epochs": 2,
+        "accumulate": 2,
+        "optimizer": {**sgd, "clip_each": True},
+    }
+    runs += [{"name": "dino_crops", "method": "dino", "config": crops}]
     runs += [saving, {"name": "float32", "method": "simclr"}]
     runs += [
         {"name": name, "method": "distill", "config": VECTORS[name]} for name in VECTORS
@@ -107,7 +120,7 @@ def assert_same(found, expected, losses):
             if name != "byol"
         ),
         *(("frugal", topology) for topology in ("2 replicas", "2 workers")),
-        ("moco_v2", "2 replicas"),
+        *((name, "2 replicas") for name in ("moco_v2", "dino_crops")),
         *((name, "4 replicas") for name in FOUR),
     ],
 )

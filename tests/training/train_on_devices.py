@@ -63,6 +63,8 @@ def make_config(method, **overrides):
     values |= overrides
     if isinstance(values["optimizer"], dict):
         values["optimizer"] = OptimizerConfig(**values["optimizer"])
+    if isinstance(values.get("views"), list):
+        values["views"] = tuple(ViewConfig(**view) for view in values["views"])
     return conftest.make_tiny_config(method, **values)
 
 
