@@ -40,7 +40,8 @@ def main() -> None:
         _run(name, flags)
     cores = os.cpu_count()
     print(f"\n{flags.minutes:g} minutes of {cores} cores, in the processor's time\n")
-    print("| method | epochs | images/s | k-NN | linear |\n|---|---|---|---|---|")
+    print("| method | epochs | images/s | k-NN | untrained | linear |")
+    print("|---|---|---|---|---|---|")
     for name in names:
         folder = flags.output / name
         cost = json.loads((flags.output / f"{name}.json").read_text())
@@ -83,7 +84,7 @@ def _run(name: str, flags: argparse.Namespace) -> None:
     for program, *words in (
         ("train.py", name, "cifar10_cpu", *length),
         ("eval.py", "knn"),
-        ("eval.py", "linear"),
+        ("eval.py", "linear", "--untrained=False"),
     ):
         command = [sys.executable, str(ROOT / program), *words, run_dir, *data]
         print("$", *command[1:], flush=True)
@@ -127,10 +128,9 @@ def _cell(folder: pathlib.Path, protocol: str) -> str:
     stored = json.loads((folder / "eval" / f"{protocol}.json").read_text())
     row = stored["rows"][0]
     low, high = (100 * value for value in row["interval"])
-    untrained = 100 * row["beside"]["untrained"]["value"]
-    return (
-        f"{100 * row['value']:.2f} ({low:.2f} to {high:.2f}; untrained {untrained:.2f})"
-    )
+    beside = row["beside"].get("untrained") if protocol == "knn" else None
+    untrained = f" | {100 * beside['value']:.2f} %" if beside else ""
+    return f"{100 * row['value']:.2f} % ({low:.1f} to {high:.1f}){untrained}"
 
 
 if __name__ == "__main__":
