@@ -26,11 +26,11 @@ import statistics
 import subprocess
 import tempfile
 import time
-import venv
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from peers.environment import peers_python
 
 from selfsup_tf import config as config_lib
 from selfsup_tf.data import pipeline, preparing, sources
@@ -161,26 +161,9 @@ _PACKAGES = ("torch", "torchvision", "albumentations", "lightly")
 _PACKAGES += ("opencv-python-headless",)
 
 
-def _peers_python(folder: pathlib.Path) -> pathlib.Path:
-    """The interpreter of the environment of the peers, made if there is none."""
-    folder = folder.expanduser()
-    python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
-        print(f"Installing {', '.join(_PACKAGES)} into {folder}.", flush=True)
-        venv.create(folder, clear=True, with_pip=True)
-        pip = [str(python), "-m", "pip"]
-        subprocess.run([*pip, "install", "--quiet", *_PACKAGES], check=True)
-        (folder / "installed").touch()
-    freeze = [str(python), "-m", "pip", "list", "--format=freeze"]
-    found = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout
-    named = [line for line in found.split() if line.partition("==")[0] in _PACKAGES]
-    print(", ".join(named))
-    return python
-
-
 def _measure_beside_peers(folder: str, arguments: argparse.Namespace) -> None:
     """A table of medians over rounds in which all take turns."""
-    python = _peers_python(arguments.peers_env)
+    python = peers_python(arguments.peers_env, _PACKAGES)
     source = sources.open_source(folder)
     rates: dict[str, dict[float, list[float]]] = {}
 

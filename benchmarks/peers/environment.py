@@ -1,0 +1,26 @@
+"""The environment of the packages that ours is compared with."""
+
+import pathlib
+import subprocess
+import venv
+from collections.abc import Sequence
+
+
+def peers_python(folder: pathlib.Path, packages: Sequence[str]) -> pathlib.Path:
+    """The interpreter of an environment that holds the packages, made if there is none.
+
+    Prints the versions.
+    """
+    folder = folder.expanduser()
+    python = folder / "bin" / "python"
+    if not (folder / "installed").exists():
+        print(f"Installing {', '.join(packages)} into {folder}.", flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        pip = [str(python), "-m", "pip"]
+        subprocess.run([*pip, "install", "--quiet", *packages], check=True)
+        (folder / "installed").touch()
+    freeze = [str(python), "-m", "pip", "list", "--format=freeze"]
+    found = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout
+    named = [line for line in found.split() if line.partition("==")[0] in packages]
+    print(", ".join(named))
+    return python

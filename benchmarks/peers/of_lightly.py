@@ -1,0 +1,222 @@
+"""SimCLR and BYOL by lightly, as its documentation shows them; `race.py` runs this.
+
+    python benchmarks/peers/of_lightly.py SETTINGS.json
+
+SETTINGS names the method and all constants, an .npz of images (`train` and `test`,
+uint8, with `train_labels` and `test_labels`) and where to write: OUT.json, a record for
+each epoch, and OUT.npz, the representations after the last.
+
+The parts are lightly's: transforms, losses, heads, schedules, the momentum update and
+the k-NN. The loops are the examples of its documentation, in plain PyTorch.
+"""
+
+import copy
+import json
+import pathlib
+import resource
+import sys
+import time
+
+import numpy as np
+import torch
+from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+from lightly.models import ResNetGenerator
+from lightly.models.modules import (
+    BYOLPredictionHead,
+    BYOLProjectionHead,
+    SimCLRProjectionHead,
+)
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.transforms import BYOLTransform, SimCLRTransform
+from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
+from lightly.utils.benchmarking import knn_predict
+from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
+from PIL import Image
+from torch import nn
+
+
+class Views(torch.utils.data.Dataset):
+    """Views of images that are in memory."""
+
+    def __init__(self, images, transform):
+        self.images, self.transform = images, transform
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.transform(Image.fromarray(self.images[index]))
+
+
+class Backbone(nn.Module):
+    """lightly's ResNet-18 up to its average; its first layer may take every other
+    pixel.
+    """
+
+    def __init__(self, width, stride):
+        super().__init__()
+        net = ResNetGenerator("resnet-18", width=width)
+        if stride != 1:
+            planes = net.conv1.out_channels
+            net.conv1 = nn.Conv2d(3, planes, 3, stride=stride, padding=1, bias=False)
+        self.first = nn.Sequential(net.conv1, net.bn1, nn.ReLU())
+        self.blocks = nn.Sequential(net.layer1, net.layer2, net.layer3, net.layer4)
+        self.size = net.linear.in_features
+
+    def forward(self, x):
+        return self.blocks(self.first(x)).mean(dim=(2, 3))
+
+
+class SimCLR(nn.Module):
+    """https://docs.lightly.ai/self-supervised-learning/examples/simclr.html"""
+
+    def __init__(self, backbone, settings):
+        super().__init__()
+        self.backbone = backbone
+        hidden, out = settings["projector"]
+        self.projection_head = SimCLRProjectionHead(backbone.size, hidden, out)
+        self.criterion = NTXentLoss(temperature=settings["temperature"])
+
+    def loss(self, view_1, view_2, step, total):
+        z = [self.projection_head(self.backbone(x)) for x in (view_1, view_2)]
+        return self.criterion(*z)
+
+
+class BYOL(nn.Module):
+    """https://docs.lightly.ai/self-supervised-learning/examples/byol.html"""
+
+    def __init__(self, backbone, settings):
+        super().__init__()
+        self.backbone = backbone
+        hidden, out = settings["projector"]
+        self.projection_head = BYOLProjectionHead(backbone.size, hidden, out)
+        hidden, out = settings["predictor"]
+        self.prediction_head = BYOLPredictionHead(out, hidden, out)
+        self.backbone_momentum = copy.deepcopy(self.backbone)
+        self.projection_head_momentum = copy.deepcopy(self.projection_head)
+        deactivate_requires_grad(self.backbone_momentum)
+        deactivate_requires_grad(self.projection_head_momentum)
+        self.criterion = NegativeCosineSimilarity()
+        self.taus = settings["base_tau"], settings["final_tau"]
+
+    def loss(self, view_1, view_2, step, total):
+        tau = cosine_schedule(step, total, *self.taus)
+        update_momentum(self.backbone, self.backbone_momentum, m=tau)
+        update_momentum(self.projection_head, self.projection_head_momentum, m=tau)
+        p, z = [], []
+        for x in (view_1, view_2):
+            p.append(self.prediction_head(self.projection_head(self.backbone(x))))
+            with torch.no_grad():
+                y = self.backbone_momentum(x)
+                z.append(self.projection_head_momentum(y).detach())
+        return 0.5 * (self.criterion(p[0], z[1]) + self.criterion(p[1], z[0]))
+
+
+def make_transform(settings):
+    """The views; of BYOL's only the second is solarized."""
+    common = settings["views"] | {"normalize": settings["normalize"]}
+    if settings["method"] == "simclr":
+        return SimCLRTransform(**common)
+    return BYOLTransform(
+        BYOLView1Transform(**common, solarization_prob=0.0),
+        BYOLView2Transform(**common, solarization_prob=settings["solarize"]),
+    )
+
+
+@torch.no_grad()
+def represent(backbone, images, normalize):
+    """Representations of images as they are, (N, D) float32."""
+    backbone.eval()
+    mean, std = (torch.tensor(normalize[key]).view(3, 1, 1) for key in ("mean", "std"))
+    parts = []
+    for start in range(0, len(images), 500):
+        x = torch.from_numpy(images[start : start + 500]).permute(0, 3, 1, 2) / 255.0
+        parts.append(backbone((x - mean) / std).numpy())
+    backbone.train()
+    return np.concatenate(parts)
+
+
+def accuracy(train, train_labels, test, test_labels):
+    """Of the k-NN of lightly: k 200, T .1."""
+    bank = nn.functional.normalize(torch.from_numpy(train), dim=1).T.contiguous()
+    queries = nn.functional.normalize(torch.from_numpy(test), dim=1)
+    labels, found = torch.from_numpy(train_labels), []
+    for part in queries.split(500):
+        found.append(knn_predict(part, bank, labels, int(labels.max()) + 1)[:, 0])
+    return float((torch.cat(found).numpy() == test_labels).mean())
+
+
+def main():
+    """Trains, and judges after each epoch; the time of judging is not counted."""
+    settings = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    torch.manual_seed(settings["seed"])
+    with np.load(settings["images"]) as file:
+        data = {name: file[name] for name in file.files}
+    backbone = Backbone(settings["width"], settings["stride"])
+    method = {"simclr": SimCLR, "byol": BYOL}[settings["method"]](backbone, settings)
+    batch = settings["batch_size"]
+    loader = torch.utils.data.DataLoader(
+        Views(data["train"], make_transform(settings)),
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=settings["workers"],
+        persistent_workers=settings["workers"] > 0,
+    )
+    steps_per_epoch = len(loader)
+    total = round(settings["epochs"] * steps_per_epoch)
+    learned = [p for p in method.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(
+        learned,
+        lr=settings["learning_rate"],
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+    )
+    schedule = CosineWarmupScheduler(
+        optimizer,
+        warmup_epochs=round(settings["warmup_epochs"] * steps_per_epoch),
+        max_epochs=total,
+        end_value=0.0,
+    )
+    out = pathlib.Path(settings["out"])
+    records, step, seconds, losses = [], 0, 0.0, []
+    while step < total:
+        start = time.perf_counter()
+        for view_1, view_2 in loader:
+            loss = method.loss(view_1, view_2, step, total)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            step += 1
+            if step == total:
+                break
+        seconds += time.perf_counter() - start
+        h, queries = (
+            represent(backbone, data[part], settings["normalize"])
+            for part in ("train", "test")
+        )
+        labels = data["train_labels"], data["test_labels"]
+        peak = sum(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        records.append(
+            {
+                "epoch": step / steps_per_epoch,
+                "seconds": seconds,
+                "loss": float(np.mean(losses)),
+                "knn": accuracy(h, labels[0], queries, labels[1]),
+                "images_per_second": step * batch / seconds,
+                "peak_bytes": 1024 * peak,
+            }
+        )
+        losses = []
+        print(json.dumps(records[-1]), flush=True)
+        out.with_suffix(".json").write_text(json.dumps(records))
+    np.savez(out.with_suffix(".npz"), train=h, test=queries)
+
+
+if __name__ == "__main__":
+    main()
