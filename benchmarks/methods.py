@@ -3,11 +3,11 @@
 python benchmarks/methods.py --data_dir=DIRECTORY --output=runs/methods
 python benchmarks/methods.py --data_dir=DIRECTORY --output=runs/methods --methods dino
 
-Each method's recipe `cifar10_cpu` is trained for as many steps as --minutes of all
-cores pay for, its schedules over these steps. What a step costs is measured first, in
-the processor's time of a process and not on the clock, so that other work on the
-machine takes nothing from anybody. A method whose results are there already is not run
-again.
+Each method's recipe `cifar10_cpu` is trained for as many steps as --minutes of
+processor time pay for, over all cores, its schedules over these steps. What a step
+costs is measured first, for all methods one after the other: leave the machine alone
+for as long as that takes. What comes then may be as slow as it likes. A method whose
+results are there already is not run again.
 
 Minutes rank how fast a method learns at the beginning, on a narrow network and a small
 batch, and not the methods.
@@ -36,17 +36,17 @@ def main() -> None:
     names = flags.methods or [
         n for n in several if "cifar10_cpu" in find_method(n).recipes
     ]
+    costs = {name: _known_cost(name, flags) for name in names}
     for name in names:
-        _run(name, flags)
-    cores = os.cpu_count()
-    print(f"\n{flags.minutes:g} minutes of {cores} cores, in the processor's time\n")
-    print("| method | epochs | images/s | k-NN | untrained | linear |")
+        _run(name, costs[name], flags)
+    print(f"\n{flags.minutes:g} minutes of processor time, {os.cpu_count()} cores\n")
+    print("| method | epochs | images a processor second | k-NN | untrained | linear |")
     print("|---|---|---|---|---|---|")
     for name in names:
         folder = flags.output / name
-        cost = json.loads((flags.output / f"{name}.json").read_text())
         cells = [_cell(folder, protocol) for protocol in ("knn", "linear")]
-        speed = cost["batch_size"] / cost["seconds"] * cores
+        cost = costs[name]
+        speed = cost["batch_size"] / cost["seconds"]
         epochs = 60 * flags.minutes * speed / cost["images"]
         title = find_method(name).title
         print(f"| {title} | {epochs:.1f} | {speed:.0f} | {' | '.join(cells)} |")
@@ -64,21 +64,31 @@ def _parse_flags() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(name: str, flags: argparse.Namespace) -> None:
-    folder = flags.output / name
-    data = [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
-    if (folder / "eval" / "linear.json").is_file():
-        return
-    known = flags.output / f"{name}.json"
-    if not known.is_file():  # a run that was stopped goes on for as long
-        own = [__file__, f"--output={flags.output}", *data, f"--cost_of={name}"]
+def _data(flags: argparse.Namespace) -> list[str]:
+    return [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
+
+
+def _known_cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
+    """What `_cost` gives, in a process of its own; a run that was stopped keeps it."""
+    file = flags.output / f"{name}.json"
+    if not file.is_file():
+        own = [__file__, f"--output={flags.output}", *_data(flags)]
         said = subprocess.run(
-            [sys.executable, *own], check=True, stdout=subprocess.PIPE, text=True
+            [sys.executable, *own, f"--cost_of={name}"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         flags.output.mkdir(parents=True, exist_ok=True)
-        known.write_text(said.stdout.splitlines()[-1])
-    cost = json.loads(known.read_text())
-    steps = round(60 * flags.minutes * os.cpu_count() / cost["seconds"])
+        file.write_text(said.stdout.splitlines()[-1])
+    return json.loads(file.read_text())
+
+
+def _run(name: str, cost: dict[str, float], flags: argparse.Namespace) -> None:
+    folder = flags.output / name
+    if (folder / "eval" / "linear.json").is_file():
+        return
+    steps = round(60 * flags.minutes / cost["seconds"])
     run_dir = f"--run_dir={folder}"
     length = ["--epochs=None", f"--steps={steps}", "--knn_epochs=100"]
     for program, *words in (
@@ -86,7 +96,7 @@ def _run(name: str, flags: argparse.Namespace) -> None:
         ("eval.py", "knn"),
         ("eval.py", "linear", "--untrained=False"),
     ):
-        command = [sys.executable, str(ROOT / program), *words, run_dir, *data]
+        command = [sys.executable, str(ROOT / program), *words, run_dir, *_data(flags)]
         print("$", *command[1:], flush=True)
         subprocess.run(command, check=True)
 

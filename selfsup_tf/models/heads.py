@@ -66,8 +66,11 @@ def build_head(
                 name=f"norm{index}",
             )(x)
         if not last:
-            name_of = f"{activation}{index}"
-            x = keras.layers.Activation(activation, dtype=precision, name=name_of)(x)
+            options = {"dtype": precision, "name": f"{activation}{index}"}
+            if activation == "relu":
+                x = keras.layers.ReLU(**options)(x)
+            else:
+                x = keras.layers.Activation(activation, **options)(x)
     x = keras.layers.Identity(dtype=full, name="output")(x)
     return keras.Model(inputs, x, name=name)
 
