@@ -7,7 +7,7 @@ Each method's recipe `cifar10_cpu` is trained for as many steps as --minutes of
 processor time pay for, over all cores, its schedules over these steps. What a step
 costs is measured first, for all methods one after the other: leave the machine alone
 for as long as that takes. What comes then may be as slow as it likes. A method whose
-results are there already is not run again.
+results are there already is not run again; other --minutes want another --output.
 
 Minutes rank how fast a method learns at the beginning, on a narrow network and a small
 batch, and not the methods.
@@ -20,6 +20,10 @@ import pathlib
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selfsup_tf.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -70,8 +74,9 @@ def _data(flags: argparse.Namespace) -> list[str]:
 
 def _known_cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
     """What `_cost` gives, in a process of its own; a run that was stopped keeps it."""
-    file = flags.output / f"{name}.json"
-    if not file.is_file():
+    file, recipe = flags.output / f"{name}.json", repr(_recipe(name, flags))
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    if known.get("recipe") != recipe:
         own = [__file__, f"--output={flags.output}", *_data(flags)]
         said = subprocess.run(
             [sys.executable, *own, f"--cost_of={name}"],
@@ -80,15 +85,18 @@ def _known_cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
             text=True,
         )
         flags.output.mkdir(parents=True, exist_ok=True)
-        file.write_text(said.stdout.splitlines()[-1])
-    return json.loads(file.read_text())
+        known = json.loads(said.stdout.splitlines()[-1]) | {"recipe": recipe}
+        file.write_text(json.dumps(known))
+    return known
 
 
 def _run(name: str, cost: dict[str, float], flags: argparse.Namespace) -> None:
-    folder = flags.output / name
+    folder, steps = flags.output / name, round(60 * flags.minutes / cost["seconds"])
     if (folder / "eval" / "linear.json").is_file():
+        stored = json.loads((folder / "config.json").read_text())["steps"]
+        if stored != steps:
+            raise SystemExit(f"{folder} has {stored} steps, not {steps}: remove it.")
         return
-    steps = round(60 * flags.minutes / cost["seconds"])
     run_dir = f"--run_dir={folder}"
     length = ["--epochs=None", f"--steps={steps}", "--knn_epochs=100"]
     for program, *words in (
@@ -101,6 +109,12 @@ def _run(name: str, cost: dict[str, float], flags: argparse.Namespace) -> None:
         subprocess.run(command, check=True)
 
 
+def _recipe(name: str, flags: argparse.Namespace) -> "Config":
+    from selfsup_tf.methods import find_method
+
+    return find_method(name).recipe("cifar10_cpu")(data_dir=flags.data_dir)
+
+
 def _cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
     """The processor's time of a step, of the input pipeline's too, in seconds."""
     import tensorflow as tf
@@ -111,8 +125,7 @@ def _cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
     from selfsup_tf.methods import find_method
     from selfsup_tf.training.step import build, distributed_batches, make_train_steps
 
-    package = find_method(name)
-    config = package.recipe("cifar10_cpu")(data_dir=flags.data_dir)
+    package, config = find_method(name), _recipe(name, flags)
     source = selfsup.open_source(config.data, data_dir=flags.data_dir)
     plan = make_plan(config, source.size - config.held_out)
     strategy = connect(config)

@@ -9,8 +9,8 @@ def dino_loss(
     scores: Sequence[tf.Tensor],
     target_scores: Sequence[tf.Tensor],
     centre: tf.Tensor,
-    temperature: float,
     target_temperature: float | tf.Tensor,
+    temperature: float,
 ) -> tf.Tensor:
     """The loss of each image, the mean over all pairs of unlike views.
 
@@ -18,8 +18,8 @@ def dino_loss(
         scores: Of each view, (N, K), float.
         target_scores: The target's, of the first views; no gradient flows into them.
         centre: (K,), taken off the target's scores.
+        target_temperature: Divides the rest of the target's scores.
         temperature: Divides the scores.
-        target_temperature: Divides those of the target.
 
     Returns:
         (N,) float32 (float64 for float64 scores): Caron et al. 2021, algorithm 1.

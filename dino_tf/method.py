@@ -62,8 +62,8 @@ class DINO(MomentumMethod):
         """The cross entropy of each image, over all pairs of unlike views."""
         scores = [outputs[f"scores_{i + 1}"] for i in range(len(self.model.input))]
         target_scores = [outputs[f"target_scores_{i}"] for i in (1, 2)]
-        centre, theirs = (variable.value for variable in self.state.values())
-        return dino_loss(scores, target_scores, centre, self.config.temperature, theirs)
+        kept = [self.state[n].value for n in ("centre", "target_temperature")]
+        return dino_loss(scores, target_scores, *kept, self.config.temperature)
 
     def own_rates(self, plan, rate, peak):
         """Those of the prototypes, which stay as they are in the first epoch."""
@@ -75,8 +75,8 @@ class DINO(MomentumMethod):
         centre, keep = self.state["centre"], self.config.centre_momentum
         mean = tf.reduce_mean(outputs["target_mean"], axis=0)
         centre.assign(keep * centre.value + (1 - keep) * mean)
-        theirs = self._target_temperature((step + 1) // plan.steps_per_epoch)
-        self.state["target_temperature"].assign(theirs)
+        temperature = self._target_temperature((step + 1) // plan.steps_per_epoch)
+        self.state["target_temperature"].assign(temperature)
         return super().after_update(step, plan, outputs)
 
     def _target_temperature(self, epoch):

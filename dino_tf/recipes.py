@@ -49,7 +49,9 @@ CPU_ADAMW = OptimizerConfig(
     weight_decay=0.01,
     warmup_epochs=0.5,
 )
-"""Ours: after 300 steps on CIFAR-10 ahead of SGD at .12 to .8 by online k-NN."""
+"""Ours: among a few rates of SGD and AdamW, tried for 300 steps on a network half as
+wide, .003 and .008 were level and ahead of SGD at .4 by a point or two.
+"""
 
 
 def shapes(**overrides) -> DINOConfig:
@@ -223,7 +225,8 @@ def imagenet(**overrides) -> DINOConfig:
     """ImageNet, ResNet-50: two crops of 224 px, eight of 96 px, 100 epochs.
 
     Reproduces: facebookresearch/dino, README, its command for ResNet-50, but for its
-        float16, and a rate that ends at 1e-6, here at 0
+        float16, its first weights, a decay that is not clipped, Pillow's blur, and a
+        rate that ends at 1e-6, here at 0
     Command: python train.py dino imagenet --data_dir=/data/tfds --run_dir=runs/imagenet
     Published: nothing of this command; 75.3 % linear, 67.5 % k-NN after 800 epochs with
         other constants (README)
@@ -262,8 +265,8 @@ def imagenet_vit(**overrides) -> DINOConfig:
     """ImageNet, ViT-S/16: two crops of 224 px, eight of 96 px, 100 epochs.
 
     Reproduces: facebookresearch/dino, README, vanilla DINO training, but for its
-        stochastic depth of .1, its first weights, its float16, AdamW's epsilon, and a
-        rate that ends at 1e-6, here at 0
+        stochastic depth of .1, its first weights, its float16, AdamW's epsilon,
+        Pillow's blur, and a rate that ends at 1e-6, here at 0
     Command: python train.py dino imagenet_vit --data_dir=/data/tfds
         --run_dir=runs/imagenet_vit
     Published: 74.0 % linear on the tokens of four blocks, 69.3 % k-NN, both of the
@@ -292,8 +295,7 @@ def imagenet_vit(**overrides) -> DINOConfig:
 def _crops(large, small, size, count):
     """The three kinds of views of main_dino.py, DataAugmentationDINO.
 
-    Pillow's blur is not cut off: the largest of 2 pixels gets 17 taps, 4 sigma to
-    either side.
+    The blur of small ones is wide enough for its largest sigma of 2 pixels: 17 taps.
     """
     first = dataclasses.replace(TORCHVISION_VIEW, crop_area=large)  # blurred always
     second = dataclasses.replace(first, blur=0.1, solarize=0.2)

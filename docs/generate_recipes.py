@@ -127,9 +127,9 @@ def _views(config: Config) -> str:
     text = ", ".join(part for part in first if part)
     for number, view in enumerate(config.views[1:], start=2):
         pairs = zip(first, _view(view), strict=True)
-        changed = [new for old, new in pairs if old != new]
-        if any(changed):
-            text += f"; view {number}: {', '.join(filter(None, changed))}"
+        changed = [new or f"not {old}" for old, new in pairs if old != new]
+        if changed:
+            text += f"; view {number}: {', '.join(changed)}"
     return text
 
 

@@ -13,14 +13,16 @@ def peers_python(folder: pathlib.Path, packages: Sequence[str]) -> pathlib.Path:
     """
     folder = folder.expanduser()
     python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
+    marker, wanted = folder / "installed", "\n".join(packages)
+    if not marker.exists() or marker.read_text() != wanted:
         print(f"Installing {', '.join(packages)} into {folder}.", flush=True)
         venv.create(folder, clear=True, with_pip=True)
         pip = [str(python), "-m", "pip"]
         subprocess.run([*pip, "install", "--quiet", *packages], check=True)
-        (folder / "installed").touch()
+        marker.write_text(wanted)
     freeze = [str(python), "-m", "pip", "list", "--format=freeze"]
     found = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout
-    named = [line for line in found.split() if line.partition("==")[0] in packages]
+    names = [package.partition("==")[0] for package in packages]
+    named = [line for line in found.split() if line.partition("==")[0] in names]
     print(", ".join(named))
     return python

@@ -3,8 +3,8 @@
     python benchmarks/peers/of_lightly.py SETTINGS.json
 
 SETTINGS names the method and all constants, an .npz of images (`train` and `test`,
-uint8, with `train_labels` and `test_labels`) and where to write: OUT.json, a record for
-each epoch, and OUT.npz, the representations after the last.
+uint8, with `train_labels` and `test_labels`) and where to write: OUT.json, what was
+measured, and OUT.npz, the representations at the end.
 
 The parts are lightly's: transforms, losses, heads, schedules, the momentum update and
 the k-NN. The loops are the examples of its documentation, in plain PyTorch.
@@ -12,8 +12,8 @@ the k-NN. The loops are the examples of its documentation, in plain PyTorch.
 
 import copy
 import json
+import math
 import pathlib
-import resource
 import sys
 import time
 
@@ -33,6 +33,7 @@ from lightly.utils.benchmarking import knn_predict
 from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
 from PIL import Image
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 
 class Views(torch.utils.data.Dataset):
@@ -53,7 +54,7 @@ class Backbone(nn.Module):
     pixel.
     """
 
-    def __init__(self, width, stride):
+    def __init__(self, width, stride, zero_init):
         super().__init__()
         net = ResNetGenerator("resnet-18", width=width)
         if stride != 1:
@@ -62,6 +63,9 @@ class Backbone(nn.Module):
         self.first = nn.Sequential(net.conv1, net.bn1, nn.ReLU())
         self.blocks = nn.Sequential(net.layer1, net.layer2, net.layer3, net.layer4)
         self.size = net.linear.in_features
+        if zero_init:  # of the last BatchNorm of each residual block
+            for block in (block for layer in self.blocks for block in layer):
+                nn.init.zeros_(block.bn2.weight)
 
     def forward(self, x):
         return self.blocks(self.first(x)).mean(dim=(2, 3))
@@ -147,12 +151,14 @@ def accuracy(train, train_labels, test, test_labels):
 
 
 def main():
-    """Trains, and judges after each epoch; the time of judging is not counted."""
+    """Trains, and judges at the end; the time of judging is not counted."""
     settings = json.loads(pathlib.Path(sys.argv[1]).read_text())
     torch.manual_seed(settings["seed"])
+    np.random.seed(settings["seed"])  # some transforms draw from it
     with np.load(settings["images"]) as file:
         data = {name: file[name] for name in file.files}
-    backbone = Backbone(settings["width"], settings["stride"])
+    parts = (settings[name] for name in ("width", "stride", "zero_init"))
+    backbone = Backbone(*parts)
     method = {"simclr": SimCLR, "byol": BYOL}[settings["method"]](backbone, settings)
     batch = settings["batch_size"]
     loader = torch.utils.data.DataLoader(
@@ -166,56 +172,55 @@ def main():
     steps_per_epoch = len(loader)
     total = round(settings["epochs"] * steps_per_epoch)
     learned = [p for p in method.parameters() if p.requires_grad]
+    spared = [p for p in learned if p.ndim < 2 and not settings["decay_all"]]
+    decayed = [p for p in learned if p.ndim >= 2 or settings["decay_all"]]
     optimizer = torch.optim.SGD(
-        learned,
+        [{"params": decayed}, {"params": spared, "weight_decay": 0.0}],
         lr=settings["learning_rate"],
         momentum=settings["momentum"],
         weight_decay=settings["weight_decay"],
     )
-    schedule = CosineWarmupScheduler(
-        optimizer,
-        warmup_epochs=round(settings["warmup_epochs"] * steps_per_epoch),
-        max_epochs=total,
-        end_value=0.0,
-    )
-    out = pathlib.Path(settings["out"])
-    records, step, seconds, losses = [], 0, 0.0, []
+    if settings["by_epoch"]:
+        by_step = None
+        by_epoch = CosineAnnealingLR(optimizer, math.ceil(settings["epochs"]))
+    else:
+        by_step = CosineWarmupScheduler(
+            optimizer,
+            warmup_epochs=round(settings["warmup_epochs"] * steps_per_epoch),
+            max_epochs=total,
+            end_value=0.0,
+        )
+        by_epoch = None
+    step, losses = 0, []
+    start = time.perf_counter()
     while step < total:
-        start = time.perf_counter()
         for view_1, view_2 in loader:
             loss = method.loss(view_1, view_2, step, total)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
+            if by_step:
+                by_step.step()
             losses.append(loss.item())
             step += 1
             if step == total:
                 break
-        seconds += time.perf_counter() - start
-        h, queries = (
-            represent(backbone, data[part], settings["normalize"])
-            for part in ("train", "test")
-        )
-        labels = data["train_labels"], data["test_labels"]
-        peak = sum(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        records.append(
-            {
-                "epoch": step / steps_per_epoch,
-                "seconds": seconds,
-                "loss": float(np.mean(losses)),
-                "knn": accuracy(h, labels[0], queries, labels[1]),
-                "images_per_second": step * batch / seconds,
-                "peak_bytes": 1024 * peak,
-            }
-        )
-        losses = []
-        print(json.dumps(records[-1]), flush=True)
-        out.with_suffix(".json").write_text(json.dumps(records))
+        if by_epoch:
+            by_epoch.step()
+    seconds = time.perf_counter() - start
+    h, queries = (
+        represent(backbone, data[part], settings["normalize"])
+        for part in ("train", "test")
+    )
+    found = {
+        "epochs": step * batch / len(data["train"]),
+        "seconds": seconds,
+        "loss": float(np.mean(losses[-10:])),
+        "their_knn": accuracy(h, data["train_labels"], queries, data["test_labels"]),
+    }
+    out = pathlib.Path(settings["out"])
     np.savez(out.with_suffix(".npz"), train=h, test=queries)
+    out.with_suffix(".json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

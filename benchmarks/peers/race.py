@@ -1,21 +1,22 @@
-"""Ours beside lightly: the same network and images, on this machine, in one go.
+"""Ours beside lightly, on the same images and this machine, in one go.
 
 python benchmarks/peers/race.py --data_dir=DIRECTORY --output=runs/peers
-python benchmarks/peers/race.py --data_dir=DIRECTORY --output=runs/peers --epochs=0.05
+python benchmarks/peers/race.py --data_dir=DIRECTORY --output=runs/try --epochs=0.05
 
-SimCLR and BYOL on CIFAR-10, a ResNet-18 of width 1/4, in two heats:
+SimCLR and BYOL on all of CIFAR-10 for --epochs, a ResNet-18 of width 1/4, in two heats:
 
-  same   batch, epochs, head sizes, optimizer, rate and views of our recipe
-         `cifar10_cpu`, for both
-  own    each as it is published for CIFAR-10: ours by that recipe, lightly by
-         cifar10_benchmark.py of its documentation, on the narrow network
+  same   batch, head sizes, optimizer, rate, decay and strength of the views of our
+         recipe `cifar10_cpu`, for both. Left are: the first weights; the crop (ours
+         bicubic, theirs bilinear and low-passed); BYOL's brightness (ours adds); and
+         SimCLR's BatchNorms (ours see both views together, the last without centre)
+  own    ours by that recipe, lightly by the constants of cifar10_benchmark.py of its
+         documentation (commit 0351a522) with the stem of that file, four times the work
 
 lightly is installed into an environment of its own and used by its public interface
-(`of_lightly.py`). Its minutes are those of training alone, ours those of the whole
-program, from its start to its files. Our k-NN (k 200, T .1) judges the representations
-of both; lightly's own stands beside. In the heat `same` lightly is trained a second
-time, for as many epochs as ours has minutes for. What is there already is not run
-again: a race that was stopped goes on.
+(`of_lightly.py`). Minutes are those of training alone. Our k-NN (k 200, T .1) judges
+the representations of both; lightly's own stands beside. After the heat `same` lightly
+is trained once more, for as many epochs as ours has minutes for. A race that was
+stopped goes on; what was run with other settings is run again.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,16 +37,19 @@ from selfsup_tf.config import fitting_warmup, make_plan
 from selfsup_tf.methods import find_method
 
 ROOT = pathlib.Path(__file__).parents[2]
-_PACKAGES = ("torch", "torchvision", "lightly")
-_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+IMAGES = 50_000
+_PACKAGES = ("torch", "torchvision", "lightly==1.6.0")
 OWN_OF_LIGHTLY = {
     "batch_size": 128,
     "learning_rate": 0.06,
     "momentum": 0.9,
     "weight_decay": 5e-4,
+    "decay_all": True,
     "warmup_epochs": 0.0,
+    "by_epoch": True,
     "stride": 1,
-    "normalize": _IMAGENET,
+    "zero_init": False,
+    "normalize": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
 }
 """docs, cifar10_benchmark.py, as are the next two."""
 OWN_HEADS = {
@@ -66,23 +71,24 @@ def main() -> None:
     flags.output.mkdir(parents=True, exist_ok=True)
     python = peers_python(flags.env, _PACKAGES)
     images = _write_images(flags)
-    print("| heat | method | seed | whose | epochs | min | images/s | peak GB", end=" ")
+    print(f"{os.cpu_count()} cores, {flags.workers} workers of lightly's loader\n")
+    print(
+        "| heat | method | seed | whose | epochs | min | images/s | peak GiB", end=" "
+    )
     print("| k-NN by us | by lightly |\n|---|---|---|---|---|---|---|---|---|---|")
     gaps = []
     for heat in flags.heats:
         for method in flags.methods:
             for seed in flags.seeds:
-                name = f"{heat}_{method}_{seed}"
                 ours = _ours(method, seed, flags)  # of both heats
                 _tell(heat, method, seed, "ours", ours)
-                theirs = _theirs(name, heat, method, seed, python, images, flags)
+                options = (heat, method, seed, python, images, flags)
+                theirs = _theirs(*options, epochs=flags.epochs)
                 _tell(heat, method, seed, "lightly", theirs)
                 gaps.append((heat, method, ours["knn"] - theirs["knn"]))
                 if heat == "same":
-                    speed = theirs["seconds"] / theirs["epochs"]
-                    epochs = max(ours["seconds"] / speed, 0.01)
-                    short = (f"minutes_{method}_{seed}", heat, method, seed)
-                    theirs = _theirs(*short, python, images, flags, epochs=epochs)
+                    speed = theirs["epochs"] / theirs["seconds"]
+                    theirs = _theirs(*options, epochs=ours["seconds"] * speed)
                     _tell("minutes", method, seed, "lightly", theirs)
                     gaps.append(("minutes", method, ours["knn"] - theirs["knn"]))
     print("\nOurs less lightly's, k-NN by us, points, mean over the seeds:\n")
@@ -104,7 +110,11 @@ def _parse_flags() -> argparse.Namespace:
     parser.add_argument(
         "--env", type=pathlib.Path, default=pathlib.Path("~/.cache/selfsup-tf/lightly")
     )
-    return parser.parse_args()
+    flags = parser.parse_args()
+    flags.output = flags.output.resolve()
+    if flags.data_dir:
+        flags.data_dir = str(pathlib.Path(flags.data_dir).expanduser().resolve())
+    return flags
 
 
 def _write_images(flags: argparse.Namespace) -> pathlib.Path:
@@ -113,62 +123,70 @@ def _write_images(flags: argparse.Namespace) -> pathlib.Path:
     if not file.is_file():
         import tensorflow_datasets as tfds
 
+        options = {"batch_size": -1, "data_dir": flags.data_dir}
         parts = {}
         for split in ("train", "test"):
-            data = tfds.load(
-                "cifar10", split=split, batch_size=-1, data_dir=flags.data_dir
-            )
+            data = tfds.load("cifar10", split=split, **options)
             parts[split] = np.asarray(data["image"])
             parts[f"{split}_labels"] = np.asarray(data["label"])
-        np.savez(file, **parts)
+        np.savez(file.with_suffix(".part.npz"), **parts)
+        os.replace(file.with_suffix(".part.npz"), file)
     return file
+
+
+def _known(file: pathlib.Path, asked: dict) -> dict | None:
+    """What was measured before, by the same settings."""
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text())
+    return found if found.pop("asked") == asked else None
+
+
+def _keep(file: pathlib.Path, asked: dict, found: dict) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({"asked": asked, **found}))
+    os.replace(part, file)
 
 
 def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
     """Our run by its command line, in a process of its own."""
     folder = flags.output / f"{method}_{seed}_ours"
-    told = folder.with_suffix(".json")
-    if told.is_file():
-        return json.loads(told.read_text())
+    trained, judged = (folder.with_suffix(f".{end}") for end in ("trained", "json"))
+    # All images are learned from, as by lightly.
+    fields = {"epochs": flags.epochs, "seed": seed, "held_out": 0}
+    config = find_method(method).recipe("cifar10_cpu")(**fields)
+    asked = json.loads(json.dumps(dataclasses.asdict(config)))
+    if found := _known(judged, asked):
+        return found
     data = [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
-    where, length = f"--run_dir={folder}", f"--epochs={flags.epochs:g}"
-    train = ["train.py", method, "cifar10_cpu", length, f"--seed={seed}"]
-    # All 50,000 images are learned from, as by lightly; nothing is judged on the way.
-    train += ["--held_out=0", "--knn_epochs=1000", "--checkpoint_epochs=1000"]
-    start = time.perf_counter()
-    _, _, usage = _run([sys.executable, *train, where, *data])
-    whole = time.perf_counter() - start
+    where = f"--run_dir={folder}"
+    found = _known(trained, asked)
+    if not found:
+        shutil.rmtree(folder, ignore_errors=True)
+        given = [f"--{name}={value}" for name, value in fields.items()]
+        given += ["--knn_epochs=1000", "--checkpoint_epochs=1000"]
+        train = ["train.py", method, "cifar10_cpu", *given, where, *data]
+        peak = _run([sys.executable, *train])
+        lines = (folder / "log.jsonl").read_text().splitlines()
+        records = [r for r in map(json.loads, lines) if "train/images_per_second" in r]
+        steps = [0, *(record["step"] for record in records)]
+        seconds = sum(
+            (after - before) * config.batch_size / record["train/images_per_second"]
+            for before, after, record in zip(steps, steps[1:], records, strict=False)
+        )
+        epochs = make_plan(config, IMAGES).total_steps * config.batch_size / IMAGES
+        found = {"epochs": epochs, "seconds": seconds, "peak_bytes": peak}
+        _keep(trained, asked, found)
     _run([sys.executable, "eval.py", "knn", "--untrained=False", where, *data])
-    judged = json.loads((folder / "eval" / "knn.json").read_text())
-    config = find_method(method).recipe("cifar10_cpu")(epochs=flags.epochs, held_out=0)
-    images = make_plan(config, 50_000).total_steps * config.batch_size
-    found = {
-        "epochs": images / 50_000,
-        "seconds": whole,
-        "images_per_second": images / whole,
-        "peak_bytes": 1024 * usage.ru_maxrss,
-        "knn": judged["rows"][0]["value"],
-    }
-    told.write_text(json.dumps(found))
+    row = json.loads((folder / "eval" / "knn.json").read_text())["rows"][0]
+    found["knn"] = row["value"]
+    _keep(judged, asked, found)
     return found
 
 
-def _run(command: list[str]) -> tuple:
-    """Waits for a command and says what it has used; its output is not shown."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    found = os.wait4(process.pid, 0)
-    if found[1]:
-        raise SystemExit(f"{' '.join(map(str, command))} failed")
-    return found
-
-
-def _theirs(name, heat, method, seed, python, images, flags, epochs=None) -> dict:
+def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
     """A run of lightly, judged by us, too."""
-    out = flags.output / f"{name}_lightly"
-    judged = out.with_name(f"{out.name}_judged.json")
-    if judged.is_file():
-        return json.loads(judged.read_text())
-    epochs, settings = epochs or flags.epochs, _settings(heat, method)
+    settings = _settings(heat, method)
     settings |= {
         "method": method,
         "seed": seed,
@@ -176,33 +194,54 @@ def _theirs(name, heat, method, seed, python, images, flags, epochs=None) -> dic
         "warmup_epochs": fitting_warmup(settings["warmup_epochs"], epochs),
         "width": 0.25,
         "workers": flags.workers,
-        "images": str(images.resolve()),
-        "out": str(out.resolve()),
+        "images": str(images),
     }
-    file = out.with_name(f"{out.name}_settings.json")
-    file.write_text(json.dumps(settings, indent=2))
-    start = time.perf_counter()
+    kind = heat if epochs == flags.epochs else "minutes"
+    out = flags.output / f"{kind}_{method}_{seed}_lightly"
+    judged, file = (out.with_suffix(f".{end}") for end in ("judged", "settings"))
+    asked = json.loads(json.dumps(settings))
+    if found := _known(judged, asked):
+        return found
+    file.write_text(json.dumps(settings | {"out": str(out)}, indent=2))
     program = pathlib.Path(__file__).with_name("of_lightly.py")
-    _run([str(python), str(program), str(file.resolve())])
-    whole = time.perf_counter() - start
-    records = json.loads(out.with_suffix(".json").read_text())
-    found = {
-        "epochs": records[-1]["epoch"],
-        "seconds": records[-1]["seconds"],
-        "with_its_judging": whole,
-        "images_per_second": records[-1]["images_per_second"],
-        "peak_bytes": records[-1]["peak_bytes"],
-        "knn": _judge(out.with_suffix(".npz"), images),
-        "their_knn": records[-1]["knn"],
-    }
-    judged.write_text(json.dumps(found))
+    peak = _run([str(python), str(program), str(file)])
+    found = json.loads(out.with_suffix(".json").read_text())
+    found |= {"peak_bytes": peak, "knn": _judge(out.with_suffix(".npz"), images)}
+    _keep(judged, asked, found)
     return found
+
+
+def _run(command: list[str]) -> int:
+    """Waits for a command; gives the largest memory of it and its children, in bytes.
+
+    What is judged at the end is part of it.
+    """
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _resident(process.pid))
+        time.sleep(1)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return peak
+
+
+def _resident(pid: int) -> int:
+    """The memory of a process and its children, shared pages counted once for each."""
+    folder = pathlib.Path("/proc") / str(pid)
+    try:
+        children = (folder / "task" / str(pid) / "children").read_text().split()
+        status = (folder / "status").read_text()
+    except OSError:
+        return 0  # it has ended
+    own = [line.split()[1] for line in status.splitlines() if line[:6] == "VmRSS:"]
+    return 1024 * sum(map(int, own)) + sum(_resident(int(child)) for child in children)
 
 
 def _settings(heat: str, method: str) -> dict:
     """What lightly is told: our recipe's constants, or those it publishes."""
     config = find_method(method).recipe("cifar10_cpu")()
-    plan, optimizer = make_plan(config, 50_000), config.optimizer
+    plan, optimizer = make_plan(config, IMAGES), config.optimizer
     first, last = config.views[0], config.views[-1]
     views = {"input_size": 32, "min_scale": first.crop_area[0], "gaussian_blur": 0.0}
     if heat == "own":
@@ -213,14 +252,22 @@ def _settings(heat: str, method: str) -> dict:
         "cj_sat": first.saturation,
         "cj_hue": first.hue,
     }
+    # BYOL's loss is (2 - 2 cos) here, of both directions added or averaged, and -cos of
+    # both averaged there: a factor that SGD takes as well in its rate.
+    factor = 1.0
+    if method == "byol":
+        factor = {"sum": 4.0, "mean": 2.0}[config.directions]
     names = ("projector", "predictor", "temperature", "base_tau")
     return {
         "batch_size": config.batch_size,
-        "learning_rate": plan.learning_rate,
+        "learning_rate": plan.learning_rate * factor,
         "momentum": optimizer.momentum,
-        "weight_decay": optimizer.weight_decay,
+        "weight_decay": optimizer.weight_decay / factor,
+        "decay_all": False,
         "warmup_epochs": optimizer.warmup_epochs,
+        "by_epoch": False,
         "stride": 2,
+        "zero_init": config.encoder.zero_init,
         "normalize": {"mean": config.encoder.mean, "std": config.encoder.std},
         "views": views | strengths,
         "solarize": last.solarize,
@@ -244,10 +291,11 @@ def _judge(file: pathlib.Path, images: pathlib.Path) -> float:
 
 def _tell(heat: str, method: str, seed: int, whose: str, found: dict) -> None:
     theirs = f"{100 * found['their_knn']:.2f} %" if "their_knn" in found else ""
+    speed = found["epochs"] * IMAGES / found["seconds"]
     memory = found["peak_bytes"] / 2**30
     print(
         f"| {heat} | {method} | {seed} | {whose} | {found['epochs']:.2f} "
-        f"| {found['seconds'] / 60:.1f} | {found['images_per_second']:.0f} "
+        f"| {found['seconds'] / 60:.1f} | {speed:.0f} "
         f"| {memory:.1f} | {100 * found['knn']:.2f} % | {theirs} |",
         flush=True,
     )

@@ -67,7 +67,7 @@ def build_head(
             )(x)
         if not last:
             options = {"dtype": precision, "name": f"{activation}{index}"}
-            if activation == "relu":
+            if activation == "relu":  # the layer that kept heads hold
                 x = keras.layers.ReLU(**options)(x)
             else:
                 x = keras.layers.Activation(activation, **options)(x)

@@ -66,7 +66,7 @@ def test_loss_and_gradient_equal_the_paper(count):
     given = [tf.constant(v) for v in views], [tf.constant(t) for t in targets]
     with tf.GradientTape() as tape:
         tape.watch(given)
-        loss = dino_tf.dino_loss(*given, tf.constant(centre), TEMPERATURE, 0.2)
+        loss = dino_tf.dino_loss(*given, tf.constant(centre), 0.2, TEMPERATURE)
         mean = tf.reduce_mean(loss)
     by_views, by_targets = tape.gradient(mean, given)
     expected = loss_of(views, targets, centre, 0.2)
@@ -80,7 +80,7 @@ def test_loss_and_gradient_equal_the_paper(count):
     )
     np.testing.assert_allclose(by_views[0], numeric, atol=1e-8)
     halves = [[tf.cast(v, tf.float16) for v in each] for each in given]
-    assert dino_tf.dino_loss(*halves, centre, 0.1, 0.04).dtype == tf.float32
+    assert dino_tf.dino_loss(*halves, centre, 0.04, 0.1).dtype == tf.float32
 
 
 def test_a_stair_is_numpys_linspace_between_epochs():
