@@ -86,7 +86,8 @@ def cifar10_cpu(**overrides) -> DINOConfig:
     Command: python train.py dino cifar10_cpu --run_dir=runs/cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 37.30 % k-NN and 42.06 % linear, 25.55 % k-NN untrained, after
+        3.6 epochs, some ten minutes of processor time: docs/measured.md
     """
     config = DINOConfig(
         data="cifar10",

@@ -85,7 +85,8 @@ def cifar10_cpu(**overrides) -> MoCoConfig:
     Command: python train.py moco cifar10_cpu --run_dir=runs/cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 43.48 % k-NN and 46.85 % linear, 25.55 % k-NN untrained, after
+        3.2 epochs, some ten minutes of processor time: docs/measured.md
     """
     config = MoCoConfig(
         data="cifar10",
