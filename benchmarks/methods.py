@@ -5,8 +5,8 @@ python benchmarks/methods.py --data_dir=DIRECTORY --output=runs/methods --method
 
 Each method's recipe `cifar10_cpu` is trained for as many steps as --minutes of
 processor time pay for, over all cores, its schedules over these steps. What a step
-costs is measured first, for all methods in turns: leave the machine alone for these
-minutes. What comes then may be as slow as it likes. A method whose
+costs is measured first, for all methods one after the other: leave the machine alone
+for as long as that takes. What comes then may be as slow as it likes. A method whose
 results are there already is not run again; other --minutes want another --output.
 
 Minutes rank how fast a method learns at the beginning, on a narrow network and a small
@@ -14,11 +14,9 @@ batch, and not the methods.
 """
 
 import argparse
-import functools
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import time
@@ -28,15 +26,13 @@ if TYPE_CHECKING:
     from selfsup_tf.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
-TURNS, STEPS = 5, 10
-"""In which costs are measured; steps of 256 images."""
 
 
 def main() -> None:
     """Trains, judges and prints the table."""
     flags = _parse_flags()
-    if flags.costs:
-        print(json.dumps(_costs(flags.methods, flags)))
+    if flags.cost_of:
+        print(json.dumps(_cost(flags.cost_of, flags)))
         return
     from selfsup_tf.methods import find_method, list_methods
 
@@ -44,7 +40,7 @@ def main() -> None:
     names = flags.methods or [
         n for n in several if "cifar10_cpu" in find_method(n).recipes
     ]
-    costs = _known_costs(names, flags)
+    costs = {name: _known_cost(name, flags) for name in names}
     for name in names:
         _run(name, costs[name], flags)
     print(f"\n{flags.minutes:g} minutes of processor time, {os.cpu_count()} cores\n")
@@ -68,7 +64,7 @@ def _parse_flags() -> argparse.Namespace:
     parser.add_argument(
         "--methods", nargs="+", help="all that learn from several views"
     )
-    parser.add_argument("--costs", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--cost_of", help=argparse.SUPPRESS)  # in a process of its own
     return parser.parse_args()
 
 
@@ -76,25 +72,22 @@ def _data(flags: argparse.Namespace) -> list[str]:
     return [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
 
 
-def _known_costs(names: list[str], flags: argparse.Namespace) -> dict[str, dict]:
-    """What `_costs` gives, in a process of its own; it is kept for as long as the
-    recipes and the methods stay.
-    """
-    file = flags.output / "costs.json"
-    asked = {name: repr(_recipe(name, flags)) for name in names}
+def _known_cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
+    """What `_cost` gives, in a process of its own; a run that was stopped keeps it."""
+    file, recipe = flags.output / f"{name}.json", repr(_recipe(name, flags))
     known = json.loads(file.read_text()) if file.is_file() else {}
-    if any(known.get("recipes", {}).get(name) != asked[name] for name in names):
-        own = [__file__, f"--output={flags.output}", *_data(flags), "--costs"]
+    if known.get("recipe") != recipe:
+        own = [__file__, f"--output={flags.output}", *_data(flags)]
         said = subprocess.run(
-            [sys.executable, *own, "--methods", *names],
+            [sys.executable, *own, f"--cost_of={name}"],
             check=True,
             stdout=subprocess.PIPE,
             text=True,
         )
-        known = {"costs": json.loads(said.stdout.splitlines()[-1]), "recipes": asked}
         flags.output.mkdir(parents=True, exist_ok=True)
+        known = json.loads(said.stdout.splitlines()[-1]) | {"recipe": recipe}
         file.write_text(json.dumps(known))
-    return known["costs"]
+    return known
 
 
 def _run(name: str, cost: dict[str, float], flags: argparse.Namespace) -> None:
@@ -122,12 +115,8 @@ def _recipe(name: str, flags: argparse.Namespace) -> "Config":
     return find_method(name).recipe("cifar10_cpu")(data_dir=flags.data_dir)
 
 
-def _costs(names: list[str], flags: argparse.Namespace) -> dict[str, dict]:
-    """The processor time of a step of each, its input pipeline included, in seconds.
-
-    They are measured in turns, again and again, since a machine that others use is now
-    fast and now slow, in the processor's own time, too.
-    """
+def _cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
+    """The processor's time of a step, of the input pipeline's too, in seconds."""
     import tensorflow as tf
 
     import selfsup_tf as selfsup
@@ -136,35 +125,26 @@ def _costs(names: list[str], flags: argparse.Namespace) -> dict[str, dict]:
     from selfsup_tf.methods import find_method
     from selfsup_tf.training.step import build, distributed_batches, make_train_steps
 
-    steps, sizes = {}, {}
-    for name in names:
-        config = _recipe(name, flags)
-        source = selfsup.open_source(config.data, data_dir=flags.data_dir)
-        plan = make_plan(config, source.size - config.held_out)
-        strategy = connect(config)
-        with strategy.scope():
-            method = find_method(name).load()(config)
-            optimizer = build(method, plan)
-            train_steps = make_train_steps(method, optimizer, plan)
-            batches = distributed_batches(strategy, source, method, plan)
-        steps[name] = functools.partial(train_steps, batches)
-        images = plan.steps_per_epoch * config.batch_size
-        sizes[name] = {"batch_size": config.batch_size, "images": images}
-    seconds = {name: [] for name in names}
-    for turn in range(TURNS + 1):
-        for name, train in steps.items():
-            count = round(STEPS * 256 / sizes[name]["batch_size"])
-            with strategy.scope():
-                start = time.process_time()
-                train(tf.constant(10 * turn, tf.int64), tf.constant(count))[
-                    "train/loss"
-                ].numpy()
-            if turn:  # the first traces and warms up
-                seconds[name].append((time.process_time() - start) / count)
-    return {
-        name: {"seconds": statistics.median(seconds[name]), **sizes[name]}
-        for name in names
-    }
+    package, config = find_method(name), _recipe(name, flags)
+    source = selfsup.open_source(config.data, data_dir=flags.data_dir)
+    plan = make_plan(config, source.size - config.held_out)
+    strategy = connect(config)
+    with strategy.scope():
+        method = package.load()(config)
+        optimizer = build(method, plan)
+        train_steps = make_train_steps(method, optimizer, plan)
+        batches = distributed_batches(strategy, source, method, plan)
+
+        def train(first, count):
+            arguments = tf.constant(first, tf.int64), tf.constant(count)
+            train_steps(batches, *arguments)["train/loss"].numpy()
+
+        train(0, 10)  # traces and warms up
+        start = time.process_time()
+        train(10, 40)
+        seconds = (time.process_time() - start) / 40
+    images = plan.steps_per_epoch * config.batch_size
+    return {"seconds": seconds, "batch_size": config.batch_size, "images": images}
 
 
 def _cell(folder: pathlib.Path, protocol: str) -> str:
