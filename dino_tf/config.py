@@ -53,9 +53,8 @@ class DINOConfig(StartedConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("temperature", "prototypes"):
-            check_positive(name, getattr(self, name))
-        for name in ("target_temperature", "target_temperature_start"):
+        temperatures = "temperature", "target_temperature", "target_temperature_start"
+        for name in (*temperatures, "prototypes"):
             check_positive(name, getattr(self, name))
         for name in ("target_temperature_epochs", "frozen_epochs"):
             check_not_negative(name, getattr(self, name))

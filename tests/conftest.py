@@ -182,7 +182,7 @@ def make_tiny_config(method: str, **overrides) -> Config:
         "teacher": tiny_teacher,
     }
     views = recipe().views
-    if all((view.size, view.count) == (None, 1) for view in views):
+    if all((v.size, v.count, v.layers) == (None, 1, ()) for v in views):
         values["views"] = (CROP_AND_FLIP,) * len(views)
     fields = {field.name for field in dataclasses.fields(package.config_class)}
     for head in ("projector", "predictor"):
@@ -218,6 +218,20 @@ def make_tiny_method(config: Config):
         ]
     )
     return find_method(config.method).load()(config, encoder=encoder)
+
+
+@pytest.fixture(scope="session")
+def plain_sgd():
+    """A step of it moves the weights by the gradient and nothing else."""
+    return OptimizerConfig(
+        name="sgd",
+        learning_rate=1.0,
+        scaling="none",
+        schedule="constant",
+        warmup_epochs=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+    )
 
 
 @pytest.fixture(scope="session")

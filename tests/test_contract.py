@@ -1,5 +1,6 @@
 """What every method must do, run for each that is found."""
 
+import dataclasses
 import json
 import shutil
 
@@ -138,19 +139,10 @@ def test_step_compiles_for_xla(name, tiny_config, tiny_method, few_images, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_clipping_bounds_the_update(
-    name, tiny_config, tiny_method, few_images, tmp_path
+    name, plain_sgd, tiny_config, tiny_method, few_images, tmp_path
 ):
     """With plain SGD and rate 1 an update is as long as the clipped gradient."""
-    optimizer = configs.OptimizerConfig(
-        name="sgd",
-        learning_rate=1.0,
-        scaling="none",
-        schedule="constant",
-        warmup_epochs=0.0,
-        momentum=0.0,
-        weight_decay=0.0,
-        clip_norm=1e-3,
-    )
+    optimizer = dataclasses.replace(plain_sgd, clip_norm=1e-3)
     config = tiny_config(name, optimizer=optimizer, steps=1)
     method = tiny_method(config)
     keras.utils.set_random_seed(config.seed)

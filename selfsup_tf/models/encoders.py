@@ -156,14 +156,8 @@ def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
     if encoder.input_shape[1] == image_size:
         return encoder
     for layer in leaf_layers(encoder):
-        patch = getattr(layer, "patch_size", 1)
-        check(
-            not isinstance(layer, vit.VisionTransformer) or image_size % patch == 0,
-            f"views whose size is a multiple of encoder.patch_size={patch}",
-            image_size,
-            f"Use --view_N.size={image_size // patch * patch} or "
-            f"{-(-image_size // patch) * patch}, or other patches.",
-        )
+        if isinstance(layer, vit.VisionTransformer):
+            vit.check_whole_patches(image_size, layer.patch_size, "view_N.size")
     shape = (image_size, image_size, encoder.input_shape[-1])
     images = keras.Input(shape, name="image")
     try:

@@ -36,15 +36,7 @@ def build_vit(config: EncoderConfig, image_size: int, channels: int = 3) -> kera
         InputError: The image isn't a whole number of patches, or keras-hub is missing.
     """
     patch = config.patch_size
-    fitting = sorted(
-        {max(1, image_size // patch) * patch, -(-image_size // patch) * patch}
-    )
-    check(
-        image_size % patch == 0,
-        f"an image_size that is a multiple of encoder.patch_size={patch}",
-        image_size,
-        f"Use --image_size={' or '.join(map(str, fitting))}, or other patches.",
-    )
+    check_whole_patches(image_size, patch, "image_size")
     layers, heads, width = SIZES[config.name]
     images = keras.Input((image_size, image_size, channels), name="image")
     h = VisionTransformer(
@@ -55,6 +47,23 @@ def build_vit(config: EncoderConfig, image_size: int, channels: int = 3) -> kera
         name="transformer",
     )(images)
     return keras.Model(images, h, name=config.name)
+
+
+def check_whole_patches(size: int, patch: int, name: str) -> None:
+    """Raises InputError, which names the nearest sizes, unless patches fill an image.
+
+    Args:
+        size: Height and width of the image, in pixels.
+        patch: Those of a patch.
+        name: Of the flag that sets the size.
+    """
+    fitting = sorted({max(1, size // patch) * patch, -(-size // patch) * patch})
+    check(
+        size % patch == 0,
+        f"{name} to be a multiple of encoder.patch_size={patch}",
+        size,
+        f"Use --{name}={' or '.join(map(str, fitting))}, or other patches.",
+    )
 
 
 def position_weights(source: int, target: int) -> np.ndarray:

@@ -171,7 +171,7 @@ def _reduce(gradients, optimizer, config):
     if clip_norm is not None:
         limit = optimizer.scale_loss(tf.constant(clip_norm, gradients[0].dtype))
         if config.optimizer.clip_each:
-            gradients = [tf.clip_by_norm(g, tf.cast(limit, g.dtype)) for g in gradients]
+            gradients = [tf.clip_by_norm(g, limit) for g in gradients]
         else:
             gradients, _ = tf.clip_by_global_norm(gradients, limit)
     return [g / num_replicas() for g in gradients]

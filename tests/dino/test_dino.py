@@ -1,5 +1,7 @@
 """DINO against its equations in NumPy: loss, gradient, centre, ten whole steps."""
 
+import functools
+
 import keras
 import numpy as np
 import numpy_reference as reference
@@ -159,16 +161,7 @@ def test_ten_steps_equal_numpy(case, tiny_config):
     head = PLAIN if fields["projector_norm"] == "none" else NORMED
     acted = Reenacted(head, 0.8, stairs)
 
-    def tau_of(step):
-        return final - (final - 0.9) * (np.cos(np.pi * step / STEPS) + 1) / 2
-
-    def move_target(parameters, step):
-        for name in parameters:
-            network, _, variable = name.split("/")
-            if network.startswith("target_") and "moving_" not in variable:
-                ours = parameters[name.removeprefix("target_")]
-                t = tau_of(step)
-                parameters[name] = t * parameters[name] + (1 - t) * ours
+    slow = {"base": 0.9, "total": STEPS, "final": final}
 
     def rate(step, name):
         frozen = name.startswith("prototypes/") and step < fields["frozen_epochs"]
@@ -180,9 +173,15 @@ def test_ten_steps_equal_numpy(case, tiny_config):
         assert state["target_temperature"] == pytest.approx(
             acted.temperatures[0], rel=1e-12
         )
-        return {"train/tau": tau_of(step)}
+        return {"train/tau": reference.tau(step, **slow)}
 
-    check_ten_steps(run, acted.gradients, rate=rate, after=move_target, logged=logged)
+    check_ten_steps(
+        run,
+        acted.gradients,
+        rate=rate,
+        after=functools.partial(reference.move_target, **slow),
+        logged=logged,
+    )
 
 
 def test_views_of_one_size_are_one_batch(tiny_config, tiny_method):

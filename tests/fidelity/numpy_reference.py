@@ -312,9 +312,11 @@ def learning_rate(step, *, peak, warmup, total):
     return peak * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def tau(step, *, base, total):
-    """Grill et al. 2020, section 3.3: the target's decay after `step` updates."""
-    return 1 - (1 - base) * (math.cos(math.pi * step / total) + 1) / 2
+def tau(step, *, base, total, final=1.0):
+    """Grill et al. 2020, section 3.3: the target's decay after `step` updates; others
+    end elsewhere than at 1.
+    """
+    return final - (final - base) * (math.cos(math.pi * step / total) + 1) / 2
 
 
 def lars(w, v, g, rate, *, form, decay, eta, momentum=0.9, clip=False, spared=False):
@@ -421,11 +423,11 @@ def train(parameters, batches, gradients_of, *, rate, optimizer, after=None):
         yield loss, dict(parameters), dict(velocities)
 
 
-def move_target(parameters, step, *, base, total):
+def move_target(parameters, step, *, base, total, final=1.0):
     """The target moves towards the new online parameters: byol/byol_experiment.py,
     _update_fn.
     """
-    t = tau(step, base=base, total=total)
+    t = tau(step, base=base, total=total, final=final)
     for name in parameters:
         network, _, variable = name.split("/")
         if network.startswith("target_") and "moving_" not in variable:

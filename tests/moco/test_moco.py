@@ -1,5 +1,7 @@
 """MoCo against its equations in NumPy: loss, gradient, queue, ten whole steps."""
 
+import functools
+
 import keras
 import numpy as np
 import numpy_reference as reference
@@ -146,26 +148,21 @@ def test_ten_steps_equal_numpy(case, tiny_config):
         ways, heads[norm], heads[predictor_norm] if predictor else None, state
     )
 
-    def tau_of(step):
-        share = (np.cos(np.pi * step / STEPS) + 1) / 2
-        return final - (final - 0.9) * share
-
-    def move_target(parameters, step):
-        for name in parameters:
-            network, _, variable = name.split("/")
-            if network.startswith("target_") and "moving_" not in variable:
-                ours = parameters[name.removeprefix("target_")]
-                t = tau_of(step)
-                parameters[name] = t * parameters[name] + (1 - t) * ours
+    slow = {"base": 0.9, "total": STEPS, "final": final}
 
     def logged(step):
         found = {int(n[-1]): v.numpy() for n, v in run.method.state.items()}
         assert set(found) == set(acted.queues)
         for view, keys in acted.queues.items():
             np.testing.assert_allclose(found[view], keys, rtol=0, atol=1e-9)
-        return {"train/tau": tau_of(step)}
+        return {"train/tau": reference.tau(step, **slow)}
 
-    check_ten_steps(run, acted.gradients, after=move_target, logged=logged)
+    check_ten_steps(
+        run,
+        acted.gradients,
+        after=functools.partial(reference.move_target, **slow),
+        logged=logged,
+    )
 
 
 def test_new_keys_take_the_place_of_the_oldest(tiny_config, tiny_method):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf.config import OptimizerConfig, make_plan
+from selfsup_tf.config import make_plan
 from selfsup_tf.data.pipeline import training_dataset
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.distribution.strategy import connect
@@ -16,16 +16,6 @@ from selfsup_tf.training.optimizers import build_optimizer
 from selfsup_tf.training.step import make_train_steps
 
 COUNT, SIZE = 8, 16
-# A step of it moves the weights by the gradient and nothing else.
-PLAIN = OptimizerConfig(
-    name="sgd",
-    learning_rate=1.0,
-    scaling="none",
-    schedule="constant",
-    warmup_epochs=0.0,
-    momentum=0.0,
-    weight_decay=0.0,
-)
 
 
 def make_encoder(*, norm, dropout=0.0):
@@ -91,12 +81,14 @@ def assert_equal(found, expected, rtol):
 
 
 @pytest.mark.parametrize("name", ["simclr", "barlow", "vicreg", "finetune"])
-def test_without_batchnorm_it_is_the_whole_batch(name, tiny_config, few_images):
+def test_without_batchnorm_it_is_the_whole_batch(
+    name, plain_sgd, tiny_config, few_images
+):
     """In two passes where images look at each other, in one where they don't.
 
     The coupled decay, a part of the gradient, is counted once.
     """
-    decayed = dataclasses.replace(PLAIN, weight_decay=0.1)
+    decayed = dataclasses.replace(plain_sgd, weight_decay=0.1)
     options = {
         "simclr": {"projector_norm": "none"},
         **{wide: {"projector": (8,)} for wide in ("barlow", "vicreg")},
@@ -126,7 +118,9 @@ def test_without_batchnorm_it_is_the_whole_batch(name, tiny_config, few_images):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("name", ["byol", "finetune", "simclr"])
-def test_with_batchnorm_it_is_its_definition(name, dropout, tiny_config, few_images):
+def test_with_batchnorm_it_is_its_definition(
+    name, dropout, plain_sgd, tiny_config, few_images
+):
     """Each micro-batch through the model by itself, one loss of all outputs.
 
     The moving statistics take one step, by the mean of those of the micro-batches; a
@@ -135,7 +129,7 @@ def test_with_batchnorm_it_is_its_definition(name, dropout, tiny_config, few_ima
     config = tiny_config(
         name,
         precision="float64",
-        optimizer=PLAIN,
+        optimizer=plain_sgd,
         batch_size=SIZE,
         accumulate=4,
     )

@@ -122,26 +122,17 @@ def test_a_decay_that_changes_is_that_of_its_step():
 
 
 def test_each_gradient_is_clipped_by_itself(
-    tiny_config, tiny_method, few_images, tmp_path
+    plain_sgd, tiny_config, tiny_method, few_images, tmp_path
 ):
     """With plain SGD and rate 1 each variable moves by its clipped gradient."""
     limit = 1e-2
-    optimizer = OptimizerConfig(
-        name="sgd",
-        learning_rate=1.0,
-        scaling="none",
-        schedule="constant",
-        warmup_epochs=0.0,
-        momentum=0.0,
-        weight_decay=0.0,
-    )
 
     def moved(**options):
         config = tiny_config(
             "simclr",
             precision="float64",
             steps=1,
-            optimizer=dataclasses.replace(optimizer, **options),
+            optimizer=dataclasses.replace(plain_sgd, **options),
         )
         method = tiny_method(config)
         keras.utils.set_random_seed(config.seed)
@@ -160,4 +151,4 @@ def test_each_gradient_is_clipped_by_itself(
     ):
         np.testing.assert_allclose(clipped, g * min(1, limit / length), atol=1e-12)
     with pytest.raises(InputError, match="clip_norm where clip_each"):
-        dataclasses.replace(optimizer, clip_each=True)
+        dataclasses.replace(plain_sgd, clip_each=True)
