@@ -22,15 +22,15 @@ from selfsup_tf.config import (
     OptimizerConfig,
 )
 from selfsup_tf.config.recipe_parts import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CPU_SGD,
-    DRAWN_SHAPES,
-    LIGHTLY_RESNET18,
-    NARROW,
+    LIGHTLY_CIFAR10,
+    ON_CIFAR10,
+    ON_FOLDER,
+    ON_IMAGENET,
+    ON_SHAPES,
     SMALL_IMAGES,
+    SOLO_CIFAR10,
     SOLO_LARS,
-    SOLO_RESNET18,
     SOLO_VIEW,
     TORCHVISION_VIEW,
 )
@@ -54,17 +54,10 @@ def shapes(**overrides) -> BarlowTwinsConfig:
     Measured: not yet measured
     """
     config = BarlowTwinsConfig(
-        data="shapes",
-        image_size=32,
-        views=(DRAWN_SHAPES,) * 2,
-        encoder=NARROW,
+        **ON_SHAPES,
         optimizer=CPU_OPTIMIZER,
         batch_size=128,
-        epochs=18,
         projector=(512, 512, 512),
-        held_out=500,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -80,15 +73,11 @@ def cifar10_cpu(**overrides) -> BarlowTwinsConfig:
         3.4 epochs, some ten minutes of processor time: docs/measured.md
     """
     config = BarlowTwinsConfig(
-        data="cifar10",
-        image_size=32,
-        views=(SMALL_IMAGES,) * 2,
-        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        **ON_CIFAR10,
         optimizer=CPU_OPTIMIZER,
         batch_size=128,
         epochs=10,
         projector=(512, 512, 512),
-        knn_epochs=2,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -103,18 +92,11 @@ def cifar10(**overrides) -> BarlowTwinsConfig:
     Measured: not yet measured
     """
     config = BarlowTwinsConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
-        encoder=SOLO_RESNET18,
         optimizer=SOLO_LARS,  # barlow.yaml: .3, decay 1e-4
-        batch_size=256,
-        epochs=1000,
         projector=(2048, 2048, 2048),
         loss_scale=0.1,
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -131,24 +113,10 @@ def cifar10_lightly(**overrides) -> BarlowTwinsConfig:
     """
     view = dataclasses.replace(SMALL_IMAGES, antialias=True, interpolation="bilinear")
     config = BarlowTwinsConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **LIGHTLY_CIFAR10,
         views=(view,) * 2,
-        encoder=LIGHTLY_RESNET18,
-        optimizer=OptimizerConfig(
-            name="sgd",
-            learning_rate=0.12,  # their .06 for 128 images
-            momentum=0.9,
-            weight_decay=5e-4,  # theirs is on biases and norms too
-            warmup_epochs=0.0,
-        ),
-        batch_size=128,
-        epochs=200,
         projector=(2048, 2048),
         off_diagonal=5e-3,  # lightly/loss/barlow_twins_loss.py
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -163,18 +131,10 @@ def folder_cpu(**overrides) -> BarlowTwinsConfig:
     Measured: not yet measured
     """
     config = BarlowTwinsConfig(
-        data="",  # --data=FOLDER
-        image_size=96,
+        **ON_FOLDER,
         views=(VIEW_1, VIEW_2),
-        encoder=EncoderConfig(
-            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        ),
         optimizer=CPU_OPTIMIZER,
-        batch_size=128,
-        epochs=20,
         projector=(512, 512, 512),
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -213,9 +173,7 @@ def imagenet(**overrides) -> BarlowTwinsConfig:
     Measured: not yet measured
     """
     config = BarlowTwinsConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(VIEW_1, VIEW_2),
         encoder=EncoderConfig(
             name="resnet50",
@@ -234,7 +192,5 @@ def imagenet(**overrides) -> BarlowTwinsConfig:
         # --learning-rate-biases. On W GPUs their gradient is 1 / W of the loss's, which
         # LARS hides from all else: --loss_scale=0.0625 is 16 of them.
         bias_rate=0.0048,
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )
     return dataclasses.replace(config, **overrides)

@@ -27,9 +27,11 @@ from selfsup_tf.config.recipe_parts import (
     CIFAR10_MEAN,
     CIFAR10_STD,
     CPU_SGD,
-    DRAWN_SHAPES,
     LIGHTLY_RESNET18,
-    SOLO_RESNET18,
+    ON_FOLDER,
+    ON_IMAGENET,
+    ON_SHAPES,
+    SOLO_CIFAR10,
     SOLO_VIEW,
 )
 
@@ -64,19 +66,12 @@ def shapes(**overrides) -> BYOLConfig:
     Measured: not yet measured
     """
     config = BYOLConfig(
-        data="shapes",
-        image_size=32,
-        views=(DRAWN_SHAPES,) * 2,
-        encoder=NARROW,
+        **ON_SHAPES | {"encoder": NARROW},
         optimizer=CPU_SGD,
         batch_size=256,
-        epochs=18,
         base_tau=0.97,  # as the paper's shortest run, of 40 epochs
         projector=(512, 128),
         predictor=(512, 128),
-        held_out=500,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -117,11 +112,8 @@ def cifar10(**overrides) -> BYOLConfig:
     Measured: not yet measured
     """
     config = BYOLConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
-        encoder=SOLO_RESNET18,
         optimizer=OptimizerConfig(
             learning_rate=1.0,  # byol.yaml, times batch/256 in solo/args/pretrain.py
             weight_decay=1e-5,
@@ -129,13 +121,9 @@ def cifar10(**overrides) -> BYOLConfig:
             trust_coefficient=0.02,
             trust_clip=True,
         ),
-        batch_size=256,
-        epochs=1000,
         base_tau=0.99,
         projector=(4096, 256),  # solo/methods/byol.py; its last layers have a bias
         predictor=(4096, 256),
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -292,20 +280,12 @@ def folder_cpu(**overrides) -> BYOLConfig:
     Measured: not yet measured
     """
     config = BYOLConfig(
-        data="",  # --data=FOLDER
-        image_size=96,
+        **ON_FOLDER,
         views=(VIEW_1, VIEW_2),
-        encoder=EncoderConfig(
-            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        ),
         optimizer=CPU_SGD,
-        batch_size=128,
-        epochs=20,
         base_tau=0.97,  # as the paper's shortest run, of 40 epochs
         projector=(512, 128),
         predictor=(512, 128),
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -397,9 +377,7 @@ def _imagenet(
 ) -> BYOLConfig:
     """What the presets of configs/byol.py share; they differ in the arguments."""
     return BYOLConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(REFERENCE_1, REFERENCE_2),
         encoder=EncoderConfig(
             name="resnet50",
@@ -418,6 +396,4 @@ def _imagenet(
         base_tau=base_tau,
         projector=(4096, 256),
         predictor=(4096, 256),
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )

@@ -21,14 +21,13 @@ from selfsup_tf.config import (
     OptimizerConfig,
 )
 from selfsup_tf.config.recipe_parts import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
-    DRAWN_SHAPES,
-    LIGHTLY_RESNET18,
-    NARROW,
-    SMALL_IMAGES,
+    LIGHTLY_CIFAR10,
+    ON_CIFAR10,
+    ON_FOLDER,
+    ON_IMAGENET,
+    ON_SHAPES,
+    SOLO_CIFAR10,
     SOLO_LARS,
-    SOLO_RESNET18,
     SOLO_VIEW,
     TORCHVISION_VIEW,
 )
@@ -64,16 +63,9 @@ def shapes(**overrides) -> DINOConfig:
     Measured: not yet measured
     """
     config = DINOConfig(
-        data="shapes",
-        image_size=32,
-        views=(DRAWN_SHAPES,) * 2,
-        encoder=NARROW,
+        **ON_SHAPES,
         optimizer=CPU_ADAMW,
         batch_size=256,
-        epochs=18,
-        held_out=500,
-        knn_epochs=5,
-        checkpoint_epochs=5,
         **SMALL_HEAD,
     )
     return dataclasses.replace(config, **overrides)
@@ -90,14 +82,10 @@ def cifar10_cpu(**overrides) -> DINOConfig:
         3.6 epochs, some ten minutes of processor time: docs/measured.md
     """
     config = DINOConfig(
-        data="cifar10",
-        image_size=32,
-        views=(SMALL_IMAGES,) * 2,
-        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        **ON_CIFAR10,
         optimizer=CPU_ADAMW,
         batch_size=256,
         epochs=8,
-        knn_epochs=2,
         **SMALL_HEAD,
     )
     return dataclasses.replace(config, **overrides)
@@ -114,21 +102,14 @@ def cifar10(**overrides) -> DINOConfig:
     Measured: not yet measured
     """
     config = DINOConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
-        encoder=SOLO_RESNET18,
         optimizer=dataclasses.replace(SOLO_LARS, weight_decay=1e-6),  # dino.yaml
-        batch_size=256,
-        epochs=1000,
         target_temperature=0.07,  # this and the next two: solo/methods/dino.py
         target_temperature_start=0.04,
         target_temperature_epochs=50,
         base_tau=0.9995,
         prototypes=4096,
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -150,28 +131,14 @@ def cifar10_lightly(**overrides) -> DINOConfig:
         blur=0.0,
     )
     config = DINOConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **LIGHTLY_CIFAR10,
         views=(view, dataclasses.replace(view, solarize=0.2)),
-        encoder=LIGHTLY_RESNET18,
-        optimizer=OptimizerConfig(
-            name="sgd",
-            learning_rate=0.12,  # their .06 for 128 images
-            momentum=0.9,
-            weight_decay=5e-4,  # theirs is on biases and norms too
-            warmup_epochs=0.0,
-        ),
-        batch_size=128,
-        epochs=200,
         base_tau=0.99,
         final_tau=0.99,
         projector=(2048, 256),
         projector_norm="hidden",
         prototypes=2048,
         frozen_epochs=0.0,
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -187,16 +154,8 @@ def folder_cpu(**overrides) -> DINOConfig:
     """
     config = dataclasses.replace(
         cifar10_cpu(),
-        data="",  # --data=FOLDER
-        image_size=96,
+        **ON_FOLDER,
         views=_crops(large=(0.25, 1.0), small=(0.05, 0.25), size=48, count=4),
-        encoder=EncoderConfig(
-            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        ),
-        batch_size=128,
-        epochs=20,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -235,9 +194,7 @@ def imagenet(**overrides) -> DINOConfig:
     Measured: not yet measured
     """
     config = DINOConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=_crops(large=(0.14, 1.0), small=(0.05, 0.14), size=96, count=8),
         encoder=EncoderConfig(
             name="resnet50",
@@ -256,8 +213,6 @@ def imagenet(**overrides) -> DINOConfig:
         ),
         batch_size=512,  # 8 GPUs times 64
         epochs=100,
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )
     return dataclasses.replace(config, **overrides)
 

@@ -23,16 +23,16 @@ from selfsup_tf.config import (
     OptimizerConfig,
 )
 from selfsup_tf.config.recipe_parts import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CPU_SGD,
-    DRAWN_SHAPES,
-    LIGHTLY_RESNET18,
+    LIGHTLY_CIFAR10,
     MOCO_VIEW,
-    NARROW,
+    ON_CIFAR10,
+    ON_FOLDER,
+    ON_IMAGENET,
+    ON_SHAPES,
     SMALL_IMAGES,
+    SOLO_CIFAR10,
     SOLO_LARS,
-    SOLO_RESNET18,
     SOLO_VIEW,
     TORCHVISION_VIEW,
 )
@@ -60,20 +60,13 @@ def shapes(**overrides) -> MoCoConfig:
     Measured: not yet measured
     """
     config = MoCoConfig(
-        data="shapes",
-        image_size=32,
-        views=(DRAWN_SHAPES,) * 2,
-        encoder=NARROW,
+        **ON_SHAPES,
         optimizer=CPU_OPTIMIZER,
         batch_size=256,
-        epochs=18,
         temperature=0.2,
         base_tau=0.97,  # a short run needs a quicker target
         projector=(512, 128),
         predictor=(512, 128),
-        held_out=500,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -89,10 +82,7 @@ def cifar10_cpu(**overrides) -> MoCoConfig:
         3.2 epochs, some ten minutes of processor time: docs/measured.md
     """
     config = MoCoConfig(
-        data="cifar10",
-        image_size=32,
-        views=(SMALL_IMAGES,) * 2,
-        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        **ON_CIFAR10,
         optimizer=CPU_OPTIMIZER,
         batch_size=256,
         epochs=8,
@@ -100,7 +90,6 @@ def cifar10_cpu(**overrides) -> MoCoConfig:
         base_tau=0.97,  # a short run needs a quicker target
         projector=(512, 128),
         predictor=(512, 128),
-        knn_epochs=2,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -115,17 +104,10 @@ def cifar10(**overrides) -> MoCoConfig:
     Measured: not yet measured
     """
     config = MoCoConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(SOLO_VIEW, dataclasses.replace(SOLO_VIEW, solarize=0.2)),
-        encoder=SOLO_RESNET18,
         optimizer=dataclasses.replace(SOLO_LARS, weight_decay=1e-6),  # mocov3.yaml
-        batch_size=256,
-        epochs=1000,
         temperature=0.2,
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -147,11 +129,8 @@ def cifar10_v2(**overrides) -> MoCoConfig:
         blur_size=0.4,  # 13 taps: Pillow's blur is not cut off at 3
     )
     config = MoCoConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(view,) * 2,
-        encoder=SOLO_RESNET18,
         optimizer=OptimizerConfig(
             name="sgd",
             learning_rate=0.3,  # mocov2plus.yaml, times batch/256 in its args
@@ -159,14 +138,10 @@ def cifar10_v2(**overrides) -> MoCoConfig:
             weight_decay=1e-4,  # theirs is on biases and norms too
             warmup_epochs=10.0,
         ),
-        batch_size=256,
-        epochs=1000,
         queue=32768,
         final_tau=0.999,
         projector=(2048, 256),
         directions="mean",
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
         **V2,
     )
     return dataclasses.replace(config, **overrides)
@@ -186,26 +161,12 @@ def cifar10_lightly(**overrides) -> MoCoConfig:
     """
     view = dataclasses.replace(SMALL_IMAGES, antialias=True, interpolation="bilinear")
     config = MoCoConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **LIGHTLY_CIFAR10,
         views=(view,) * 2,
-        encoder=LIGHTLY_RESNET18,
-        optimizer=OptimizerConfig(
-            name="sgd",
-            learning_rate=0.12,  # their .06 for 128 images
-            momentum=0.9,
-            weight_decay=5e-4,  # theirs is on biases and norms too
-            warmup_epochs=0.0,
-        ),
-        batch_size=128,
-        epochs=200,
         queue=4096,
         final_tau=0.99,
         projector=(512, 128),
         directions="mean",
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
         **V2 | {"temperature": 0.1},
     )
     return dataclasses.replace(config, **overrides)
@@ -222,16 +183,8 @@ def folder_cpu(**overrides) -> MoCoConfig:
     """
     config = dataclasses.replace(
         cifar10_cpu(),
-        data="",  # --data=FOLDER
-        image_size=96,
+        **ON_FOLDER,
         views=(VIEW_1, VIEW_2),
-        encoder=EncoderConfig(
-            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        ),
-        batch_size=128,
-        epochs=20,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -268,9 +221,7 @@ def imagenet(**overrides) -> MoCoConfig:
     Measured: not yet measured
     """
     config = MoCoConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(VIEW_1, VIEW_2),
         encoder=EncoderConfig(
             name="resnet50",
@@ -286,8 +237,6 @@ def imagenet(**overrides) -> MoCoConfig:
         ),
         batch_size=4096,
         epochs=100,
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )
     return dataclasses.replace(config, **overrides)
 
@@ -303,9 +252,7 @@ def imagenet_v2(**overrides) -> MoCoConfig:
     Measured: not yet measured
     """
     config = MoCoConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(MOCO_VIEW,) * 2,
         encoder=EncoderConfig(
             name="resnet50",
@@ -327,8 +274,6 @@ def imagenet_v2(**overrides) -> MoCoConfig:
         final_tau=0.999,
         projector=(2048, 128),
         directions="one",
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
         **V2,
     )
     return dataclasses.replace(config, **overrides)

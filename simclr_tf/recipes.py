@@ -25,11 +25,12 @@ from selfsup_tf.config import (
 )
 from selfsup_tf.config.recipe_parts import (
     CPU_SGD,
-    DRAWN_SHAPES,
     LIGHTLY_RESNET18,
     NARROW,
+    ON_IMAGENET,
+    ON_SHAPES,
     SMALL_IMAGES,
-    SOLO_RESNET18,
+    SOLO_CIFAR10,
 )
 from simclr_tf.config import SimCLRConfig
 
@@ -49,18 +50,11 @@ def shapes(**overrides) -> SimCLRConfig:
         2.9 min by `make demo` on 2 cores of an Intel Xeon
     """
     config = SimCLRConfig(
-        data="shapes",
-        image_size=32,
-        views=(DRAWN_SHAPES,) * 2,
-        encoder=NARROW,
+        **ON_SHAPES,
         optimizer=CPU_SGD,
         batch_size=256,
-        epochs=18,
         temperature=0.2,
         projector=(256, 128),
-        held_out=500,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -134,11 +128,8 @@ def cifar10_solo(**overrides) -> SimCLRConfig:
         blur_size=0.4,  # 13 taps: Pillow's blur is not cut off at 3 as the reference's
     )
     config = SimCLRConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(view,) * 2,
-        encoder=SOLO_RESNET18,
         optimizer=OptimizerConfig(
             learning_rate=0.4,  # simclr.yaml, times batch/256 in solo/args/pretrain.py
             weight_decay=1e-4,
@@ -146,13 +137,9 @@ def cifar10_solo(**overrides) -> SimCLRConfig:
             trust_coefficient=0.02,
             trust_clip=True,
         ),
-        batch_size=256,
-        epochs=1000,
         temperature=0.2,
         projector=(2048, 256),
         projector_norm="none",  # solo/methods/simclr.py
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -413,9 +400,7 @@ def imagenet(**overrides) -> SimCLRConfig:
     Measured: not yet measured
     """
     config = SimCLRConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(V1_VIEW,) * 2,
         encoder=EncoderConfig(name="resnet50"),
         optimizer=OptimizerConfig(
@@ -428,8 +413,6 @@ def imagenet(**overrides) -> SimCLRConfig:
         temperature=0.1,  # README
         projector=(2048, 128),  # two layers (issue 4; num_nlh_layers=1 in v1's run.py)
         directions="sum",  # objective.py
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )
     return dataclasses.replace(config, **overrides)
 
@@ -464,9 +447,7 @@ def imagenet_v2(**overrides) -> SimCLRConfig:
     Measured: not yet measured
     """
     config = SimCLRConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(V2_VIEW,) * 2,
         encoder=EncoderConfig(name="resnet50"),
         optimizer=OptimizerConfig(
@@ -480,8 +461,6 @@ def imagenet_v2(**overrides) -> SimCLRConfig:
         temperature=0.1,  # the flag's default and the README's; for 800 unverified
         projector=(2048, 2048, 128),  # as wide as the representation but for the last
         directions="sum",  # tf2/objective.py
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )
     return dataclasses.replace(config, **overrides)
 

@@ -23,12 +23,14 @@ from selfsup_tf.config.recipe_parts import (
     CIFAR10_MEAN,
     CIFAR10_STD,
     CPU_SGD,
-    DRAWN_SHAPES,
     LIGHTLY_RESNET18,
     MOCO_VIEW,
-    NARROW,
+    ON_CIFAR10,
+    ON_FOLDER,
+    ON_IMAGENET,
+    ON_SHAPES,
     SMALL_IMAGES,
-    SOLO_RESNET18,
+    SOLO_CIFAR10,
 )
 from simsiam_tf.config import SimSiamConfig
 
@@ -51,18 +53,11 @@ def shapes(**overrides) -> SimSiamConfig:
     Measured: not yet measured
     """
     config = SimSiamConfig(
-        data="shapes",
-        image_size=32,
-        views=(DRAWN_SHAPES,) * 2,
-        encoder=NARROW,
+        **ON_SHAPES,
         optimizer=CPU_OPTIMIZER,
         batch_size=128,  # without negatives, more updates help more than larger ones
-        epochs=18,
         projector=(512, 512),
         predictor=(128, 512),  # a quarter, as in the paper
-        held_out=500,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -78,16 +73,12 @@ def cifar10_cpu(**overrides) -> SimSiamConfig:
         4.8 epochs, some ten minutes of processor time: docs/measured.md
     """
     config = SimSiamConfig(
-        data="cifar10",
-        image_size=32,
-        views=(SMALL_IMAGES,) * 2,
-        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        **ON_CIFAR10,
         optimizer=CPU_OPTIMIZER,
         batch_size=128,  # without negatives, more updates help more than larger ones
         epochs=8,
         projector=(512, 512),  # the paper has two layers for CIFAR-10
         predictor=(128, 512),
-        knn_epochs=2,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -145,11 +136,8 @@ def cifar10_solo(**overrides) -> SimSiamConfig:
         blur_size=0.4,  # 13 taps: Pillow's blur is not cut off at 3
     )
     config = SimSiamConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(view,) * 2,
-        encoder=SOLO_RESNET18,
         optimizer=OptimizerConfig(
             name="sgd",
             learning_rate=0.5,  # simsiam.yaml, times batch/256 in solo/args/pretrain.py
@@ -157,10 +145,6 @@ def cifar10_solo(**overrides) -> SimSiamConfig:
             weight_decay=1e-5,  # theirs is on biases and norms too
             warmup_epochs=10.0,
         ),
-        batch_size=256,
-        epochs=1000,
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -210,19 +194,11 @@ def folder_cpu(**overrides) -> SimSiamConfig:
     Measured: not yet measured
     """
     config = SimSiamConfig(
-        data="",  # --data=FOLDER
-        image_size=96,
+        **ON_FOLDER,
         views=(IMAGENET_VIEW,) * 2,
-        encoder=EncoderConfig(
-            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        ),
         optimizer=CPU_OPTIMIZER,
-        batch_size=128,
-        epochs=20,
         projector=(512, 512),
         predictor=(128, 512),
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -262,9 +238,7 @@ def imagenet(**overrides) -> SimSiamConfig:
     Measured: not yet measured
     """
     config = SimSiamConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(IMAGENET_VIEW,) * 2,
         encoder=EncoderConfig(
             name="resnet50",
@@ -281,7 +255,5 @@ def imagenet(**overrides) -> SimSiamConfig:
         ),
         batch_size=512,
         epochs=100,
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )
     return dataclasses.replace(config, **overrides)

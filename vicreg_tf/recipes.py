@@ -21,14 +21,13 @@ from selfsup_tf.config import (
     OptimizerConfig,
 )
 from selfsup_tf.config.recipe_parts import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CPU_SGD,
-    DRAWN_SHAPES,
-    NARROW,
-    SMALL_IMAGES,
+    ON_CIFAR10,
+    ON_FOLDER,
+    ON_IMAGENET,
+    ON_SHAPES,
+    SOLO_CIFAR10,
     SOLO_LARS,
-    SOLO_RESNET18,
     SOLO_VIEW,
     TORCHVISION_VIEW,
 )
@@ -51,17 +50,10 @@ def shapes(**overrides) -> VICRegConfig:
     Measured: not yet measured
     """
     config = VICRegConfig(
-        data="shapes",
-        image_size=32,
-        views=(DRAWN_SHAPES,) * 2,
-        encoder=NARROW,
+        **ON_SHAPES,
         optimizer=CPU_OPTIMIZER,
         batch_size=256,
-        epochs=18,
         projector=(512, 512, 512),
-        held_out=500,
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -77,15 +69,11 @@ def cifar10_cpu(**overrides) -> VICRegConfig:
         4.9 epochs, some ten minutes of processor time: docs/measured.md
     """
     config = VICRegConfig(
-        data="cifar10",
-        image_size=32,
-        views=(SMALL_IMAGES,) * 2,
-        encoder=dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+        **ON_CIFAR10,
         optimizer=CPU_OPTIMIZER,
         batch_size=256,
         epochs=10,
         projector=(512, 512, 512),
-        knn_epochs=2,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -101,17 +89,10 @@ def cifar10(**overrides) -> VICRegConfig:
     """
     view = dataclasses.replace(SOLO_VIEW, crop_area=(0.2, 1.0), solarize=0.1)
     config = VICRegConfig(
-        data="cifar10",
-        held_out=0,  # the published number learns from all 50,000
-        image_size=32,
+        **SOLO_CIFAR10,
         views=(view,) * 2,
-        encoder=SOLO_RESNET18,
         optimizer=SOLO_LARS,  # vicreg.yaml: .3, decay 1e-4
-        batch_size=256,
-        epochs=1000,
         projector=(2048, 2048, 2048),
-        knn_epochs=10,  # with --held_out=1000
-        checkpoint_epochs=10,  # every few minutes
     )
     return dataclasses.replace(config, **overrides)
 
@@ -126,18 +107,10 @@ def folder_cpu(**overrides) -> VICRegConfig:
     Measured: not yet measured
     """
     config = VICRegConfig(
-        data="",  # --data=FOLDER
-        image_size=96,
+        **ON_FOLDER,
         views=(VIEW,) * 2,
-        encoder=EncoderConfig(
-            name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        ),
         optimizer=CPU_OPTIMIZER,
-        batch_size=128,
-        epochs=20,
         projector=(512, 512, 512),
-        knn_epochs=5,
-        checkpoint_epochs=5,
     )
     return dataclasses.replace(config, **overrides)
 
@@ -175,9 +148,7 @@ def imagenet(**overrides) -> VICRegConfig:
     Measured: not yet measured
     """
     config = VICRegConfig(
-        data="imagenet2012",
-        held_out=0,  # the published number learns from all images
-        image_size=224,
+        **ON_IMAGENET,
         views=(VIEW,) * 2,
         encoder=EncoderConfig(
             name="resnet50",
@@ -193,7 +164,5 @@ def imagenet(**overrides) -> VICRegConfig:
         ),
         batch_size=2048,
         epochs=1000,
-        precision="mixed_bfloat16",  # ours, for memory
-        knn_epochs=10,  # with --held_out=1000
     )
     return dataclasses.replace(config, **overrides)

@@ -3,6 +3,8 @@
 "Ours" marks what no source gives.
 """
 
+import dataclasses
+
 from selfsup_tf.config.encoder import IMAGENET_MEAN, IMAGENET_STD, EncoderConfig
 from selfsup_tf.config.optimizer import OptimizerConfig
 from selfsup_tf.config.view import ViewConfig
@@ -104,3 +106,80 @@ MOCO_VIEW = ViewConfig(
     blur=0.5,
 )
 """MoCo v2's view of ImageNet, which SimSiam has, too."""
+
+# What recipes of one kind have alike, as fields of their configs.
+
+ON_SHAPES = {
+    "data": "shapes",
+    "image_size": 32,
+    "views": (DRAWN_SHAPES,) * 2,
+    "encoder": NARROW,
+    "epochs": 18,
+    "held_out": 500,
+    "knn_epochs": 5,
+    "checkpoint_epochs": 5,
+}
+"""Ours: of the built-in shapes, in minutes."""
+
+ON_CIFAR10 = {
+    "data": "cifar10",
+    "image_size": 32,
+    "views": (SMALL_IMAGES,) * 2,
+    "encoder": dataclasses.replace(NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD),
+    "knn_epochs": 2,
+}
+"""Ours: of CIFAR-10 on two CPU cores."""
+
+ON_FOLDER = {
+    "data": "",  # --data=FOLDER
+    "image_size": 96,
+    "encoder": EncoderConfig(
+        name="resnet18", width=0.25, mean=IMAGENET_MEAN, std=IMAGENET_STD
+    ),
+    "batch_size": 128,
+    "epochs": 20,
+    "knn_epochs": 5,
+    "checkpoint_epochs": 5,
+}
+"""Ours: of a folder of photographs on two CPU cores."""
+
+_PUBLISHED = {
+    "held_out": 0,  # the published numbers learn from all images
+    "knn_epochs": 10,  # with --held_out=1000
+}
+
+SOLO_CIFAR10 = {
+    **_PUBLISHED,
+    "data": "cifar10",
+    "image_size": 32,
+    "encoder": SOLO_RESNET18,
+    "batch_size": 256,
+    "epochs": 1000,
+    "checkpoint_epochs": 10,  # every few minutes
+}
+"""vturrisi/solo-learn, scripts/pretrain/cifar/."""
+
+LIGHTLY_CIFAR10 = {
+    **_PUBLISHED,
+    "data": "cifar10",
+    "image_size": 32,
+    "encoder": LIGHTLY_RESNET18,
+    "optimizer": OptimizerConfig(
+        name="sgd",
+        learning_rate=0.12,  # their .06 for 128 images
+        momentum=0.9,
+        weight_decay=5e-4,  # theirs is on biases and norms too
+        warmup_epochs=0.0,
+    ),
+    "batch_size": 128,
+    "epochs": 200,
+    "checkpoint_epochs": 10,  # every few minutes
+}
+"""lightly-ai/lightly, docs, cifar10_benchmark.py."""
+
+ON_IMAGENET = {
+    **_PUBLISHED,
+    "data": "imagenet2012",
+    "image_size": 224,
+    "precision": "mixed_bfloat16",  # ours, for memory
+}
