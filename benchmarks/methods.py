@@ -20,10 +20,10 @@ import pathlib
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from selfsup_tf.config import Config
+from selfsup_tf.config import Config
+from selfsup_tf.files import read_json, whole_file
+from selfsup_tf.methods import find_method, list_methods
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -34,8 +34,6 @@ def main() -> None:
     if flags.cost_of:
         print(json.dumps(_cost(flags.cost_of, flags)))
         return
-    from selfsup_tf.methods import find_method, list_methods
-
     several = (n for n in list_methods() if find_method(n).config_class.num_views != 1)
     names = flags.methods or [
         n for n in several if "cifar10_cpu" in find_method(n).recipes
@@ -75,7 +73,7 @@ def _data(flags: argparse.Namespace) -> list[str]:
 def _known_cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
     """What `_cost` gives, in a process of its own; a run that was stopped keeps it."""
     file, recipe = flags.output / f"{name}.json", repr(_recipe(name, flags))
-    known = json.loads(file.read_text()) if file.is_file() else {}
+    known = read_json(file) if file.is_file() else {}
     if known.get("recipe") != recipe:
         own = [__file__, f"--output={flags.output}", *_data(flags)]
         said = subprocess.run(
@@ -84,16 +82,16 @@ def _known_cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        flags.output.mkdir(parents=True, exist_ok=True)
         known = json.loads(said.stdout.splitlines()[-1]) | {"recipe": recipe}
-        file.write_text(json.dumps(known))
+        with whole_file(file) as part:
+            part.write_text(json.dumps(known))
     return known
 
 
 def _run(name: str, cost: dict[str, float], flags: argparse.Namespace) -> None:
     folder, steps = flags.output / name, round(60 * flags.minutes / cost["seconds"])
     if (folder / "eval" / "linear.json").is_file():
-        stored = json.loads((folder / "config.json").read_text())["steps"]
+        stored = read_json(folder / "config.json")["steps"]
         if stored != steps:
             raise SystemExit(f"{folder} has {stored} steps, not {steps}: remove it.")
         return
@@ -109,9 +107,7 @@ def _run(name: str, cost: dict[str, float], flags: argparse.Namespace) -> None:
         subprocess.run(command, check=True)
 
 
-def _recipe(name: str, flags: argparse.Namespace) -> "Config":
-    from selfsup_tf.methods import find_method
-
+def _recipe(name: str, flags: argparse.Namespace) -> Config:
     return find_method(name).recipe("cifar10_cpu")(data_dir=flags.data_dir)
 
 
@@ -122,7 +118,6 @@ def _cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
     import selfsup_tf as selfsup
     from selfsup_tf.config import make_plan
     from selfsup_tf.distribution.strategy import connect
-    from selfsup_tf.methods import find_method
     from selfsup_tf.training.step import build, distributed_batches, make_train_steps
 
     package, config = find_method(name), _recipe(name, flags)
@@ -148,8 +143,7 @@ def _cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
 
 
 def _cell(folder: pathlib.Path, protocol: str) -> str:
-    stored = json.loads((folder / "eval" / f"{protocol}.json").read_text())
-    row = stored["rows"][0]
+    row = read_json(folder / "eval" / f"{protocol}.json")["rows"][0]
     low, high = (100 * value for value in row["interval"])
     beside = row["beside"].get("untrained") if protocol == "knn" else None
     untrained = f" | {100 * beside['value']:.2f} %" if beside else ""

@@ -26,14 +26,14 @@ import os
 import pathlib
 import shutil
 import statistics
-import subprocess
 import sys
-import time
 
 import numpy as np
 from environment import peers_python
+from process import run
 
 from selfsup_tf.config import fitting_warmup, make_plan
+from selfsup_tf.files import read_json, read_records, whole_file
 from selfsup_tf.methods import find_method
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -129,8 +129,8 @@ def _write_images(flags: argparse.Namespace) -> pathlib.Path:
             data = tfds.load("cifar10", split=split, **options)
             parts[split] = np.asarray(data["image"])
             parts[f"{split}_labels"] = np.asarray(data["label"])
-        np.savez(file.with_suffix(".part.npz"), **parts)
-        os.replace(file.with_suffix(".part.npz"), file)
+        with whole_file(file) as part, part.open("wb") as stream:
+            np.savez(stream, **parts)
     return file
 
 
@@ -138,14 +138,13 @@ def _known(file: pathlib.Path, asked: dict) -> dict | None:
     """What was measured before, by the same settings."""
     if not file.is_file():
         return None
-    found = json.loads(file.read_text())
+    found = read_json(file)
     return found if found.pop("asked") == asked else None
 
 
 def _keep(file: pathlib.Path, asked: dict, found: dict) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({"asked": asked, **found}))
-    os.replace(part, file)
+    with whole_file(file) as part:
+        part.write_text(json.dumps({"asked": asked, **found}))
 
 
 def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
@@ -166,9 +165,9 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
         given = [f"--{name}={value}" for name, value in fields.items()]
         given += ["--knn_epochs=1000", "--checkpoint_epochs=1000"]
         train = ["train.py", method, "cifar10_cpu", *given, where, *data]
-        peak = _run([sys.executable, *train])
-        lines = (folder / "log.jsonl").read_text().splitlines()
-        records = [r for r in map(json.loads, lines) if "train/images_per_second" in r]
+        peak = run([sys.executable, *train], ROOT)
+        log = read_records(folder / "log.jsonl")
+        records = [r for r in log if "train/images_per_second" in r]
         steps = [0, *(record["step"] for record in records)]
         seconds = sum(
             (after - before) * config.batch_size / record["train/images_per_second"]
@@ -177,9 +176,8 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
         epochs = make_plan(config, IMAGES).total_steps * config.batch_size / IMAGES
         found = {"epochs": epochs, "seconds": seconds, "peak_bytes": peak}
         _keep(trained, asked, found)
-    _run([sys.executable, "eval.py", "knn", "--untrained=False", where, *data])
-    row = json.loads((folder / "eval" / "knn.json").read_text())["rows"][0]
-    found["knn"] = row["value"]
+    run([sys.executable, "eval.py", "knn", "--untrained=False", where, *data], ROOT)
+    found["knn"] = read_json(folder / "eval" / "knn.json")["rows"][0]["value"]
     _keep(judged, asked, found)
     return found
 
@@ -204,38 +202,11 @@ def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
         return found
     file.write_text(json.dumps(settings | {"out": str(out)}, indent=2))
     program = pathlib.Path(__file__).with_name("of_lightly.py")
-    peak = _run([str(python), str(program), str(file)])
-    found = json.loads(out.with_suffix(".json").read_text())
+    peak = run([str(python), str(program), str(file)], ROOT)
+    found = read_json(out.with_suffix(".json"))
     found |= {"peak_bytes": peak, "knn": _judge(out.with_suffix(".npz"), images)}
     _keep(judged, asked, found)
     return found
-
-
-def _run(command: list[str]) -> int:
-    """Waits for a command; gives the largest memory of it and its children, in bytes.
-
-    What is judged at the end is part of it.
-    """
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, _resident(process.pid))
-        time.sleep(1)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return peak
-
-
-def _resident(pid: int) -> int:
-    """The memory of a process and its children, shared pages counted once for each."""
-    folder = pathlib.Path("/proc") / str(pid)
-    try:
-        children = (folder / "task" / str(pid) / "children").read_text().split()
-        status = (folder / "status").read_text()
-    except OSError:
-        return 0  # it has ended
-    own = [line.split()[1] for line in status.splitlines() if line[:6] == "VmRSS:"]
-    return 1024 * sum(map(int, own)) + sum(_resident(int(child)) for child in children)
 
 
 def _settings(heat: str, method: str) -> dict:
