@@ -580,6 +580,14 @@ SOLO_WIDE = {
     "optimizer.weight_decay": 1e-4,
     "projector": (2048, 2048, 2048),
 }
+LIGHTLY_128 = {  # cifar10_benchmark.py, of a batch of 128
+    "batch_size": 128,
+    "epochs": 200,
+    "rate": 0.06 * 128 / 128,
+    "optimizer.name": "sgd",
+    "optimizer.weight_decay": 5e-4,
+    "encoder.zero_init": False,
+}
 SOLO_SMALL = (
     TORCHVISION_VIEW
     | NO_BLUR
@@ -602,17 +610,11 @@ def test_barlow_cifar10_of_solo_learn():
 
 def test_barlow_cifar10_of_lightly():
     table = {
-        "batch_size": 128,
-        "epochs": 200,
-        "rate": 0.06 * 128 / 128,
-        "optimizer.name": "sgd",
-        "optimizer.weight_decay": 5e-4,
-        "encoder.zero_init": False,
         "projector": (2048, 2048),
         "off_diagonal": 5e-3,
     }
     views = _both(LIGHTLY_VIEW | NO_BLUR)
-    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, views, table
+    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, LIGHTLY_128, views, table
     _check("barlow", "cifar10_lightly", *tables)
 
 
@@ -719,11 +721,6 @@ def test_moco_cifar10_v2_of_solo_learn():
 
 def test_moco_cifar10_of_lightly():
     table = {
-        "batch_size": 128,
-        "epochs": 200,
-        "rate": 0.06 * 128 / 128,
-        "optimizer.weight_decay": 5e-4,
-        "encoder.zero_init": False,
         "temperature": 0.1,
         "queue": 4096,
         "base_tau": 0.99,
@@ -733,7 +730,7 @@ def test_moco_cifar10_of_lightly():
         "directions": "mean",
     }
     views = _both(LIGHTLY_VIEW | NO_BLUR)
-    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, views, table
+    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, LIGHTLY_128, views, table
     _check("moco", "cifar10_lightly", *tables)
 
 
@@ -823,12 +820,6 @@ def test_dino_cifar10_of_solo_learn():
 
 def test_dino_cifar10_of_lightly():
     table = {
-        "batch_size": 128,
-        "epochs": 200,
-        "rate": 0.06 * 128 / 128,
-        "optimizer.name": "sgd",
-        "optimizer.weight_decay": 5e-4,
-        "encoder.zero_init": False,
         "target_temperature": 0.04,
         "target_temperature_start": 0.04,
         "base_tau": 0.99,
@@ -839,7 +830,7 @@ def test_dino_cifar10_of_lightly():
         "frozen_epochs": 0.0,
     }
     views = _both(SOLO_SMALL | {"crop_area": (0.4, 1.0)}) | {"view_2.solarize": 0.2}
-    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, DINO_HEAD | table, views
+    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, LIGHTLY_128, DINO_HEAD | table, views
     _check("dino", "cifar10_lightly", *tables)
 
 

@@ -148,21 +148,23 @@ _PUBLISHED = {
     "knn_epochs": 10,  # with --held_out=1000
 }
 
-SOLO_CIFAR10 = {
+_PUBLISHED_CIFAR10 = {
     **_PUBLISHED,
     "data": "cifar10",
     "image_size": 32,
+    "checkpoint_epochs": 10,  # every few minutes
+}
+
+SOLO_CIFAR10 = {
+    **_PUBLISHED_CIFAR10,
     "encoder": SOLO_RESNET18,
     "batch_size": 256,
     "epochs": 1000,
-    "checkpoint_epochs": 10,  # every few minutes
 }
 """vturrisi/solo-learn, scripts/pretrain/cifar/."""
 
 LIGHTLY_CIFAR10 = {
-    **_PUBLISHED,
-    "data": "cifar10",
-    "image_size": 32,
+    **_PUBLISHED_CIFAR10,
     "encoder": LIGHTLY_RESNET18,
     "optimizer": OptimizerConfig(
         name="sgd",
@@ -173,7 +175,6 @@ LIGHTLY_CIFAR10 = {
     ),
     "batch_size": 128,
     "epochs": 200,
-    "checkpoint_epochs": 10,  # every few minutes
 }
 """lightly-ai/lightly, docs, cifar10_benchmark.py."""
 
