@@ -162,6 +162,10 @@ def _network(config: Config) -> str:
         parts.append(f"width {encoder.width:g}")
     if encoder.sk_ratio:
         parts.append(f"SK {encoder.sk_ratio:g}")
+    if encoder.patch_size != 16:
+        parts.append(f"patches of {encoder.patch_size}")
+    if encoder.fixed_embedding:
+        parts.append("fixed embedding")
     if encoder.stem != "imagenet":
         parts.append(f"stem {encoder.stem}")
     if not encoder.zero_init:

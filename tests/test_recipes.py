@@ -668,6 +668,35 @@ def test_moco_imagenet():
     _check("moco", "imagenet", IMAGENET_STATISTICS, views, table)
 
 
+def test_moco_imagenet_of_a_vit():
+    table = {
+        "data": "imagenet2012",
+        "image_size": 224,
+        "encoder.name": "vit_small",
+        "encoder.patch_size": 16,
+        "encoder.fixed_embedding": True,
+        "batch_size": 16 * 256,
+        "epochs": 300,
+        "rate": 2.4e-3,
+        "optimizer.name": "adamw",
+        "optimizer.weight_decay": 0.1,
+        "optimizer.warmup_epochs": 40.0,
+        "optimizer.schedule": "cosine",
+        "temperature": 0.2,
+        "queue": 0,
+        "base_tau": 0.99,
+        "final_tau": 1.0,
+        "projector": (4096, 4096, 256),
+        "projector_norm": "bare",
+        "predictor": (4096, 256),
+        "predictor_norm": "bare",
+        "directions": "sum",
+    }
+    views = _both(BYOL_OF_TORCHVISION | {"crop_area": (0.08, 1.0)})
+    views |= {"view_2.blur": 0.1, "view_2.solarize": 0.2}
+    _check("moco", "imagenet_vit", IMAGENET_STATISTICS, views, table)
+
+
 def test_moco_imagenet_v2():
     table = {
         "encoder.name": "resnet50",
@@ -830,7 +859,14 @@ def test_dino_cifar10_of_lightly():
         "frozen_epochs": 0.0,
     }
     views = _both(SOLO_SMALL | {"crop_area": (0.4, 1.0)}) | {"view_2.solarize": 0.2}
-    tables = CIFAR10, IMAGENET_STATISTICS, NO_WARMUP, LIGHTLY_128, DINO_HEAD | table, views
+    tables = (
+        CIFAR10,
+        IMAGENET_STATISTICS,
+        NO_WARMUP,
+        LIGHTLY_128,
+        DINO_HEAD | table,
+        views,
+    )
     _check("dino", "cifar10_lightly", *tables)
 
 

@@ -56,6 +56,9 @@ class EncoderConfig:
     """Whether a ResNet's residual blocks start as the identity, their last gamma 0."""
     patch_size: int = 16
     """Height and width of a ViT's patches, in pixels."""
+    fixed_embedding: bool = False
+    """Whether a ViT's patches are embedded by a random projection that stays as it is,
+    and their positions by sines and cosines, as in MoCo v3."""
     weights: str | None = None
     """A file of weights of this network, for keras.applications also "imagenet"."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -85,7 +88,8 @@ class EncoderConfig:
             return  # what stands beside it is refused where the run is named
         of_a_resnet = ("width", "stem", "sk_ratio", "se_ratio", "zero_init")
         options = dict.fromkeys(of_a_resnet, self.RESNETS)
-        check_defaults(self, "encoder", {**options, "patch_size": self.VITS})
+        options |= dict.fromkeys(("patch_size", "fixed_embedding"), self.VITS)
+        check_defaults(self, "encoder", options)
         check(
             self.sk_ratio == 0 or self.name not in self.BASIC_RESNETS,
             f"encoder.sk_ratio of 0 for {self.name}, which has no bottleneck blocks",

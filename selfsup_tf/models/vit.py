@@ -25,7 +25,7 @@ def build_vit(config: EncoderConfig, image_size: int, channels: int = 3) -> kera
     """Builds a vision transformer up to its class token, after the last norm.
 
     Args:
-        config: Which one (name), and the size of its patches.
+        config: Which one (name), the size of its patches and how they are embedded.
         image_size: Height and width of the input, in pixels.
         channels: Of the input.
 
@@ -44,6 +44,7 @@ def build_vit(config: EncoderConfig, image_size: int, channels: int = 3) -> kera
         num_layers=layers,
         num_heads=heads,
         hidden_dim=width,
+        fixed_embedding=config.fixed_embedding,
         name="transformer",
     )(images)
     return keras.Model(images, h, name=config.name)
@@ -86,6 +87,23 @@ def position_weights(source: int, target: int) -> np.ndarray:
     return weights
 
 
+def sine_positions(rows: int, columns: int, size: int) -> np.ndarray:
+    """Embeddings of the positions of a grid that need no learning.
+
+    Sine and cosine of the row and of the column, a quarter of the numbers each, of wave
+    lengths from 2 pi to nearly 20,000 pi: Chen, Xie and He 2021, section 4, in the
+    order of open-mmlab/mmpretrain, build_2d_sincos_position_embedding.
+
+    Returns:
+        Float64, shape (rows * columns, size), row after row.
+    """
+    frequencies = 10_000.0 ** (-np.arange(size // 4) / (size // 4))
+    angles = (
+        np.outer(n, frequencies) for n in np.indices((rows, columns)).reshape(2, -1)
+    )
+    return np.hstack([wave(a) for a in angles for wave in (np.sin, np.cos)])
+
+
 @keras.saving.register_keras_serializable(package="selfsup_tf")
 class VisionTransformer(keras.layers.Layer):
     """A layer that holds keras-hub's ViTBackbone and gives its class token.
@@ -97,7 +115,9 @@ class VisionTransformer(keras.layers.Layer):
         patch_size: Height and width of a patch, in pixels.
         num_layers: Blocks of attention and a hidden layer.
         num_heads: Heads of each attention.
-        hidden_dim: Size D of a token.
+        hidden_dim: Size D of a token; a multiple of 4 if the embedding is fixed.
+        fixed_embedding: Whether patches and positions are embedded by numbers that do
+            not learn.
     """
 
     def __init__(
@@ -106,11 +126,13 @@ class VisionTransformer(keras.layers.Layer):
         num_layers: int,
         num_heads: int,
         hidden_dim: int,
+        fixed_embedding: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.patch_size, self.num_layers = patch_size, num_layers
         self.num_heads, self.hidden_dim = num_heads, hidden_dim
+        self.fixed_embedding = fixed_embedding
 
     def build(self, shape):
         """Makes the backbone, in the precision of this layer."""
@@ -132,6 +154,25 @@ class VisionTransformer(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="backbone",
         )
+        if self.fixed_embedding:
+            self._fix_embedding()
+
+    def _fix_embedding(self):
+        embedding = self._embedding()
+        projection, positions = embedding.patch_embedding, embedding.position_embedding
+        *patch, channels, size = projection.kernel.shape
+        # Keras's default counts each pixel of a patch as an output: a ninth of this.
+        limit = math.sqrt(6 / (math.prod(patch) * channels + size))
+        draw = keras.initializers.RandomUniform(-limit, limit)
+        projection.kernel.assign(draw(projection.kernel.shape))
+        grid = [length // self.patch_size for length in self.backbone.image_shape[:2]]
+        table = np.vstack([np.zeros((1, size)), sine_positions(*grid, size)])
+        positions.embeddings.assign(table)
+        projection.trainable = positions.trainable = False
+
+    def _embedding(self):
+        # keras-hub promises none of its names; tests/models/test_vit.py watches them.
+        return self.backbone.get_layer("vit_patching_and_embedding")
 
     def call(self, images):
         """Images (N, H, W, 3) of the size it is built for, or another, to class tokens.
@@ -148,8 +189,7 @@ class VisionTransformer(keras.layers.Layer):
         patch, size = self.patch_size, self.hidden_dim
         rows, columns = (length // patch for length in images.shape[1:3])
         grid = [length // patch for length in self.backbone.image_shape[:2]]
-        # keras-hub promises none of these names; tests/models/test_vit.py watches them.
-        embedding = self.backbone.get_layer("vit_patching_and_embedding")
+        embedding = self._embedding()
         full = "float64" if self.compute_dtype == "float64" else "float32"
         table = keras.ops.cast(embedding.position_embedding.embeddings, full)
         # Matrices, since TensorFlow's resizing has no kernel for XLA and no gradient in
@@ -193,4 +233,5 @@ class VisionTransformer(keras.layers.Layer):
     def get_config(self):
         """The arguments of the constructor."""
         names = ("patch_size", "num_layers", "num_heads", "hidden_dim")
+        names += ("fixed_embedding",)
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

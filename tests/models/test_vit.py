@@ -1,5 +1,7 @@
 """Vision transformers: published sizes, precisions, saving, export, refusals."""
 
+import dataclasses
+import itertools
 import math
 import sys
 
@@ -25,6 +27,7 @@ from selfsup_tf.models.vit import (
     VisionTransformer,
     build_vit,
     position_weights,
+    sine_positions,
 )
 
 TINY = EncoderConfig(name="vit_tiny", mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -200,9 +203,7 @@ def test_every_position_learns_from_views_of_another_size(small_encoder, precisi
     encoder = copy_network(small_encoder, precision=precision)
     other = at_size(encoder, 16)
     views = np.random.default_rng(0).uniform(size=(3, 16, 16, 3)).astype(np.float32)
-    (network,) = [m for m in encoder.layers if isinstance(m, keras.Model)]
-    embedding = network.get_layer("transformer").backbone.layers[1]
-    table = table_of(embedding)
+    table = table_of(embedding_of(encoder))
 
     @tf.function(jit_compile=True)
     def gradient():
@@ -211,6 +212,54 @@ def test_every_position_learns_from_views_of_another_size(small_encoder, precisi
         return tf.convert_to_tensor(tape.gradient(loss, table))
 
     assert (tf.reduce_max(tf.abs(gradient()), axis=1).numpy() > 0).all()
+
+
+def test_a_fixed_embedding_is_the_published_one():
+    """By hand, as build_2d_sincos_position_embedding and MoCoV3ViT of mmpretrain."""
+    table = sine_positions(3, 2, 12)
+    assert table.shape == (6, 12)
+    for row, column in itertools.product(range(3), range(2)):
+        for n in range(3):
+            angles = [place / 10_000 ** (n / 3) for place in (row, column)]
+            waves = [f(a) for a in angles for f in (math.sin, math.cos)]
+            np.testing.assert_allclose(table[2 * row + column, n::3], waves, atol=1e-15)
+    encoder = build_encoder(dataclasses.replace(TINY, fixed_embedding=True), 32)
+    embedding = embedding_of(encoder)
+    found = table_of(embedding).numpy()
+    np.testing.assert_array_equal(found[0], 0)
+    np.testing.assert_allclose(found[1:], sine_positions(2, 2, 192), atol=1e-7)
+    kernel = embedding.patch_embedding.kernel.numpy()  # 147,456 numbers
+    limit = math.sqrt(6 / (16 * 16 * 3 + 192))
+    assert 0.999 * limit < np.abs(kernel).max() <= limit
+    np.testing.assert_allclose(kernel.std(), limit / math.sqrt(3), rtol=0.01)
+    assert not embedding.patch_embedding.bias.numpy().any()
+
+
+def test_a_fixed_embedding_stays(keras_hub, images, tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    transformer = VisionTransformer(8, 2, 2, 16, fixed_embedding=True)
+    encoder = adopt_encoder(keras.Model(inputs, transformer(inputs)), 32)
+    encoder.save(tmp_path / "encoder.keras")
+    copies = (
+        encoder,
+        copy_network(encoder),
+        at_size(encoder, 64),
+        keras.models.load_model(tmp_path / "encoder.keras"),
+    )
+    for copy in copies:
+        assert len(copy.variables) - len(copy.trainable_variables) == 3
+        embedding = embedding_of(copy)
+        assert [v.path.rpartition("/")[2] for v in embedding.trainable_variables] == [
+            "class_token"
+        ]
+        for ours, theirs in zip(copy.weights, encoder.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def embedding_of(encoder):
+    (network,) = [m for m in encoder.layers if isinstance(m, keras.Model)]
+    (transformer,) = [v for v in network.layers if isinstance(v, VisionTransformer)]
+    return transformer.backbone.layers[1]
 
 
 def table_of(embedding):
