@@ -22,7 +22,8 @@ def peers_python(folder: pathlib.Path, packages: Sequence[str]) -> pathlib.Path:
         marker.write_text(wanted)
     freeze = [str(python), "-m", "pip", "list", "--format=freeze"]
     found = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout
+    found = found.replace("_", "-").split()
     names = [package.partition("==")[0] for package in packages]
-    named = [line for line in found.split() if line.partition("==")[0] in names]
+    named = [line for line in found if line.partition("==")[0] in names]
     print(", ".join(named))
     return python

@@ -30,6 +30,7 @@ import sys
 
 import numpy as np
 from environment import peers_python
+from kept import keep, known
 from process import run
 
 from selfsup_tf.config import fitting_warmup, make_plan
@@ -134,19 +135,6 @@ def _write_images(flags: argparse.Namespace) -> pathlib.Path:
     return file
 
 
-def _known(file: pathlib.Path, asked: dict) -> dict | None:
-    """What was measured before, by the same settings."""
-    if not file.is_file():
-        return None
-    found = read_json(file)
-    return found if found.pop("asked") == asked else None
-
-
-def _keep(file: pathlib.Path, asked: dict, found: dict) -> None:
-    with whole_file(file) as part:
-        part.write_text(json.dumps({"asked": asked, **found}))
-
-
 def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
     """Our run by its command line, in a process of its own."""
     folder = flags.output / f"{method}_{seed}_ours"
@@ -154,12 +142,12 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
     # All images are learned from, as by lightly.
     fields = {"epochs": flags.epochs, "seed": seed, "held_out": 0}
     config = find_method(method).recipe("cifar10_cpu")(**fields)
-    asked = json.loads(json.dumps(dataclasses.asdict(config)))
-    if found := _known(judged, asked):
+    asked = dataclasses.asdict(config)
+    if found := known(judged, asked):
         return found
     data = [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
     where = f"--run_dir={folder}"
-    found = _known(trained, asked)
+    found = known(trained, asked)
     if not found:
         shutil.rmtree(folder, ignore_errors=True)
         given = [f"--{name}={value}" for name, value in fields.items()]
@@ -175,10 +163,10 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
         )
         epochs = make_plan(config, IMAGES).total_steps * config.batch_size / IMAGES
         found = {"epochs": epochs, "seconds": seconds, "peak_bytes": peak}
-        _keep(trained, asked, found)
+        keep(trained, asked, found)
     run([sys.executable, "eval.py", "knn", "--untrained=False", where, *data], ROOT)
     found["knn"] = read_json(folder / "eval" / "knn.json")["rows"][0]["value"]
-    _keep(judged, asked, found)
+    keep(judged, asked, found)
     return found
 
 
@@ -197,15 +185,14 @@ def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
     kind = heat if epochs == flags.epochs else "minutes"
     out = flags.output / f"{kind}_{method}_{seed}_lightly"
     judged, file = (out.with_suffix(f".{end}") for end in ("judged", "settings"))
-    asked = json.loads(json.dumps(settings))
-    if found := _known(judged, asked):
+    if found := known(judged, settings):
         return found
     file.write_text(json.dumps(settings | {"out": str(out)}, indent=2))
     program = pathlib.Path(__file__).with_name("of_lightly.py")
     peak = run([str(python), str(program), str(file)], ROOT)
     found = read_json(out.with_suffix(".json"))
     found |= {"peak_bytes": peak, "knn": _judge(out.with_suffix(".npz"), images)}
-    _keep(judged, asked, found)
+    keep(judged, settings, found)
     return found
 
 
