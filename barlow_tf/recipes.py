@@ -48,7 +48,7 @@ def shapes(**overrides) -> BarlowTwinsConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
 
     Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py barlow shapes --run_dir=runs/shapes
+    Command: python train.py barlow shapes
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -66,7 +66,7 @@ def cifar10_cpu(**overrides) -> BarlowTwinsConfig:
     """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from photographs on a laptop
-    Command: python train.py barlow cifar10_cpu --run_dir=runs/cifar10_cpu
+    Command: python train.py barlow cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 38.95 % k-NN and 44.15 % linear, 25.55 % k-NN untrained, after
@@ -86,7 +86,7 @@ def cifar10(**overrides) -> BarlowTwinsConfig:
     """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/barlow.yaml
-    Command: python train.py barlow cifar10 --run_dir=runs/cifar10
+    Command: python train.py barlow cifar10
     Published: 92.10 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (barlow.yaml); model and time not stated in the source
     Measured: not yet measured
@@ -105,7 +105,7 @@ def cifar10_lightly(**overrides) -> BarlowTwinsConfig:
     """CIFAR-10 as in lightly: ResNet-18, SGD, batch 128, 200 epochs.
 
     Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py
-    Command: python train.py barlow cifar10_lightly --run_dir=runs/cifar10_lightly
+    Command: python train.py barlow cifar10_lightly
     Published: 83.5 % k-NN (k 200, T .1, best epoch); 85.7 % by
         `--batch_size=512 --epochs=800` (cifar10_benchmark.py of February 2022)
     Hardware: one NVIDIA RTX A6000, 193 min (642 min for 800 epochs)
@@ -125,7 +125,7 @@ def folder_cpu(**overrides) -> BarlowTwinsConfig:
     """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for your own images on a laptop
-    Command: python train.py barlow folder_cpu --data=~/photos --run_dir=runs/photos
+    Command: python train.py barlow folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -144,7 +144,7 @@ def folder(**overrides) -> BarlowTwinsConfig:
 
     Reproduces: nothing published; ours, with the constants of ImageNet, unverified at a
         batch of 256
-    Command: python train.py barlow folder --data=~/photos --run_dir=runs/photos
+    Command: python train.py barlow folder --data=~/photos
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -166,7 +166,6 @@ def imagenet(**overrides) -> BarlowTwinsConfig:
 
     Reproduces: facebookresearch/barlowtwins, main.py
     Command: python train.py barlow imagenet --data_dir=/data/tfds
-        --run_dir=runs/imagenet
     Published: 73.5 % linear top-1 (its README); 73.2 % with a decay of 1.5e-6 (the
         paper, table 1)
     Hardware: 16 V100, about 7 days (its README)

@@ -60,7 +60,7 @@ def shapes(**overrides) -> BYOLConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
 
     Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py byol shapes --run_dir=runs/shapes
+    Command: python train.py byol shapes
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -80,7 +80,7 @@ def cifar10_cpu(**overrides) -> BYOLConfig:
     """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from photographs on a laptop
-    Command: python train.py byol cifar10_cpu --run_dir=runs/cifar10_cpu
+    Command: python train.py byol cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 41.29 % k-NN (k 200) and 45.67 % linear, 25.55 and 28.56 % untrained;
@@ -106,7 +106,7 @@ def cifar10(**overrides) -> BYOLConfig:
     """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/byol.yaml
-    Command: python train.py byol cifar10 --run_dir=runs/cifar10
+    Command: python train.py byol cifar10
     Published: 92.58 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (byol.yaml); model and time not stated in the source
     Measured: not yet measured
@@ -133,7 +133,7 @@ def cifar10_lightly(**overrides) -> BYOLConfig:
 
     Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py of 27 March 2023, but
         that tau rises from .99 to 1 where theirs stays
-    Command: python train.py byol cifar10_lightly --run_dir=runs/cifar10_lightly
+    Command: python train.py byol cifar10_lightly
     Published: 86.9 % k-NN (k 200, T .1, best epoch); 91.0 % by
         `--batch_size=512 --epochs=800` (lightly, docs, benchmarks.rst)
     Hardware: one NVIDIA RTX A6000, 122 min (401 min for 800 epochs)
@@ -178,7 +178,7 @@ def stl10_cpu(**overrides) -> BYOLConfig:
     """STL-10, a fifth of it at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from images that have no labels
-    Command: python train.py byol stl10_cpu --run_dir=runs/stl10_cpu
+    Command: python train.py byol stl10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -198,7 +198,7 @@ def stl10(**overrides) -> BYOLConfig:
 
     Reproduces: nothing published; ours, with the constants of imagenette, unverified on
         these images
-    Command: python train.py byol stl10 --run_dir=runs/stl10
+    Command: python train.py byol stl10
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -220,7 +220,7 @@ def imagenette_cpu(**overrides) -> BYOLConfig:
     """Imagenette at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for photographs of a few classes
-    Command: python train.py byol imagenette_cpu --run_dir=runs/imagenette_cpu
+    Command: python train.py byol imagenette_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -237,7 +237,7 @@ def imagenette(**overrides) -> BYOLConfig:
     """Imagenette by the authors: ResNet-18, batch 256, 1000 epochs.
 
     Reproduces: google-deepmind/deepmind-research, byol/README.md, fast iteration
-    Command: python train.py byol imagenette --run_dir=runs/imagenette
+    Command: python train.py byol imagenette
     Published: about 92.3 % linear top-1, by a classifier trained beside (README)
     Hardware: one V100, roughly 4 h (README)
     Measured: not yet measured
@@ -274,7 +274,7 @@ def folder_cpu(**overrides) -> BYOLConfig:
     """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for your own images on a laptop
-    Command: python train.py byol folder_cpu --data=~/photos --run_dir=runs/photos
+    Command: python train.py byol folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -295,7 +295,7 @@ def folder(**overrides) -> BYOLConfig:
 
     Reproduces: nothing published; ours, with the constants of 300 epochs of ImageNet,
         unverified at a batch of 256
-    Command: python train.py byol folder --data=~/photos --run_dir=runs/photos
+    Command: python train.py byol folder --data=~/photos
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -317,7 +317,6 @@ def imagenet_40(**overrides) -> BYOLConfig:
 
     Reproduces: google-deepmind/deepmind-research, byol/configs/byol.py, 40 epochs
     Command: python train.py byol imagenet_40 --data_dir=/data/tfds
-        --run_dir=runs/imagenet_40
     Published: 61.5 % linear top-1, 62 % by a classifier trained beside, both +- .5
         (issue 76)
     Hardware: Cloud TPUs (README); how many, how long not stated in the source
@@ -332,7 +331,6 @@ def imagenet_100(**overrides) -> BYOLConfig:
 
     Reproduces: google-deepmind/deepmind-research, byol/configs/byol.py, 100 epochs
     Command: python train.py byol imagenet_100 --data_dir=/data/tfds
-        --run_dir=runs/imagenet_100
     Published: not stated in the source
     Hardware: Cloud TPUs (README); how many, how long not stated in the source
     Measured: not yet measured
@@ -346,7 +344,6 @@ def imagenet(**overrides) -> BYOLConfig:
 
     Reproduces: google-deepmind/deepmind-research, byol/configs/byol.py, 300 epochs
     Command: python train.py byol imagenet --data_dir=/data/tfds
-        --run_dir=runs/imagenet
     Published: 72.5 % linear top-1 (Grill et al. 2020, ablations; unverified)
     Hardware: Cloud TPUs (README); how many, how long not stated in the source
     Measured: not yet measured
@@ -360,7 +357,6 @@ def imagenet_1000(**overrides) -> BYOLConfig:
 
     Reproduces: google-deepmind/deepmind-research, byol/configs/byol.py, 1000 epochs
     Command: python train.py byol imagenet_1000 --data_dir=/data/tfds
-        --run_dir=runs/imagenet_1000
     Published: 74.3 % linear top-1 (Grill et al. 2020), 74.4 % of the released weights
         (README)
     Hardware: 512 Cloud TPU v3, about 8 h (README)

@@ -57,7 +57,7 @@ def shapes(**overrides) -> DINOConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
 
     Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py dino shapes --run_dir=runs/shapes
+    Command: python train.py dino shapes
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -75,7 +75,7 @@ def cifar10_cpu(**overrides) -> DINOConfig:
     """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from photographs on a laptop
-    Command: python train.py dino cifar10_cpu --run_dir=runs/cifar10_cpu
+    Command: python train.py dino cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 37.30 % k-NN and 42.06 % linear, 25.55 % k-NN untrained, after
@@ -96,7 +96,7 @@ def cifar10(**overrides) -> DINOConfig:
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/dino.yaml, but for
         BatchNorms, which see both views together here
-    Command: python train.py dino cifar10 --run_dir=runs/cifar10
+    Command: python train.py dino cifar10
     Published: 89.52 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (dino.yaml); model and time not stated in the source
     Measured: not yet measured
@@ -119,7 +119,7 @@ def cifar10_lightly(**overrides) -> DINOConfig:
 
     Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py, but for BatchNorms,
         which see both views together here, and the head's first weights
-    Command: python train.py dino cifar10_lightly --run_dir=runs/cifar10_lightly
+    Command: python train.py dino cifar10_lightly
     Published: 86.8 % k-NN (k 200, T .1, best epoch); 88.4 % by
         `--batch_size=512 --epochs=800` (cifar10_benchmark.py of February 2022)
     Hardware: one NVIDIA RTX A6000, 221 min (766 min for 800 epochs)
@@ -147,7 +147,7 @@ def folder_cpu(**overrides) -> DINOConfig:
     """Photographs at 96 and 48 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for your own images on a laptop
-    Command: python train.py dino folder_cpu --data=~/photos --run_dir=runs/photos
+    Command: python train.py dino folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -164,7 +164,7 @@ def folder(**overrides) -> DINOConfig:
     """Photographs at 224 and 96 px, ResNet-50, one GPU.
 
     Reproduces: nothing published; ours, with the constants of ImageNet
-    Command: python train.py dino folder --data=~/photos --run_dir=runs/photos
+    Command: python train.py dino folder --data=~/photos
     Published: nothing
     Hardware: one GPU; its memory is untried: --accumulate=4 takes 64 images at a time
     Measured: not yet measured
@@ -187,7 +187,7 @@ def imagenet(**overrides) -> DINOConfig:
     Reproduces: facebookresearch/dino, README, its command for ResNet-50, but for its
         float16, its first weights, a decay that is not clipped, Pillow's blur, and a
         rate that ends at 1e-6, here at 0
-    Command: python train.py dino imagenet --data_dir=/data/tfds --run_dir=runs/imagenet
+    Command: python train.py dino imagenet --data_dir=/data/tfds
     Published: nothing of this command; 75.3 % linear, 67.5 % k-NN after 800 epochs with
         other constants (README)
     Hardware: 8 GPUs (README); model and time not stated in the source
@@ -224,7 +224,6 @@ def imagenet_vit(**overrides) -> DINOConfig:
         stochastic depth of .1, its first weights, its float16, AdamW's epsilon,
         Pillow's blur, and a rate that ends at 1e-6, here at 0
     Command: python train.py dino imagenet_vit --data_dir=/data/tfds
-        --run_dir=runs/imagenet_vit
     Published: 74.0 % linear on the tokens of four blocks, 69.3 % k-NN, both of the
         target (README); 76.0 % and 73.3 % by `--epochs=300 --batch_size=1024
         --learn_lengths=True --target_temperature=0.07 --target_temperature_epochs=30`

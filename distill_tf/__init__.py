@@ -1,7 +1,7 @@
-"""Distillation: a student that learns a classifier's answers on unlabelled images.
+"""Distillation: a student that learns what a finished encoder says of images.
 
 Reference: Chen et al. 2020, "Big self-supervised models are strong semi-supervised
-learners", section 2.
+learners", section 2; Navaneet et al. 2021, "SimReg"; Fang et al. 2021, "SEED".
 """
 
 from distill_tf import recipes

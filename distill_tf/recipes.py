@@ -18,8 +18,8 @@ def shapes(**overrides) -> DistillConfig:
     """Built-in shapes, minutes on 2 CPU cores.
 
     Reproduces: nothing published; it shows the way.
-    Command: python train.py distill shapes --teacher=runs/shapes_few
-        --pretrained=runs/shapes --run_dir=runs/shapes_student
+    Command: python train.py distill shapes --teacher=runs/finetune-shapes
+        --pretrained=runs/simclr-shapes
     Published: none
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -37,8 +37,8 @@ def cifar10_cpu(**overrides) -> DistillConfig:
     """CIFAR-10 without its labels, minutes on 2 CPU cores.
 
     Reproduces: SimCLR v2's third step at the size of a laptop.
-    Command: python train.py distill cifar10_cpu --teacher=runs/cifar10_few
-        --pretrained=runs/cifar10_cpu --run_dir=runs/cifar10_student
+    Command: python train.py distill cifar10_cpu --teacher=runs/finetune-cifar10_cpu
+        --pretrained=runs/simclr-cifar10_cpu
     Published: none at this size
     Hardware: 2 CPU cores
     Measured: see docs/semi_supervised.md
@@ -62,7 +62,7 @@ def folder_cpu(**overrides) -> DistillConfig:
 
     Reproduces: nothing published; the settings of cifar10_cpu at another size.
     Command: python train.py distill folder_cpu --data=~/photos
-        --teacher=runs/labelled --pretrained=runs/photos --run_dir=runs/student
+        --teacher=runs/finetune-folder_cpu --pretrained=runs/simclr-folder_cpu
     Published: none
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -83,7 +83,7 @@ def folder_edge(**overrides) -> DistillConfig:
     Reproduces: nothing published; SimReg's loss, each image shown to the teacher
         once, whole, its vectors less their mean, and one layer for a head
     Command: python train.py distill folder_edge --data=~/photos
-        --teacher=imagenet:EfficientNetB0 --run_dir=runs/student
+        --teacher=imagenet:EfficientNetB0
     Published: none
     Hardware: 2 CPU cores
     Measured: 72.30 % k-NN (k 20) and 72.10 % linear, 26.70 and 10.00 % untrained, on
@@ -116,7 +116,7 @@ def folder_edge_b0(**overrides) -> DistillConfig:
 
     Reproduces: nothing published; `folder_edge` with a network of 4 million parameters
     Command: python train.py distill folder_edge_b0 --data=~/photos
-        --teacher=hub:dinov2_small --run_dir=runs/student
+        --teacher=hub:dinov2_small
     Published: none
     Hardware: one GPU
     Measured: not yet measured
@@ -129,8 +129,8 @@ def folder(**overrides) -> DistillConfig:
     """A folder of photographs at 224 px, one GPU.
 
     Reproduces: SimCLR v2's settings with the batch of one GPU.
-    Command: python train.py distill folder --data=~/photos --teacher=runs/labelled
-        --pretrained=runs/photos --run_dir=runs/student
+    Command: python train.py distill folder --data=~/photos
+        --teacher=runs/finetune-folder --pretrained=runs/simclr-folder
     Published: none
     Hardware: one GPU
     Measured: not yet measured
@@ -149,9 +149,8 @@ def imagenet(**overrides) -> DistillConfig:
     """ImageNet without its labels, 400 epochs, as in SimCLR v2.
 
     Reproduces: SimCLR v2's self-distillation of a ResNet-50.
-    Command: python train.py distill imagenet --teacher=runs/imagenet_1pct
-        --pretrained=runs/imagenet_v2 --data_dir=/data/tfds
-        --run_dir=runs/imagenet_student
+    Command: python train.py distill imagenet --teacher=runs/finetune-imagenet_1pct
+        --pretrained=runs/simclr-imagenet_v2 --data_dir=/data/tfds
     Published: see Chen et al. 2020, "Big self-supervised models", table 2
     Hardware: TPU; number and time not stated in the source
     Measured: not yet measured

@@ -44,6 +44,9 @@ reason or its source beside it.
   google-research/simclr for SimCLR, and of google-deepmind/deepmind-research, `byol/`,
   for BYOL.
 - A number is only comparable where all of its row is.
+- A run lies in `runs/METHOD-RECIPE` unless `--run_dir` names another place; the same
+  command resumes it. A folder of photographs of your own has a place of its own:
+  `--run_dir=runs/birds`.
 """
 
 

@@ -34,8 +34,7 @@ def shapes(**overrides) -> FinetuneConfig:
     """Built-in shapes, a tenth of the labels, 2 CPU cores.
 
     Reproduces: nothing published; it shows the way.
-    Command: python train.py finetune shapes --pretrained=runs/shapes
-        --run_dir=runs/shapes_few
+    Command: python train.py finetune shapes --pretrained=runs/simclr-shapes
     Published: none
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -60,8 +59,7 @@ def cifar10_cpu(**overrides) -> FinetuneConfig:
     """CIFAR-10, 1 % of the labels unless told otherwise, 2 CPU cores.
 
     Reproduces: SimCLR v2's second step at the size of a laptop.
-    Command: python train.py finetune cifar10_cpu --pretrained=runs/cifar10_cpu
-        --run_dir=runs/cifar10_few
+    Command: python train.py finetune cifar10_cpu --pretrained=runs/simclr-cifar10_cpu
     Published: none at this size
     Hardware: 2 CPU cores
     Measured: see docs/semi_supervised.md
@@ -87,7 +85,7 @@ def folder_cpu(**overrides) -> FinetuneConfig:
 
     Reproduces: nothing published; the settings of cifar10_cpu at another size.
     Command: python train.py finetune folder_cpu --data=~/photos
-        --pretrained=runs/photos --run_dir=runs/labelled
+        --pretrained=runs/simclr-folder_cpu
     Published: none
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -108,8 +106,8 @@ def folder(**overrides) -> FinetuneConfig:
     """A folder with a sub-folder for each class, at 224 px, one GPU.
 
     Reproduces: SimCLR v2's settings for few labels, with the batch of one GPU.
-    Command: python train.py finetune folder --data=~/photos --pretrained=runs/photos
-        --run_dir=runs/labelled
+    Command: python train.py finetune folder --data=~/photos
+        --pretrained=runs/simclr-folder
     Published: none
     Hardware: one GPU
     Measured: not yet measured
@@ -127,8 +125,8 @@ def imagenet_1pct(**overrides) -> FinetuneConfig:
     """ImageNet with 1 % of the labels, SimCLR v2, from the head's layer 1.
 
     Reproduces: the column "1 %" of SimCLR v2's table 1, after imagenet_v2 of simclr.
-    Command: python train.py finetune imagenet_1pct --pretrained=runs/imagenet_v2
-        --data_dir=/data/tfds --run_dir=runs/imagenet_1pct
+    Command: python train.py finetune imagenet_1pct --pretrained=runs/simclr-imagenet_v2
+        --data_dir=/data/tfds
     Published: 57.9 % top-1 for ResNet-50 (google-research/simclr, README)
     Hardware: TPU; number and time not stated in the source
     Measured: not yet measured
@@ -152,8 +150,8 @@ def imagenet_10pct(**overrides) -> FinetuneConfig:
     """ImageNet with 10 % of the labels, SimCLR v2.
 
     Reproduces: the column "10 %" of SimCLR v2's table 1, after imagenet_v2 of simclr.
-    Command: python train.py finetune imagenet_10pct --pretrained=runs/imagenet_v2
-        --data_dir=/data/tfds --run_dir=runs/imagenet_10pct
+    Command: python train.py finetune imagenet_10pct
+        --pretrained=runs/simclr-imagenet_v2 --data_dir=/data/tfds
     Published: 68.4 % top-1 for ResNet-50 (google-research/simclr, README)
     Hardware: TPU; number and time not stated in the source
     Measured: not yet measured
@@ -170,8 +168,8 @@ def linear_simclr(**overrides) -> FinetuneConfig:
     """ImageNet, linear evaluation by SimCLR's protocol, trunk frozen.
 
     Reproduces: the linear evaluation of google-research/simclr, README.
-    Command: python train.py finetune linear_simclr --pretrained=runs/imagenet
-        --data_dir=/data/tfds --run_dir=runs/imagenet_linear
+    Command: python train.py finetune linear_simclr --pretrained=runs/simclr-imagenet
+        --data_dir=/data/tfds
     Published: about 64.5 % top-1 after 100 epochs of pretraining (its README)
     Hardware: TPU; number and time not stated in the source
     Measured: not yet measured
@@ -201,8 +199,8 @@ def linear_byol(**overrides) -> FinetuneConfig:
     """ImageNet, linear evaluation by BYOL's protocol, trunk frozen.
 
     Reproduces: the linear evaluation of deepmind-research, byol.
-    Command: python train.py finetune linear_byol --pretrained=runs/imagenet_1000
-        --data_dir=/data/tfds --run_dir=runs/imagenet_1000_linear
+    Command: python train.py finetune linear_byol --pretrained=runs/byol-imagenet_1000
+        --data_dir=/data/tfds
     Published: 74.3 % top-1 after 1000 epochs of pretraining (Grill et al. 2020)
     Hardware: TPU; number and time not stated in the source
     Measured: not yet measured

@@ -37,7 +37,11 @@ from selfsup_tf.config.recipe_parts import (
     TORCHVISION_VIEW,
 )
 
-VIEW_1 = dataclasses.replace(TORCHVISION_VIEW, crop_area=(0.2, 1.0))
+VIEW_1 = dataclasses.replace(
+    TORCHVISION_VIEW,
+    crop_area=(0.2, 1.0),
+    interpolation="bilinear",  # mmpretrain's default
+)
 VIEW_2 = dataclasses.replace(VIEW_1, blur=0.1, solarize=0.2)
 V2 = {
     "projector_norm": "none",
@@ -54,7 +58,7 @@ def shapes(**overrides) -> MoCoConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
 
     Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py moco shapes --run_dir=runs/shapes
+    Command: python train.py moco shapes
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -75,7 +79,7 @@ def cifar10_cpu(**overrides) -> MoCoConfig:
     """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from photographs on a laptop
-    Command: python train.py moco cifar10_cpu --run_dir=runs/cifar10_cpu
+    Command: python train.py moco cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 43.48 % k-NN and 46.85 % linear, 25.55 % k-NN untrained, after
@@ -98,7 +102,7 @@ def cifar10(**overrides) -> MoCoConfig:
     """CIFAR-10, v3 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/mocov3.yaml
-    Command: python train.py moco cifar10 --run_dir=runs/cifar10
+    Command: python train.py moco cifar10
     Published: 93.10 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (mocov3.yaml); model and time not stated in the source
     Measured: not yet measured
@@ -116,7 +120,7 @@ def cifar10_v2(**overrides) -> MoCoConfig:
     """CIFAR-10, v2 both ways as in solo-learn: batch 256, 1000 epochs.
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/mocov2plus.yaml
-    Command: python train.py moco cifar10_v2 --run_dir=runs/cifar10_v2
+    Command: python train.py moco cifar10_v2
     Published: 92.94 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (mocov2plus.yaml); model and time not stated in the
         source
@@ -152,7 +156,7 @@ def cifar10_lightly(**overrides) -> MoCoConfig:
 
     Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py, but for its one queue of
         both directions, where ours has two, and its BatchNorm of eight parts
-    Command: python train.py moco cifar10_lightly --run_dir=runs/cifar10_lightly
+    Command: python train.py moco cifar10_lightly
     Published: 83.8 % k-NN (k 200, T .1, best epoch); 90.0 % by
         `--batch_size=512 --epochs=800 --queue=8192` (cifar10_benchmark.py of February
         2022)
@@ -176,7 +180,7 @@ def folder_cpu(**overrides) -> MoCoConfig:
     """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for your own images on a laptop
-    Command: python train.py moco folder_cpu --data=~/photos --run_dir=runs/photos
+    Command: python train.py moco folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -194,7 +198,7 @@ def folder(**overrides) -> MoCoConfig:
 
     Reproduces: nothing published; ours, with the constants of v2 on ImageNet; keep
         --queue below the number of photographs
-    Command: python train.py moco folder --data=~/photos --run_dir=runs/photos
+    Command: python train.py moco folder --data=~/photos
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -215,7 +219,7 @@ def imagenet(**overrides) -> MoCoConfig:
 
     Reproduces: open-mmlab/mmpretrain, configs/mocov3,
         mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py
-    Command: python train.py moco imagenet --data_dir=/data/tfds --run_dir=runs/imagenet
+    Command: python train.py moco imagenet --data_dir=/data/tfds
     Published: 69.6 % linear top-1 (open-mmlab/mmselfsup, model zoo)
     Hardware: 8 GPUs (the config's name); model and time not stated in the source
     Measured: not yet measured
@@ -246,10 +250,9 @@ def imagenet_vit(**overrides) -> MoCoConfig:
 
     Reproduces: open-mmlab/mmpretrain, configs/mocov3,
         mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k.py, but for its 12 heads of
-        attention, here 6, the first weights of what learns, its decay of biases and
-        norms, and its float16
+        attention, here 6, the first class token, its decay of biases and norms, its
+        float16, AdamW's epsilon, and Pillow's blur
     Command: python train.py moco imagenet_vit --data_dir=/data/tfds
-        --run_dir=runs/imagenet_vit
     Published: 73.6 % linear top-1 (README of configs/mocov3)
     Hardware: 16 GPUs (the config's name); model and time not stated in the source
     Measured: not yet measured
@@ -285,7 +288,6 @@ def imagenet_v2(**overrides) -> MoCoConfig:
 
     Reproduces: Chen et al. 2020, section 2; facebookresearch/moco, README, its command
     Command: python train.py moco imagenet_v2 --data_dir=/data/tfds
-        --run_dir=runs/imagenet_v2
     Published: 67.5 % linear top-1; 71.1 % by `--epochs=800` (README)
     Hardware: 8 V100, 53 h (README)
     Measured: not yet measured

@@ -28,13 +28,14 @@ def check_named(flags: Any, *, own_modules: Sequence[str] = ()) -> None:
 
     Args:
         flags: A config, or the flags of a protocol or of an export; of their fields
-            run_dir, compare, data, data_dir, start, teacher, beside and
+            run_dir, pretrained, compare, data, data_dir, start, teacher, beside and
             candidates are looked at.
         own_modules: Modules of the user's own that are going to be imported, which may
             know more names.
     """
     said = {f.name: getattr(flags, f.name) for f in dataclasses.fields(flags)}
-    for run_dir in filter(None, (said.get("run_dir"), *(said.get("compare") or ()))):
+    runs = said.get("run_dir"), said.get("pretrained"), *(said.get("compare") or ())
+    for run_dir in filter(None, runs):
         check_run(run_dir)
     for field in _ENCODERS:
         names = said.get(field) or ()

@@ -43,7 +43,7 @@ def shapes(**overrides) -> SimCLRConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes: the demo.
 
     Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py simclr shapes --run_dir=runs/shapes
+    Command: python train.py simclr shapes
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 59.70 % k-NN (k 20) and 62.25 % linear, 15.85 and 12.05 % untrained;
@@ -63,7 +63,7 @@ def cifar10_cpu(**overrides) -> SimCLRConfig:
     """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from photographs on a laptop
-    Command: python train.py simclr cifar10_cpu --run_dir=runs/cifar10_cpu
+    Command: python train.py simclr cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 53.80 % k-NN, 56.39 % linear, 15 min on 2 cores of a Xeon (README)
@@ -87,7 +87,7 @@ def cifar10(**overrides) -> SimCLRConfig:
     """CIFAR-10, the authors' command: ResNet-18, batch 512, 1000 epochs.
 
     Reproduces: google-research/simclr, README, CIFAR-10 with a single GPU
-    Command: python train.py simclr cifar10 --run_dir=runs/cifar10
+    Command: python train.py simclr cifar10
     Published: about 91 % linear top-1 (README)
     Hardware: one GPU (README); model and time not stated in the source
     Measured: not yet measured
@@ -118,7 +118,7 @@ def cifar10_solo(**overrides) -> SimCLRConfig:
     """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/simclr.yaml
-    Command: python train.py simclr cifar10_solo --run_dir=runs/cifar10_solo
+    Command: python train.py simclr cifar10_solo
     Published: 90.74 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (simclr.yaml); model and time not stated in the source
     Measured: not yet measured
@@ -148,7 +148,7 @@ def cifar10_lightly(**overrides) -> SimCLRConfig:
     """CIFAR-10 as in lightly: ResNet-18, SGD, batch 128, 200 epochs.
 
     Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py of 27 March 2023
-    Command: python train.py simclr cifar10_lightly --run_dir=runs/cifar10_lightly
+    Command: python train.py simclr cifar10_lightly
     Published: 84.7 % k-NN (k 200, T .1, best epoch); 87.9 % with
         `--batch_size=512 --epochs=800` (lightly, docs, benchmarks.rst)
     Hardware: one NVIDIA RTX A6000, 98 min (331 min for 800 epochs)
@@ -186,7 +186,7 @@ def stl10_cpu(**overrides) -> SimCLRConfig:
     """STL-10, a fifth of it at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from images that have no labels
-    Command: python train.py simclr stl10_cpu --run_dir=runs/stl10_cpu
+    Command: python train.py simclr stl10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -206,7 +206,7 @@ def stl10(**overrides) -> SimCLRConfig:
 
     Reproduces: nothing published; ours, by the authors' advice for batches below 4096
         (issue 166)
-    Command: python train.py simclr stl10 --run_dir=runs/stl10
+    Command: python train.py simclr stl10
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -239,7 +239,7 @@ def imagenette_cpu(**overrides) -> SimCLRConfig:
     """Imagenette at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for photographs of a few classes
-    Command: python train.py simclr imagenette_cpu --run_dir=runs/imagenette_cpu
+    Command: python train.py simclr imagenette_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -256,7 +256,7 @@ def imagenette(**overrides) -> SimCLRConfig:
     """Imagenette as in lightly: ResNet-18, SGD, batch 256, 800 epochs.
 
     Reproduces: lightly-ai/lightly, docs, imagenette_benchmark.py
-    Command: python train.py simclr imagenette --run_dir=runs/imagenette
+    Command: python train.py simclr imagenette
     Published: 88.9 % k-NN (k 200, T .1, best epoch; lightly, docs, benchmarks.rst)
     Hardware: one NVIDIA RTX A6000, 194 min (lightly, docs, benchmarks.rst)
     Measured: not yet measured
@@ -301,7 +301,7 @@ def folder_cpu(**overrides) -> SimCLRConfig:
     """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for your own images on a laptop
-    Command: python train.py simclr folder_cpu --data=~/photos --run_dir=runs/photos
+    Command: python train.py simclr folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 37.30 % k-NN (k 20) and 45.10 % linear, 25.70 and 32.40 % untrained, on
@@ -327,7 +327,7 @@ def folder_edge(**overrides) -> SimCLRConfig:
     """A folder at 96 px, MobileNetV3Small for devices, 2 CPU cores.
 
     Reproduces: nothing published; ours, for encoders that shall run on devices
-    Command: python train.py simclr folder_edge --data=~/photos --run_dir=runs/photos
+    Command: python train.py simclr folder_edge --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 41.50 % k-NN (k 20) and 47.40 % linear, 26.70 and 10.00 % untrained, on
@@ -363,7 +363,7 @@ def folder(**overrides) -> SimCLRConfig:
 
     Reproduces: nothing published; ours, by the authors' advice for batches below 4096
         (issue 166)
-    Command: python train.py simclr folder --data=~/photos --run_dir=runs/photos
+    Command: python train.py simclr folder --data=~/photos
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -394,7 +394,6 @@ def imagenet(**overrides) -> SimCLRConfig:
 
     Reproduces: google-research/simclr, README, ImageNet with Cloud TPUs, as of v1
     Command: python train.py simclr imagenet --data_dir=/data/tfds
-        --run_dir=runs/imagenet
     Published: about 64.5 % linear top-1 (README; a number of v1, says issue 119)
     Hardware: 32 TPU v3, about 6 h (README)
     Measured: not yet measured
@@ -422,7 +421,6 @@ def imagenet_1000(**overrides) -> SimCLRConfig:
 
     Reproduces: Chen et al. 2020a, by the command of 100 epochs, only longer (issue 56)
     Command: python train.py simclr imagenet_1000 --data_dir=/data/tfds
-        --run_dir=runs/imagenet_1000
     Published: 69.1 % linear top-1; wider, 74.2 % by
         `--encoder.width=2 --projector 4096 128` and 76.6 % by
         `--encoder.width=4 --projector 8192 128` (README)
@@ -439,7 +437,6 @@ def imagenet_v2(**overrides) -> SimCLRConfig:
     Reproduces: Chen et al. 2020b, section 3.1, but for the memory of negatives, which
         the authors' code lacks too
     Command: python train.py simclr imagenet_v2 --data_dir=/data/tfds
-        --run_dir=runs/imagenet_v2
     Published: 71.7 % linear top-1 with a memory of negatives (Chen et al. 2020b, table
         1), 71.1 % without (issue 77)
     Hardware: 128 Cloud TPUs (Chen et al. 2020b, section 3.1); time not stated in the
@@ -470,7 +467,6 @@ def imagenet_v2_sk(**overrides) -> SimCLRConfig:
 
     Reproduces: Chen et al. 2020b, table 1, ResNet-50 1x SK, without that memory
     Command: python train.py simclr imagenet_v2_sk --data_dir=/data/tfds
-        --run_dir=runs/imagenet_v2_sk
     Published: 74.6 % linear top-1 with a memory of negatives (Chen et al. 2020b, table
         1)
     Hardware: 128 Cloud TPUs (Chen et al. 2020b, section 3.1); time not stated in the
@@ -489,7 +485,6 @@ def imagenet_v2_wide(**overrides) -> SimCLRConfig:
 
     Reproduces: Chen et al. 2020b, table 1, ResNet-50 2x SK, without that memory
     Command: python train.py simclr imagenet_v2_wide --data_dir=/data/tfds
-        --run_dir=runs/imagenet_v2_wide
     Published: 77.7 % linear top-1 with a memory of negatives (Chen et al. 2020b, table
         1)
     Hardware: 128 Cloud TPUs (Chen et al. 2020b, section 3.1); time not stated in the
@@ -509,7 +504,6 @@ def imagenet_v2_deep(**overrides) -> SimCLRConfig:
 
     Reproduces: Chen et al. 2020b, table 1, ResNet-101 1x, without that memory
     Command: python train.py simclr imagenet_v2_deep --data_dir=/data/tfds
-        --run_dir=runs/imagenet_v2_deep
     Published: 73.6 % linear top-1 with a memory of negatives (Chen et al. 2020b, table
         1)
     Hardware: 128 Cloud TPUs (Chen et al. 2020b, section 3.1); time not stated in the
@@ -525,7 +519,6 @@ def imagenet_v2_big(**overrides) -> SimCLRConfig:
 
     Reproduces: Chen et al. 2020b, table 1, ResNet-152 3x SK, without that memory
     Command: python train.py simclr imagenet_v2_big --data_dir=/data/tfds
-        --run_dir=runs/imagenet_v2_big
     Published: 79.8 % linear top-1 with a memory of negatives (Chen et al. 2020b, table
         1)
     Hardware: 128 Cloud TPUs (Chen et al. 2020b, section 3.1); time not stated in the

@@ -47,7 +47,7 @@ def shapes(**overrides) -> SimSiamConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
 
     Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py simsiam shapes --run_dir=runs/shapes
+    Command: python train.py simsiam shapes
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -66,7 +66,7 @@ def cifar10_cpu(**overrides) -> SimSiamConfig:
     """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from photographs on a laptop
-    Command: python train.py simsiam cifar10_cpu --run_dir=runs/cifar10_cpu
+    Command: python train.py simsiam cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 40.08 % k-NN and 44.94 % linear, 25.55 % k-NN untrained, after
@@ -87,7 +87,7 @@ def cifar10(**overrides) -> SimSiamConfig:
     """CIFAR-10 by the authors: ResNet-18, batch 512, 800 epochs.
 
     Reproduces: the paper, appendix D
-    Command: python train.py simsiam cifar10 --run_dir=runs/cifar10
+    Command: python train.py simsiam cifar10
     Published: 91.8 % linear top-1 (figure D.1)
     Hardware: not stated in the source
     Measured: not yet measured
@@ -124,7 +124,7 @@ def cifar10_solo(**overrides) -> SimSiamConfig:
     """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/simsiam.yaml
-    Command: python train.py simsiam cifar10_solo --run_dir=runs/cifar10_solo
+    Command: python train.py simsiam cifar10_solo
     Published: 90.51 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (simsiam.yaml); model and time not stated in the source
     Measured: not yet measured
@@ -153,7 +153,7 @@ def cifar10_lightly(**overrides) -> SimSiamConfig:
     """CIFAR-10 as in lightly: ResNet-18, SGD, batch 512, 800 epochs.
 
     Reproduces: lightly-ai/lightly, docs, cifar10_benchmark.py
-    Command: python train.py simsiam cifar10_lightly --run_dir=runs/cifar10_lightly
+    Command: python train.py simsiam cifar10_lightly
     Published: 90.6 % k-NN (k 200, T .1, best epoch), 81.4 % after 200 epochs
         (cifar10_benchmark.py of February 2022)
     Hardware: one NVIDIA RTX A6000, 636 min
@@ -188,7 +188,7 @@ def folder_cpu(**overrides) -> SimSiamConfig:
     """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for your own images on a laptop
-    Command: python train.py simsiam folder_cpu --data=~/photos --run_dir=runs/photos
+    Command: python train.py simsiam folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -208,7 +208,7 @@ def folder(**overrides) -> SimSiamConfig:
 
     Reproduces: nothing published; ours, with the constants of ImageNet; the paper finds
         batches of 256 to 2048 much alike
-    Command: python train.py simsiam folder --data=~/photos --run_dir=runs/photos
+    Command: python train.py simsiam folder --data=~/photos
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -230,7 +230,6 @@ def imagenet(**overrides) -> SimSiamConfig:
 
     Reproduces: the paper, section 3 and table 1 (c)
     Command: python train.py simsiam imagenet --data_dir=/data/tfds
-        --run_dir=runs/imagenet
     Published: 68.1 % linear top-1 (table 2); with a batch of 256 by
         `--batch_size=256 --epochs=200` 70.0 %, `--batch_size=256 --epochs=800` 71.3 %
         (table 4)

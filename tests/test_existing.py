@@ -35,6 +35,10 @@ SLIPS = {
         "train.py distill shapes --teacher=runs/nope --pretrained=None",
         "an encoder that exists; received 'runs/nope'",
     ),
+    "a run to go on from": (
+        "train.py finetune shapes --pretrained=runs/shaps",
+        "a run at runs/shaps; received no such directory. Perhaps you meant: runs/shap",
+    ),
     "a start": (
         "train.py simclr shapes --start=imagenet:ResNet9",
         "imagenet:NAME, a network of keras.applications; received 'ResNet9'",

@@ -79,7 +79,10 @@ def test_command_parses_and_names_the_recipe(method, name, monkeypatch):
     fields = read_card(RECIPES[method, name]).fields
     words = fields["Command"].split()
     assert words[:4] == ["python", "train.py", method, name]
-    assert any(word.startswith("--run_dir=") for word in words)
+    # Of each recipe's own directory, which is the default: runs/METHOD-RECIPE.
+    assert not any(word.startswith("--run_dir=") for word in words)
+    runs = {f"runs/{method}-{name}" for method, name in RECIPES}
+    assert {w.partition("=")[2] for w in words if "=runs/" in w} <= runs
     offered = re.findall(r"`(--[^`]+)`", " ".join(fields.values()))
     for flags in ["", *offered]:
         with pytest.raises(Parsed):
@@ -663,9 +666,14 @@ def test_moco_imagenet():
         "predictor_norm": "hidden",
         "directions": "sum",
     }
-    views = _both(BYOL_OF_TORCHVISION | {"crop_area": (0.2, 1.0)})
-    views |= {"view_2.blur": 0.1, "view_2.solarize": 0.2}
-    _check("moco", "imagenet", IMAGENET_STATISTICS, views, table)
+    _check("moco", "imagenet", IMAGENET_STATISTICS, _moco_v3_views(0.2), table)
+
+
+def _moco_v3_views(smallest_area):
+    """The pipelines of mmpretrain, whose RandomResizedCrop is bilinear by default."""
+    crop = {"crop_area": (smallest_area, 1.0), "interpolation": "bilinear"}
+    views = _both(BYOL_OF_TORCHVISION | crop)
+    return views | {"view_2.blur": 0.1, "view_2.solarize": 0.2}
 
 
 def test_moco_imagenet_of_a_vit():
@@ -692,9 +700,7 @@ def test_moco_imagenet_of_a_vit():
         "predictor_norm": "bare",
         "directions": "sum",
     }
-    views = _both(BYOL_OF_TORCHVISION | {"crop_area": (0.08, 1.0)})
-    views |= {"view_2.blur": 0.1, "view_2.solarize": 0.2}
-    _check("moco", "imagenet_vit", IMAGENET_STATISTICS, views, table)
+    _check("moco", "imagenet_vit", IMAGENET_STATISTICS, _moco_v3_views(0.08), table)
 
 
 def test_moco_imagenet_v2():

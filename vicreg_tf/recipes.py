@@ -44,7 +44,7 @@ def shapes(**overrides) -> VICRegConfig:
     """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
 
     Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py vicreg shapes --run_dir=runs/shapes
+    Command: python train.py vicreg shapes
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -62,7 +62,7 @@ def cifar10_cpu(**overrides) -> VICRegConfig:
     """CIFAR-10, narrow ResNet-18, under 20 minutes on 2 CPU cores.
 
     Reproduces: nothing published; ours, to learn from photographs on a laptop
-    Command: python train.py vicreg cifar10_cpu --run_dir=runs/cifar10_cpu
+    Command: python train.py vicreg cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
     Measured: 47.20 % k-NN and 49.80 % linear, 25.55 % k-NN untrained, after
@@ -82,7 +82,7 @@ def cifar10(**overrides) -> VICRegConfig:
     """CIFAR-10 as in solo-learn: ResNet-18, batch 256, 1000 epochs.
 
     Reproduces: vturrisi/solo-learn, scripts/pretrain/cifar/vicreg.yaml
-    Command: python train.py vicreg cifar10 --run_dir=runs/cifar10
+    Command: python train.py vicreg cifar10
     Published: 92.07 % linear top-1, by a classifier trained beside (its README)
     Hardware: one GPU in float16 (vicreg.yaml); model and time not stated in the source
     Measured: not yet measured
@@ -101,7 +101,7 @@ def folder_cpu(**overrides) -> VICRegConfig:
     """A folder of photographs at 96 px, narrow ResNet-18, 2 CPU cores.
 
     Reproduces: nothing published; ours, for your own images on a laptop
-    Command: python train.py vicreg folder_cpu --data=~/photos --run_dir=runs/photos
+    Command: python train.py vicreg folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
     Measured: not yet measured
@@ -120,7 +120,7 @@ def folder(**overrides) -> VICRegConfig:
 
     Reproduces: nothing published; ours, with the constants of ImageNet, unverified at a
         batch of 256
-    Command: python train.py vicreg folder --data=~/photos --run_dir=runs/photos
+    Command: python train.py vicreg folder --data=~/photos
     Published: nothing
     Hardware: one GPU
     Measured: not yet measured
@@ -142,7 +142,6 @@ def imagenet(**overrides) -> VICRegConfig:
 
     Reproduces: the paper, section 4.2
     Command: python train.py vicreg imagenet --data_dir=/data/tfds
-        --run_dir=runs/imagenet
     Published: 73.2 % linear top-1 (the paper, table 1)
     Hardware: 32 V100, about 11 h for 100 epochs (unverified)
     Measured: not yet measured

@@ -58,7 +58,8 @@ class EncoderConfig:
     """Height and width of a ViT's patches, in pixels."""
     fixed_embedding: bool = False
     """Whether a ViT's patches are embedded by a random projection that stays as it is,
-    and their positions by sines and cosines, as in MoCo v3."""
+    also when the network is fine-tuned, and their positions by sines and cosines: MoCo
+    v3. A file of weights brings its own numbers for both, which stay."""
     weights: str | None = None
     """A file of weights of this network, for keras.applications also "imagenet"."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)

@@ -27,8 +27,8 @@ class BesideFlags(EncoderFlags):
 
     beside: tuple[str, ...] = ()
     """Other encoders, judged beside it on the same images: runs, .keras files,
-    imagenet:NAME, hub:PRESET, SavedModels, ONNX files; for knn, linear and retrieval
-    files of vectors, too."""
+    imagenet:NAME, hub:PRESET, SavedModels, ONNX files; of knn, linear, retrieval and
+    transfer files of vectors, too."""
 
 
 def open_beside(names: Sequence[str]) -> "dict[str, Teacher | StoredVectors]":

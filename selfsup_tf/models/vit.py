@@ -168,7 +168,19 @@ class VisionTransformer(keras.layers.Layer):
         grid = [length // self.patch_size for length in self.backbone.image_shape[:2]]
         table = np.vstack([np.zeros((1, size)), sine_positions(*grid, size)])
         positions.embeddings.assign(table)
-        projection.trainable = positions.trainable = False
+        self._freeze_embedding()
+
+    def _freeze_embedding(self):
+        embedding = self._embedding()
+        for part in (embedding.patch_embedding, embedding.position_embedding):
+            part.trainable = False
+
+    @keras.layers.Layer.trainable.setter
+    def trainable(self, value):
+        """Sets it for all of the layer but an embedding that is fixed."""
+        keras.layers.Layer.trainable.fset(self, value)
+        if self.fixed_embedding and self.built:
+            self._freeze_embedding()
 
     def _embedding(self):
         # keras-hub promises none of its names; tests/models/test_vit.py watches them.

@@ -1,5 +1,7 @@
 """Exports of a small encoder: every format, its proof, and what is refused."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -20,7 +22,11 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.linear import linear_classifier
 from selfsup_tf.exporting.exporter import export, format_table
 from selfsup_tf.exporting.format import Networks, Options
-from selfsup_tf.exporting.formats import override_thresholds
+from selfsup_tf.exporting.formats import (
+    choose_formats,
+    left_out,
+    override_thresholds,
+)
 from selfsup_tf.exporting.manifest import check_manifest
 from selfsup_tf.exporting.parity import ParityError
 from selfsup_tf.exporting.portable import portable_encoder
@@ -67,6 +73,19 @@ def exported(encoder, classifier, images, tmp_path_factory):
 
 def random_views(count, size=SIZE):
     return np.random.default_rng(3).random((count, size, size, 3), np.float32)
+
+
+def test_of_all_formats_those_are_left_out_whose_packages_are_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    words = [found.word for found in choose_formats("all")]
+    assert words == [word for word in FORMATS if word != "onnx"]
+    (missing,) = left_out("all").items()
+    assert missing[0] == "onnx"
+    assert "pip install" in str(missing[1])
+    assert left_out("tflite") == {}
+    for named in ("onnx", ("all", "onnx")):
+        with pytest.raises(InputError, match="pip install"):
+            choose_formats(named)
 
 
 def test_everything_is_there_and_nothing_else(exported):

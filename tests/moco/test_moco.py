@@ -10,6 +10,7 @@ import tensorflow as tf
 from ten_steps import STEPS, check_ten_steps, set_up
 
 import moco_tf
+import selfsup_tf as selfsup
 from selfsup_tf.config import Plan
 from selfsup_tf.errors import InputError
 
@@ -208,3 +209,29 @@ def test_one_direction_passes_each_view_once(tiny_config, tiny_method):
 def test_what_means_nothing_is_refused(fields, message, tiny_config):
     with pytest.raises(InputError, match=message):
         tiny_config("moco", **fields)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_fixed_embedding_is_not_learned(remat, few_images, tiny_config, tmp_path):
+    """Neither by the network that learns nor by its target; all else moves."""
+    pytest.importorskip("keras_hub", reason="pip install '.[hub]'")
+    from selfsup_tf.models.vit import VisionTransformer
+
+    config = tiny_config("moco", remat=remat, base_tau=0.5, steps=3)
+    inputs = keras.Input((16, 16, 3))
+    h = VisionTransformer(8, 2, 2, 8, fixed_embedding=True, name="vit")(inputs)
+    network = keras.Model(inputs, h)
+    method = moco_tf.MoCo(config, encoder=network)
+    selfsup.train(method, few_images[0], run_dir=tmp_path)
+    for learned in (method.encoder, method.model.get_layer("target_encoder")):
+        pairs = list(zip(network.variables, learned.variables, strict=True))
+        stayed = {a.path for a, b in pairs if np.array_equal(a, b)}
+        assert {
+            path.partition("vit_patching_and_embedding/")[2]
+            for path in stayed
+            if not path.endswith("key/bias")  # shifts all logits of a softmax alike
+        } == {
+            "patch_embedding/kernel",
+            "patch_embedding/bias",
+            "position_embedding/embeddings",
+        }

@@ -20,6 +20,7 @@ from selfsup_tf.models.encoders import (
     at_size,
     build_encoder,
     copy_network,
+    leaf_layers,
 )
 from selfsup_tf.models.rematerialisation import rematerialised
 from selfsup_tf.models.vit import (
@@ -246,6 +247,9 @@ def test_a_fixed_embedding_stays(keras_hub, images, tmp_path):
         at_size(encoder, 64),
         keras.models.load_model(tmp_path / "encoder.keras"),
     )
+    for layer in leaf_layers(copies[1]):  # as what a run began with and kept frozen
+        layer.trainable = False
+        layer.trainable = True
     for copy in copies:
         assert len(copy.variables) - len(copy.trainable_variables) == 3
         embedding = embedding_of(copy)
