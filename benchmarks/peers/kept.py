@@ -2,19 +2,32 @@
 
 import json
 import pathlib
+from typing import Any
 
 from selfsup_tf.files import read_json, whole_file
 
 
 def known(file: pathlib.Path, asked: dict) -> dict | None:
-    """What was measured by the same settings, None if nothing was."""
+    """What was measured by the same settings, None if nothing was.
+
+    A setting that the file lacks is younger than it, and had its default then.
+    """
     if not file.is_file():
         return None
     found = read_json(file)
-    return found if found.pop("asked") == json.loads(json.dumps(asked)) else None
+    asked = json.loads(json.dumps(asked))
+    return found if _same(found.pop("asked", None), asked) else None
 
 
 def keep(file: pathlib.Path, asked: dict, found: dict) -> None:
     """Writes what was measured, for `known`."""
     with whole_file(file) as part:
         part.write_text(json.dumps({"asked": asked, **found}))
+
+
+def _same(then: Any, now: Any) -> bool:
+    if isinstance(then, dict) and isinstance(now, dict):
+        return then.keys() <= now.keys() and all(_same(then[k], now[k]) for k in then)
+    if isinstance(then, list) and isinstance(now, list):
+        return len(then) == len(now) and all(map(_same, then, now))
+    return then == now

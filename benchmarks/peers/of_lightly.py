@@ -4,7 +4,9 @@
 
 SETTINGS names the method and all constants, an .npz of images (`train` and `test`,
 uint8, with `train_labels` and `test_labels`) and where to write: OUT.json, what was
-measured, and OUT.npz, the representations at the end.
+measured, and OUT.npz, the representations at the end. With `every`, epochs, there are
+OUT_STEP.npz of `bank` and `test` on the way, too, and a run that was stopped goes on
+from the last of them, its order of images and its views drawn anew.
 
 The parts are lightly's: transforms, losses, heads, schedules, the momentum update and
 the k-NN. The loops are the examples of its documentation, in plain PyTorch.
@@ -78,7 +80,10 @@ class SimCLR(nn.Module):
         super().__init__()
         self.backbone = backbone
         hidden, out = settings["projector"]
-        self.projection_head = SimCLRProjectionHead(backbone.size, hidden, out)
+        norm = settings["batch_norm"]
+        self.projection_head = SimCLRProjectionHead(
+            backbone.size, hidden, out, batch_norm=norm
+        )
         self.criterion = NTXentLoss(temperature=settings["temperature"])
 
     def loss(self, view_1, view_2, step, total):
@@ -150,6 +155,39 @@ def accuracy(train, train_labels, test, test_labels):
     return float((torch.cat(found).numpy() == test_labels).mean())
 
 
+class OnTheWay:
+    """Representations, and a state to go on from, every so many steps."""
+
+    def __init__(self, settings, data, steps_per_epoch, parts):
+        self.out = pathlib.Path(settings["out"])
+        self.every = round(settings.get("every", 0) * steps_per_epoch)
+        self.data, self.parts, self.settings = data, parts, settings
+        self.file = self.out.with_suffix(".state")
+
+    def restore(self):
+        """The steps and seconds that are behind."""
+        if not (self.every and self.file.is_file()):
+            return 0, 0.0
+        state = torch.load(self.file)
+        for part, values in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(values)
+        return state["step"], state["seconds"]
+
+    def keep(self, backbone, step, seconds):
+        """Where the time has come."""
+        if not self.every or step % self.every:
+            return
+        parts = {
+            part: represent(backbone, self.data[part], self.settings["normalize"])
+            for part in ("bank", "test")
+        }
+        np.savez(self.out.with_name(f"{self.out.name}_{step}.npz"), **parts)
+        states = [part.state_dict() for part in self.parts]
+        beside = self.file.with_suffix(".part")
+        torch.save({"step": step, "seconds": seconds, "parts": states}, beside)
+        beside.replace(self.file)
+
+
 def main():
     """Trains, and judges at the end; the time of judging is not counted."""
     settings = json.loads(pathlib.Path(sys.argv[1]).read_text())
@@ -191,8 +229,10 @@ def main():
             end_value=0.0,
         )
         by_epoch = None
-    step, losses = 0, []
-    start = time.perf_counter()
+    schedule = by_step or by_epoch
+    way = OnTheWay(settings, data, steps_per_epoch, (method, optimizer, schedule))
+    step, seconds = way.restore()
+    losses, start = [], time.perf_counter() - seconds
     while step < total:
         for view_1, view_2 in loader:
             loss = method.loss(view_1, view_2, step, total)
@@ -203,11 +243,13 @@ def main():
                 by_step.step()
             losses.append(loss.item())
             step += 1
+            seconds = time.perf_counter() - start
+            way.keep(backbone, step, seconds)
+            start = time.perf_counter() - seconds
             if step == total:
                 break
         if by_epoch:
             by_epoch.step()
-    seconds = time.perf_counter() - start
     h, queries = (
         represent(backbone, data[part], settings["normalize"])
         for part in ("train", "test")

@@ -6,21 +6,27 @@ python benchmarks/peers/race.py --data_dir=DIRECTORY --output=runs/try --epochs=
 SimCLR and BYOL on all of CIFAR-10 for --epochs, a ResNet-18 of width 1/4, in two heats:
 
   same   batch, head sizes, optimizer, rate, decay and strength of the views of our
-         recipe `cifar10_cpu`, for both. Left are: the first weights; the crop (ours
-         bicubic, theirs bilinear and low-passed); BYOL's brightness (ours adds); and
-         SimCLR's BatchNorms (ours see both views together, the last without centre)
+         recipe `cifar10_cpu`, for both. What differs: the first weights; the crop (ours
+         bicubic, theirs bilinear and low-passed); colours (ours in floats, saturation
+         by HSV, theirs on bytes); BYOL's brightness (ours adds), its target (theirs
+         moves before a step) and the last bias of its heads (theirs have one); SimCLR's
+         BatchNorms (ours see both views together, the last without centre); where the
+         rate stands in SGD's momentum (ours within); the moving variance (theirs
+         unbiased)
   own    ours by that recipe, lightly by the constants of cifar10_benchmark.py of its
          documentation (commit 0351a522) with the stem of that file, four times the work
 
 lightly is installed into an environment of its own and used by its public interface
-(`of_lightly.py`). Minutes are those of training alone. Our k-NN (k 200, T .1) judges
-the representations of both; lightly's own stands beside. After the heat `same` lightly
+(`of_lightly.py`). Minutes are those of training alone, as is the memory. Our k-NN (k
+200, T .1) judges the representations of both; lightly's own stands beside. Who is first
+changes with the seed. After the heat `same` lightly
 is trained once more, for as many epochs as ours has minutes for. A race that was
 stopped goes on; what was run with other settings is run again.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -31,46 +37,22 @@ import sys
 import numpy as np
 from environment import peers_python
 from kept import keep, known
+from lightly_settings import PACKAGES, lightly_settings
 from process import run
 
-from selfsup_tf.config import fitting_warmup, make_plan
+from selfsup_tf.config import make_plan
 from selfsup_tf.files import read_json, read_records, whole_file
 from selfsup_tf.methods import find_method
 
 ROOT = pathlib.Path(__file__).parents[2]
 IMAGES = 50_000
-_PACKAGES = ("torch", "torchvision", "lightly==1.6.0")
-OWN_OF_LIGHTLY = {
-    "batch_size": 128,
-    "learning_rate": 0.06,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "decay_all": True,
-    "warmup_epochs": 0.0,
-    "by_epoch": True,
-    "stride": 1,
-    "zero_init": False,
-    "normalize": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-}
-"""docs, cifar10_benchmark.py, as are the next two."""
-OWN_HEADS = {
-    "simclr": {"projector": [512, 128], "temperature": 0.5},
-    "byol": {
-        "projector": [1024, 256],
-        "predictor": [1024, 256],
-        "base_tau": 0.99,
-        "final_tau": 0.99,
-        "solarize": 0.0,
-    },
-}
-OWN_VIEWS = {"cj_bright": 0.4, "cj_contrast": 0.4, "cj_sat": 0.4, "cj_hue": 0.1}
 
 
 def main() -> None:
     """Runs what is missing and prints the table."""
     flags = _parse_flags()
     flags.output.mkdir(parents=True, exist_ok=True)
-    python = peers_python(flags.env, _PACKAGES)
+    python = peers_python(flags.env, PACKAGES)
     images = _write_images(flags)
     print(f"{os.cpu_count()} cores, {flags.workers} workers of lightly's loader\n")
     print(
@@ -81,10 +63,13 @@ def main() -> None:
     for heat in flags.heats:
         for method in flags.methods:
             for seed in flags.seeds:
-                ours = _ours(method, seed, flags)  # of both heats
-                _tell(heat, method, seed, "ours", ours)
                 options = (heat, method, seed, python, images, flags)
+                measure_ours = functools.partial(_ours, method, seed, flags)
+                if seed % 2 == 0:
+                    measure_ours()  # and is known from then on
                 theirs = _theirs(*options, epochs=flags.epochs)
+                ours = measure_ours()
+                _tell(heat, method, seed, "ours", ours)
                 _tell(heat, method, seed, "lightly", theirs)
                 gaps.append((heat, method, ours["knn"] - theirs["knn"]))
                 if heat == "same":
@@ -153,7 +138,7 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
         given = [f"--{name}={value}" for name, value in fields.items()]
         given += ["--knn_epochs=1000", "--checkpoint_epochs=1000"]
         train = ["train.py", method, "cifar10_cpu", *given, where, *data]
-        peak = run([sys.executable, *train], ROOT)
+        peak = run([sys.executable, *train], ROOT).peak_bytes
         log = read_records(folder / "log.jsonl")
         records = [r for r in log if "train/images_per_second" in r]
         steps = [0, *(record["step"] for record in records)]
@@ -172,66 +157,27 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
 
 def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
     """A run of lightly, judged by us, too."""
-    settings = _settings(heat, method)
-    settings |= {
-        "method": method,
-        "seed": seed,
-        "epochs": epochs,
-        "warmup_epochs": fitting_warmup(settings["warmup_epochs"], epochs),
-        "width": 0.25,
-        "workers": flags.workers,
-        "images": str(images),
-    }
+    length = {"images": IMAGES, "epochs": epochs, "seed": seed}
+    settings = lightly_settings(heat, method, **length)
+    settings |= {"workers": flags.workers, "images": str(images)}
     kind = heat if epochs == flags.epochs else "minutes"
     out = flags.output / f"{kind}_{method}_{seed}_lightly"
-    judged, file = (out.with_suffix(f".{end}") for end in ("judged", "settings"))
+    ends = ("trained", "judged", "settings")
+    trained, judged, file = (out.with_suffix(f".{end}") for end in ends)
     if found := known(judged, settings):
         return found
-    file.write_text(json.dumps(settings | {"out": str(out)}, indent=2))
-    program = pathlib.Path(__file__).with_name("of_lightly.py")
-    peak = run([str(python), str(program), str(file)], ROOT)
-    found = read_json(out.with_suffix(".json"))
-    found |= {"peak_bytes": peak, "knn": _judge(out.with_suffix(".npz"), images)}
+    found = known(trained, settings)
+    if not found:
+        file.write_text(json.dumps(settings | {"out": str(out)}, indent=2))
+        program = pathlib.Path(__file__).with_name("of_lightly.py")
+        done = out.with_suffix(".json")
+        done.unlink(missing_ok=True)
+        peak = run([str(python), str(program), str(file)], ROOT, until=done).peak_bytes
+        found = read_json(done) | {"peak_bytes": peak}
+        keep(trained, settings, found)
+    found["knn"] = _judge(out.with_suffix(".npz"), images)
     keep(judged, settings, found)
     return found
-
-
-def _settings(heat: str, method: str) -> dict:
-    """What lightly is told: our recipe's constants, or those it publishes."""
-    config = find_method(method).recipe("cifar10_cpu")()
-    plan, optimizer = make_plan(config, IMAGES), config.optimizer
-    first, last = config.views[0], config.views[-1]
-    views = {"input_size": 32, "min_scale": first.crop_area[0], "gaussian_blur": 0.0}
-    if heat == "own":
-        return OWN_OF_LIGHTLY | OWN_HEADS[method] | {"views": views | OWN_VIEWS}
-    strengths = {
-        "cj_bright": first.brightness,
-        "cj_contrast": first.contrast,
-        "cj_sat": first.saturation,
-        "cj_hue": first.hue,
-    }
-    # BYOL's loss is (2 - 2 cos) here, of both directions added or averaged, and -cos of
-    # both averaged there: a factor that SGD takes as well in its rate.
-    factor = 1.0
-    if method == "byol":
-        factor = {"sum": 4.0, "mean": 2.0}[config.directions]
-    names = ("projector", "predictor", "temperature", "base_tau")
-    return {
-        "batch_size": config.batch_size,
-        "learning_rate": plan.learning_rate * factor,
-        "momentum": optimizer.momentum,
-        "weight_decay": optimizer.weight_decay / factor,
-        "decay_all": False,
-        "warmup_epochs": optimizer.warmup_epochs,
-        "by_epoch": False,
-        "stride": 2,
-        "zero_init": config.encoder.zero_init,
-        "normalize": {"mean": config.encoder.mean, "std": config.encoder.std},
-        "views": views | strengths,
-        "solarize": last.solarize,
-        "final_tau": 1.0,
-        **{n: v for n, v in dataclasses.asdict(config).items() if n in names},
-    }
 
 
 def _judge(file: pathlib.Path, images: pathlib.Path) -> float:
