@@ -71,7 +71,7 @@ def makers(
                 vectors,
                 "networks beside this protocol's encoder",
                 f"{name}, vectors in a file",
-                "knn, linear, retrieval and transfer take vectors, too.",
+                "knn, linear by lbfgs, retrieval and transfer take vectors, too.",
             )
             found[name] = functools.partial(_itself, one)
         else:

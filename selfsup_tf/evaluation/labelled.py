@@ -170,20 +170,22 @@ class Labelled(Protocol):
         function: "MODULE:NAME" of what judges: from an encoder, train and test images,
             the protocol's own flags and `cache` to a `Scored`.
         shown: Which details stand over its table on a terminal.
-        takes_vectors: Whether vectors in a file may stand beside.
     """
 
     needs = ("labels",)
     function: ClassVar[str] = ""
     shown: ClassVar[tuple[str, ...]] = ()
-    takes_vectors: ClassVar[bool] = False
+
+    def takes_vectors(self, flags: ComparedFlags) -> bool:
+        """Whether vectors in a file may stand beside; asked before any is judged."""
+        return False
 
     def run(self, judged: "Judged", flags: ComparedFlags) -> Result:
         module, _, name = self.function.partition(":")
         judge = getattr(importlib.import_module(module), name)
         options = options_of(flags)
         del options["untrained"]
-        encoders = judged.encoders(vectors=self.takes_vectors)
+        encoders = judged.encoders(vectors=self.takes_vectors(flags))
         train, test = judged.open_evaluation()
 
         def measure(_: str, encoder: Any) -> "Scored":

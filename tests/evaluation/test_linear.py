@@ -7,6 +7,7 @@ import sklearn.linear_model
 import tensorflow as tf
 
 from selfsup_tf.data.sources import open_source
+from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features, weights_hash
 from selfsup_tf.evaluation.linear import (
@@ -136,6 +137,11 @@ def test_options_that_do_not_fit_are_refused():
         linear_probe(pooling_encoder(), TRAIN, TEST, epochs=3, learning_rate=0.1)
     with pytest.raises(InputError, match="Perhaps you meant: lbfgs"):
         linear_probe(pooling_encoder(), TRAIN, TEST, preset="lbgfs")
+    vectors = StoredVectors(
+        "a.npz", (), np.zeros((4, 2), np.float32), np.arange(4), None
+    )
+    with pytest.raises(InputError, match="which draws crops; received vectors"):
+        linear_probe(vectors, TRAIN, TEST, preset="byol")
 
 
 def test_a_diverged_probe_is_refused():

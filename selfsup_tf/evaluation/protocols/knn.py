@@ -24,8 +24,10 @@ class Knn(Labelled):
     order = 10
     measured_by_report = True
     function = "selfsup_tf.evaluation.knn:knn"
-    takes_vectors = True
     shown = ("k", "temperature")
+
+    def takes_vectors(self, flags: KnnFlags) -> bool:
+        return True
 
 
 PROTOCOL = Knn()

@@ -40,8 +40,10 @@ class Linear(Labelled):
     order = 20
     measured_by_report = True
     function = "selfsup_tf.evaluation.linear:linear_probe"
-    takes_vectors = True
     shown = ("optimizer",)
+
+    def takes_vectors(self, flags: LinearFlags) -> bool:
+        return flags.preset == "lbfgs"  # the others draw crops
 
 
 PROTOCOL = Linear()

@@ -24,8 +24,10 @@ class Retrieval(Labelled):
     order = 30
     measured_by_report = True
     function = "selfsup_tf.evaluation.retrieval:retrieval"
-    takes_vectors = True
     shown = ("gallery",)
+
+    def takes_vectors(self, flags: RetrievalFlags) -> bool:
+        return True
 
     def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:
         name = "mean_average_precision"
