@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from selfsup_tf.config.checks import check_not_negative, check_positive
 from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import (
@@ -95,7 +96,7 @@ def linear_probe(
         cache: A folder where representations are kept.
 
     Raises:
-        InputError: No labels, one class, or an unknown preset.
+        InputError: No labels, one class, an unknown preset, or an option that can't be.
         TrunkChangedError: The encoder was changed; the numbers would be worthless.
 
     Reference:
@@ -118,6 +119,9 @@ def linear_probe(
         "vectors in a file",
         "Use the preset lbfgs.",
     )
+    for name, value in (("batch_size", batch_size), *given.items()):
+        check_number = check_not_negative if name == "weight_decay" else check_positive
+        check_number(name, value)
     train, test = open_images(encoder, train), open_images(encoder, test)
     num_classes = check_labels(train.labels, test.labels)
     before = weights_hash(encoder)

@@ -137,6 +137,11 @@ def test_options_that_do_not_fit_are_refused():
         linear_probe(pooling_encoder(), TRAIN, TEST, epochs=3, learning_rate=0.1)
     with pytest.raises(InputError, match="Perhaps you meant: lbfgs"):
         linear_probe(pooling_encoder(), TRAIN, TEST, preset="lbgfs")
+    wrong = {"batch_size": 0, "epochs": 0, "learning_rate": -0.1, "weight_decay": -1.0}
+    for name, value in (*wrong.items(), ("learning_rate", float("nan"))):
+        options = {"preset": "byol", name: value}
+        with pytest.raises(InputError, match=f"expected {name} "):
+            linear_probe(pooling_encoder(), TRAIN, TEST, **options)
     vectors = StoredVectors(
         "a.npz", (), np.zeros((4, 2), np.float32), np.arange(4), None
     )
