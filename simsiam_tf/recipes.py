@@ -69,8 +69,8 @@ def cifar10_cpu(**overrides) -> SimSiamConfig:
     Command: python train.py simsiam cifar10_cpu
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: 40.08 % k-NN and 44.94 % linear, 25.55 % k-NN untrained, after
-        4.8 epochs, some ten minutes of processor time: docs/measured.md
+    Measured: 39.50 % k-NN and 45.51 % linear, 25.55 % k-NN untrained, after
+        4.8 epochs, ten minutes of processor time: docs/measured.md
     """
     config = SimSiamConfig(
         **ON_CIFAR10,
