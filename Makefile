@@ -33,7 +33,8 @@ docs: .venv/installed-docs
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-.venv/installed: .venv/bin/python setup.py pyproject.toml
+# An editable install knows the packages that were there.
+.venv/installed: .venv/bin/python setup.py pyproject.toml $(wildcard *_tf/__init__.py)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
