@@ -51,7 +51,7 @@ def shapes(**overrides) -> BarlowTwinsConfig:
     Command: python train.py barlow shapes
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 25.95 % k-NN (k 20), 15.85 % untrained, on 2 cores of an AMD EPYC
     """
     config = BarlowTwinsConfig(
         **ON_SHAPES,
@@ -128,7 +128,8 @@ def folder_cpu(**overrides) -> BarlowTwinsConfig:
     Command: python train.py barlow folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 29.30 % k-NN (k 20) and 41.70 % linear, 23.50 and 30.10 % untrained,
+        on 3,000 photographs of Imagenette, 2 cores of an AMD EPYC
     """
     config = BarlowTwinsConfig(
         **ON_FOLDER,

@@ -60,7 +60,7 @@ def shapes(**overrides) -> DINOConfig:
     Command: python train.py dino shapes
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 21.30 % k-NN (k 20), 15.85 % untrained, on 2 cores of an AMD EPYC
     """
     config = DINOConfig(
         **ON_SHAPES,
@@ -150,7 +150,8 @@ def folder_cpu(**overrides) -> DINOConfig:
     Command: python train.py dino folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 35.00 % k-NN (k 20) and 41.30 % linear, 23.50 and 30.10 % untrained,
+        on 3,000 photographs of Imagenette with `--epochs=8`, 2 cores of an AMD EPYC
     """
     config = dataclasses.replace(
         cifar10_cpu(),

@@ -61,7 +61,7 @@ def shapes(**overrides) -> MoCoConfig:
     Command: python train.py moco shapes
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 33.65 % k-NN (k 20), 15.85 % untrained, on 2 cores of an AMD EPYC
     """
     config = MoCoConfig(
         **ON_SHAPES,
@@ -183,7 +183,8 @@ def folder_cpu(**overrides) -> MoCoConfig:
     Command: python train.py moco folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 36.20 % k-NN (k 20) and 40.70 % linear, 23.50 and 30.10 % untrained,
+        on 3,000 photographs of Imagenette with `--epochs=8`, 2 cores of an AMD EPYC
     """
     config = dataclasses.replace(
         cifar10_cpu(),

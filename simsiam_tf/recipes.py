@@ -50,12 +50,12 @@ def shapes(**overrides) -> SimSiamConfig:
     Command: python train.py simsiam shapes
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 24.25 % k-NN (k 20), 15.85 % untrained, on 2 cores of an AMD EPYC
     """
     config = SimSiamConfig(
         **ON_SHAPES,
         optimizer=CPU_OPTIMIZER,
-        batch_size=128,  # without negatives, more updates help more than larger ones
+        batch_size=64,  # 3 points of k-NN ahead of 128; 1.2 for 30 epochs is no better
         projector=(512, 512),
         predictor=(128, 512),  # a quarter, as in the paper
     )
@@ -191,7 +191,8 @@ def folder_cpu(**overrides) -> SimSiamConfig:
     Command: python train.py simsiam folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 35.50 % k-NN (k 20) and 42.50 % linear, 23.50 and 30.10 % untrained,
+        on 3,000 photographs of Imagenette, 2 cores of an AMD EPYC
     """
     config = SimSiamConfig(
         **ON_FOLDER,

@@ -47,7 +47,7 @@ def shapes(**overrides) -> VICRegConfig:
     Command: python train.py vicreg shapes
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 61.35 % k-NN (k 20), 15.85 % untrained, on 2 cores of an AMD EPYC
     """
     config = VICRegConfig(
         **ON_SHAPES,
@@ -104,7 +104,8 @@ def folder_cpu(**overrides) -> VICRegConfig:
     Command: python train.py vicreg folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 37.30 % k-NN (k 20) and 41.20 % linear, 23.50 and 30.10 % untrained,
+        on 3,000 photographs of Imagenette with `--epochs=8`, 2 cores of an AMD EPYC
     """
     config = VICRegConfig(
         **ON_FOLDER,
