@@ -23,8 +23,10 @@ import subprocess
 import sys
 import time
 
-from selfsup_tf.config import Config, differences, to_dict
-from selfsup_tf.files import read_json, whole_file
+from peers.kept import keep, known
+
+from selfsup_tf.config import to_dict
+from selfsup_tf.files import read_json
 from selfsup_tf.methods import find_method, list_methods
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -78,11 +80,8 @@ def _costs(names: list[str], flags: argparse.Namespace) -> dict[str, dict]:
     """What `_cost` gives in each round; a run that was stopped keeps what it found."""
     costs = {}
     for name in names:
-        config, file = _recipe(name, flags), flags.output / f"{name}.json"
-        costs[name] = {"recipe": to_dict(config), "seconds": []}
-        kept = read_json(file) if file.is_file() else None
-        if kept and not differences(config, kept["recipe"]):
-            costs[name] = kept
+        file = flags.output / f"{name}.json"
+        costs[name] = known(file, _asked(name)) or {"seconds": []}
     for turn in range(flags.rounds):
         for name, cost in costs.items():
             if len(cost["seconds"]) > turn:
@@ -96,9 +95,8 @@ def _costs(names: list[str], flags: argparse.Namespace) -> dict[str, dict]:
             )
             found = json.loads(said.stdout.splitlines()[-1])
             cost["seconds"].append(found.pop("seconds"))
-            with whole_file(flags.output / f"{name}.json") as part:
-                part.write_text(json.dumps(cost | found))
             cost.update(found)
+            keep(flags.output / f"{name}.json", _asked(name), cost)
             print(f"{name}: {cost['seconds'][-1]:.3f} s a step", flush=True)
     return costs
 
@@ -123,8 +121,8 @@ def _run(name: str, cost: dict, flags: argparse.Namespace) -> None:
         subprocess.run(command, check=True)
 
 
-def _recipe(name: str, flags: argparse.Namespace) -> Config:
-    return find_method(name).recipe("cifar10_cpu")(data_dir=flags.data_dir)
+def _asked(name: str) -> dict:
+    return to_dict(find_method(name).recipe("cifar10_cpu")())
 
 
 def _cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
@@ -139,7 +137,8 @@ def _cost(name: str, flags: argparse.Namespace) -> dict[str, float]:
     from selfsup_tf.distribution.strategy import connect
     from selfsup_tf.training.step import build, distributed_batches, make_train_steps
 
-    package, config = find_method(name), _recipe(name, flags)
+    package = find_method(name)
+    config = package.recipe("cifar10_cpu")(data_dir=flags.data_dir)
     source = selfsup.open_source(config.data, data_dir=flags.data_dir)
     plan = make_plan(config, source.size - config.held_out)
     strategy = connect(config)

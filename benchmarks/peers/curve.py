@@ -18,9 +18,10 @@ import sys
 import numpy as np
 from environment import peers_python
 from lightly_settings import PACKAGES, lightly_settings
+from shared import cifar10, flags_beside_lightly, our_knn, parsed, write_images
 
 from selfsup_tf.evaluation.plotting import Curve, add_axes, draw_lines, new_figure
-from selfsup_tf.files import read_json, read_records, save_figure, whole_file
+from selfsup_tf.files import read_json, read_records, save_figure
 from selfsup_tf.methods import find_method
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,7 +30,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 def main() -> None:
     """Trains what is missing, prints the numbers and draws them."""
     flags = _parse_flags()
-    flags.output.mkdir(parents=True, exist_ok=True)
     for method in flags.methods:
         curves = []
         if "ours" in flags.whose:
@@ -49,28 +49,16 @@ def main() -> None:
 
 
 def _parse_flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data_dir", help="where TFDS keeps CIFAR-10")
-    parser.add_argument("--output", required=True, type=pathlib.Path)
+    parser = flags_beside_lightly(__doc__)
     parser.add_argument("--epochs", default=100.0, type=float)
     parser.add_argument("--every", default=5.0, type=float, help="epochs")
-    parser.add_argument("--methods", nargs="+", default=["simclr", "byol"])
     parser.add_argument("--whose", nargs="+", default=["ours", "lightly"])
     parser.add_argument("--seed", default=0, type=int)
-    parser.add_argument("--workers", default=2, type=int, help="of lightly's loader")
-    parser.add_argument(
-        "--env", type=pathlib.Path, default=pathlib.Path("~/.cache/selfsup-tf/lightly")
-    )
-    flags = parser.parse_args()
-    flags.output = flags.output.expanduser().resolve()
-    if flags.data_dir:
-        flags.data_dir = str(pathlib.Path(flags.data_dir).expanduser().resolve())
-    return flags
+    return parsed(parser)
 
 
 def _ours(method: str, flags: argparse.Namespace) -> Curve:
     folder = flags.output / f"{method}_ours"
-    data = [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
     given = {
         "epochs": flags.epochs,
         "seed": flags.seed,
@@ -79,7 +67,7 @@ def _ours(method: str, flags: argparse.Namespace) -> Curve:
         "run_dir": folder,
     }
     words = [f"--{name}={value}" for name, value in given.items()]
-    train = [sys.executable, "train.py", method, "cifar10_cpu", *words, *data]
+    train = [sys.executable, "train.py", method, "cifar10_cpu", *words, *flags.data]
     subprocess.run(train, cwd=ROOT, check=True)
     log = [r for r in read_records(folder / "log.jsonl") if "eval/knn_top_1" in r]
     x, y = (tuple(r[name] for r in log) for name in ("epoch", "eval/knn_top_1"))
@@ -106,48 +94,35 @@ def _theirs(method: str, flags: argparse.Namespace) -> Curve:
         program = pathlib.Path(__file__).with_name("of_lightly.py")
         subprocess.run([str(python), str(program), str(file)], check=True)
     print(f"lightly: {read_json(done)['seconds'] / 60:.1f} min of training")
-    steps = sorted(
-        int(p.stem.rpartition("_")[2]) for p in out.parent.glob(f"{out.name}_*.npz")
-    )
-    batch = settings["batch_size"]
-    x = tuple(step / (size // batch) for step in steps)
-    y = tuple(_judge(out.with_name(f"{out.name}_{step}.npz"), labels) for step in steps)
-    return Curve("lightly", x, y)
+    kept = out.parent.glob(f"{out.name}_*.npz")
+    files = {int(file.stem.rpartition("_")[2]): file for file in kept}
+    steps_per_epoch = size // settings["batch_size"]
+    x = tuple(step / steps_per_epoch for step in sorted(files))
+    return Curve("lightly", x, tuple(_judge(files[n], labels) for n in sorted(files)))
 
 
 def _write_images(method: str, flags: argparse.Namespace) -> pathlib.Path:
     """What the recipe learns from, and what it is judged by meanwhile."""
     file = flags.output / f"{method}_images.npz"
     if not file.is_file():
-        import tensorflow_datasets as tfds
-
         from selfsup_tf.data.sources import open_source
         from selfsup_tf.evaluation.monitor import hold_out
 
         config = find_method(method).recipe("cifar10_cpu")(seed=flags.seed)
         source = open_source(config.data, data_dir=flags.data_dir)
         rest, monitor = hold_out(source, config)
-        options = {"batch_size": -1, "data_dir": flags.data_dir}
-        images = np.asarray(tfds.load("cifar10", split="train", **options)["image"])
         bank, queries = monitor.knn
+        images, _ = cifar10("train", flags.data_dir)
         parts = {"train": rest, "bank": bank, "test": queries}
-        arrays = {name: images[part.indices] for name, part in parts.items()}
-        labels = {f"{name}_labels": part.labels for name, part in parts.items()}
-        with whole_file(file) as part, part.open("wb") as stream:
-            np.savez(stream, **arrays, **labels)
+        write_images(
+            file, {n: (images[part.indices], part.labels) for n, part in parts.items()}
+        )
     return file
 
 
 def _judge(file: pathlib.Path, labels: dict[str, np.ndarray]) -> float:
-    from selfsup_tf.evaluation.features import Features
-    from selfsup_tf.evaluation.knn import knn_from_features
-
     with np.load(file) as h:
-        parts = [
-            Features(h[part], labels[part], np.arange(len(h[part])))
-            for part in ("bank", "test")
-        ]
-    return knn_from_features(*parts).top_1
+        return our_knn(*((h[name], labels[name]) for name in ("bank", "test")))
 
 
 if __name__ == "__main__":

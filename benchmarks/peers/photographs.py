@@ -26,6 +26,7 @@ import numpy as np
 from environment import peers_python
 from kept import keep, known
 from process import run
+from shared import our_knn
 
 from selfsup_tf.files import read_json
 from selfsup_tf.methods import find_method
@@ -170,9 +171,6 @@ def _theirs(seed, python, views, flags, *, epochs: int) -> dict:
 
 def _judge(*tables: pathlib.Path) -> float:
     """Our k-NN of the representations in two files, whose folders are the classes."""
-    from selfsup_tf.evaluation.features import Features
-    from selfsup_tf.evaluation.knn import knn_from_features
-
     parts, names = [], None
     for table in tables:
         with table.open(newline="") as stream:
@@ -182,9 +180,8 @@ def _judge(*tables: pathlib.Path) -> float:
         h = np.array([[row[i] for i in numbers] for row in rows], np.float32)
         classes = [pathlib.PurePath(row[name]).parts[-2] for row in rows]
         names = sorted(set(classes)) if names is None else names  # those of train
-        labels = np.array([names.index(word) for word in classes])
-        parts.append(Features(h, labels, np.arange(len(h))))
-    return knn_from_features(*parts, k=K).top_1
+        parts.append((h, np.array([names.index(word) for word in classes])))
+    return our_knn(*parts, k=K)
 
 
 def _tell(heat: str, seed: int, whose: str, found: dict) -> None:

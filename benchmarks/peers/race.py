@@ -39,9 +39,10 @@ from environment import peers_python
 from kept import keep, known
 from lightly_settings import PACKAGES, lightly_settings
 from process import run
+from shared import cifar10, flags_beside_lightly, our_knn, parsed, write_images
 
 from selfsup_tf.config import make_plan
-from selfsup_tf.files import read_json, read_records, whole_file
+from selfsup_tf.files import read_json, read_records
 from selfsup_tf.methods import find_method
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -51,7 +52,6 @@ IMAGES = 50_000
 def main() -> None:
     """Runs what is missing and prints the table."""
     flags = _parse_flags()
-    flags.output.mkdir(parents=True, exist_ok=True)
     python = peers_python(flags.env, PACKAGES)
     images = _write_images(flags)
     print(f"{os.cpu_count()} cores, {flags.workers} workers of lightly's loader\n")
@@ -85,38 +85,19 @@ def main() -> None:
 
 
 def _parse_flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data_dir", help="where TFDS keeps CIFAR-10")
-    parser.add_argument("--output", required=True, type=pathlib.Path)
+    parser = flags_beside_lightly(__doc__)
     parser.add_argument("--epochs", default=8.0, type=float)
     parser.add_argument("--heats", nargs="+", default=["same", "own"])
-    parser.add_argument("--methods", nargs="+", default=["simclr", "byol"])
     parser.add_argument("--seeds", nargs="+", default=[0, 1], type=int)
-    parser.add_argument("--workers", default=2, type=int, help="of lightly's loader")
-    parser.add_argument(
-        "--env", type=pathlib.Path, default=pathlib.Path("~/.cache/selfsup-tf/lightly")
-    )
-    flags = parser.parse_args()
-    flags.output = flags.output.resolve()
-    if flags.data_dir:
-        flags.data_dir = str(pathlib.Path(flags.data_dir).expanduser().resolve())
-    return flags
+    return parsed(parser)
 
 
 def _write_images(flags: argparse.Namespace) -> pathlib.Path:
     """All of CIFAR-10 as a file that needs no TensorFlow to be read."""
     file = flags.output / "cifar10.npz"
     if not file.is_file():
-        import tensorflow_datasets as tfds
-
-        options = {"batch_size": -1, "data_dir": flags.data_dir}
-        parts = {}
-        for split in ("train", "test"):
-            data = tfds.load("cifar10", split=split, **options)
-            parts[split] = np.asarray(data["image"])
-            parts[f"{split}_labels"] = np.asarray(data["label"])
-        with whole_file(file) as part, part.open("wb") as stream:
-            np.savez(stream, **parts)
+        splits = ("train", "test")
+        write_images(file, {name: cifar10(name, flags.data_dir) for name in splits})
     return file
 
 
@@ -130,14 +111,13 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
     asked = dataclasses.asdict(config)
     if found := known(judged, asked):
         return found
-    data = [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
     where = f"--run_dir={folder}"
     found = known(trained, asked)
     if not found:
         shutil.rmtree(folder, ignore_errors=True)
         given = [f"--{name}={value}" for name, value in fields.items()]
         given += ["--knn_epochs=1000", "--checkpoint_epochs=1000"]
-        train = ["train.py", method, "cifar10_cpu", *given, where, *data]
+        train = ["train.py", method, "cifar10_cpu", *given, where, *flags.data]
         peak = run([sys.executable, *train], ROOT).peak_bytes
         log = read_records(folder / "log.jsonl")
         records = [r for r in log if "train/images_per_second" in r]
@@ -149,7 +129,8 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
         epochs = make_plan(config, IMAGES).total_steps * config.batch_size / IMAGES
         found = {"epochs": epochs, "seconds": seconds, "peak_bytes": peak}
         keep(trained, asked, found)
-    run([sys.executable, "eval.py", "knn", "--untrained=False", where, *data], ROOT)
+    judge = ["eval.py", "knn", "--untrained=False", where, *flags.data]
+    run([sys.executable, *judge], ROOT)
     found["knn"] = read_json(folder / "eval" / "knn.json")["rows"][0]["value"]
     keep(judged, asked, found)
     return found
@@ -182,15 +163,8 @@ def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
 
 def _judge(file: pathlib.Path, images: pathlib.Path) -> float:
     """Our k-NN of representations in a file."""
-    from selfsup_tf.evaluation.features import Features
-    from selfsup_tf.evaluation.knn import knn_from_features
-
     with np.load(file) as h, np.load(images) as data:
-        parts = [
-            Features(h[part], data[f"{part}_labels"], np.arange(len(h[part])))
-            for part in ("train", "test")
-        ]
-    return knn_from_features(*parts).top_1
+        return our_knn(*((h[n], data[f"{n}_labels"]) for n in ("train", "test")))
 
 
 def _tell(heat: str, method: str, seed: int, whose: str, found: dict) -> None:

@@ -163,7 +163,7 @@ def _export(flags: ExportFlags) -> None:
     counts = ("num_images", "num_bank", "num_calibration")
     counts = {name: getattr(flags, name) for name in counts}
     # Before the encoder is loaded and a classifier fitted, which takes minutes.
-    exporter.check_request(
+    wanted, _ = exporter.check_request(
         flags.formats, directory, options=options, overwrite=flags.overwrite, **counts
     )
     encoder = judged.encoder
@@ -186,7 +186,7 @@ def _export(flags: ExportFlags) -> None:
     result = exporter.export(
         encoder,
         directory,
-        formats=flags.formats,
+        formats=tuple(found.word for found in wanted),
         images=unseen,
         training_images=seen,
         classifier=classifier,

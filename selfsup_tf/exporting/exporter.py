@@ -17,7 +17,7 @@ from selfsup_tf.errors import check
 from selfsup_tf.exporting import manifest as manifests
 from selfsup_tf.exporting.card import MODEL_CARD, format_model_card
 from selfsup_tf.exporting.format import Artefact, Format, Options, Threshold
-from selfsup_tf.exporting.formats import check_options, choose_formats, left_out
+from selfsup_tf.exporting.formats import check_options, choose_formats
 from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import Parity
 from selfsup_tf.exporting.place import (
@@ -130,8 +130,6 @@ def export(
         num_bank=num_bank,
         num_calibration=num_calibration,
     )
-    for word, error in left_out(formats).items():
-        logger.warning("Without %s: %s", word, error)
     thresholds = {f.word: f.threshold for f in wanted} | dict(thresholds or {})
     networks = portable_pair(portable_encoder(encoder), classifier, class_names)
     check_classifier(networks)  # before the minutes that the proof takes

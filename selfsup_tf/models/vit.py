@@ -244,6 +244,11 @@ class VisionTransformer(keras.layers.Layer):
 
     def get_config(self):
         """The arguments of the constructor."""
-        names = ("patch_size", "num_layers", "num_heads", "hidden_dim")
-        names += ("fixed_embedding",)
+        names = (
+            "patch_size",
+            "num_layers",
+            "num_heads",
+            "hidden_dim",
+            "fixed_embedding",
+        )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -6,11 +6,14 @@ import TensorFlow inside their methods only: `export.py --help` lists what they 
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import InputError, check, check_one_of, nearest
 from selfsup_tf.exporting.format import AUTO, Format, Options, Threshold
+
+logger = logging.getLogger("selfsup_tf")
 
 DOOR = Door(__name__, "FORMAT", "a module of export formats")
 
@@ -39,20 +42,11 @@ def choose_formats(words: Iterable[str] | str) -> list[Format]:
 
     Args:
         words: Names of formats and of groups; all stands for every format. Of a group
-            those are left out whose packages are missing, as `left_out` says.
+            those are left out whose packages are missing, and the log says so.
 
     Raises:
         InputError: An unknown word, none, or a format whose packages are missing.
     """
-    return _choose(words)[0]
-
-
-def left_out(words: Iterable[str] | str) -> dict[str, InputError]:
-    """What those lack that `choose_formats` leaves out, by their words."""
-    return _choose(words)[1]
-
-
-def _choose(words: Iterable[str] | str) -> tuple[list[Format], dict[str, InputError]]:
     there_are = find_formats()
     groups = _groups(there_are)
     known = (*there_are, *sorted(groups))
@@ -65,17 +59,17 @@ def _choose(words: Iterable[str] | str) -> tuple[list[Format], dict[str, InputEr
             advice = "Put spaces between formats, and no commas."
         check(word in known, "a format", repr(word), advice)
         wanted |= groups.get(word, {word})
-    chosen, missing = [], {}
+    chosen = []
     for word in (word for word in there_are if word in wanted):
         try:
             there_are[word].check_installed()  # before the minutes that the others take
         except InputError as error:
             if word in words or wanted == {word}:
                 raise
-            missing[word] = error
+            logger.warning("Without %s: %s", word, error)
         else:
             chosen.append(there_are[word])
-    return chosen, missing
+    return chosen
 
 
 def _groups(there_are: Mapping[str, Format]) -> dict[str, set[str]]:
