@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from selfsup_tf.files import read_json, whole_file
@@ -23,6 +24,32 @@ def keep(file: pathlib.Path, asked: dict, found: dict) -> None:
     """Writes what was measured, for `known`."""
     with whole_file(file) as part:
         part.write_text(json.dumps({"asked": asked, **found}))
+
+
+def measured(
+    run: pathlib.Path,
+    asked: dict,
+    train: Callable[[], dict],
+    judge: Callable[[], float],
+) -> dict:
+    """What training found and, as `knn`, what judging did; neither is done again.
+
+    Args:
+        run: A path; what was found lies in RUN.trained and RUN.judged.
+        asked: The settings.
+        train: Leaves the network somewhere, and says how it went.
+        judge: Judges what training has left.
+    """
+    trained, judged = (run.with_suffix(f".{end}") for end in ("trained", "judged"))
+    if found := known(judged, asked):
+        return found
+    found = known(trained, asked)
+    if not found:
+        found = train()
+        keep(trained, asked, found)
+    found["knn"] = judge()
+    keep(judged, asked, found)
+    return found
 
 
 def _same(then: Any, now: Any) -> bool:

@@ -24,7 +24,7 @@ import sys
 
 import numpy as np
 from environment import peers_python
-from kept import keep, known
+from kept import measured
 from process import run
 from shared import our_knn
 
@@ -95,7 +95,7 @@ def _write_views(flags: argparse.Namespace) -> pathlib.Path:
 
 def _ours(seed: int, flags: argparse.Namespace) -> dict:
     folder = flags.output / f"ours_{seed}"
-    trained, judged = (folder.with_suffix(f".{end}") for end in ("trained", "json"))
+    where = f"--run_dir={folder}"
     fields = {
         "data": str(flags.data),
         "image_size": SIZE,
@@ -107,29 +107,26 @@ def _ours(seed: int, flags: argparse.Namespace) -> dict:
     config = find_method("simclr").recipe("folder_cpu")(**fields)
     encoder = dataclasses.replace(config.encoder, width=1.0)  # as torchvision's
     asked = dataclasses.asdict(dataclasses.replace(config, encoder=encoder))
-    if found := known(judged, asked):
-        return found
-    where = f"--run_dir={folder}"
-    found = known(trained, asked)
-    if not found:
+
+    def train():
         shutil.rmtree(folder, ignore_errors=True)
         given = [f"--{name}={value}" for name, value in fields.items()]
         given += ["--encoder.width=1.0", "--knn_epochs=1000", where]
         used = run([sys.executable, "train.py", "simclr", "folder_cpu", *given], ROOT)
-        found = dataclasses.asdict(used) | {"epochs": flags.epochs}
-        keep(trained, asked, found)
-    run(
-        [sys.executable, "eval.py", "knn", f"--k={K}", "--untrained=False", where], ROOT
-    )
-    found["knn"] = read_json(folder / "eval" / f"knn_k={K}.json")["rows"][0]["value"]
-    keep(judged, asked, found)
-    return found
+        return dataclasses.asdict(used) | {"epochs": flags.epochs}
+
+    def judge():
+        words = ["eval.py", "knn", f"--k={K}", "--untrained=False", where]
+        run([sys.executable, *words], ROOT)
+        return read_json(folder / "eval" / f"knn_k={K}.json")["rows"][0]["value"]
+
+    return measured(folder, asked, train, judge)
 
 
 def _theirs(seed, python, views, flags, *, epochs: int) -> dict:
     program = str(python.with_name("lightly-train"))
     folder = flags.output / f"lightly_train_{seed}_{epochs}"
-    train = {
+    options = {
         "data": str(flags.data / "train"),
         "model": "torchvision/resnet18",
         "method": "simclr",
@@ -140,33 +137,30 @@ def _theirs(seed, python, views, flags, *, epochs: int) -> dict:
         "accelerator": "cpu",
         "seed": str(seed),
     }
-    asked = train | {"package": PACKAGE}
-    trained, judged = (folder.with_suffix(f".{end}") for end in ("trained", "json"))
-    if found := known(judged, asked):
-        return found
-    found = known(trained, asked)
-    if not found:
+
+    def train():
         shutil.rmtree(folder, ignore_errors=True)
-        given = [f"{name}={value}" for name, value in train.items()]
+        given = [f"{name}={value}" for name, value in options.items()]
         used = run([program, "pretrain", f"out={folder}", *given], ROOT)
-        found = dataclasses.asdict(used) | {"epochs": epochs}
-        keep(trained, asked, found)
-    tables = [folder / f"{split}.csv" for split in ("train", "test")]
-    for table in tables:
-        embed = {
-            "out": table,
-            "data": views / table.stem,
-            "checkpoint": folder / "checkpoints" / "last.ckpt",
-            "format": "csv",
-            "image_size": SIZE,
-            "accelerator": "cpu",
-            "overwrite": True,
-        }
-        given = [f"{name}={value}" for name, value in embed.items()]
-        run([program, "embed", *given], ROOT)
-    found["knn"] = _judge(*tables)
-    keep(judged, asked, found)
-    return found
+        return dataclasses.asdict(used) | {"epochs": epochs}
+
+    def judge():
+        tables = [folder / f"{split}.csv" for split in ("train", "test")]
+        for table in tables:
+            embed = {
+                "out": table,
+                "data": views / table.stem,
+                "checkpoint": folder / "checkpoints" / "last.ckpt",
+                "format": "csv",
+                "image_size": SIZE,
+                "accelerator": "cpu",
+                "overwrite": True,
+            }
+            given = [f"{name}={value}" for name, value in embed.items()]
+            run([program, "embed", *given], ROOT)
+        return _judge(*tables)
+
+    return measured(folder, options | {"package": PACKAGE}, train, judge)
 
 
 def _judge(*tables: pathlib.Path) -> float:

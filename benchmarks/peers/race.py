@@ -36,7 +36,7 @@ import sys
 
 import numpy as np
 from environment import peers_python
-from kept import keep, known
+from kept import measured
 from lightly_settings import PACKAGES, lightly_settings
 from process import run
 from shared import cifar10, flags_beside_lightly, our_knn, parsed, write_images
@@ -104,21 +104,17 @@ def _write_images(flags: argparse.Namespace) -> pathlib.Path:
 def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
     """Our run by its command line, in a process of its own."""
     folder = flags.output / f"{method}_{seed}_ours"
-    trained, judged = (folder.with_suffix(f".{end}") for end in ("trained", "json"))
+    where = f"--run_dir={folder}"
     # All images are learned from, as by lightly.
     fields = {"epochs": flags.epochs, "seed": seed, "held_out": 0}
     config = find_method(method).recipe("cifar10_cpu")(**fields)
-    asked = dataclasses.asdict(config)
-    if found := known(judged, asked):
-        return found
-    where = f"--run_dir={folder}"
-    found = known(trained, asked)
-    if not found:
+
+    def train():
         shutil.rmtree(folder, ignore_errors=True)
         given = [f"--{name}={value}" for name, value in fields.items()]
         given += ["--knn_epochs=1000", "--checkpoint_epochs=1000"]
-        train = ["train.py", method, "cifar10_cpu", *given, where, *flags.data]
-        peak = run([sys.executable, *train], ROOT).peak_bytes
+        words = ["train.py", method, "cifar10_cpu", *given, where, *flags.data]
+        peak = run([sys.executable, *words], ROOT).peak_bytes
         log = read_records(folder / "log.jsonl")
         records = [r for r in log if "train/images_per_second" in r]
         steps = [0, *(record["step"] for record in records)]
@@ -127,13 +123,14 @@ def _ours(method: str, seed: int, flags: argparse.Namespace) -> dict:
             for before, after, record in zip(steps, steps[1:], records, strict=False)
         )
         epochs = make_plan(config, IMAGES).total_steps * config.batch_size / IMAGES
-        found = {"epochs": epochs, "seconds": seconds, "peak_bytes": peak}
-        keep(trained, asked, found)
-    judge = ["eval.py", "knn", "--untrained=False", where, *flags.data]
-    run([sys.executable, *judge], ROOT)
-    found["knn"] = read_json(folder / "eval" / "knn.json")["rows"][0]["value"]
-    keep(judged, asked, found)
-    return found
+        return {"epochs": epochs, "seconds": seconds, "peak_bytes": peak}
+
+    def judge():
+        words = ["eval.py", "knn", "--untrained=False", where, *flags.data]
+        run([sys.executable, *words], ROOT)
+        return read_json(folder / "eval" / "knn.json")["rows"][0]["value"]
+
+    return measured(folder, dataclasses.asdict(config), train, judge)
 
 
 def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
@@ -143,22 +140,19 @@ def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
     settings |= {"workers": flags.workers, "images": str(images)}
     kind = heat if epochs == flags.epochs else "minutes"
     out = flags.output / f"{kind}_{method}_{seed}_lightly"
-    ends = ("trained", "judged", "settings")
-    trained, judged, file = (out.with_suffix(f".{end}") for end in ends)
-    if found := known(judged, settings):
-        return found
-    found = known(trained, settings)
-    if not found:
+
+    def train():
+        file, done = out.with_suffix(".settings"), out.with_suffix(".json")
         file.write_text(json.dumps(settings | {"out": str(out)}, indent=2))
         program = pathlib.Path(__file__).with_name("of_lightly.py")
-        done = out.with_suffix(".json")
         done.unlink(missing_ok=True)
         peak = run([str(python), str(program), str(file)], ROOT, until=done).peak_bytes
-        found = read_json(done) | {"peak_bytes": peak}
-        keep(trained, settings, found)
-    found["knn"] = _judge(out.with_suffix(".npz"), images)
-    keep(judged, settings, found)
-    return found
+        return read_json(done) | {"peak_bytes": peak}
+
+    def judge():
+        return _judge(out.with_suffix(".npz"), images)
+
+    return measured(out, settings, train, judge)
 
 
 def _judge(file: pathlib.Path, images: pathlib.Path) -> float:
