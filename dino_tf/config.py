@@ -49,7 +49,7 @@ class DINOConfig(StartedConfig):
     learn_lengths: bool = False
     """Whether the prototypes learn their lengths, too (the authors, for ViT-S)."""
     frozen_epochs: float = 1.0
-    """Epochs at the start in which the prototypes stay as they are."""
+    """Epochs at the start in which the prototypes learn nothing."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from selfsup_tf.config import FromPretrainedConfig
+from selfsup_tf.config.checks import check_positive
 from selfsup_tf.errors import check
 
 
@@ -47,11 +48,8 @@ class DistillConfig(FromPretrainedConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        names = ("temperature", "student_temperature", "teacher_temperature")
-        for name in names:
-            value = getattr(self, name)
-            advice = "Values between 0.01 and 1 are usual."
-            check(value > 0, f"{name} above 0", value, advice)
+        for name in ("temperature", "student_temperature", "teacher_temperature"):
+            check_positive(name, getattr(self, name))
         check(
             self.queue >= self.batch_size or self.loss != "relational",
             f"a queue of at least a batch of {self.batch_size}",

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from selfsup_tf.models.similarity import cosine_to_fixed
+
 
 def distillation_loss(
     logits: tf.Tensor, teacher_logits: tf.Tensor, temperature: float
@@ -36,13 +38,13 @@ def regression_loss(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     Returns:
         (N,) in [0, 4], float32 (float64 for a float64 prediction).
 
+    Raises:
+        InputError: The shapes differ.
+
     Reference: Navaneet et al. 2021, "SimReg: regression as a simple yet effective tool
         for self-supervised knowledge distillation", section 3.
     """
-    dtype = _precision(prediction)
-    ours = _unit(tf.cast(prediction, dtype))
-    theirs = _unit(tf.stop_gradient(tf.cast(target, dtype)))
-    return tf.reduce_sum(tf.square(ours - theirs), axis=1)
+    return 2.0 - 2.0 * cosine_to_fixed(prediction, target)
 
 
 def relational_loss(

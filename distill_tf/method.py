@@ -173,6 +173,12 @@ class Distill(Method):
             "Use --loss=regression, or --centre=False and --predictor=mlp.",
         )
         check(
+            config.teacher_sees == "view" or self.loss != "classes",
+            "a loss of vectors beside --teacher_sees=image",
+            "a teacher's answers: loss=classes",
+            "Use --loss=regression, or --teacher_sees=view.",
+        )
+        check(
             not config.centre
             or config.teacher_sees == "image"
             or is_file_of_vectors(config.teacher),

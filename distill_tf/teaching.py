@@ -5,6 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.stored_vectors import is_file_of_vectors, read_vectors
 from selfsup_tf.errors import check
@@ -15,7 +16,7 @@ from selfsup_tf.models.teachers import open_teacher
 from selfsup_tf.run import RunDirectory
 
 NO_CLASSIFIER = (
-    "Fine-tune one first: python train.py finetune RECIPE --pretrained=DIRECTORY "
+    f"Fine-tune one first: {spelled('train')} finetune RECIPE --pretrained=DIRECTORY "
     "--run_dir=TEACHER"
 )
 

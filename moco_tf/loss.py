@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from selfsup_tf.distribution import replicas
 from selfsup_tf.errors import check_pair
+from selfsup_tf.models.similarity import check_temperature
 
 
 def info_nce_loss(
@@ -25,9 +26,11 @@ def info_nce_loss(
         (N,) float32 (float64 for float64 queries).
 
     Raises:
-        InputError: The shapes of query and key differ.
+        InputError: The shapes of query and key differ, or the temperature is not above
+            0 and finite.
     """
     check_pair(query, key)
+    check_temperature(temperature)
     dtype = tf.float64 if query.dtype == tf.float64 else tf.float32
     q = tf.math.l2_normalize(tf.cast(query, dtype), axis=1)
     k = tf.stop_gradient(tf.math.l2_normalize(tf.cast(key, dtype), axis=1))

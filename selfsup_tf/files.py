@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -187,14 +188,22 @@ def enough_room(folder: pathlib.Path, needed: str, safe: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writable() -> Iterator[None]:
-    """Raises InputError where the block can't write a run's directory."""
+def writable(what: str = "a run_dir") -> Iterator[None]:
+    """Raises InputError where the block can't write a directory."""
     try:
         yield
     except OSError as error:
         raise InputError(
-            "a run_dir that can be written", str(error), "Choose another."
+            f"{what} that can be written", str(error), "Choose another."
         ) from error
+
+
+def check_writable(folder: str | pathlib.Path, what: str = "a run_dir") -> None:
+    """Raises InputError where nothing can be written to a folder, which is made."""
+    folder = pathlib.Path(folder).expanduser()
+    with writable(what):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def digest(path: str | pathlib.Path) -> str:

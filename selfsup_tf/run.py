@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf import config as configs
+from selfsup_tf.commands import spelled
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import (
@@ -44,11 +45,13 @@ from selfsup_tf.locks import check_unwritten, only_writer
 if TYPE_CHECKING:
     import keras
 
-TRAIN_ONE = "Train one first: python train.py METHOD RECIPE --run_dir=DIRECTORY"
+TRAIN_ONE = f"Train one first: {spelled('train')} METHOD RECIPE --run_dir=DIRECTORY"
 ENCODERS = {"last": "encoder", "best": "encoder_best"}
 """The names of a run's encoders, by what `--encoder` calls them."""
 _OF_OTHERS = ("lr_find", "embeddings", "report", "comparison")
 """The files of a run, without suffix, that training does not write."""
+_OF_NOBODY = {".DS_Store", ".directory", "Thumbs.db", ".gitkeep", ".gitignore"}
+"""What file managers leave in an empty folder, and what keeps one in git."""
 
 
 class RunDirectory:
@@ -179,6 +182,10 @@ class RunDirectory:
         """
         if self.config.exists() and self.file is None:
             different = configs.differences(config, self.read_config())
+            there = pathlib.Path(config.data).expanduser()
+            if self.images.is_file() and there.is_dir():
+                # A folder may have moved: its files are compared when it is opened.
+                different = [d for d in different if not d.startswith("data: ")]
             check(
                 not different,
                 f"the config of the run in {self.path}",
@@ -189,11 +196,12 @@ class RunDirectory:
             return
         own = {self.rate_test, self.rate_curve, self.images, self.lock, self.evaluation}
         own |= set(self.left_behind())
-        others = set(self.path.glob("*")) - own
+        others = {p.name for p in set(self.path.glob("*")) - own} - _OF_NOBODY
+        held = f", which holds {', '.join(sorted(others)[:3])}" if others else ""
         check(
             not (self.file or self.path.is_file() or others),
             "run_dir to be empty, new, or a run's directory",
-            str(self),
+            f"{self}{held}",
             "It is a file, or holds files but no config.json; choose another place.",
         )
 
@@ -252,6 +260,25 @@ class RunDirectory:
                 write_json(self.images, files)
             if not self.config.exists():
                 write_json(self.config, configs.to_dict(config))
+
+    def check_begins(self, checkpoint_epochs: float) -> None:
+        """Raises InputError where a run has gone on for longer than its states say.
+
+        Without one it would begin anew, and write over its log and its networks.
+
+        Args:
+            checkpoint_epochs: How long a run may be before its first state.
+        """
+        records = self.read_log()
+        epoch = records[-1].get("epoch", 0.0) if records else 0.0
+        then = (self.read_config() or {}).get("checkpoint_epochs", checkpoint_epochs)
+        check(
+            epoch <= max(checkpoint_epochs, then) * 1.001,
+            f"a state in {self.checkpoints} to go on from",
+            f"none, and a log that has come to epoch {epoch:g}",
+            "Bring its states back; or begin anew in another --run_dir. Its networks "
+            "can be judged and exported without them.",
+        )
 
     def check_there(self) -> None:
         """Raises InputError where the run was deleted or moved since it began."""

@@ -4,8 +4,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from selfsup_tf.config import StartedConfig
-from selfsup_tf.config.checks import check_widths
-from selfsup_tf.errors import check
+from selfsup_tf.config.checks import check_positive, check_widths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +27,5 @@ class SimCLRConfig(StartedConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check(
-            self.temperature > 0,
-            "temperature above 0",
-            self.temperature,
-            "Values between 0.05 and 1 are usual.",
-        )
+        check_positive("temperature", self.temperature)
         check_widths("projector", self.projector)

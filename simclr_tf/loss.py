@@ -6,8 +6,11 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf.distribution import replicas
-from selfsup_tf.errors import check, check_pair
+from selfsup_tf.errors import check, check_one_of, check_pair
+from selfsup_tf.models.similarity import check_temperature
 from simclr_tf.log_sum_exp import log_sum_exp
+
+DIRECTIONS = ("mean", "sum")
 
 
 def nt_xent_loss(
@@ -38,10 +41,12 @@ def nt_xent_loss(
         google-research/simclr, tf2/objective.py, for "sum".
 
     Raises:
-        InputError: The shapes differ, or temperature or tile is out of range.
+        InputError: The shapes differ, temperature or tile is out of range, or the
+            directions are unknown.
     """
     check_pair(projection_1, projection_2)
     check_temperature(temperature)
+    check_one_of(directions, DIRECTIONS, "directions of NT-Xent")
     check(
         tile is None or tile >= 1,
         "tile >= 1",
@@ -70,16 +75,6 @@ def nt_xent_loss(
     return loss / 2 if directions == "mean" else loss
 
 
-def check_temperature(temperature: Any) -> None:
-    """Raises InputError unless it is above 0, where its value is known."""
-    check(
-        not isinstance(temperature, int | float) or temperature > 0,
-        "a temperature above 0",
-        temperature,
-        "The paper's are 0.1 and 0.5.",
-    )
-
-
 @keras.saving.register_keras_serializable(package="simclr_tf")
 class NTXent(keras.losses.Loss):
     """NT-Xent as a loss of Keras: `NTXent(temperature=0.1)(z_1, z_2)`.
@@ -95,7 +90,8 @@ class NTXent(keras.losses.Loss):
         **options: Of `keras.losses.Loss`: reduction, dtype.
 
     Raises:
-        InputError: The temperature is not above 0, or the shapes differ.
+        InputError: The temperature is not above 0 and finite, the directions are
+            unknown, or the shapes differ.
     """
 
     def __init__(
@@ -108,6 +104,7 @@ class NTXent(keras.losses.Loss):
     ):
         super().__init__(name=name, **options)
         check_temperature(temperature)
+        check_one_of(directions, DIRECTIONS, "directions of NT-Xent")
         self.temperature, self.directions = temperature, directions
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

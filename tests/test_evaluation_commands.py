@@ -281,6 +281,49 @@ def test_bad_encoders_are_one_message(run_dir, refused, tmp_path):
     assert "--measure=True beside --data" in refused("report", *words)
     words = (f"--run_dir={run_dir}", "--batch_size=64")
     assert "--batch_size beside --preset=simclr" in refused("linear", *words)
+    for protocol in ("linear", "neighbours", "map", "robustness"):
+        said = refused(protocol, f"--run_dir={run_dir}", "--seed=-1")
+        assert "seed within [0, 2^32); received -1" in said
+    named = f"--run_dir={run_dir}/encoder.keras"
+    for protocol in ("predict", "accuracy"):
+        said = refused(protocol, named, "--data=shapes")
+        assert "a classifier in" in said and "another network of the run" in said
+    for flag in ("--k=1", "--encoder=best", "--temperature=0.5"):
+        said = refused("predict", f"--run_dir={run_dir}", flag)
+        assert f"--examples beside {flag.partition('=')[0]}" in said
+
+
+def test_images_that_were_moved_are_asked_for(run_dir, tmp_path, refused, tiny_config):
+    write_json(tmp_path / "config.json", to_dict(tiny_config("simclr", data="./gone")))
+    save_encoder(tmp_path)
+    said = refused("knn", f"--run_dir={tmp_path}")
+    assert "the images that the run learned from, in ./gone" in said
+    assert "--data=FOLDER" in said
+
+
+def test_labels_are_read_again_where_that_is_said(run_dir, tmp_path, capsys, refused):
+    data = json.loads((run_dir / "config.json").read_text())
+    write_json(tmp_path / "config.json", data | {"labels": False})
+    save_encoder(tmp_path)
+    words = ["knn", f"--run_dir={tmp_path}", "--k=5", "--untrained=False"]
+    assert "label" in refused(*words)
+    cli.evaluate([*words, "--labels=True"])
+    assert "top-1" in capsys.readouterr().out
+
+
+def test_a_run_that_can_not_be_written_is_measured_all_the_same(
+    run_dir, tmp_path, capsys, refused
+):
+    """A file where a folder is to be stops root as well."""
+    for name in ("config.json", "encoder.keras"):
+        (tmp_path / name).write_bytes((run_dir / name).read_bytes())
+    (tmp_path / "eval").write_text("in the way")
+    words = ["knn", f"--run_dir={tmp_path}", "--k=5", "--untrained=False"]
+    with pytest.raises(SystemExit):
+        cli.evaluate(words)
+    said = capsys.readouterr()
+    assert "top-1" in said.out
+    assert "expected a run_dir that can be written" in said.err
 
 
 def test_every_image_of_a_folder_gets_a_class(run_dir, tmp_path, capsys, refused):

@@ -168,6 +168,15 @@ def test_what_only_looks_like_it_is_left_alone(name, tmp_path):
     assert (tmp_path / name).read_text() == "mine"
 
 
+def test_what_a_file_manager_leaves_is_no_hindrance(tmp_path, tiny_config):
+    for name in (".DS_Store", ".gitkeep"):
+        (tmp_path / name).touch()
+    RunDirectory(tmp_path).check_config(tiny_config("simclr"))
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(InputError, match=r"which holds thesis\.txt\."):
+        RunDirectory(tmp_path).check_config(tiny_config("simclr"))
+
+
 def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
     victim, run = tmp_path / "victim", RunDirectory(tmp_path / "run")
     victim.write_text("years of work")

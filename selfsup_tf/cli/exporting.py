@@ -251,6 +251,7 @@ def _classifier(flags, run, encoder, seen) -> tuple[Any, tuple[str, ...] | None]
             "auto, whose classifier belongs to the last encoder",
             "Name one of them.",
         )
+    run.check_free()  # a run that goes on may write another classifier any moment
     return load_network(own), run.read_class_names()
 
 

@@ -1,10 +1,12 @@
 """`train.py prepare`: images written once, resized, to train from them at speed."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from typing import Literal
 
 from selfsup_tf.cli import program
+from selfsup_tf.commands import spelled
 from selfsup_tf.errors import check
 from selfsup_tf.existing import check_named
 
@@ -56,6 +58,6 @@ def prepare(words: Sequence[str], modules: Sequence[str]) -> None:
     counts = " and ".join(f"{n:,} of {name}" for name, n in done.images.items())
     print(
         f"{done.folder}: {counts}, {done.size_bytes / 1e6:,.0f} MB.\n"
-        f"  Learn from it:   {program.spelled('train')} simclr folder "
-        f"--data={done.folder}"
+        f"  Learn from it:   {spelled('train')} simclr folder "
+        f"--data={shlex.quote(str(done.folder))}"
     )

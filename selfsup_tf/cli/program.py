@@ -8,7 +8,6 @@ import inspect
 import io
 import logging
 import os
-import pathlib
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,12 +105,6 @@ def _flag_names(kind: type, prefix: str = "") -> list[str]:
         if dataclasses.is_dataclass(hint):
             names += _flag_names(hint, f"{prefix}{name}.")
     return names
-
-
-def spelled(verb: str) -> str:
-    """How the user calls a verb: as a script of a checkout, or as installed."""
-    installed = pathlib.Path(sys.argv[0]).name.startswith("selfsup-")
-    return f"selfsup-{verb}" if installed else f"python {verb}.py"
 
 
 def listing(usage: str, documented: Mapping[str, Any], ending: str) -> str:

@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 
 from selfsup_tf.config.checks import (
     check_defaults,
-    check_interval,
     check_not_negative,
     check_positive,
 )
@@ -67,7 +66,12 @@ class OptimizerConfig:
         check_not_negative("optimizer.weight_decay", self.weight_decay)
         check_not_negative("optimizer.warmup_epochs", self.warmup_epochs)
         check_positive("optimizer.trust_coefficient", self.trust_coefficient)
-        check_interval("optimizer.momentum", (0, self.momentum), 0, 1)
+        check(
+            0 <= self.momentum < 1,
+            "optimizer.momentum of 0 or more, below 1",
+            self.momentum,
+            "0.9 is usual.",
+        )
         if self.clip_norm is not None:
             check_positive("optimizer.clip_norm", self.clip_norm)
         if self.final_weight_decay is not None:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from selfsup_tf.config.checks import check_positive
+from selfsup_tf.config.encoder import PRETRAINED
 from selfsup_tf.config.run_config import Config
 from selfsup_tf.errors import check
 
@@ -19,11 +20,17 @@ class StartedConfig(Config):
     feature maps become half as high; or the name of the last layer that stays."""
     start_rate: float = 1.0
     """With --start: multiplies the learning rate of what it brings. The heads, which
-    are new, have the full rate."""
+    are new, have the full rate; so has the weight decay of adamw and lamb."""
 
     def __post_init__(self):
         super().__post_init__()
         check_positive("start_rate", self.start_rate)
+        check(
+            self.encoder.name != PRETRAINED,
+            "a network, such as --encoder.name=resnet18, or --start",
+            f"--encoder.name={PRETRAINED}",
+            "Name what to go on from: --start=runs/a",
+        )
         check(
             self.start is not None or not (self.freeze or self.start_rate != 1),
             "--start, whose stages or rate are meant",

@@ -82,15 +82,22 @@ def find_layout(folder: pathlib.Path) -> Layout:
     return Layout(splits, judges, tuple(notes))
 
 
-def list_files(root: pathlib.Path) -> Iterator[str]:
-    """All files below a folder, but hidden ones: relative to it, with "/" inside."""
+def list_files(root: pathlib.Path, unopened: list[str] | None = None) -> Iterator[str]:
+    """All files below a folder, but hidden ones: relative to it, with "/" inside.
+
+    A link that leads nowhere is among them. Folders that may not be opened are added to
+    `unopened`.
+    """
     folders = collections.deque([("", (os.path.realpath(root),))])
     while folders:
         prefix, above = folders.popleft()
-        for entry in os.scandir(root / prefix):
+        entries = _entries(root / prefix)
+        if entries is None and unopened is not None:
+            unopened.append(prefix)
+        for entry in entries or ():
             if entry.name.startswith("."):
                 continue
-            if entry.is_file():
+            if entry.is_file() or (entry.is_symlink() and not entry.is_dir()):
                 yield prefix + entry.name
             elif entry.is_dir() and os.path.realpath(entry) not in above:
                 # A link to a folder above it would lead round for ever.
@@ -127,7 +134,7 @@ def _holding(folder: pathlib.Path) -> Iterator[str]:
     A link to where it lies, or above, is none.
     """
     here = pathlib.Path(os.path.realpath(folder))
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    for entry in sorted(_entries(folder) or (), key=lambda entry: entry.name):
         if entry.name.startswith(".") or not entry.is_dir():
             continue
         if here.is_relative_to(os.path.realpath(entry)):
@@ -137,8 +144,16 @@ def _holding(folder: pathlib.Path) -> Iterator[str]:
 
 
 def _has_pictures(folder: pathlib.Path) -> bool:
-    files = (entry for entry in os.scandir(folder) if entry.is_file())
+    files = (entry for entry in _entries(folder) or () if entry.is_file())
     return any(_is_picture(f.name) for f in files if not f.name.startswith("."))
+
+
+def _entries(folder: pathlib.Path) -> list[os.DirEntry] | None:
+    """What lies in a folder; None where it may not be opened."""
+    try:
+        return list(os.scandir(folder))
+    except PermissionError:
+        return None
 
 
 def _is_picture(file: str) -> bool:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import whole_file
 
@@ -33,7 +34,7 @@ IMAGES_PER_FILE = 64
 PLAN, INDEX = "prepared.json", "index.npz"
 _HEADER, _FOOTER = 12, 4  # bytes around a record: its length and two checksums
 _COLUMNS = ("offset", "length", "height", "width", "label", "path")
-_ADVICE = "Prepare them again: python train.py prepare --data=... --output=..."
+_ADVICE = f"Prepare them again: {spelled('train')} prepare --data=... --output=..."
 
 
 def shard_name(split: str, number: int, images: int) -> str:

@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import InputError, check
 
 SUFFIXES = (".npz", ".parquet")
-WRITE_AGAIN = "Write it again: python eval.py embed --output=FILE"
+WRITE_AGAIN = f"Write it again: {spelled('eval')} embed --output=FILE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,7 @@ class StoredVectors:
             f"a vector of each of the {source.size} images of {source.name} in "
             f"{self.name}",
             f"none of {len(missing)}, such as {missing[0] if missing else ''}",
-            "Write the file from these images: python eval.py embed --data=... "
+            f"Write the file from these images: {spelled('eval')} embed --data=... "
             "--output=FILE",
         )
         return self.vectors[[rows[key] for key in ours]]

@@ -6,6 +6,7 @@ representation h.
 
 import dataclasses
 import hashlib
+import logging
 import pathlib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ from selfsup_tf.errors import check
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.files import whole_file
 from selfsup_tf.shown import brief
+
+logger = logging.getLogger("selfsup_tf")
 
 LIMIT_BYTES = 2**32
 """What a cache may hold; beyond, what was written longest ago goes."""
@@ -201,14 +204,9 @@ def encoded_batches(
         h = encode(batch["image"])
         batch = {name: values.numpy() for name, values in batch.items()}
         batch["h"], valid = h.numpy(), batch.pop("valid")
-        # Indices rise, unless another image stands in the place of a lost one.
-        again = valid & (batch["index"] <= _before(batch["index"], last))
-        check(
-            skip_lost or not again.any(),
-            f"every image of {source.name}, as it was opened",
-            "; ".join(source.skipped[-3:]),
-            "Mend or remove what can't be read any longer.",
-        )
+        again = valid & replaced(batch["index"], last)
+        if not skip_lost:
+            check_none_lost(again, source)
         valid &= ~again
         last = max(last, batch["index"].max())
         batch = {name: values[valid] for name, values in batch.items()}
@@ -218,9 +216,24 @@ def encoded_batches(
         yield batch
 
 
-def _before(indices: np.ndarray, last: int) -> np.ndarray:
-    """The greatest index before each."""
-    return np.maximum.accumulate([last, *indices[:-1]])
+def replaced(indices: np.ndarray, last: int) -> np.ndarray:
+    """In whose place another image stands, since a file was lost; (n,) bool.
+
+    Args:
+        indices: Of a batch of `pipeline.evaluation_dataset`, in which they rise.
+        last: The greatest of the batches before; -1 of the first.
+    """
+    return indices <= np.maximum.accumulate([last, *indices[:-1]])
+
+
+def check_none_lost(again: np.ndarray, source: Source) -> None:
+    """Raises InputError where an image of a batch is `replaced`."""
+    check(
+        not again.any(),
+        f"every image of {source.name}, as it was opened",
+        "; ".join(source.skipped[-3:]),
+        "Mend or remove what can't be read any longer.",
+    )
 
 
 def join(batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -270,12 +283,17 @@ def write_arrays(
 ) -> None:
     """Keeps arrays under a key, whole or not at all; too large ones are not kept.
 
-    The folder may hold `limit` bytes; what is oldest goes.
+    The folder may hold `limit` bytes; what is oldest goes. Where it can't be written
+    nothing is kept, as the arrays are at hand.
     """
     if sum(array.nbytes for array in arrays.values()) > limit:
         return
-    with whole_file(folder / f"{key}.npz") as beside:
-        np.savez(beside, **arrays)
+    try:
+        with whole_file(folder / f"{key}.npz") as beside:
+            np.savez(beside, **arrays)
+    except OSError as error:
+        logger.info("Representations are not kept: %s", error)
+        return
     kept = sorted(folder.glob("[!.]*.npz"), key=lambda file: -file.stat().st_mtime)
     total = 0
     for file in kept:

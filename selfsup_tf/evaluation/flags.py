@@ -20,8 +20,9 @@ class ImageFlags(RunFlags):
     """Images, in place of the run's own: a folder, an .npz file, a TFDS name."""
     data_dir: str | None = None
     """Where TFDS keeps its data, in place of the run's."""
-    labels: bool = True
-    """Whether labels are read, such as the names of sub-folders."""
+    labels: bool | None = None
+    """Whether labels are read, such as the names of sub-folders; as the run did, where
+    it is left out."""
     exif: bool = True
     """Whether photographs are turned upright, if the run turned its own."""
 

@@ -254,7 +254,11 @@ def _is_at_chance(z: Numbers | None, config: Config | None) -> bool:
     if z is None or z.spread < COLLAPSED:
         return False
     contrasts = config is None or _is_contrastive(config)
-    return contrasts and z.below_chance <= _AT_CHANCE * z.chance_loss
+    return contrasts and _is_near_chance(z)
+
+
+def _is_near_chance(z: Numbers) -> bool:
+    return z.below_chance <= _AT_CHANCE * z.chance_loss
 
 
 def _few(numbers: Numbers) -> int:
@@ -287,9 +291,10 @@ def _remarks(h: Numbers, z: Numbers | None) -> list[str]:
             f"The projection z, which the loss sees, has collapsed to {z.principal} of "
             f"{z.size} directions."
         )
-    if z is not None and z.spread >= COLLAPSED and z.below_chance <= 0:
+    if z is not None and z.spread >= COLLAPSED and _is_near_chance(z):
+        lower = "hardly lower" if z.below_chance > 0 else "no lower"
         remarks.append(
-            f"The contrastive loss of z is {z.contrastive_loss:.3f}, no lower than the "
+            f"The contrastive loss of z is {z.contrastive_loss:.3f}, {lower} than the "
             f"{z.chance_loss:.3f} of equal cosines. If that is the loss of the run, it "
             "has taught little yet: more steps or milder views (crop_area, brightness, "
             "contrast, saturation, hue) may help."

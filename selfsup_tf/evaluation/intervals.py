@@ -1,10 +1,12 @@
 """Bootstrap confidence intervals of numbers that are measured on test images.
 
 Reference: Efron and Tibshirani 1993, "An introduction to the bootstrap", section 13.3
-(the percentile interval).
+(the percentile interval); Clopper and Pearson 1934, "The use of confidence or fiducial
+limits illustrated in the case of the binomial".
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from selfsup_tf.errors import check
 
 OUTSIDE = (1 - 0.95) / 2  # of the interval, on either side
 RESAMPLES = 1000
+_FEW = 30  # images that differ; of more the bootstrap is as sure as it may be
 _AT_ONCE = 2**22  # images drawn at a time: 32 MiB of indices
 
 
@@ -23,8 +26,10 @@ def bootstrap_interval(
 
     The images are drawn again with replacement, as many as there are, and the
     percentiles of the means of such samples are the bounds. What varies is the choice
-    of test images alone: neither the training nor its images. Equal values have equal
-    bounds.
+    of test images alone: neither the training nor its images. Hits alone, or misses
+    alone, are drawn again as they are and would leave no interval: they have the exact
+    bound of Clopper and Pearson, 98.2 to 100 % for 200 hits of 200. Other equal values
+    have equal bounds.
 
     Args:
         values: What each test image scored, (N,): 1 for a hit and 0 for a miss, an
@@ -39,6 +44,14 @@ def bootstrap_interval(
     """
     values = np.asarray(values, np.float64)
     check(len(values) > 0, "a score of one image or more", "none", "Give test images.")
+    if len(np.unique(values)) == 1 and values[0] in (0.0, 1.0):
+        # So rare would others be that none had come in 1 of 40 such test sets.
+        others = float(1 - OUTSIDE ** (1 / len(values)))
+        return (1 - others, 1.0) if values[0] else (0.0, others)
+    return _percentiles(values, resamples)
+
+
+def _percentiles(values: np.ndarray, resamples: int = RESAMPLES) -> tuple[float, float]:
     random = np.random.default_rng(0)
     rows = max(1, _AT_ONCE // len(values))
     means = []
@@ -70,7 +83,22 @@ class Scored:
     def gain_interval(self, other: "Scored") -> tuple[float, float]:
         """The 95 % confidence interval of the gain on another encoder.
 
-        The differences are paired: both were judged on the same images.
+        The differences are paired: both were judged on the same images. Where a coin
+        would part as few images as unevenly in one of 20 cases or more (the exact sign
+        test), it reaches to 0: a bootstrap of few images is too sure.
         """
         ours, theirs = (np.asarray(x.per_image, np.float64) for x in (self, other))
-        return bootstrap_interval(ours - theirs)
+        low, high = _percentiles(ours - theirs)
+        if _may_be_chance(ours - theirs):
+            return min(low, 0.0), max(high, 0.0)
+        return low, high
+
+
+def _may_be_chance(differences: np.ndarray) -> bool:
+    """Whether so few are above or below 0 that it may be chance which."""
+    above, below = int((differences > 0).sum()), int((differences < 0).sum())
+    told = above + below
+    if told > _FEW:
+        return False
+    rarer = sum(math.comb(told, n) for n in range(min(above, below) + 1))
+    return 2 * rarer > 0.05 * 2**told

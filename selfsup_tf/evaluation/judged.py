@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON, Config
-from selfsup_tf.errors import check
+from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation import run_images
 from selfsup_tf.evaluation.beside import makers, open_beside
-from selfsup_tf.evaluation.flags import RunFlags
+from selfsup_tf.evaluation.flags import ImageFlags, RunFlags
 from selfsup_tf.evaluation.protocol import Result
 from selfsup_tf.evaluation.results import name_result, options_of, titled
 from selfsup_tf.methods import restore_config
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
     from selfsup_tf.data.stored_vectors import StoredVectors
     from selfsup_tf.models.teacher import Teacher
+
+
+def can_be_judged(run_dir: str | pathlib.Path) -> bool:
+    """Whether a run's own images have labels that have not gone into it.
+
+    Where that can't be told, since they are not there, it may be so.
+    """
+    try:
+        return Judged(ImageFlags(str(run_dir)), "").can_be_judged
+    except InputError:
+        return True
 
 
 class Judged:
@@ -54,6 +65,13 @@ class Judged:
         self.cache = cache if encoder is not None else self.run.features
         self.given, self._images = encoder, images
         self._which = self._said("encoder") or "last"
+        seed = self._said("seed")
+        check(
+            seed is None or 0 <= seed < 2**32,
+            "seed within [0, 2^32)",
+            seed,
+            "Any whole number in it will do.",
+        )
         check(
             self._which == "last" or self.run.file is None,
             "--encoder beside the directory of a run",
@@ -122,6 +140,30 @@ class Judged:
         """Whether it is the best encoder of its run."""
         return self.run.encoder(self._which).stem == ENCODERS["best"]
 
+    def classifier(self, advice: str) -> "keras.Model":
+        """The classifier that is judged, or answers: (N, S, S, 3) -> logits (N, C).
+
+        Args:
+            advice: What to do where there is none.
+
+        Raises:
+            InputError: There is none, or the file that is named holds an encoder.
+        """
+        from selfsup_tf.models.saved import load_network
+
+        if self.given is not None:
+            return self.given
+        found = load_network(self.run, "classifier", advice=advice)
+        check(
+            self.run.file is None
+            or found.name == "classifier"
+            or not self.run.config.is_file(),
+            f"a classifier in {self.run.file}",
+            f"another network of the run, {found.name}",
+            advice,
+        )
+        return found
+
     @property
     def projector(self) -> "keras.Model | None":
         """The run's projector, where it kept one that fits this encoder."""
@@ -188,7 +230,9 @@ class Judged:
             f"{self._own('data', 'it')}",
             "Name images that it has not seen: --data=FOLDER",
         )
-        return self.opened(function, learned=self._learned.labels(data))
+        beside = run_images.open_learned(self._said("beside") or (), data)
+        some = self._learned.labels(data) or any(x.labels(data) for x in beside)
+        return self.opened(function, learned=some)
 
     def opened(self, function: str, **options: Any) -> Any:
         """Images by a function of `data.sources`; what is to say of them is said."""
@@ -203,8 +247,9 @@ class Judged:
         """Where the images are, and fields of `Reading`: as said, else the run's."""
         said = self._said("data"), self._said("data_dir")
         data, data_dir = run_images.images_of(self.run, self._stored, *said)
-        labels = self.is_other_data or self._own("labels", True)
-        labels &= self._said("labels") is not False
+        labels = self._said("labels")
+        if labels is None:
+            labels = self.is_other_data or self._own("labels", True)
         reading = {"labels": labels, "exif": self.turns_upright, "data_dir": data_dir}
         return data, reading | {"channels": self.channels}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.expected import (
     LEAST_RUNS,
@@ -48,7 +49,7 @@ def collect(recipe: str, runs: Sequence[RunDirectory]) -> dict[str, Any]:
         len(runs) >= LEAST_RUNS,
         f"{LEAST_RUNS} runs or more of a recipe, of other seeds",
         f"{len(runs)}",
-        "Train them: python train.py METHOD RECIPE --seed=1 --run_dir=DIRECTORY",
+        f"Train them: {spelled('train')} METHOD RECIPE --seed=1 --run_dir=DIRECTORY",
     )
     configs = [run.read_config() or {} for run in runs]
     logs = [run.read_log() for run in runs]

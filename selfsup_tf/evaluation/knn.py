@@ -9,6 +9,7 @@ Legend: N bank images, Q queries, D length of the representation, C classes.
 import dataclasses
 import functools
 import logging
+import math
 import pathlib
 from typing import Any
 
@@ -83,16 +84,35 @@ def knn(
     """
     check_one_of(preset, PRESETS, "a preset of k-NN")
     train, test = open_images(encoder, train), open_images(encoder, test)
+    of_preset = PRESETS[preset]
+    if temperature is None:
+        temperature = of_preset["temperature"]
+    check_votes(k, temperature, train.size)  # before hours of encoding
     options = {"batch_size": batch_size, "cache": cache}
     bank = extract_features(encoder, train, **options)
     queries = extract_features(encoder, test, **options)
-    of_preset = PRESETS[preset]
     return knn_from_features(
         bank,
         queries,
         k=fitting_k(bank, of_preset["k"]) if k is None else k,
-        temperature=of_preset["temperature"] if temperature is None else temperature,
+        temperature=temperature,
         class_names=train.class_names,
+    )
+
+
+def check_votes(k: int | None, temperature: float, images: int) -> None:
+    """Raises InputError unless k of so many images can vote; None is any k."""
+    check(
+        k is None or 1 <= k <= images,
+        f"k of 1 to {images}, the images in the bank",
+        k,
+        "Choose k within it, or use a larger train set.",
+    )
+    check(
+        0 < temperature < math.inf,
+        "temperature above 0 and finite",
+        temperature,
+        "The papers use 0.1.",
     )
 
 
@@ -178,15 +198,9 @@ def knn_votes(
             without meaning where a class has no votes.
 
     Raises:
-        InputError: k is not in [1, N], or T is not above 0.
+        InputError: k is not in [1, N], or T is not above 0 and finite.
     """
-    check(
-        1 <= k <= len(train_features),
-        f"k of 1 to {len(train_features)}, the images in the bank",
-        k,
-        "Choose k within it, or use a larger train set.",
-    )
-    check(temperature > 0, "temperature above 0", temperature, "The papers use 0.1.")
+    check_votes(k, temperature, len(train_features))
     bank = tf.convert_to_tensor(train_features, tf.float32)
     labels = tf.convert_to_tensor(train_labels, tf.int64)
     # The bank's lengths divide the similarities; a normalised copy of it would cost

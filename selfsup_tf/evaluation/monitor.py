@@ -168,8 +168,8 @@ class HealthPanel:
 def _health_panel(
     source: Source, config: Config, share: float, fewest: int
 ) -> HealthPanel | None:
-    if len(config.drawn_views) == 1 or source.size < config.batch_size:
-        return None  # one view, made for labels; or a run that is about to be refused
+    if len(config.drawn_views) == 1:
+        return None  # it is made for labels
     fit = _MOST_BYTES // (3 * config.image_size**2 * 3)
     # Of the data alone: RankMe of other numbers of images could not be compared.
     wanted = max(fewest, math.floor(share * source.size))

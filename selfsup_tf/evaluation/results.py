@@ -10,12 +10,13 @@ from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Protocol, Result
 from selfsup_tf.files import DAMAGED, read_json
-from selfsup_tf.run import RunDirectory
+from selfsup_tf.run import ENCODERS, RunDirectory
 from selfsup_tf.shown import brief
 
 # Flags that change no number, or stand in a file's name in a way of their own.
 _UNNAMED = ("run_dir", "data", "data_dir", "untrained", "beside", "classes", "output")
 _BESIDE = re.compile(r"_beside\d+$")  # of `Judged.picture`
+_FILE = re.compile(r"_file=(.+?)(?=_[^_=]+=|$)")  # of a .keras file that was named
 _NO_OPTIONS = (
     *("run_dir", "data", "data_dir", "labels", "exif"),
     *("encoder", "beside", "classes"),
@@ -41,7 +42,8 @@ def name_result(
         file: The .keras file that is judged, where it is no run's directory.
         other_data: Whether the flags name other images than the run's.
     """
-    said, data = [protocol], pathlib.Path(vars(flags).get("data") or "").stem
+    said, data = [protocol], pathlib.Path(vars(flags).get("data") or "")
+    data = data.stem if data.suffix == ".npz" else data.name
     if file is not None and file.stem != "encoder":
         said.append(f"file={file.stem}")
     defaults = {field.name: field.default for field in dataclasses.fields(flags)}
@@ -197,22 +199,25 @@ def _mark_stale(results: list[StoredResult]) -> list[StoredResult]:
 
     A run that goes on training leaves results of an earlier state behind.
     """
-    newest: dict[bool | None, str | None] = {}
+    newest: dict[str | None, str | None] = {}
     for one in sorted(results, key=lambda one: -one.path.stat().st_mtime):
-        newest.setdefault(_is_of_best(one), one.result.weights_hash)
+        newest.setdefault(_encoder_of(one), one.result.weights_hash)
     marked = []
     for one in results:
-        best, digest = _is_of_best(one), one.result.weights_hash
-        stale = best is not None and digest != newest[best]
+        encoder, digest = _encoder_of(one), one.result.weights_hash
+        stale = encoder is not None and digest != newest[encoder]
         marked.append(dataclasses.replace(one, stale=stale))
     return marked
 
 
-def _is_of_best(one: StoredResult) -> bool | None:
-    """Whether it is of the best encoder; None of a classifier or of no network."""
+def _encoder_of(one: StoredResult) -> str | None:
+    """The file of the encoder that it is of; None of a classifier or of no network."""
     if one.result.network != "encoder" or one.result.weights_hash is None:
         return None
-    return "encoder=best" in one.name.split("_")
+    named = _FILE.search(one.name)
+    if named:
+        return named[1]
+    return ENCODERS["best" if "encoder=best" in one.name.split("_") else "last"]
 
 
 def in_order() -> dict[str, Protocol]:

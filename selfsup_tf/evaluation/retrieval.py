@@ -22,7 +22,7 @@ import threadpoolctl
 
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import check_labels
-from selfsup_tf.evaluation.features import Features, extract_features
+from selfsup_tf.evaluation.features import Features, extract_features, open_images
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.shown import brief
 
@@ -99,6 +99,10 @@ def retrieval(
         "the same for both",
         "Every query would find itself; search the test set: gallery=test",
     )
+    test = open_images(encoder, test)
+    if gallery == "train":
+        train = open_images(encoder, train)
+    _check_ranks(ranks, test.size - 1 if gallery == "test" else train.size)
     options = {"batch_size": batch_size, "cache": cache}
     queries = extract_features(encoder, test, **options)
     searched = queries
@@ -120,12 +124,7 @@ def retrieval_from_features(
     searched = test if leave_one_out else train
     check_labels(searched.labels, test.labels, names=(gallery, "test"))
     num_gallery = len(searched.labels) - leave_one_out
-    check(
-        len(ranks) > 0 and min(ranks) >= 1 and max(ranks) <= num_gallery,
-        f"ranks of 1 to {num_gallery}, the images that a query is compared with",
-        ", ".join(map(str, ranks)) or "none",
-        "Leave out those beyond it, or search more images.",
-    )
+    _check_ranks(ranks, num_gallery)
     classes = max(searched.labels.max(), test.labels.max()) + 1
     matches = np.bincount(searched.labels, minlength=classes)[test.labels]
     has_match = matches > leave_one_out  # the query itself is none
@@ -149,6 +148,15 @@ def retrieval_from_features(
         num_gallery=num_gallery,
         num_without_match=int((~has_match).sum()),
         per_image=precision,
+    )
+
+
+def _check_ranks(ranks: tuple[int, ...], num_gallery: int) -> None:
+    check(
+        len(ranks) > 0 and min(ranks) >= 1 and max(ranks) <= num_gallery,
+        f"ranks of 1 to {num_gallery}, the images that a query is compared with",
+        ", ".join(map(str, ranks)) or "none",
+        "Leave out those beyond it, or search more images.",
     )
 
 

@@ -22,13 +22,15 @@ from selfsup_tf.data.sources import Source
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import (
+    check_none_lost,
     compile_network,
     extract_features,
     image_size,
     open_images,
+    replaced,
 )
 from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
-from selfsup_tf.evaluation.knn import DEFAULT_K, fitting_k, knn_rank
+from selfsup_tf.evaluation.knn import DEFAULT_K, check_votes, fitting_k, knn_rank
 from selfsup_tf.evaluation.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.shown import brief
@@ -132,6 +134,8 @@ def robustness(
     )
     train, test = open_images(encoder, train), open_images(encoder, test)
     check_labels(train.labels, test.labels)
+    if classifier == "knn":
+        check_votes(k, temperature, train.size)
     bank = extract_features(encoder, train, batch_size=batch_size, cache=cache)
     num_classes = int(bank.labels.max()) + 1  # no others can be answered
     if classifier == "knn":
@@ -191,8 +195,12 @@ def predict_corrupted(
     batches = pipeline.evaluation_dataset(
         source, size=image_size(encoder), batch_size=batch_size
     )
+    last = -1
     for batch in batches:
         images, valid = batch["image"], batch["valid"].numpy()
+        again = replaced(batch["index"].numpy(), last) & valid
+        check_none_lost(again, source)
+        last = batch["index"].numpy().max()
         h = [encode(images)]
         for name, strength in ways:
             spoilt = corruptions_lib.corrupt(

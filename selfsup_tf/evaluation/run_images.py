@@ -5,11 +5,13 @@ import logging
 import pathlib
 import re
 import zipfile
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON
 from selfsup_tf.errors import check
-from selfsup_tf.run import RunDirectory
+from selfsup_tf.existing import encoder_parts, looks_like_path
+from selfsup_tf.run import ENCODERS, RunDirectory
 
 if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
@@ -85,6 +87,14 @@ def images_of(
         "none, and this run learned from images given in Python",
         "Name images on disk: --data=FOLDER",
     )
+    check(
+        data is not None
+        or not looks_like_path(own)
+        or pathlib.Path(own).expanduser().exists(),
+        f"the images that the run learned from, in {own}",
+        "nothing there",
+        "Say where they lie on this machine: --data=FOLDER",
+    )
     return own, data_dir or recorded
 
 
@@ -97,10 +107,11 @@ def tell_of(sources: "tuple[Source, ...]") -> None:
 
 
 class Learned:
-    """What labels have gone into an encoder.
+    """Whose labels have gone into an encoder.
 
     They are learned by a run that leaves a classifier, and choose the best encoder by
-    the online k-NN.
+    the online k-NN. An encoder that learned from another, which it started from or was
+    taught by, has those of that one, too.
 
     Args:
         run: The encoder's.
@@ -111,20 +122,72 @@ class Learned:
     def __init__(
         self, run: RunDirectory, stored: dict[str, Any] | None, *, is_best: bool
     ):
-        self._any = run.kept("classifier").is_file()
-        if is_best:
-            chosen = run.read_best()
-            self._any |= chosen is None or "knn" in chosen["by"]
-        self._own = (stored or {}).get("data", FROM_PYTHON)
-        self._split = (stored or {}).get("split", "train")
+        self._of = tuple(_labelled(run, stored or {}, is_best, frozenset()))
+
+    @classmethod
+    def by(cls, name: str) -> "Learned":
+        """Of an encoder that exists, by its name: a run, or a file in or below one."""
+        run, is_best = _run_of(name)
+        return cls(run, run.read_config(), is_best=is_best)
 
     def labels(self, data: str) -> bool:
         """Whether labels of these images may be among them."""
-        return self._any and may_have_learned(self._own, data, self._split)
+        return any(may_have_learned(own, data, split) for own, split in self._of)
 
     def test_labels(self, data: str) -> bool:
         """Whether labels of the test split of these images may be among them."""
-        return self.labels(data) and may_have_learned_test(self._own, self._split, data)
+        return any(
+            may_have_learned(own, data, split)
+            and may_have_learned_test(own, split, data)
+            for own, split in self._of
+        )
+
+
+def open_learned(names: Sequence[str], data: str) -> list[Learned]:
+    """What labels have gone into encoders that exist, which these images are to judge.
+
+    Raises:
+        InputError: The test split of the images is among them.
+    """
+    found = {name: Learned.by(name) for name in names}
+    for name, one in found.items():
+        check(
+            not one.test_labels(data),
+            f"a test split of {data} that {name} has not seen",
+            "a run that learned from its labels",
+            "Leave it out, or name other images: --data=FOLDER",
+        )
+    return list(found.values())
+
+
+def _labelled(
+    run: RunDirectory, stored: dict[str, Any], is_best: bool, seen: frozenset
+) -> Iterator[tuple[str, str]]:
+    """Data and split of each run whose labels have gone into a network of `run`."""
+    chosen = run.read_best() if is_best else None
+    by_labels = is_best and (chosen is None or "knn" in chosen["by"])
+    if by_labels or run.kept("classifier").is_file():
+        yield stored.get("data", FROM_PYTHON), stored.get("split", "train")
+    before = [stored.get("start"), stored.get("teacher")]
+    if not stored.get("from_scratch"):
+        before.append(stored.get("pretrained"))
+    seen |= {run.path.resolve()}
+    for name in filter(None, before):
+        earlier, its_best = _run_of(name)
+        if earlier.path.resolve() not in seen:
+            config = earlier.read_config() or {}
+            yield from _labelled(earlier, config, its_best, seen)
+
+
+def _run_of(name: str) -> tuple[RunDirectory, bool]:
+    """The run of an encoder that exists, and whether its best encoder is meant.
+
+    An export and a file of vectors lie in or below the directory of their run.
+    """
+    run = RunDirectory(encoder_parts(name)[0])
+    is_best = run.file is not None and run.file.stem == ENCODERS["best"]
+    above = map(RunDirectory, [run.path, *run.path.parents[:2]])
+    return next((one for one in above if one.config.is_file()), run), is_best
 
 
 def may_be_the_same(own: str, data: str) -> bool:
@@ -173,7 +236,9 @@ def may_have_learned_test(own: str, split: str, data: str) -> bool:
     if ours.is_dir() and theirs.is_dir():
         layout = find_layout(theirs)
         judges = layout.splits.get(layout.judges)
-        return judges is not None and _overlap(_learned(ours, split), judges.resolve())
+        if judges is not None:
+            return _overlap(_learned(ours, split), judges.resolve())
+    # Else the words tell, of a TFDS name and of images prepared in its form.
     if data == own or ours == theirs:
         words = re.findall(r"\w+", split)
         return "all" in words or any(map(is_test, words))

@@ -9,7 +9,7 @@ from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.results import default_of
-from selfsup_tf.files import save_figure, write_json
+from selfsup_tf.files import save_figure, writable, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -70,13 +70,13 @@ def run_protocol(protocol: str, **options: Any) -> Result | None:
     result = found.run(judged, flags)
     if result is None:
         return None
-    path = judged.file()
-    write_json(path, result.to_dict())
-    text = found.text(result, flags)
+    path, text = judged.file(), found.text(result, flags)
     if text:
-        print(text)
-    for key, chart in found.draw(result).items():
-        save_figure(chart.figure, judged.file(f"_{key}.png" if key else ".png"))
+        print(text)  # before it is written, which may fail
+    with writable():
+        write_json(path, result.to_dict())
+        for key, chart in found.draw(result).items():
+            save_figure(chart.figure, judged.file(f"_{key}.png" if key else ".png"))
     for picture, what in result.pictures.items():
         print(f"{what}: {path.with_name(picture)}")
     if text:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.exporting.manifest import MANIFEST
-from selfsup_tf.files import read_object, sync
+from selfsup_tf.files import check_writable, read_object, sync
 from selfsup_tf.locks import hold, is_free
 
 # What an export before the manifest wrote; such a directory may be replaced, too.
@@ -27,6 +27,7 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
             no export has written may not.
     """
     if not directory.exists():
+        check_writable(directory.parent, "a place for the export")
         return
     check(
         overwrite,

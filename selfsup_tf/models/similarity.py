@@ -1,8 +1,21 @@
 """Cosines between the outputs of two branches."""
 
+import math
+from typing import Any
+
 import tensorflow as tf
 
-from selfsup_tf.errors import check_pair
+from selfsup_tf.errors import check, check_pair
+
+
+def check_temperature(temperature: Any) -> None:
+    """Raises InputError unless it is above 0 and finite, where its value is known."""
+    check(
+        not isinstance(temperature, int | float) or 0 < temperature < math.inf,
+        "a temperature above 0 and finite",
+        temperature,
+        "Values between 0.05 and 1 are usual.",
+    )
 
 
 def cosine_to_fixed(values: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -71,7 +71,7 @@ class Archive:
 
         Raises:
             InputError: The run had other images or another encoder, or none of its
-                states can be read.
+                states is there or can be read.
         """
         with self._room():
             return self._open(source)
@@ -88,6 +88,8 @@ class Archive:
             state=self._method.state,
         )
         step = self._checkpoints.restore()
+        if step == 0:
+            self._directory.check_begins(self._config.checkpoint_epochs)
         self._log = RunLog(self._directory, self._config, step)
         if not self.records:
             self.write(describe_run(self._method, source))
@@ -135,13 +137,18 @@ class Archive:
             FloatingPointError: A weight is not finite; nothing is written.
         """
         self.update()
-        if not self._kept.finite:
+        if not all(np.isfinite(weight).all() for weight in self._weights()):
             raise FloatingPointError(str(self._directory.checkpoints))
         # In this order a run that is killed in between resumes and writes it again.
         with self._room():
             self._log.sync()
             self._kept.save(self._directory)
             self._checkpoints.save(step)
+
+    def _weights(self) -> Iterator[np.ndarray]:
+        """Every number of a state: one that isn't finite would spoil the next step."""
+        for owner in (self._method.model, self._optimizer):
+            yield from (v.numpy() for v in owner.variables if "float" in v.dtype)
 
     def close(self) -> None:
         """Ends the log and leaves the networks as they are now."""
@@ -179,8 +186,9 @@ class KeptNetworks:
             for name, network in self._originals.items()
         }
         if method.start is not None:
-            for layer in leaf_layers(self.encoder):
-                layer.trainable = True  # what stays in this run may learn in the next
+            for copy in self._copies.values():
+                for layer in leaf_layers(copy):
+                    layer.trainable = True  # what stays here may learn in the next run
         self._class_names = method.class_names
 
     @property
@@ -197,15 +205,6 @@ class KeptNetworks:
         """Takes over the weights of this moment."""
         for name, copy in self._copies.items():
             copy.set_weights(self._originals[name].get_weights())
-
-    @property
-    def finite(self) -> bool:
-        """Whether every weight is a finite number."""
-        return all(
-            np.isfinite(weight).all()
-            for copy in self._copies.values()
-            for weight in copy.get_weights()
-        )
 
     def save(self, directory: RunDirectory) -> None:
         """Writes each as NAME.keras, and what a classifier's answers mean."""

@@ -38,9 +38,10 @@ def fit_to_images(
     config = dataclasses.replace(method.config, channels=source.channels)
     parts = strategy.num_replicas_in_sync * config.accumulate
     fitting = source.size // parts * parts
-    # A contrast of fewer images is another contrast, which a user has to want; and a
-    # batch of one is refused.
-    if not method.couples_images and 2 <= fitting < config.batch_size:
+    # A contrast of fewer images is another contrast, which a user has to want; and one
+    # image at a time is refused.
+    fewest = 2 * config.accumulate
+    if not method.couples_images and fewest <= fitting < config.batch_size:
         logger.info(
             "A batch of %d images in place of %d: there are %d to learn from.",
             *(fitting, config.batch_size, source.size),

@@ -110,17 +110,17 @@ def train(
     check_views(config.drawn_views, source.channels)
     directory = RunDirectory(run_dir)
     method.cache = directory.features
-    source = method.prepare(source)
-    config = fit_to_images(method, source, strategy)
-    plan = make_plan(config, source.size)
-    if chief:
-        check_wandb(config)
-        directory.check_config(recorded)
-    check_devices(config, strategy)
-    writing = directory.locked() if chief else contextlib.nullcontext()
-    with writing, watched_workers(strategy):
+    with contextlib.ExitStack() as whole:
         if chief:
+            check_wandb(config)
+            directory.check_config(recorded)
+            whole.enter_context(directory.locked())
             directory.check_config(recorded)  # another run may have come and gone
+        source = method.prepare(source)  # which may take an hour
+        config = fit_to_images(method, source, strategy)
+        plan = make_plan(config, source.size)
+        check_devices(config, strategy)
+        whole.enter_context(watched_workers(strategy))
         check_same_images(strategy, source.size)
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():

@@ -18,7 +18,7 @@ from selfsup_tf.data.views import check_views
 from selfsup_tf.distribution.strategy import check_devices, connect, is_chief
 from selfsup_tf.distribution.workers import check_same_images, watched_workers
 from selfsup_tf.errors import check
-from selfsup_tf.files import write_json
+from selfsup_tf.files import check_writable, write_json
 from selfsup_tf.methods import Method
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.compilation import call_steps
@@ -89,6 +89,8 @@ def lr_find(
     # What else follows a schedule, such as BYOL's tau, takes that of the run.
     plan = dataclasses.replace(plan, total_steps=max(steps, plan.total_steps))
     check_devices(config, strategy)
+    if path is not None and is_chief(strategy):
+        check_writable(path)
     logger.info(
         "A range test of %s on %s: %d steps of %d images, rates from %.3g to %.3g.",
         *(type(method).__name__, source.name, steps, config.batch_size),

@@ -119,15 +119,16 @@ def compare_with_start(records: list[dict[str, Any]], by: str | None) -> None:
 def treatment(method: Method) -> dict[str, list[keras.Variable]]:
     """The method's variables by what the optimizer does with them beside descending.
 
-    The kinds are "decayed and adapted", "decayed" and "neither"; those without a
-    variable are left out.
+    The kinds are "decayed and adapted", "decayed", "adapted" and "neither decayed nor
+    adapted"; those without a variable are left out.
     """
     config = method.config.optimizer
     unadapted = {id(variable) for variable in method.unadapted_variables}
     kinds = {}
     for variable in method.trainable_variables:
         adapts = config.name == "lars" and id(variable) not in unadapted
-        names = ["decayed"] * (config.weight_decay > 0) + ["adapted"] * adapts
+        decays = max(config.weight_decay, config.final_weight_decay or 0) > 0
+        names = ["decayed"] * decays + ["adapted"] * adapts
         if config.name == "lamb":
             names += ["adapted"]  # Keras's LAMB adapts every variable
         if optimizers.is_excluded(variable):

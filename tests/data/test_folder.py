@@ -14,6 +14,7 @@ from selfsup_tf.data.decode import decode_image
 from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features
+from selfsup_tf.evaluation.robustness import robustness
 
 RAMP = np.stack(np.meshgrid(np.arange(0, 240, 6), np.arange(0, 240, 8)), -1)
 PIXELS = np.concatenate([RAMP, 255 - RAMP[..., :1]], -1).astype(np.uint8)  # 30x40
@@ -172,9 +173,50 @@ def test_unlabelled(tmp_path, extra):
     source = open_source(str(tmp_path))
     assert source.class_names is None and source.labels is None
     assert not source.labelled
+    said = "1 image lies beside the 2 sub-folders, which are not taken as classes"
+    assert any(said in note for note in source.notes) == bool(extra)
     assert set(next(source.ordered().as_numpy_iterator())) == {"image", "index"}
     with pytest.raises(InputError, match="sub-folder for each class"):
         open_evaluation(tmp_path)
+
+
+def test_a_folder_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
+    """As lost+found on a disk of one's own. Root may open all, so it is acted."""
+    fill(tmp_path / "cat", 2), fill(tmp_path / "dog", 2)
+    fill(tmp_path / "cat" / "lost+found", 1)
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).rstrip("/").endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    source = open_source(tmp_path)
+    assert source.labels.tolist() == [0, 0, 1, 1]
+    assert source.skipped == (f"{tmp_path}/cat/lost+found: permission denied",)
+    (tmp_path / "all" / "lost+found").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"to read .*lost.found; received permission"):
+        open_source(tmp_path / "all" / "lost+found")
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    fill(tmp_path, 30)
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    source = open_source(tmp_path)
+    assert source.size == 30
+    assert source.skipped == (f"{tmp_path}/gone.jpg: No such file or directory",)
+
+
+def test_the_name_of_a_class_is_text_whatever_its_bytes(tmp_path):
+    """As folders of old archives have them."""
+    for name in (b"M\xfcnchen", "Köln".encode()):
+        folder = os.path.join(os.fsencode(tmp_path), name)
+        os.mkdir(folder)
+        with open(os.path.join(folder, b"1.jpg"), "wb") as file:
+            file.write(JPEG)
+    names = open_source(tmp_path).class_names
+    assert names == ("Köln", r"M\xfcnchen")
 
 
 def test_images_of_different_sizes(tmp_path):
@@ -467,6 +509,18 @@ def test_a_folder_that_goes_is_no_matter_of_a_few_files(tmp_path):
         _read(source)
     with pytest.raises(InputError, match="40 that can't be read any longer"):
         source.check_readable(look=True)
+
+
+def test_nor_are_labels_compared_with_the_answers_to_another(tmp_path):
+    grey(tmp_path / "cat", 20), grey(tmp_path / "dog", 20)
+    test = open_source(tmp_path)
+    train = np.zeros((8, 8, 8, 3), np.uint8), np.arange(8) % 2
+    encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    options = {"corruptions": ("noise",), "k": 1}
+    assert robustness(encoder, train, test, **options).num_test == 40
+    (tmp_path / "dog" / "003.png").unlink()
+    with pytest.raises(InputError, match=r"every image of .*dog/003\.png: No such"):
+        robustness(encoder, train, test, **options)
 
 
 def test_no_evaluation_takes_one_image_for_another(tmp_path):

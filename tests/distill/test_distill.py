@@ -324,6 +324,7 @@ def test_what_can_not_be_distilled_is_refused(tiny_config, few_images, tmp_path)
         ({"teacher": str(tmp_path), "loss": "classes"}, "Fine-tune one first"),
         ({"image_size": 32}, r"\(N, 32, 32, 3\)"),
         ({"centre": True}, "loss of vectors beside --centre"),
+        ({"teacher_sees": "image"}, "loss of vectors beside --teacher_sees=image"),
         ({"loss": "regression", "centre": True}, "--teacher_sees=image beside"),
     ):
         method = PACKAGE.load()(dataclasses.replace(config, **changes))

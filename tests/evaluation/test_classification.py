@@ -1,5 +1,6 @@
 """Counting answers, and the intervals around them, against scikit-learn and loops."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from selfsup_tf.evaluation.classification import (
     Classification,
     count_answers,
 )
-from selfsup_tf.evaluation.intervals import bootstrap_interval
+from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.text import format_classes
 
 
@@ -121,9 +122,31 @@ def test_the_interval_of_a_literal_bootstrap():
     np.testing.assert_allclose(bootstrap_interval(values), expected, rtol=1e-12)
 
 
-def test_one_value_and_sure_hits():
-    assert bootstrap_interval(np.ones(30)) == (1.0, 1.0)
+@pytest.mark.parametrize("count", [1, 8, 30, 2000])
+def test_hits_alone_leave_room_for_a_miss(count):
+    """Clopper and Pearson's bound, whose upper end is 1 and below which is 1 in 40."""
+    low, high = bootstrap_interval(np.ones(count))
+    by_chance = scipy.stats.binom(count, low).pmf(count)
+    assert high == 1 and by_chance == pytest.approx(0.025)
+    assert bootstrap_interval(np.zeros(count)) == pytest.approx((0.0, 1 - low))
     assert bootstrap_interval(np.array([0.25])) == (0.25, 0.25)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hits(Scored):
+    pass
+
+
+@pytest.mark.parametrize("images", [40, 4000])
+@pytest.mark.parametrize(("won", "lost"), [(1, 0), (4, 0), (5, 0), (6, 0), (9, 3)])
+def test_a_gain_of_a_few_images_is_no_more_than_a_coin_tells(images, won, lost):
+    ours, theirs = np.zeros(images), np.zeros(images)
+    ours[:won], theirs[won : won + lost] = 1, 1
+    one, other = Hits(per_image=ours), Hits(per_image=theirs)
+    low, high = one.gain_interval(other)
+    p = scipy.stats.binomtest(won, won + lost).pvalue
+    assert (low > 0) == (p < 0.05)
+    assert other.gain_interval(one) == pytest.approx((-high, -low), abs=2 / images)
 
 
 def test_no_values_are_refused():

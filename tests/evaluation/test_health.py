@@ -232,7 +232,8 @@ def test_a_loss_no_better_than_chance_is_told():
     assert judged == NOTHING_YET and words in reasons[-1]
     # What has left chance by less than a hundredth has not left it.
     nearly = dataclasses.replace(others, below_chance=0.005 * others.chance_loss)
-    assert judge(learned, nearly)[0] == NOTHING_YET
+    judged, reasons = judge(learned, nearly)
+    assert judged == NOTHING_YET and "hardly lower than the" in reasons[-1]
     assert judge(learned, None)[0] == judge(learned, learned)[0] == HEALTHY
     # BYOL lowers another loss, and a run of one view none of pairs.
     assert judge(learned, others, find_method("byol").recipe("shapes")())[0] == HEALTHY

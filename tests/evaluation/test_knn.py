@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from toys import clusters, literal_knn
@@ -66,6 +67,26 @@ def test_k_outside_of_the_bank_is_refused(k):
     bank, labels = clusters(1, 30)
     with pytest.raises(InputError, match="k of 1 to 30"):
         knn_lib.knn_votes(bank, labels, bank, k=k, num_classes=4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"k": 0}, "k of 1 to 6"),
+        ({"k": 7}, "k of 1 to 6"),
+        ({"temperature": 0.0}, "temperature above 0"),
+        ({"temperature": float("inf")}, "temperature above 0 and finite"),
+        ({"temperature": float("nan")}, "temperature above 0 and finite"),
+    ],
+)
+def test_what_can_not_vote_is_refused_before_images_are_encoded(
+    options, words, monkeypatch
+):
+    encoder = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten()])
+    data = np.zeros((6, 2, 2, 3), np.uint8), np.arange(6) % 2
+    monkeypatch.setattr(knn_lib, "extract_features", None)
+    with pytest.raises(InputError, match=words):
+        knn_lib.knn(encoder, data, data, **options)
 
 
 def test_from_features_counts_right_answers():

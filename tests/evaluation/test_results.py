@@ -252,9 +252,11 @@ def test_results_of_an_earlier_state_are_stale(tmp_path):
     write("linear", 30, weights_hash="new")
     write("health", 10, weights_hash="new")
     write("knn_encoder=best", 5, weights_hash="best")
+    write("knn_file=my_best_k=5", 40, weights_hash="of another file")
+    write("linear_file=my_best", 4, weights_hash="of the same, before")
     write("views", 1, weights_hash=None)
     stale = {one.name: one.stale for one in read_results(run)}
-    assert [name for name in stale if stale[name]] == ["knn"]
+    assert [name for name in stale if stale[name]] == ["knn", "linear_file=my_best"]
     assert set(stale) >= {"accuracy", "views", "knn_encoder=best", "health"}
 
 

@@ -211,6 +211,11 @@ def test_what_means_nothing_is_refused(fields, message, tiny_config):
         tiny_config("moco", **fields)
 
 
+def test_a_temperature_that_gives_nan_is_refused():
+    with pytest.raises(InputError, match="a temperature above 0"):
+        moco_tf.info_nce_loss(tf.ones((2, 3)), tf.ones((2, 3)), 0.0)
+
+
 @pytest.mark.parametrize("remat", [False, True])
 def test_a_fixed_embedding_is_not_learned(remat, few_images, tiny_config, tmp_path):
     """Neither by the network that learns nor by its target; all else moves."""

@@ -232,8 +232,15 @@ def test_the_loss_of_keras_is_the_mean_of_the_images():
     np.testing.assert_array_equal(again(one, other), loss(one, other))
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0])
-def test_a_temperature_that_gives_nan_is_refused(temperature):
+def test_unknown_directions_are_refused():
+    with pytest.raises(InputError, match="Choose one of: mean, sum"):
+        simclr_tf.NTXent(directions="average")
+    with pytest.raises(InputError, match="Choose one of: mean, sum"):
+        nt_xent_loss(tf.ones((2, 3)), tf.ones((2, 3)), 0.1, directions="average")
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, math.inf, math.nan])
+def test_a_temperature_that_tells_nothing_is_refused(temperature):
     with pytest.raises(InputError, match="a temperature above 0"):
         simclr_tf.NTXent(temperature)
     with pytest.raises(InputError, match="a temperature above 0"):

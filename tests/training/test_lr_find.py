@@ -235,6 +235,10 @@ def test_nonsense_is_refused(tiny_config, tiny_method, few_images, tmp_path):
     ]:
         with pytest.raises(InputError, match=words):
             lr_find(method, source, path=tmp_path / "run", **wrong)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="a run_dir that can be written"):
+        lr_find(method, source, path=tmp_path / "file" / "run")
+    (tmp_path / "file").unlink()
     with pytest.raises(InputError, match="batch_size=65"):
         lr_find(tiny_method(tiny_config("simclr", batch_size=65)), source)
     with pytest.raises(InputError, match="before the first update"):

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shutil
 import signal
 import time
 
@@ -20,6 +21,7 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
+from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.loop import TrainingDiverged
 from selfsup_tf.training.replica import Replica
 from selfsup_tf.training.reporting import announce, describe_run, describe_variables
@@ -156,6 +158,19 @@ def test_a_finished_run_trains_nothing_more(finished, train, few_images, caplog)
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_run_whose_states_are_gone_is_not_begun_anew(
+    train, tiny_config, few_images, tmp_path
+):
+    config = tiny_config("simclr", steps=20, checkpoint_epochs=1.0)
+    run = train(config, few_images[0], tmp_path / "run")
+    shutil.rmtree(run.run_dir / "checkpoints")
+    files = [p for p in run.run_dir.rglob("*") if p.is_file()]
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(InputError, match=r"a state in .*none, and a log that has come"):
+        train(config, few_images[0], run.run_dir)
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_what_another_run_holds_is_refused(finished, train, tiny_config, few_images):
     run, _ = finished
     files = [run.run_dir / name for name in ("config.json", "log.jsonl")]
@@ -255,6 +270,47 @@ def test_nan_stops_the_run_and_keeps_the_last_good_state(
     assert all(
         np.isfinite(r["train/loss"]) for r in RunDirectory(tmp_path).read_log()[1:]
     )
+
+
+def test_a_state_that_would_diverge_at_once_is_not_kept(
+    train, tiny_config, few_images, tmp_path, monkeypatch
+):
+    """Such as a velocity that is infinite, of which the networks know nothing yet."""
+    config = tiny_config("byol", steps=8, checkpoint_epochs=0.5)
+    spoil = Archive.update
+
+    def update(archive):
+        spoil(archive)
+        if archive.records[-1]["step"] >= 4:
+            archive._optimizer.variables[-1].assign_add(np.inf)
+
+    monkeypatch.setattr(Archive, "update", update)
+    with pytest.raises(TrainingDiverged):
+        train(config, few_images[0], tmp_path)
+    steps = [file.name for file in (tmp_path / "checkpoints").glob("*.index")]
+    assert steps == ["ckpt-2.index"]
+
+
+def test_a_moved_folder_goes_on(tiny_config, tiny_method, few_images, tmp_path):
+    for number, image in enumerate(few_images[0]):
+        file = tmp_path / "photos" / f"{number:02}.png"
+        file.parent.mkdir(exist_ok=True)
+        keras.utils.save_img(file, image, scale=False)
+
+    def run(folder, steps_per_call):
+        config = tiny_config(
+            "simclr", data=str(tmp_path / folder), steps_per_call=steps_per_call
+        )
+        method = tiny_method(config)
+        return selfsup.train(method, run_dir=tmp_path / "run", progress=False)
+
+    before = run("photos", 2).log
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert run("moved", 1).log == before
+    (tmp_path / "moved" / "00.png").rename(tmp_path / "moved" / "new.png")
+    (tmp_path / "others").mkdir()
+    with pytest.raises(InputError):
+        run("others", 1)
 
 
 def test_collapse_is_told(tiny_config, few_images, tmp_path, caplog):

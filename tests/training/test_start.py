@@ -85,6 +85,13 @@ def test_frozen_stages_stay_and_the_rest_learns(name, upto, start, train):
     )
 
 
+def test_what_follows_a_frozen_network_may_learn_in_the_next_run(train):
+    _, run = train("dino", freeze="1")
+    for name in ("encoder", "target_encoder"):
+        kept = keras.saving.load_model(run.run_dir / f"{name}.keras")
+        assert all(layer.trainable for layer in leaf_layers(kept)), name
+
+
 def test_the_start_is_the_best_until_training_is_better(
     train, few_images, start, tmp_path, caplog
 ):

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from selfsup_tf.data.indexed import IndexedSource
 from selfsup_tf.data.lost import MAX_BAD_SHARE, Lost
 from selfsup_tf.data.order import on_host
 from selfsup_tf.data.source import Reading, SourceKind, fingerprint
+from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.files import state_of
 
@@ -47,7 +48,10 @@ def open_folder(
     check_one_of(split, layout.splits, f"a split of {folder}")
     root = layout.splits[split]
     channels = channels or 3
-    found = check_files(root, sorted(list_files(root)), exif=exif, channels=channels)
+    unopened: list[str] = []
+    files = sorted(list_files(root, unopened))
+    check("" not in unopened, f"to read {root}", "permission denied", "See its owner.")
+    found = check_files(root, files, exif=exif, channels=channels)
     (height, width), *others = found.shapes
     image_shape = None if others else (height, width, channels)
     name = folder.resolve().name
@@ -68,8 +72,9 @@ def open_folder(
             skipped=(
                 *(f"{root / file}: {found.bad[file]}" for file in left_out),
                 *describe_unread(found.unread, root),
+                *(f"{root / folder}: permission denied" for folder in unopened),
             ),
-            notes=(*layout.notes, *found.notes),
+            notes=(*layout.notes, *found.notes, *_beside_folders(files)),
             reopen=reopen,
         )
 
@@ -187,7 +192,20 @@ def _label(files: list[str]) -> tuple[np.ndarray | None, tuple[str, ...] | None]
     if len(class_names) < 2 or "" in class_names:
         return None, None
     number = {name: i for i, name in enumerate(class_names)}
-    return np.array([number[top] for top in tops], np.int64), class_names
+    labels = np.array([number[top] for top in tops], np.int64)
+    return labels, tuple(map(readable, class_names))
+
+
+def _beside_folders(files: Sequence[str]) -> Iterator[str]:
+    """A sentence on images that lie beside what would else be classes."""
+    loose = [file for file in files if "/" not in file]
+    folders = {file.partition("/")[0] for file in files} - set(loose)
+    if loose and len(folders) > 1:
+        lie = "1 image lies" if len(loose) == 1 else f"{len(loose)} images lie"
+        yield (
+            f"{lie} beside the {len(folders)} sub-folders, which are not taken as "
+            f"classes therefore: {readable(loose[0])}."
+        )
 
 
 def _judged_splits(path: str, reading: Reading) -> tuple[str, ...]:

@@ -4,7 +4,10 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.evaluation.advice.candidate import Candidate
+from selfsup_tf.existing import encoder_parts
+from selfsup_tf.run import RunDirectory
 
 EDGE_SIZE = 96
 """Pixels of the views of the recipe folder_edge."""
@@ -15,13 +18,14 @@ Steps = tuple[tuple[str, str], ...]
 
 
 def hand_over(taken: Candidate) -> Steps:
-    run = f"--run_dir={shlex.quote(taken.name)}"
+    run = RunDirectory(encoder_parts(taken.name)[0])
+    whole = RunDirectory(run.path)
     return (
         (
             "Hand it over, proven on your images",
-            f"python export.py {run} --formats all",
+            f"{spelled('export')} {run.flag} --formats all",
         ),
-        ("Look at what it sees", f"python eval.py report {run}"),
+        ("Look at what it sees", f"{spelled('eval')} report {whole.flag}"),
     )
 
 
@@ -51,14 +55,12 @@ def _student(what, teacher, options, where, ranked) -> Steps:
     return (
         (
             what,
-            shlex.join(
-                ["python", "train.py", "distill", "folder_edge", *where, *learn]
-            ),
+            f"{spelled('train')} "
+            + shlex.join(["distill", "folder_edge", *where, *learn]),
         ),
         (
             "Then ask again",
-            shlex.join(
-                ["python", "eval.py", "advise", *where, "--candidates", *names, run_dir]
-            ),
+            f"{spelled('eval')} "
+            + shlex.join(["advise", *where, "--candidates", *names, run_dir]),
         ),
     )

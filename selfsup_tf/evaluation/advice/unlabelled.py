@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.evaluation.advice.candidate import Advice, Candidate, collapse, listed
 from selfsup_tf.evaluation.numbers import percent
 
@@ -44,7 +45,7 @@ def advise_unlabelled(candidates: Sequence[Candidate]) -> Advice:
     step = (
         "Sort some images into folders, ten of each kind are a beginning: "
         "FOLDER/KIND/*.jpg; then ask again",
-        f"python eval.py advise --data=FOLDER --candidates {names}",
+        f"{spelled('eval')} advise --data=FOLDER --candidates {names}",
     )
     return Advice(f"Without labels: {_ruled_out(out, left)}.", reasons, (step,), None)
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.evaluation.flags import ImageFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
@@ -17,7 +18,7 @@ from selfsup_tf.evaluation.results import from_old
 from selfsup_tf.evaluation.unused_labels import open_unused
 
 TRAIN_ONE = (
-    "finetune and distill leave one: python train.py finetune RECIPE "
+    f"finetune and distill leave one: {spelled('train')} finetune RECIPE "
     "--pretrained=DIRECTORY --run_dir=DIRECTORY"
 )
 
@@ -40,11 +41,9 @@ class Accuracy(Labelled):
     def run(self, judged: Judged, flags: AccuracyFlags) -> Result:
         from selfsup_tf.evaluation.classification import classifier_accuracy
         from selfsup_tf.evaluation.features import weights_hash
-        from selfsup_tf.models.saved import load_network
 
-        classifier, names = judged.given, None
-        if classifier is None:
-            classifier = load_network(judged.run, "classifier", advice=TRAIN_ONE)
+        classifier, names = judged.classifier(TRAIN_ONE), None
+        if judged.given is None:
             names = judged.run.read_class_names()
         test = open_unused(judged) or judged.open_test()
         found, seconds = judge_each(

@@ -20,9 +20,8 @@ from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.numbers import percent
 from selfsup_tf.evaluation.protocol import Beside, Protocol, Result, Row
 from selfsup_tf.evaluation.results import options_of
-from selfsup_tf.evaluation.run_images import Learned
+from selfsup_tf.evaluation.run_images import open_learned
 from selfsup_tf.files import write_json
-from selfsup_tf.run import ENCODERS, RunDirectory
 
 if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
@@ -138,27 +137,10 @@ def _open(
     splits = judged.opened("open_splits")
     if not all(one.labelled for one in splits) or len(set(splits[0].labels)) < 2:
         return None, _some(splits[0], count)
-    learned = {name: _learned(name) for name in names}
-    for name, one in learned.items():
-        check(
-            not one.test_labels(data),
-            f"a test split of {data} that {name} has not seen",
-            "a run that learned from its labels",
-            "Leave it out, or name other images: --data=FOLDER",
-        )
-    some = any(one.labels(data) for one in learned.values())
+    some = any(one.labels(data) for one in open_learned(names, data))
     pair = sources.part_evaluation(splits, data, learned=some)
     train, test = (_some(one, count) for one in pair)
     return train, test
-
-
-def _learned(name: str) -> Learned:
-    """What labels have gone into a candidate, be it a run or a file of one."""
-    from selfsup_tf.models.teachers import place_of
-
-    run = RunDirectory(place_of(name))
-    is_best = run.file is not None and run.file.stem == ENCODERS["best"]
-    return Learned(run, run.read_config(), is_best=is_best)
 
 
 def _some(source: "Source", count: int) -> "Source":

@@ -34,6 +34,16 @@ class PredictFlags(EncoderFlags):
     overwrite: bool = False
     """Whether a file that is there is replaced."""
 
+    def __post_init__(self):
+        own = {"encoder": "last", "k": 5, "temperature": 0.1}
+        said = [f"--{n}" for n, usual in own.items() if getattr(self, n) != usual]
+        check(
+            self.examples is not None or not said,
+            f"--examples beside {' and '.join(said)}, which the classifier ignores",
+            "none",
+            "Name labelled images, --examples=FOLDER, or leave the flags out.",
+        )
+
 
 class Predict(Protocol):
     title = "Classes"
@@ -58,7 +68,6 @@ class Predict(Protocol):
     def _answers(self, judged, flags):
         from selfsup_tf.data.sources import open_source
         from selfsup_tf.evaluation.prediction import by_classifier, by_examples
-        from selfsup_tf.models.saved import load_network
 
         if flags.examples is not None:
             examples = open_source(
@@ -69,14 +78,7 @@ class Predict(Protocol):
             )
             options = {"k": flags.k, "temperature": flags.temperature}
             return by_examples(judged.encoder, examples, cache=judged.cache, **options)
-        given = judged.given is not None
-        check(
-            given or judged.run.network("classifier").is_file(),
-            f"a classifier at {judged.run.kept('classifier')}",
-            "no file",
-            NO_CLASSIFIER,
-        )
-        classifier = judged.given if given else load_network(judged.run, "classifier")
+        classifier = judged.classifier(NO_CLASSIFIER)
         return by_classifier(classifier, judged.run.read_class_names())
 
 

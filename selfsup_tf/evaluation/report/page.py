@@ -13,6 +13,7 @@ import jinja2
 import markupsafe
 import PIL.Image
 
+from selfsup_tf.commands import spelled
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import numbers
 from selfsup_tf.evaluation.plotting import COLOURS, DASHES
@@ -47,6 +48,7 @@ def environment() -> jinja2.Environment:
         "COLOURS": COLOURS,
         "DASHES": DASHES,
         "must": _must,
+        "spelled": spelled,
         "show": functools.partial(_show, made),
         "show_export": functools.partial(_show_export, made),
     }
