@@ -56,7 +56,7 @@ class OptimizerConfig:
     solo-learn does: its effective rate is the smaller of trust and rate."""
     clip_norm: float | None = None
     """Largest norm of the gradient, of all variables together; longer ones are scaled
-    down."""
+    down. The decay of sgd, adam and rmsprop is in it, that of others comes after."""
     clip_each: bool = False
     """Whether clip_norm is that of each variable's gradient by itself (DINO)."""
 

@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf.errors import check
+from selfsup_tf.models.teachers.hub import HubEncoder
 from selfsup_tf.models.vit import VisionTransformer
 
 SMALLEST_BLOCK = 7
@@ -115,6 +116,12 @@ def _converted(layer):
     """Turns a layer that is a network into a network of blocks."""
     if isinstance(layer, VisionTransformer):
         return _transformer_in_blocks(layer)
+    check(
+        not isinstance(layer, HubEncoder),
+        "a network whose blocks are known, with remat",
+        "one of keras-hub",
+        "Train it without --remat, or with --accumulate.",
+    )
     if isinstance(layer, keras.Sequential):
         network = keras.Model(layer.inputs, layer.outputs, name=layer.name)
         return _in_blocks(network) or layer

@@ -63,6 +63,12 @@ def freeze(encoder: keras.Model, upto: str) -> int:
     if upto.isdecimal():
         stages, count = find_stages(encoder), int(upto)
         check(
+            len(stages) > 1,
+            "a start of several stages, to freeze the first of them",
+            f"{encoder.name}, whose feature maps never become half as high",
+            "Name the last layer that stays, or leave --freeze out.",
+        )
+        check(
             0 < count < len(stages),
             f"freeze of 1 to {len(stages) - 1}, as {encoder.name} has {len(stages)} "
             "stages",

@@ -1,10 +1,10 @@
 """The optimizers of a run: LARS, which is ours, and Keras's own.
 
 Biases, and the gamma and beta of norms, are never decayed, nor adapted by LARS; Keras's
-LAMB adapts all. They are known by their rank of 0 or 1: the names of norms say nothing
-in Keras 3.
+LAMB adapts all: `is_excluded` says how they are known.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
@@ -88,11 +88,22 @@ class LARS(keras.optimizers.Optimizer):
         self.trust_coefficient = trust_coefficient
         self.form = form
         self.trust_clip = trust_clip
-        self._unadapted = set()
+        self._unadapted, self._undecayed = set(), ([], [])
 
     def leave_unadapted(self, variables: Sequence[keras.Variable]) -> None:
         """Gives these a trust of 1, whatever their rank; before `build`."""
         self._unadapted |= {id(variable) for variable in variables}
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Spares further variables the decay, as with Keras's own; before `build`.
+
+        Args:
+            var_list: Variables.
+            var_names: Parts of names of variables.
+        """
+        given, names = self._undecayed
+        given += [id(variable) for variable in var_list or ()]
+        names += var_names or ()
 
     def build(self, variables):
         """Makes a velocity for each variable."""
@@ -100,10 +111,16 @@ class LARS(keras.optimizers.Optimizer):
             return
         super().build(variables)
         # Asked here of Keras's variables: an update gets others, of one replica.
-        self._decays = [not is_excluded(variable) for variable in variables]
+        given, names = self._undecayed
         self._adapts = [
-            decays and id(variable) not in self._unadapted
-            for decays, variable in zip(self._decays, variables, strict=True)
+            not is_excluded(variable) and id(variable) not in self._unadapted
+            for variable in variables
+        ]
+        self._decays = [
+            not is_excluded(variable)
+            and id(variable) not in given
+            and not any(re.search(name, variable.path) for name in names)
+            for variable in variables
         ]
         self.velocities = [
             self.add_variable_from_reference(variable, name="velocity")

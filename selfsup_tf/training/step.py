@@ -99,7 +99,7 @@ def make_train_steps(
         with tf.control_dependencies([before]):
             batch = next(iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-            wait = now() - before
+            wait = tf.cast(now() - before, tf.float32)
         # Every replica holds the same sums and the same outputs of all already.
         metrics, watched = (
             {

@@ -92,6 +92,35 @@ def test_coupled_decay_is_the_papers():
     )
 
 
+def test_lars_spares_what_it_is_told_to():
+    """As Keras's optimizers, which have the method, too."""
+    moved = {}
+    for spared in ("none", "given", "named"):
+        variables = [keras.Variable(np.eye(3), name=name) for name in ("head", "other")]
+        optimizer = LARS(0.1, weight_decay=0.5, trust_coefficient=1.0, momentum=0.0)
+        if spared == "given":
+            optimizer.exclude_from_weight_decay(var_list=variables[:1])
+        if spared == "named":
+            optimizer.exclude_from_weight_decay(var_names=["head"])
+        optimizer.build(variables)
+        gradient = np.ones((3, 3), np.float32)
+        optimizer.apply([tf.constant(gradient)] * 2, variables)
+        moved[spared] = [np.eye(3) - variable.numpy() for variable in variables]
+
+    def literal(decay):
+        update = 1 + decay * np.eye(3)
+        trust = np.linalg.norm(np.eye(3)) / np.linalg.norm(update)
+        return 0.1 * trust * update
+
+    for spared, decays in (
+        ("none", (0.5, 0.5)),
+        ("given", (0, 0.5)),
+        ("named", (0, 0.5)),
+    ):
+        for found, decay in zip(moved[spared], decays, strict=True):
+            np.testing.assert_allclose(found, literal(decay), rtol=1e-5)
+
+
 def test_exclusion_is_by_rank_in_a_real_network(tiny_config):
     from selfsup_tf.models.encoders import build_encoder
 
