@@ -25,7 +25,6 @@ from selfsup_tf.config.recipe_parts import (
     ON_CIFAR10,
     ON_FOLDER,
     ON_IMAGENET,
-    ON_SHAPES,
     SOLO_CIFAR10,
     SOLO_LARS,
     SOLO_VIEW,
@@ -51,24 +50,6 @@ CPU_ADAMW = OptimizerConfig(
 """Ours: among a few rates of SGD and AdamW, tried for 300 steps on a network half as
 wide, .003 and .008 were level and ahead of SGD at .4 by a point or two.
 """
-
-
-def shapes(**overrides) -> DINOConfig:
-    """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
-
-    Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py dino shapes
-    Published: nothing
-    Hardware: 2 CPU cores
-    Measured: 21.30 % k-NN (k 20), 15.85 % untrained, on 2 cores of an AMD EPYC
-    """
-    config = DINOConfig(
-        **ON_SHAPES,
-        optimizer=CPU_ADAMW,
-        batch_size=256,
-        **SMALL_HEAD,
-    )
-    return dataclasses.replace(config, **overrides)
 
 
 def cifar10_cpu(**overrides) -> DINOConfig:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import Config
 from selfsup_tf.data.sources import Source
+from selfsup_tf.errors import check
 from selfsup_tf.files import enough_room
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network, leaf_layers
@@ -93,6 +94,14 @@ class Archive:
         self._log = RunLog(self._directory, self._config, step)
         if not self.records:
             self.write(describe_run(self._method, source))
+        size = self._method.config.batch_size
+        check(
+            self.records[0].get("batch_size", size) == size,
+            f"the batch of {self.records[0].get('batch_size')} images that the run in "
+            f"{self._directory.path} began with",
+            f"one of {size}, which is as many as these devices can part",
+            "Go on with as many devices as it began on.",
+        )
         for record in self.records:
             self._take_if_best(record)
         return step

@@ -42,7 +42,7 @@ def call_steps(
     """Does `count` updates after `step`; the arrays that the compiled steps give.
 
     Raises:
-        InputError: XLA can't compile them.
+        InputError: XLA can't compile them, or the method is not what it says.
     """
     first, number = tf.constant(step, tf.int64), tf.constant(count)
     try:
@@ -55,6 +55,14 @@ def call_steps(
         if reason is None:
             raise
         raise reason from error
+    except Exception as error:
+        # What is raised while a step is traced comes back as another error.
+        cause = error
+        while cause is not None:
+            if isinstance(cause, InputError):
+                raise cause from None
+            cause = cause.__context__
+        raise
 
 
 def explain(error: tf.errors.OpError, model: keras.Model) -> InputError | None:

@@ -162,6 +162,7 @@ class _Loop:
         self.strategy, self.source = strategy, source
         self.lost = source.check_readable()
         self.rate = build_schedule(method.config.optimizer, plan)
+        self.scaled = self.config.precision == "mixed_float16"
         self.warned = False
 
     def run(self, train_steps, batches, step, bar):
@@ -243,19 +244,28 @@ class _Loop:
                 "--optimizer.learning_rate, lengthen the warm-up or set "
                 "--optimizer.clip_norm, in another run directory."
             )
+        if self.scaled and float(self.optimizer.dynamic_scale.numpy()) < 1:
+            raise TrainingDiverged(
+                f"step {step + len(values['finite'])}: float16 does not hold the "
+                "gradient, even of a loss that is scaled down; these steps changed "
+                "nothing. Lower --optimizer.learning_rate, or use "
+                "--precision=mixed_bfloat16, in another run directory."
+            )
 
     def _record(self, values, step, count, seconds):
         record = {"step": step, "epoch": round(step / self.plan.steps_per_epoch, 4)}
         names = (*self.method.metric_names, *self.method.log_names)
         for name in ("train/loss", "train/representation_std", *names):
             record[name] = float(values[name].mean(dtype=np.float64))
-        record["train/learning_rate"] = float(self.rate(step - 1))
+        taken = step
+        if self.scaled:  # a step that is skipped does not count for the optimizer
+            taken = int(self.optimizer.inner_optimizer.iterations.numpy())
+        record["train/learning_rate"] = float(self.rate(max(0, taken - 1)))
         images = count * self.config.batch_size
         record["train/images_per_second"] = round(images / seconds, 2)
         if "wait" in values:
             record["train/data_wait"] = round(float(values["wait"].sum()) / seconds, 4)
-        if self.config.precision == "mixed_float16":
-            taken = int(self.optimizer.inner_optimizer.iterations.numpy())
+        if self.scaled:
             record["train/skipped_steps"] = step - taken
             record["train/loss_scale"] = float(self.optimizer.dynamic_scale.numpy())
         if record["train/representation_std"] < COLLAPSED and not self.warned:

@@ -112,12 +112,15 @@ class Replica:
             f"Let compute_metrics of {type(self.method).__name__} return these.",
         )
         dtype = tf.float64 if self.config.precision == "float64" else tf.float32
+        seen = [name for name in sorted(outputs) if name.startswith("representation_")]
+        check(
+            bool(seen),
+            f"a model of {type(self.method).__name__} with the output representation_1",
+            ", ".join(outputs),
+            "Give the encoder's output of each view a name: representation_1, ...",
+        )
         return {
-            "moments": [
-                moments(outputs[name])
-                for name in sorted(outputs)
-                if name.startswith("representation_")
-            ],
+            "moments": [moments(outputs[name]) for name in seen],
             "metrics": [
                 tf.reduce_sum(tf.cast(found[name], dtype)) / self.config.batch_size
                 for name in names

@@ -109,6 +109,13 @@ def make_train_steps(
             for per_replica in take_step(batch, wait)
         )
         metrics |= method.after_update(step, plan, watched)
+        missing = [name for name in method.log_names if name not in metrics]
+        check(
+            not missing,
+            f"numbers of the log_names {', '.join(method.log_names)}",
+            f"none of {', '.join(missing)}",
+            f"Let after_update of {type(method).__name__} return these.",
+        )
         metrics["wait"] = wait
         return {name: tf.cast(metrics[name], dtype) for name in names}
 

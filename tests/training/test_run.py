@@ -410,6 +410,64 @@ def test_a_run_traces_its_step_once(finished):
     assert steps.experimental_get_tracing_count() == 1
 
 
+def test_a_gradient_that_float16_never_holds_ends_the_run(
+    tiny_config, tiny_method, few_images, tmp_path
+):
+    config = tiny_config("byol", precision="mixed_float16", steps=40, steps_per_call=1)
+    method = tiny_method(config)
+    loss = method.compute_loss
+    method.compute_loss = lambda outputs: 1e30 * loss(outputs)
+    with pytest.raises(TrainingDiverged, match="float16 does not hold the gradient"):
+        selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+    log = RunDirectory(tmp_path).read_log()
+    assert log[-1]["train/skipped_steps"] == log[-1]["step"] == 15  # from 2**15 to 1
+
+
+def test_a_batch_that_was_fitted_stays(tiny_config, tiny_method, few_images, tmp_path):
+    """On other devices another batch might fit the images."""
+    config = tiny_config("byol", batch_size=80, steps=2)
+
+    def train():
+        options = {"run_dir": tmp_path, "progress": False}
+        return selfsup.train(tiny_method(config), few_images[0], **options)
+
+    assert train().log[0]["batch_size"] == 64
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text().replace('"batch_size": 64', '"batch_size": 60'))
+    with pytest.raises(InputError, match="the batch of 60 images that the run in"):
+        train()
+
+
+def test_slips_of_a_method_are_named(tiny_config, tiny_method, few_images, tmp_path):
+    def said(slip):
+        method = tiny_method(tiny_config("byol"))
+        slip(method)
+        with pytest.raises(InputError) as caught:
+            selfsup.train(method, few_images[0], run_dir=tmp_path, progress=False)
+        return str(caught.value)
+
+    def forget(method):
+        method.after_update = lambda *arguments: {}
+
+    def rename(method):
+        build = method.build
+
+        def renamed():
+            build()
+            outputs = method.model.output
+            others = {k.replace("representation", "h"): v for k, v in outputs.items()}
+            method.model = keras.Model(method.model.input, others)
+
+        method.build = renamed
+
+    def promise(method):
+        method.metric_names = ("train/accuracy",)
+
+    assert "Let after_update of BYOL return these" in said(forget)
+    assert "with the output representation_1" in said(rename)
+    assert "Let compute_metrics of BYOL return these" in said(promise)
+
+
 def test_skipped_steps_are_counted(train, tiny_config, few_images, tmp_path):
     """At so low a temperature the gradient overflows until the scale has come down."""
     config = tiny_config(
