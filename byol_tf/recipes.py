@@ -30,7 +30,6 @@ from selfsup_tf.config.recipe_parts import (
     LIGHTLY_RESNET18,
     ON_FOLDER,
     ON_IMAGENET,
-    ON_SHAPES,
     SOLO_CIFAR10,
     SOLO_VIEW,
 )
@@ -54,26 +53,6 @@ SMALL_2 = dataclasses.replace(VIEW_2, blur=0.0)
 
 
 NARROW = dataclasses.replace(recipe_parts.NARROW, mean=CIFAR10_MEAN, std=CIFAR10_STD)
-
-
-def shapes(**overrides) -> BYOLConfig:
-    """Built-in shapes, narrow ResNet-18, 2 CPU cores in minutes.
-
-    Reproduces: nothing published; ours, to try the whole way in minutes
-    Command: python train.py byol shapes
-    Published: nothing
-    Hardware: 2 CPU cores
-    Measured: not yet measured
-    """
-    config = BYOLConfig(
-        **ON_SHAPES | {"encoder": NARROW},
-        optimizer=CPU_SGD,
-        batch_size=256,
-        base_tau=0.97,  # as the paper's shortest run, of 40 epochs
-        projector=(512, 128),
-        predictor=(512, 128),
-    )
-    return dataclasses.replace(config, **overrides)
 
 
 def cifar10_cpu(**overrides) -> BYOLConfig:

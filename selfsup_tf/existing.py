@@ -99,6 +99,13 @@ def encoder_parts(name: str) -> tuple[str, str | None, str | None]:
     return said["name"], said["layer"], said["size"]
 
 
+def files_of(name: str) -> list[str]:
+    """The files of vectors that a name has, FILE+FILE; the name of anything else."""
+    parts = name.split("+")
+    of_vectors = all(part.endswith((".npz", ".parquet")) for part in parts)
+    return parts if of_vectors else [name]
+
+
 def check_encoder(name: str) -> None:
     """Raises InputError where no encoder, or file of vectors, of this name is there."""
     if name.startswith(_TO_FETCH) or own_folders("selfsup_tf.models.teachers"):
@@ -115,9 +122,8 @@ def check_encoder(name: str) -> None:
         return
     if pathlib.Path(place).expanduser().exists():
         return
-    parts = name.split("+")
-    of_vectors = all(part.endswith((".npz", ".parquet")) for part in parts)
-    for file in parts if of_vectors else [place]:
+    files = files_of(name)
+    for file in files if len(files) > 1 else [place]:
         check(
             pathlib.Path(file).expanduser().exists(),
             "an encoder that exists",

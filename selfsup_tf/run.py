@@ -181,11 +181,10 @@ class RunDirectory:
         process has left here may stay.
         """
         if self.config.exists() and self.file is None:
-            different = configs.differences(config, self.read_config())
-            there = pathlib.Path(config.data).expanduser()
-            if self.images.is_file() and there.is_dir():
-                # A folder may have moved: its files are compared when it is opened.
-                different = [d for d in different if not d.startswith("data: ")]
+            stored = self.read_config()
+            if self._may_have_moved(stored, config.data):
+                stored["data"] = config.data
+            different = configs.differences(config, stored)
             check(
                 not different,
                 f"the config of the run in {self.path}",
@@ -205,6 +204,12 @@ class RunDirectory:
             "It is a file, or holds files but no config.json; choose another place.",
         )
 
+    def _may_have_moved(self, stored: dict[str, Any], data: str) -> bool:
+        """Whether a folder can be the run's, whose files are compared once opened."""
+        names = stored.get("data", data), data
+        then, now = (pathlib.Path(name).expanduser() for name in names)
+        return self.images.is_file() and now.is_dir() and not then.exists()
+
     def begin(
         self,
         config: Config,
@@ -214,6 +219,8 @@ class RunDirectory:
         identity: Mapping[str, str] | None = None,
     ) -> None:
         """Writes config.json and the list of files where there are none.
+
+        Where a folder lies now is noted in config.json, too.
 
         Args:
             config: The run's.
@@ -260,24 +267,28 @@ class RunDirectory:
                 write_json(self.images, files)
             if not self.config.exists():
                 write_json(self.config, configs.to_dict(config))
+            elif self._may_have_moved(stored := self.read_config(), config.data):
+                write_json(self.config, stored | {"data": config.data})
 
     def check_begins(self, checkpoint_epochs: float) -> None:
-        """Raises InputError where a run has gone on for longer than its states say.
+        """Raises InputError where a run without a state has come beyond its first.
 
-        Without one it would begin anew, and write over its log and its networks.
+        It would begin anew, and write over its log and its networks.
 
         Args:
             checkpoint_epochs: How long a run may be before its first state.
         """
-        records = self.read_log()
-        epoch = records[-1].get("epoch", 0.0) if records else 0.0
+        last = next(reversed(self.read_log()), {})
+        step, epoch = last.get("step", 0), last.get("epoch", 0.0)
         then = (self.read_config() or {}).get("checkpoint_epochs", checkpoint_epochs)
+        first = max(checkpoint_epochs, then) * step / epoch if epoch else step
         check(
-            epoch <= max(checkpoint_epochs, then) * 1.001,
+            step <= max(1, first) + 1,  # a step more, as epochs are rounded to steps
             f"a state in {self.checkpoints} to go on from",
             f"none, and a log that has come to epoch {epoch:g}",
-            "Bring its states back; or begin anew in another --run_dir. Its networks "
-            "can be judged and exported without them.",
+            "Bring its states back, or begin anew in another --run_dir; its networks "
+            "can be judged and exported without them. Had it none yet, since "
+            "--checkpoint_epochs was larger, say that again.",
         )
 
     def check_there(self) -> None:

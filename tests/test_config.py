@@ -35,7 +35,6 @@ from simclr_tf import SimCLRConfig
         (lambda: SimCLRConfig(precision="half"), "one of float32"),
         (lambda: SimCLRConfig(batch_size=1), "batch_size of 2 or more"),
         (lambda: SimCLRConfig(batch_size=True), "of type int"),
-        (lambda: SimCLRConfig(batch_size=8, accumulate=8), "two images or more at a"),
         (lambda: SimCLRConfig(temperature=math.inf), "temperature above 0 and finite"),
         (lambda: SimCLRConfig(encoder=EncoderConfig(name="pretrained")), "or --start"),
         (lambda: OptimizerConfig(momentum=1.0), "momentum of 0 or more, below 1"),

@@ -14,7 +14,7 @@ from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.judged import can_be_judged
+from selfsup_tf.evaluation.next_steps import command
 from selfsup_tf.evaluation.results import first_look
 from selfsup_tf.existing import check_named
 from selfsup_tf.methods import MethodPackage, find_method, list_methods
@@ -160,15 +160,13 @@ def train(arguments: Sequence[str] | None = None) -> None:
             return
         there = dict.fromkeys(method.networks, True)
         judge = first_look(there | {"labels": run.log[0].get("labelled", False)})
-        flags = [RunDirectory(run.run_dir).flag, *(f"--import={m}" for m in modules)]
-        judging, where = spelled("eval"), " ".join(flags)
-        others = "" if can_be_judged(run.run_dir) else " --data=OTHER_IMAGES"
+        directory = RunDirectory(run.run_dir)
+        imports = "".join(f" --import={module}" for module in modules)
         print(
-            f"\nThe run lies in {run.run_dir}, its encoder in "
-            f"{RunDirectory(run.run_dir).network()}.\n"
-            f"  How good is it?  {judging} {judge} {where}{others}\n"
-            f"  All on one page: {judging} report {where}\n"
-            f"  Ship it:         {spelled('export')} {where}"
+            f"\nThe run lies in {directory}, its encoder in {directory.network()}.\n"
+            f"  How good is it?  {command(judge, directory)}{imports}\n"
+            f"  All on one page: {command('report', directory)}{imports}\n"
+            f"  Ship it:         {spelled('export')} {directory.flag}{imports}"
         )
 
 

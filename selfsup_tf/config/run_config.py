@@ -138,12 +138,6 @@ class Config:
             "A contrast needs two images; choose a larger batch.",
         )
         check_divisible(self.batch_size, 1, self.accumulate)
-        check(
-            self.batch_size >= 2 * self.accumulate,
-            f"two images or more at a time, for {self.accumulate} times a batch",
-            f"batch_size={self.batch_size}",
-            "A BatchNorm of one vector says nothing: lower --accumulate.",
-        )
         self._check_views()
         check(
             self.tpu is None or self.strategy in ("auto", "tpu"),

@@ -19,8 +19,8 @@ class StartedConfig(Config):
     """With --start: how many of its stages stay as they are, each ending where the
     feature maps become half as high; or the name of the last layer that stays."""
     start_rate: float = 1.0
-    """With --start: multiplies the learning rate of what it brings. The heads, which
-    are new, have the full rate; so has the weight decay of adamw and lamb."""
+    """With --start: multiplies the learning rate of what it brings; the heads, which
+    are new, have the full rate. It does not slow the weight decay of adamw and lamb."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -29,7 +29,7 @@ class StartedConfig(Config):
             self.encoder.name != PRETRAINED,
             "a network, such as --encoder.name=resnet18, or --start",
             f"--encoder.name={PRETRAINED}",
-            "Name what to go on from: --start=runs/a",
+            "Leave --encoder.name out; --start names what to go on from.",
         )
         check(
             self.start is not None or not (self.freeze or self.start_rate != 1),

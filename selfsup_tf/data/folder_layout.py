@@ -82,24 +82,30 @@ def find_layout(folder: pathlib.Path) -> Layout:
     return Layout(splits, judges, tuple(notes))
 
 
-def list_files(root: pathlib.Path, unopened: list[str] | None = None) -> Iterator[str]:
+def list_files(
+    root: pathlib.Path, unread: dict[str, str] | None = None
+) -> Iterator[str]:
     """All files below a folder, but hidden ones: relative to it, with "/" inside.
 
-    A link that leads nowhere is among them. Folders that may not be opened are added to
-    `unopened`.
+    Folders that may not be opened, and links that lead nowhere, are added to `unread`
+    with the reason.
     """
+    unread = {} if unread is None else unread
     folders = collections.deque([("", (os.path.realpath(root),))])
     while folders:
         prefix, above = folders.popleft()
         entries = _entries(root / prefix)
-        if entries is None and unopened is not None:
-            unopened.append(prefix)
+        if entries is None:
+            unread[prefix] = "permission denied"
         for entry in entries or ():
             if entry.name.startswith("."):
                 continue
-            if entry.is_file() or (entry.is_symlink() and not entry.is_dir()):
+            file, folder = _is_what(entry)
+            if file:
                 yield prefix + entry.name
-            elif entry.is_dir() and os.path.realpath(entry) not in above:
+            elif not folder:
+                unread[prefix + entry.name] = "no file, or a link that leads nowhere"
+            elif os.path.realpath(entry) not in above:
                 # A link to a folder above it would lead round for ever.
                 below = (*above, os.path.realpath(entry))
                 folders.append((f"{prefix}{entry.name}/", below))
@@ -135,7 +141,7 @@ def _holding(folder: pathlib.Path) -> Iterator[str]:
     """
     here = pathlib.Path(os.path.realpath(folder))
     for entry in sorted(_entries(folder) or (), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or not entry.is_dir():
+        if entry.name.startswith(".") or not _is_what(entry)[1]:
             continue
         if here.is_relative_to(os.path.realpath(entry)):
             continue
@@ -144,16 +150,24 @@ def _holding(folder: pathlib.Path) -> Iterator[str]:
 
 
 def _has_pictures(folder: pathlib.Path) -> bool:
-    files = (entry for entry in _entries(folder) or () if entry.is_file())
+    files = (entry for entry in _entries(folder) or () if _is_what(entry)[0])
     return any(_is_picture(f.name) for f in files if not f.name.startswith("."))
 
 
-def _entries(folder: pathlib.Path) -> list[os.DirEntry] | None:
+def _entries(folder: pathlib.Path) -> Iterator[os.DirEntry] | None:
     """What lies in a folder; None where it may not be opened."""
     try:
-        return list(os.scandir(folder))
+        return os.scandir(folder)
     except PermissionError:
         return None
+
+
+def _is_what(entry: os.DirEntry) -> tuple[bool, bool]:
+    """Whether it is, or leads to, a file, and a folder."""
+    try:
+        return entry.is_file(), entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False, False
 
 
 def _is_picture(file: str) -> bool:

@@ -32,8 +32,8 @@ def bootstrap_interval(
     have equal bounds.
 
     Args:
-        values: What each test image scored, (N,): 1 for a hit and 0 for a miss, an
-            average precision, a difference of two encoders on the same image.
+        values: What each test image scored, (N,): 1 for a hit and 0 for a miss, or an
+            average precision.
         resamples: Samples drawn.
 
     Returns:
@@ -45,10 +45,14 @@ def bootstrap_interval(
     values = np.asarray(values, np.float64)
     check(len(values) > 0, "a score of one image or more", "none", "Give test images.")
     if len(np.unique(values)) == 1 and values[0] in (0.0, 1.0):
-        # So rare would others be that none had come in 1 of 40 such test sets.
-        others = float(1 - OUTSIDE ** (1 / len(values)))
+        others = _unseen_share(len(values))
         return (1 - others, 1.0) if values[0] else (0.0, others)
     return _percentiles(values, resamples)
+
+
+def _unseen_share(count: int) -> float:
+    """How many others there may be, if so many in a row were alike in 1 of 40 cases."""
+    return float(1 - OUTSIDE ** (1 / count))
 
 
 def _percentiles(values: np.ndarray, resamples: int = RESAMPLES) -> tuple[float, float]:
@@ -89,6 +93,9 @@ class Scored:
         """
         ours, theirs = (np.asarray(x.per_image, np.float64) for x in (self, other))
         low, high = _percentiles(ours - theirs)
+        if low == high and abs(low) == 1:  # all gained, or all lost: see above
+            others = 2 * _unseen_share(len(ours))
+            low, high = (1 - others, 1.0) if low > 0 else (-1.0, others - 1)
         if _may_be_chance(ours - theirs):
             return min(low, 0.0), max(high, 0.0)
         return low, high

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON, Config
-from selfsup_tf.errors import InputError, check
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation import run_images
 from selfsup_tf.evaluation.beside import makers, open_beside
-from selfsup_tf.evaluation.flags import ImageFlags, RunFlags
+from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.protocol import Result
 from selfsup_tf.evaluation.results import name_result, options_of, titled
+from selfsup_tf.lineage import NONE, labels_in
 from selfsup_tf.methods import restore_config
 from selfsup_tf.run import ENCODERS, RunDirectory
 
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
     from selfsup_tf.data.stored_vectors import StoredVectors
     from selfsup_tf.models.teacher import Teacher
-
-
-def can_be_judged(run_dir: str | pathlib.Path) -> bool:
-    """Whether a run's own images have labels that have not gone into it.
-
-    Where that can't be told, since they are not there, it may be so.
-    """
-    try:
-        return Judged(ImageFlags(str(run_dir)), "").can_be_judged
-    except InputError:
-        return True
 
 
 class Judged:
@@ -230,9 +220,8 @@ class Judged:
             f"{self._own('data', 'it')}",
             "Name images that it has not seen: --data=FOLDER",
         )
-        beside = run_images.open_learned(self._said("beside") or (), data)
-        some = self._learned.labels(data) or any(x.labels(data) for x in beside)
-        return self.opened(function, learned=some)
+        beside = run_images.check_unseen(self._said("beside") or (), data)
+        return self.opened(function, learned=beside or self._learned.labels(data))
 
     def opened(self, function: str, **options: Any) -> Any:
         """Images by a function of `data.sources`; what is to say of them is said."""
@@ -284,7 +273,8 @@ class Judged:
     @functools.cached_property
     def _learned(self) -> run_images.Learned:
         """What the run has learned of its images."""
-        return run_images.Learned(self.run, self._stored, is_best=self._is_best)
+        labels = labels_in(self.run, is_best=self._is_best) if self._stored else NONE
+        return run_images.Learned(labels)
 
     @property
     def can_be_judged(self) -> bool:

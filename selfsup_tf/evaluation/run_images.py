@@ -5,13 +5,15 @@ import logging
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON
+from selfsup_tf.doors import own_folders
 from selfsup_tf.errors import check
-from selfsup_tf.existing import encoder_parts, looks_like_path
-from selfsup_tf.run import ENCODERS, RunDirectory
+from selfsup_tf.existing import looks_like_path
+from selfsup_tf.lineage import Labels, labels_of
+from selfsup_tf.run import RunDirectory
 
 if TYPE_CHECKING:
     from selfsup_tf.data.source import Source
@@ -90,7 +92,8 @@ def images_of(
     check(
         data is not None
         or not looks_like_path(own)
-        or pathlib.Path(own).expanduser().exists(),
+        or pathlib.Path(own).expanduser().exists()
+        or own_folders("selfsup_tf.data.sources"),
         f"the images that the run learned from, in {own}",
         "nothing there",
         "Say where they lie on this machine: --data=FOLDER",
@@ -107,28 +110,14 @@ def tell_of(sources: "tuple[Source, ...]") -> None:
 
 
 class Learned:
-    """Whose labels have gone into an encoder.
-
-    They are learned by a run that leaves a classifier, and choose the best encoder by
-    the online k-NN. An encoder that learned from another, which it started from or was
-    taught by, has those of that one, too.
+    """Whether images have labels that have gone into an encoder.
 
     Args:
-        run: The encoder's.
-        stored: Its config.json, or None.
-        is_best: Whether it is the best encoder of its run.
+        labels: These, see `lineage`.
     """
 
-    def __init__(
-        self, run: RunDirectory, stored: dict[str, Any] | None, *, is_best: bool
-    ):
-        self._of = tuple(_labelled(run, stored or {}, is_best, frozenset()))
-
-    @classmethod
-    def by(cls, name: str) -> "Learned":
-        """Of an encoder that exists, by its name: a run, or a file in or below one."""
-        run, is_best = _run_of(name)
-        return cls(run, run.read_config(), is_best=is_best)
+    def __init__(self, labels: Labels):
+        self._of = labels
 
     def labels(self, data: str) -> bool:
         """Whether labels of these images may be among them."""
@@ -143,13 +132,13 @@ class Learned:
         )
 
 
-def open_learned(names: Sequence[str], data: str) -> list[Learned]:
-    """What labels have gone into encoders that exist, which these images are to judge.
+def check_unseen(names: Sequence[str], data: str) -> bool:
+    """Whether labels of these images have gone into encoders that exist.
 
     Raises:
-        InputError: The test split of the images is among them.
+        InputError: Those of their test split have.
     """
-    found = {name: Learned.by(name) for name in names}
+    found = {name: Learned(labels_of(name)) for name in names}
     for name, one in found.items():
         check(
             not one.test_labels(data),
@@ -157,37 +146,7 @@ def open_learned(names: Sequence[str], data: str) -> list[Learned]:
             "a run that learned from its labels",
             "Leave it out, or name other images: --data=FOLDER",
         )
-    return list(found.values())
-
-
-def _labelled(
-    run: RunDirectory, stored: dict[str, Any], is_best: bool, seen: frozenset
-) -> Iterator[tuple[str, str]]:
-    """Data and split of each run whose labels have gone into a network of `run`."""
-    chosen = run.read_best() if is_best else None
-    by_labels = is_best and (chosen is None or "knn" in chosen["by"])
-    if by_labels or run.kept("classifier").is_file():
-        yield stored.get("data", FROM_PYTHON), stored.get("split", "train")
-    before = [stored.get("start"), stored.get("teacher")]
-    if not stored.get("from_scratch"):
-        before.append(stored.get("pretrained"))
-    seen |= {run.path.resolve()}
-    for name in filter(None, before):
-        earlier, its_best = _run_of(name)
-        if earlier.path.resolve() not in seen:
-            config = earlier.read_config() or {}
-            yield from _labelled(earlier, config, its_best, seen)
-
-
-def _run_of(name: str) -> tuple[RunDirectory, bool]:
-    """The run of an encoder that exists, and whether its best encoder is meant.
-
-    An export and a file of vectors lie in or below the directory of their run.
-    """
-    run = RunDirectory(encoder_parts(name)[0])
-    is_best = run.file is not None and run.file.stem == ENCODERS["best"]
-    above = map(RunDirectory, [run.path, *run.path.parents[:2]])
-    return next((one for one in above if one.config.is_file()), run), is_best
+    return any(one.labels(data) for one in found.values())
 
 
 def may_be_the_same(own: str, data: str) -> bool:

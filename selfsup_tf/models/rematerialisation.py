@@ -120,7 +120,7 @@ def _converted(layer):
         not isinstance(layer, HubEncoder),
         "a network whose blocks are known, with remat",
         "one of keras-hub",
-        "Train it without --remat, or with --accumulate.",
+        "Train it without --remat; --accumulate saves memory, too.",
     )
     if isinstance(layer, keras.Sequential):
         network = keras.Model(layer.inputs, layer.outputs, name=layer.name)

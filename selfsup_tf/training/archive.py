@@ -91,17 +91,17 @@ class Archive:
         step = self._checkpoints.restore()
         if step == 0:
             self._directory.check_begins(self._config.checkpoint_epochs)
+        size = self._method.config.batch_size
+        began = next(iter(self._directory.read_log()), {}).get("batch_size", size)
+        check(
+            began == size,
+            f"the batch of {began} images that {self._directory.path} began with",
+            f"one of {size}, the largest for its images that these devices can part",
+            "Go on with as many devices as it began on.",
+        )
         self._log = RunLog(self._directory, self._config, step)
         if not self.records:
             self.write(describe_run(self._method, source))
-        size = self._method.config.batch_size
-        check(
-            self.records[0].get("batch_size", size) == size,
-            f"the batch of {self.records[0].get('batch_size')} images that the run in "
-            f"{self._directory.path} began with",
-            f"one of {size}, which is as many as these devices can part",
-            "Go on with as many devices as it began on.",
-        )
         for record in self.records:
             self._take_if_best(record)
         return step
@@ -156,8 +156,9 @@ class Archive:
 
     def _weights(self) -> Iterator[np.ndarray]:
         """Every number of a state: one that isn't finite would spoil the next step."""
-        for owner in (self._method.model, self._optimizer):
-            yield from (v.numpy() for v in owner.variables if "float" in v.dtype)
+        variables = [*self._method.model.variables, *self._optimizer.variables]
+        variables += self._method.state.values()
+        yield from (v.numpy() for v in variables if "float" in v.dtype)
 
     def close(self) -> None:
         """Ends the log and leaves the networks as they are now."""

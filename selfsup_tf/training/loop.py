@@ -90,7 +90,7 @@ def train(
         method: Holds the config; is built here, under the run's strategy.
         source: The images to learn from, as far as the method takes them.
         run_dir: Directory of the run. The same config again resumes it, on as many
-            devices as there are.
+            devices as there are, if they can part its batch.
         monitor: Called with the kept networks every config.knn_epochs; what it returns
             is logged. The encoder with the best "eval/knn_top_1", or without labels
             "health/rank_me", is kept as encoder_best.keras.
@@ -153,6 +153,10 @@ def train(
     return Run(directory.path, archive.encoder, recorded, archive.records)
 
 
+LEAST_SCALE = 1e-4
+"""Of a loss in float16. A gradient that overflows at less is not to be saved."""
+
+
 class _Loop:
     """Calls of the compiled steps, and what happens between them."""
 
@@ -162,7 +166,7 @@ class _Loop:
         self.strategy, self.source = strategy, source
         self.lost = source.check_readable()
         self.rate = build_schedule(method.config.optimizer, plan)
-        self.scaled = self.config.precision == "mixed_float16"
+        self.scaled, self.taken = self.config.precision == "mixed_float16", -1
         self.warned = False
 
     def run(self, train_steps, batches, step, bar):
@@ -244,22 +248,29 @@ class _Loop:
                 "--optimizer.learning_rate, lengthen the warm-up or set "
                 "--optimizer.clip_norm, in another run directory."
             )
-        if self.scaled and float(self.optimizer.dynamic_scale.numpy()) < 1:
+        before, self.taken = self.taken, self._updates(step + len(values["finite"]))
+        if not self.scaled or self.taken > before:
+            return
+        if float(self.optimizer.dynamic_scale.numpy()) < LEAST_SCALE:
             raise TrainingDiverged(
-                f"step {step + len(values['finite'])}: float16 does not hold the "
-                "gradient, even of a loss that is scaled down; these steps changed "
-                "nothing. Lower --optimizer.learning_rate, or use "
-                "--precision=mixed_bfloat16, in another run directory."
+                f"step {step + 1}: float16 does not hold the gradient, however little "
+                "the loss is scaled, so that nothing is learned. Lower "
+                "--optimizer.learning_rate, or use --precision=mixed_bfloat16, in "
+                "another run directory."
             )
+
+    def _updates(self, step):
+        """How many steps have changed the weights; an overflow of float16 skips one."""
+        if not self.scaled:
+            return step
+        return int(self.optimizer.inner_optimizer.iterations.numpy())
 
     def _record(self, values, step, count, seconds):
         record = {"step": step, "epoch": round(step / self.plan.steps_per_epoch, 4)}
         names = (*self.method.metric_names, *self.method.log_names)
         for name in ("train/loss", "train/representation_std", *names):
             record[name] = float(values[name].mean(dtype=np.float64))
-        taken = step
-        if self.scaled:  # a step that is skipped does not count for the optimizer
-            taken = int(self.optimizer.inner_optimizer.iterations.numpy())
+        taken = self._updates(step)
         record["train/learning_rate"] = float(self.rate(max(0, taken - 1)))
         images = count * self.config.batch_size
         record["train/images_per_second"] = round(images / seconds, 2)

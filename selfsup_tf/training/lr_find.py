@@ -78,6 +78,8 @@ def lr_find(
     config = method.config
     strategy = connect(config)
     check_views(config.drawn_views, source.channels)
+    if path is not None and is_chief(strategy):
+        check_writable(path)
     source = method.prepare(source)
     config = fit_to_images(method, source, strategy)
     # A base rate of 1 without warm-up: the plan's rate is then the batch's scale.
@@ -89,8 +91,6 @@ def lr_find(
     # What else follows a schedule, such as BYOL's tau, takes that of the run.
     plan = dataclasses.replace(plan, total_steps=max(steps, plan.total_steps))
     check_devices(config, strategy)
-    if path is not None and is_chief(strategy):
-        check_writable(path)
     logger.info(
         "A range test of %s on %s: %d steps of %d images, rates from %.3g to %.3g.",
         *(type(method).__name__, source.name, steps, config.batch_size),

@@ -95,12 +95,22 @@ class LARS(keras.optimizers.Optimizer):
         self._unadapted |= {id(variable) for variable in variables}
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
-        """Spares further variables the decay, as with Keras's own; before `build`.
+        """Spares further variables the decay, not the adaptation; before `build`.
 
         Args:
             var_list: Variables.
-            var_names: Parts of names of variables.
+            var_names: Regular expressions, looked for in the paths of variables;
+                Keras's own optimizers look in their names.
+
+        Raises:
+            InputError: It is built already.
         """
+        check(
+            not self.built,
+            "exclusions before the optimizer is built",
+            "one that is",
+            "Call exclude_from_weight_decay right after its constructor.",
+        )
         given, names = self._undecayed
         given += [id(variable) for variable in var_list or ()]
         names += var_names or ()

@@ -12,6 +12,7 @@ import tqdm
 from selfsup_tf.config import Plan
 from selfsup_tf.data.sources import Source
 from selfsup_tf.distribution.environment import hardware, versions
+from selfsup_tf.lineage import labels_before
 from selfsup_tf.methods import Method
 from selfsup_tf.models.own import architecture
 from selfsup_tf.shown import brief
@@ -207,6 +208,7 @@ def describe_run(method: Method, source: Source) -> dict[str, Any]:
         "labelled": source.labelled,
         "identity": identify(method, source),
         "origins": dict(method.origins),
+        "labels_before": sorted(map(list, labels_before(vars(method.config)))),
         "skipped": list(source.skipped),
         "variables": {
             kind: [names[id(v)] for v in variables]

@@ -13,6 +13,7 @@ from selfsup_tf.distribution.determinism import clock_is_allowed
 from selfsup_tf.distribution.strategy import always_compiles
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
+from selfsup_tf.models.encoders import leaf_layers
 from selfsup_tf.training.accumulation import accumulate
 from selfsup_tf.training.optimizers import Rate, build_optimizer, build_schedule
 from selfsup_tf.training.replica import METRICS, Replica
@@ -38,6 +39,12 @@ def build(
         f"one with {', '.join(taken) or 'no view'}",
         f"Build the model of {type(method).__name__} from config.drawn_views.",
     )
+    check(
+        config.batch_size > config.accumulate or not _norms_vectors(method.model),
+        "two images or more at a time, as BatchNorms of one vector say nothing",
+        f"batch_size={config.batch_size} in {config.accumulate} parts",
+        "Lower --accumulate.",
+    )
     variables = method.trainable_variables
     peak = rate or (lambda step: plan.learning_rate)
     rate = rate or build_schedule(config.optimizer, plan, dtype=variables[0].dtype)
@@ -58,6 +65,15 @@ def build(
         scaled=config.precision == "mixed_float16",
         rate=rate,
         own_rates=own_rates,
+    )
+
+
+def _norms_vectors(model: keras.Model) -> bool:
+    """Whether it has BatchNorms of vectors (N, P), which see the batch alone."""
+    norms = keras.layers.BatchNormalization
+    return any(
+        isinstance(layer, norms) and layer.input_spec.ndim == 2
+        for layer in leaf_layers(model)
     )
 
 

@@ -196,16 +196,24 @@ def test_a_folder_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
     assert source.labels.tolist() == [0, 0, 1, 1]
     assert source.skipped == (f"{tmp_path}/cat/lost+found: permission denied",)
     (tmp_path / "all" / "lost+found").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"to read .*lost.found; received permission"):
+    with pytest.raises(InputError, match=r"received .*lost.found: permission denied"):
         open_source(tmp_path / "all" / "lost+found")
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path):
     fill(tmp_path, 30)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "round.jpg").symlink_to(tmp_path / "round.jpg")
     source = open_source(tmp_path)
     assert source.size == 30
-    assert source.skipped == (f"{tmp_path}/gone.jpg: No such file or directory",)
+    assert source.skipped == (
+        f"{tmp_path}/gone.jpg: no file, or a link that leads nowhere",
+        f"{tmp_path}/round.jpg: no file, or a link that leads nowhere",
+    )
+    for file in tmp_path.glob("0*.jpg"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"that can be read; received .*gone\.jpg: no"):
+        open_source(tmp_path)
 
 
 def test_the_name_of_a_class_is_text_whatever_its_bytes(tmp_path):

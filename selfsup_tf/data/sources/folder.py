@@ -48,9 +48,14 @@ def open_folder(
     check_one_of(split, layout.splits, f"a split of {folder}")
     root = layout.splits[split]
     channels = channels or 3
-    unopened: list[str] = []
-    files = sorted(list_files(root, unopened))
-    check("" not in unopened, f"to read {root}", "permission denied", "See its owner.")
+    unread: dict[str, str] = {}
+    files = sorted(list_files(root, unread))
+    check(
+        bool(files) or not unread,
+        f"files in {root} that can be read",
+        "; ".join(f"{root / name}: {why}" for name, why in [*unread.items()][:3]),
+        "Look at who may read them, and where links lead.",
+    )
     found = check_files(root, files, exif=exif, channels=channels)
     (height, width), *others = found.shapes
     image_shape = None if others else (height, width, channels)
@@ -72,7 +77,7 @@ def open_folder(
             skipped=(
                 *(f"{root / file}: {found.bad[file]}" for file in left_out),
                 *describe_unread(found.unread, root),
-                *(f"{root / folder}: permission denied" for folder in unopened),
+                *(f"{root / name}: {why}" for name, why in sorted(unread.items())),
             ),
             notes=(*layout.notes, *found.notes, *_beside_folders(files)),
             reopen=reopen,

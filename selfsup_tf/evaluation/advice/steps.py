@@ -18,15 +18,16 @@ Steps = tuple[tuple[str, str], ...]
 
 
 def hand_over(taken: Candidate) -> Steps:
-    run = RunDirectory(encoder_parts(taken.name)[0])
+    place, layer, size = encoder_parts(taken.name)
+    run = RunDirectory(place)
     whole = RunDirectory(run.path)
-    return (
-        (
-            "Hand it over, proven on your images",
-            f"{spelled('export')} {run.flag} --formats all",
-        ),
-        ("Look at what it sees", f"{spelled('eval')} report {whole.flag}"),
+    export = (
+        "Hand it over, proven on your images",
+        f"{spelled('export')} {run.flag} --formats all",
     )
+    report = "Look at what it sees", f"{spelled('eval')} report {whole.flag}"
+    # A part of it, or one of another size, is no file that could be handed over.
+    return (report,) if layer or size else (export, report)
 
 
 def distil(

@@ -20,7 +20,7 @@ from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.numbers import percent
 from selfsup_tf.evaluation.protocol import Beside, Protocol, Result, Row
 from selfsup_tf.evaluation.results import options_of
-from selfsup_tf.evaluation.run_images import open_learned
+from selfsup_tf.evaluation.run_images import check_unseen
 from selfsup_tf.files import write_json
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _open(
     splits = judged.opened("open_splits")
     if not all(one.labelled for one in splits) or len(set(splits[0].labels)) < 2:
         return None, _some(splits[0], count)
-    some = any(one.labels(data) for one in open_learned(names, data))
+    some = check_unseen(names, data)
     pair = sources.part_evaluation(splits, data, learned=some)
     train, test = (_some(one, count) for one in pair)
     return train, test

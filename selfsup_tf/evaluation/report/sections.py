@@ -9,11 +9,10 @@ from typing import Any
 
 import markupsafe
 
-from selfsup_tf.commands import spelled
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
 from selfsup_tf.evaluation.expected import find_expected
-from selfsup_tf.evaluation.judged import can_be_judged
+from selfsup_tf.evaluation.next_steps import command
 from selfsup_tf.evaluation.numbers import compact, percent, plain
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row, Table
 from selfsup_tf.evaluation.report.drawing import Drawings
@@ -193,19 +192,11 @@ def _missing(run: RunFiles) -> list[tuple[str, str]]:
         "classifier": run.directory.kept("classifier").is_file(),
         "log": bool(run.records),
     }
-    missing = {
-        name: protocol
+    return [
+        (protocol.title, command(name, run.directory))
         for name, protocol in wanted_by_report(there).items()
         if name not in found
-    }
-    of_labels = any("labels" in protocol.needs for protocol in missing.values())
-    seen = of_labels and not can_be_judged(str(run.directory))
-    commands = []
-    for name, protocol in missing.items():
-        others = " --data=OTHER_IMAGES" if seen and "labels" in protocol.needs else ""
-        command = f"{spelled('eval')} {name} {run.flag}{others}"
-        commands.append((protocol.title, command))
-    return commands
+    ]
 
 
 def _curve(panel, run: RunFiles, drawings: Drawings) -> tuple[Chart, markupsafe.Markup]:
