@@ -454,7 +454,7 @@ def test_a_batch_that_was_fitted_stays(tiny_config, tiny_method, few_images, tmp
     assert train().log[0]["batch_size"] == 64
     log = tmp_path / "log.jsonl"
     log.write_text(log.read_text().replace('"batch_size": 64', '"batch_size": 60'))
-    with pytest.raises(InputError, match="the batch of 60 images that .* began with"):
+    with pytest.raises(InputError, match=r"the batch of 60 images that .* began with"):
         train()
 
 
