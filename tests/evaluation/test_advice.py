@@ -208,7 +208,8 @@ def make_images(count, seed):
 def save(path, *, colour, extra=0):
     """The mean of an image: its colour without its brightness, or its brightness."""
     images = keras.Input((SIDE, SIDE, 3))
-    x = keras.layers.GlobalAveragePooling2D()(images)
+    # About grey, so that brightness hides the colour from who keeps it.
+    x = keras.layers.GlobalAveragePooling2D()(images - 0.5)
     dense = keras.layers.Dense(3)
     x = dense(x)
     grey = np.full((3, 3), 1 / 3)
