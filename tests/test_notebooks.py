@@ -15,9 +15,9 @@ LENGTH = r"(?i)(\bepochs *= *)\d+"
 """What a run's length looks like in a notebook; a test is content with one epoch."""
 FEW_IMAGES = """
 from selfsup_tf.data.sources import shapes
-shapes.SPLIT_SIZES.update(train=1000, test=400)
+shapes.SPLIT_SIZES.update(train=2600, test=600)
 """
-"""And with a few of the drawn shapes."""
+"""And with a part of the drawn shapes, enough for k-NN to ask 200 of a class."""
 
 
 def cells_of(path, kind):

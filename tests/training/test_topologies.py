@@ -54,6 +54,7 @@ def results(tmp_path_factory, start_python, free_addresses):
     runs += [{"name": name, "method": name, "config": wide} for name in NAMES]
     # Others met a loss of NaN at step 61.
     seventy = {"steps": 70, "steps_per_call": 10}
+    seventy |= {"checkpoint_epochs": 100.0, "knn_epochs": 100.0}
     runs += [{"name": "long", "method": "byol", "config": seventy}]
     short = {"queue": 24, "directions": "one", "predictor": [], "accumulate": 2}
     queued = {"projector_norm": "none", **short}
