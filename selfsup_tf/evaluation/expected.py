@@ -34,6 +34,21 @@ LEVEL = 0.002
 LEAST_RUNS = 4
 """With fewer a band is so wide that it says nothing."""
 
+_SHARE, _COSINE, _RANK = (0.0, 1.0), (-1.0, 1.0), (1.0, np.inf)
+_POSSIBLE = {
+    "eval/knn_top_1": _SHARE,
+    "train/contrast_top_1": _SHARE,
+    "train/representation_std": _SHARE,
+    "health/spread": _SHARE,
+    "health/rank_me": _RANK,
+    "health/projection_rank_me": _RANK,
+    "health/positive_cosine": _COSINE,
+    "health/negative_cosine": _COSINE,
+    "health/alignment": (0.0, 4.0),
+    "health/uniformity": (-np.inf, 0.0),
+}
+"""Beyond which no value lies, whatever Student's distribution says of a few runs."""
+
 _NEIGHBOURS = 2  # windows on either side, whose deviations are taken as one
 _ROUNDED = 1e-4  # of a value, as five digits of it are kept
 _FREE = {f.name for f in dataclasses.fields(Config) if f.metadata} | {"seed"}
@@ -105,7 +120,9 @@ class Expected:
         quantile = scipy.stats.t.ppf(1 - LEVEL / 2, self.runs - 1)
         width = quantile * np.sqrt(np.array(near) * (1 + 1 / self.runs))
         width += _ROUNDED * np.abs(mean)
-        return Band(places, (places + 0.5) * self.window, mean - width, mean + width)
+        possible = _POSSIBLE.get(name, (-np.inf, np.inf))
+        low, high = (np.clip(mean + w, *possible) for w in (-width, width))
+        return Band(places, (places + 0.5) * self.window, low, high)
 
     def differences(self, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """What a run's config.json has otherwise: (there, here) by flag.

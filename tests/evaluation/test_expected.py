@@ -196,6 +196,26 @@ def test_the_band_is_the_prediction_interval_of_one_more_run(healthy):
     assert band.band("train/absent") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("eval/knn_top_1", 0, 1),
+        ("health/rank_me", 1, np.inf),
+        ("health/positive_cosine", -1, 1),
+        ("health/uniformity", -np.inf, 0),
+        ("train/loss", -np.inf, np.inf),
+    ],
+)
+def test_a_band_holds_what_is_possible_alone(name, least, most):
+    """Four runs leave Student's distribution room for anything."""
+    values = np.array([[0.1], [0.9], [0.2], [0.8]]) - 0.5
+    found = expected.Expected("any", {}, {}, 0.5, {name: values}).band(name)
+    wide = expected.Expected("any", {}, {}, 0.5, {"loss": values}).band("loss")
+    assert wide.low[0] < -1 and wide.high[0] > 1
+    assert found.low[0] == max(wide.low[0], least)
+    assert found.high[0] == max(least, min(wide.high[0], most))
+
+
 def planted(values, steps_per_record, *, per_epoch=20, epochs=4, until=None):
     """A log whose loss falls as `values` of the epoch does, a record so many steps."""
     records = [{"step": 0}]
