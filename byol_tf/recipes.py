@@ -256,7 +256,8 @@ def folder_cpu(**overrides) -> BYOLConfig:
     Command: python train.py byol folder_cpu --data=~/photos
     Published: nothing
     Hardware: 2 CPU cores
-    Measured: not yet measured
+    Measured: 33.40 % k-NN (k 20) and 36.90 % linear, 23.50 and 30.10 % untrained,
+        on 3,000 photographs of Imagenette, 2 cores of an AMD EPYC
     """
     config = BYOLConfig(
         **ON_FOLDER,
