@@ -6,9 +6,7 @@ representation h.
 
 import dataclasses
 import hashlib
-import logging
 import pathlib
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -22,14 +20,9 @@ from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.distribution import environment
 from selfsup_tf.errors import check
+from selfsup_tf.evaluation.kept_arrays import read_arrays, write_arrays
 from selfsup_tf.evaluation.vectors import check_finite
-from selfsup_tf.files import whole_file
 from selfsup_tf.shown import brief
-
-logger = logging.getLogger("selfsup_tf")
-
-LIMIT_BYTES = 2**32
-"""What a cache may hold; beyond, what was written longest ago goes."""
 
 _CACHE_FORMAT = "1"  # raised when evaluation views or representations change
 
@@ -263,40 +256,3 @@ def weights_hash(model: keras.Model | StoredVectors) -> str:
 def versions() -> dict[str, str]:
     """The versions of the packages that numbers depend on."""
     return {**environment.versions(), "scikit-learn": sklearn.__version__}
-
-
-def read_arrays(folder: pathlib.Path, key: str) -> dict[str, np.ndarray] | None:
-    """The arrays kept under a key; None of none, or of a damaged file."""
-    try:
-        with np.load(folder / f"{key}.npz", allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def write_arrays(
-    folder: pathlib.Path,
-    key: str,
-    arrays: dict[str, np.ndarray],
-    *,
-    limit: int = LIMIT_BYTES,
-) -> None:
-    """Keeps arrays under a key, whole or not at all; too large ones are not kept.
-
-    The folder may hold `limit` bytes; what is oldest goes. Where it can't be written
-    nothing is kept, as the arrays are at hand.
-    """
-    if sum(array.nbytes for array in arrays.values()) > limit:
-        return
-    try:
-        with whole_file(folder / f"{key}.npz") as beside:
-            np.savez(beside, **arrays)
-    except OSError as error:
-        logger.info("Representations are not kept: %s", error)
-        return
-    kept = sorted(folder.glob("[!.]*.npz"), key=lambda file: -file.stat().st_mtime)
-    total = 0
-    for file in kept:
-        total += file.stat().st_size
-        if total > limit:
-            file.unlink(missing_ok=True)

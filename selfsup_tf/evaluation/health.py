@@ -249,16 +249,12 @@ def judge(
     return verdict, [first, *remarks]
 
 
-def _is_at_chance(z: Numbers | None, config: Config | None) -> bool:
+def _is_at_chance(z: Numbers | None, config: Config | None = None) -> bool:
     """Whether the loss of a run that contrasts is that of equal cosines."""
     if z is None or z.spread < COLLAPSED:
         return False
     contrasts = config is None or _is_contrastive(config)
-    return contrasts and _is_near_chance(z)
-
-
-def _is_near_chance(z: Numbers) -> bool:
-    return z.below_chance <= _AT_CHANCE * z.chance_loss
+    return contrasts and z.below_chance <= _AT_CHANCE * z.chance_loss
 
 
 def _few(numbers: Numbers) -> int:
@@ -291,7 +287,7 @@ def _remarks(h: Numbers, z: Numbers | None) -> list[str]:
             f"The projection z, which the loss sees, has collapsed to {z.principal} of "
             f"{z.size} directions."
         )
-    if z is not None and z.spread >= COLLAPSED and _is_near_chance(z):
+    if _is_at_chance(z):
         lower = "hardly lower" if z.below_chance > 0 else "no lower"
         remarks.append(
             f"The contrastive loss of z is {z.contrastive_loss:.3f}, {lower} than the "

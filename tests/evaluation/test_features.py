@@ -12,10 +12,9 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import (
     extract_features,
     image_size,
-    read_arrays,
     weights_hash,
-    write_arrays,
 )
+from selfsup_tf.evaluation.kept_arrays import read_arrays, write_arrays
 from selfsup_tf.models.normalize import Normalize
 from selfsup_tf.models.untrained import untrained_copy
 

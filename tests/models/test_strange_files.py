@@ -10,7 +10,7 @@ import pytest
 
 from selfsup_tf.data.own_layers import find_own_layer
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.features import read_arrays
+from selfsup_tf.evaluation.kept_arrays import read_arrays
 from selfsup_tf.models.saved import load_encoder
 
 
