@@ -5,7 +5,7 @@ from barlow_tf.loss import barlow_twins_loss
 from selfsup_tf.methods import Method
 from selfsup_tf.models.branches import two_branches
 from selfsup_tf.models.heads import build_head
-from selfsup_tf.training.optimizers import is_excluded
+from selfsup_tf.training.lars import is_excluded
 
 
 class BarlowTwins(Method):

@@ -75,3 +75,11 @@ class DINOConfig(StartedConfig):
             f"views of {', '.join(map(str, sizes))} pixels",
             "Put the large views first, and leave out their size.",
         )
+
+    def unheeded(self):
+        """The epochs of a warm-up that begins where it ends."""
+        found = super().unheeded()
+        if self.target_temperature_start == self.target_temperature:
+            other = "with another --target_temperature_start than --target_temperature"
+            found |= {"target_temperature_epochs": other}
+        return found

@@ -1,11 +1,14 @@
 """What distillation depends on beyond what every run does."""
 
 import dataclasses
+import pathlib
 from typing import ClassVar, Literal
 
 from selfsup_tf.config import FromPretrainedConfig
 from selfsup_tf.config.checks import check_positive
 from selfsup_tf.errors import check
+from selfsup_tf.existing import is_file_of_vectors
+from selfsup_tf.run import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,3 +59,42 @@ class DistillConfig(FromPretrainedConfig):
             self.queue,
             "Raise --queue, or lower --batch_size.",
         )
+
+    @property
+    def resolved_loss(self) -> str:
+        """The loss, of auto what it takes: classes, regression or relational."""
+        if self.loss != "auto":
+            return self.loss
+        return "classes" if _is_classifier(self.teacher) else "regression"
+
+    def unheeded(self):
+        """What another loss has alone, and how a file of vectors was made."""
+        of_losses = {
+            "temperature": "classes",
+            "queue": "relational",
+            "student_temperature": "relational",
+            "teacher_temperature": "relational",
+        }
+        # What auto takes of a teacher that isn't there is not known.
+        known = self.loss != "auto" or _is_there(self.teacher)
+        found = {
+            name: f"with --loss={loss}"
+            for name, loss in of_losses.items()
+            if known and self.resolved_loss != loss
+        }
+        if is_file_of_vectors(self.teacher):
+            found["teacher_sees"] = "with an encoder for a teacher"
+        return super().unheeded() | found
+
+
+def _is_there(name: str) -> bool:
+    return ":" in name or pathlib.Path(name).expanduser().exists()
+
+
+def _is_classifier(name: str) -> bool:
+    """Whether a teacher is a run that left a classifier, or such a file."""
+    if is_file_of_vectors(name) or ":" in name:
+        return False
+    path = pathlib.Path(name).expanduser()
+    file = path.is_file() and path.name == "classifier.keras"
+    return file or RunDirectory(name).kept("classifier").is_file()

@@ -13,8 +13,8 @@ from distill_tf.model import (
     build_predictor,
 )
 from selfsup_tf.data.columns import WithColumn
-from selfsup_tf.data.stored_vectors import is_file_of_vectors
 from selfsup_tf.errors import check
+from selfsup_tf.existing import is_file_of_vectors
 from selfsup_tf.methods import Method
 from selfsup_tf.models.classifier import (
     Frozen,
@@ -37,8 +37,7 @@ class Distill(Method):
     def prepare(self, source):
         """All of them, labels unread; finds the teacher before anything is built."""
         config = self.config
-        answers = "classes" if teaching.is_classifier(config.teacher) else "regression"
-        self.loss = answers if config.loss == "auto" else config.loss
+        self.loss = config.resolved_loss
         self._check_settings()
         if self.loss == "classes":
             self.teacher = teaching.load_classifier(config.teacher)

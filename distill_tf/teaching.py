@@ -7,27 +7,18 @@ import numpy as np
 
 from selfsup_tf.commands import spelled
 from selfsup_tf.data.source import Source
-from selfsup_tf.data.stored_vectors import is_file_of_vectors, read_vectors
+from selfsup_tf.data.stored_vectors import read_vectors
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import extract_features
+from selfsup_tf.existing import is_file_of_vectors
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.teacher import Teacher
 from selfsup_tf.models.teachers import open_teacher
-from selfsup_tf.run import RunDirectory
 
 NO_CLASSIFIER = (
     f"Fine-tune one first: {spelled('train')} finetune RECIPE --pretrained=DIRECTORY "
     "--run_dir=TEACHER"
 )
-
-
-def is_classifier(name: str) -> bool:
-    """Whether a teacher is a run that left a classifier, or such a file."""
-    if is_file_of_vectors(name) or ":" in name:
-        return False
-    path = pathlib.Path(name).expanduser()
-    file = path.is_file() and path.name == "classifier.keras"
-    return file or RunDirectory(name).kept("classifier").is_file()
 
 
 def load_classifier(name: str) -> keras.Model:

@@ -61,3 +61,10 @@ class MoCoConfig(StartedConfig):
                 f"projector={self.projector}, predictor={self.predictor}",
                 "The prediction is compared with a projection; give both the same end.",
             )
+
+    def unheeded(self):
+        """How a predictor ends, where there is none."""
+        found = super().unheeded()
+        if not self.predictor:
+            found |= {"predictor_norm": "with a predictor: --predictor 512 128"}
+        return found

@@ -21,6 +21,7 @@ from selfsup_tf.methods import Method, restore_config
 from selfsup_tf.models.own import channels_of
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
+from selfsup_tf.training.beginning import check_config
 from selfsup_tf.training.loop import Run
 from selfsup_tf.training.lr_curve import LearningRates
 from selfsup_tf.training.lr_find import lr_find
@@ -55,7 +56,7 @@ def train(
     directory = RunDirectory(run_dir)
     if is_chief(connect(config)):
         # Refuses another run, or one in progress, before the data are opened.
-        directory.check_config(config)
+        check_config(directory, config)
         directory.check_free()
     # A file that has vanished since has a place in the order of the rest.
     source = _open(method, data).as_begun(directory.read_images())

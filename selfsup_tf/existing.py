@@ -19,6 +19,8 @@ from selfsup_tf.run import TRAIN_ONE, RunDirectory
 _SAID = re.compile(r"(?P<name>.+?)(?:#(?P<layer>[^#@/]+))?(?:@(?P<size>\d+))?")
 _STARTS = (os.sep, "~", ".")  # of what can only be a path
 _TO_FETCH = ("hub:",)  # whose names no file here lists
+VECTORS = (".npz", ".parquet")
+"""How the names of files of vectors end."""
 _ENCODERS = ("start", "teacher", "beside", "candidates")
 """Fields that name encoders that exist."""
 
@@ -99,11 +101,15 @@ def encoder_parts(name: str) -> tuple[str, str | None, str | None]:
     return said["name"], said["layer"], said["size"]
 
 
+def is_file_of_vectors(name: str) -> bool:
+    """Whether a name is of such a file, there or not."""
+    return name.lower().endswith(VECTORS)
+
+
 def files_of(name: str) -> list[str]:
     """The files of vectors that a name has, FILE+FILE; the name of anything else."""
     parts = name.split("+")
-    of_vectors = all(part.endswith((".npz", ".parquet")) for part in parts)
-    return parts if of_vectors else [name]
+    return parts if all(map(is_file_of_vectors, parts)) else [name]
 
 
 def check_encoder(name: str) -> None:

@@ -23,12 +23,11 @@ import contextlib
 import os
 import pathlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf import config as configs
 from selfsup_tf.commands import spelled
-from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import (
     DAMAGED,
@@ -48,10 +47,6 @@ if TYPE_CHECKING:
 TRAIN_ONE = f"Train one first: {spelled('train')} METHOD RECIPE --run_dir=DIRECTORY"
 ENCODERS = {"last": "encoder", "best": "encoder_best"}
 """The names of a run's encoders, by what `--encoder` calls them."""
-_OF_OTHERS = ("lr_find", "embeddings", "report", "comparison")
-"""The files of a run, without suffix, that training does not write."""
-_OF_NOBODY = {".DS_Store", ".directory", "Thumbs.db", ".gitkeep", ".gitignore"}
-"""What file managers leave in an empty folder, and what keeps one in git."""
 
 
 class RunDirectory:
@@ -173,123 +168,6 @@ class RunDirectory:
         listed = isinstance(names, list) and all(isinstance(n, str) for n in names)
         check(listed, f"a list of names in {self.class_names}", repr(names), DAMAGED)
         return tuple(names)
-
-    def check_config(self, config: Config) -> None:
-        """Raises InputError where a run of another config is here, or something else.
-
-        What a learning-rate range test, a method before its first step or a killed
-        process has left here may stay.
-        """
-        if self.config.exists() and self.file is None:
-            stored = self.read_config()
-            if self._may_have_moved(stored, config.data):
-                stored["data"] = config.data
-            different = configs.differences(config, stored)
-            check(
-                not different,
-                f"the config of the run in {self.path}",
-                "; ".join(different),
-                "Use another --run_dir for this config, or repeat the flags of that "
-                "run.",
-            )
-            return
-        own = {self.rate_test, self.rate_curve, self.images, self.lock, self.evaluation}
-        own |= set(self.left_behind())
-        others = {p.name for p in set(self.path.glob("*")) - own} - _OF_NOBODY
-        held = f", which holds {', '.join(sorted(others)[:3])}" if others else ""
-        check(
-            not (self.file or self.path.is_file() or others),
-            "run_dir to be empty, new, or a run's directory",
-            f"{self}{held}",
-            "It is a file, or holds files but no config.json; choose another place.",
-        )
-
-    def _may_have_moved(self, stored: dict[str, Any], data: str) -> bool:
-        """Whether a folder can be the run's, whose files are compared once opened."""
-        names = stored.get("data", data), data
-        then, now = (pathlib.Path(name).expanduser() for name in names)
-        return self.images.is_file() and now.is_dir() and not then.exists()
-
-    def begin(
-        self,
-        config: Config,
-        images: int,
-        *,
-        files: dict[str, Any] | None = None,
-        identity: Mapping[str, str] | None = None,
-    ) -> None:
-        """Writes config.json and the list of files where there are none.
-
-        Where a folder lies now is noted in config.json, too.
-
-        Args:
-            config: The run's.
-            images: How many it learns from; the order of the data follows from that.
-            files: Which they are, see `Source.files`.
-            identity: Hashes of what it was given, by what that is.
-
-        Raises:
-            InputError: The run began with another number of images or with something
-                of another hash, or the directory can't be written.
-        """
-        records = self.read_log()
-        if records:
-            before = records[0].get("images")
-            check(
-                isinstance(before, int),
-                f"the number of images in the first line of {self.log}",
-                "none",
-                DAMAGED,
-            )
-            check(
-                before == images,
-                f"the {before} images that the run in {self.path} began with",
-                f"{images} images",
-                "Use another --run_dir for other images, or bring back that run's.",
-            )
-            # An older run has no hashes; one is compared where both have it.
-            before, now = records[0].get("identity", {}), identity or {}
-            changed = [
-                name for name in before if now.get(name) not in (None, before[name])
-            ]
-            check(
-                not changed,
-                f"what the run in {self.path} began with",
-                f"other: {', '.join(changed)}",
-                "Use another --run_dir for it, or bring back that run's.",
-            )
-        for partial in self.left_behind():
-            # What others write, who hold no lock, may be in the making.
-            if partial.name.split(".")[1] not in _OF_OTHERS:
-                partial.unlink(missing_ok=True)
-        with writable():
-            if files is not None and not (records or self.images.exists()):
-                write_json(self.images, files)
-            if not self.config.exists():
-                write_json(self.config, configs.to_dict(config))
-            elif self._may_have_moved(stored := self.read_config(), config.data):
-                write_json(self.config, stored | {"data": config.data})
-
-    def check_begins(self, checkpoint_epochs: float) -> None:
-        """Raises InputError where a run without a state has come beyond its first.
-
-        It would begin anew, and write over its log and its networks.
-
-        Args:
-            checkpoint_epochs: How long a run may be before its first state.
-        """
-        last = next(reversed(self.read_log()), {})
-        step, epoch = last.get("step", 0), last.get("epoch", 0.0)
-        then = (self.read_config() or {}).get("checkpoint_epochs", checkpoint_epochs)
-        first = max(checkpoint_epochs, then) * step / epoch if epoch else step
-        check(
-            step <= max(1, first) + 1,  # a step more, as epochs are rounded to steps
-            f"a state in {self.checkpoints} to go on from",
-            f"none, and a log that has come to epoch {epoch:g}",
-            "Bring its states back, or begin anew in another --run_dir; its networks "
-            "can be judged and exported without them. Had it none yet, since "
-            "--checkpoint_epochs was larger, say that again.",
-        )
 
     def check_there(self) -> None:
         """Raises InputError where the run was deleted or moved since it began."""

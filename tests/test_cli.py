@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from selfsup_tf import cli
+from selfsup_tf import api, cli
 from selfsup_tf.cli import program
 from selfsup_tf.methods import list_methods
 
@@ -59,6 +59,9 @@ def test_lists(capsys):
     assert "cifar10_cpu" in capsys.readouterr().out
 
 
+DISTILL = ("distill", "folder_edge", "--data=a", "--teacher=b")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -87,9 +90,20 @@ def test_lists(capsys):
         (["simclr", "cifar10", "--learning_rate=1"], "--optimizer.learning_rate"),
         (["finetune", "shapes", "--pretrianed=runs/a"], "--pretrained"),
         (["finetune", "shapes", "--pretrained=a", "--encoder.name=resnet50"], "either"),
+        (["simclr", "cifar10", "--view_2.blur_size=.2"], "with blur above 0"),
+        (["byol", "cifar10", "--view_1.jitter=0", "--view_1.hue=.2"], "with jitter"),
+        (["simclr", "cifar10", "--start=a", "--encoder.width=2"], "without --start"),
+        (
+            ["moco", "cifar10", "--predictor", "--predictor_norm=bare"],
+            "with a predictor",
+        ),
+        (["simclr", "folder_edge", "--data=a", "--encoder.mean", *"111"], "not scale"),
+        ([*DISTILL, "--temperature=.2"], "--temperature with --loss=classes"),
+        ([*DISTILL, "--queue=128"], "--queue with --loss=relational"),
     ],
 )
-def test_mistakes_in_flags(refused, words, message):
+def test_mistakes_in_flags(refused, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert message in refused(cli.train, *words)
 
 
@@ -105,6 +119,20 @@ def test_mistakes_in_data(refused, tmp_path):
     assert not run_dir.exists()
     a_file = f"--run_dir={ROOT / 'README.md'}"
     assert "choose another" in refused(cli.train, "simclr", "shapes", a_file)
+
+
+def test_a_range_test_that_is_interrupted_promises_nothing(
+    monkeypatch, capsys, tmp_path
+):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "find_learning_rate", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.train(["simclr", "shapes", "--lr_find=True", f"--run_dir={tmp_path / 'a'}"])
+    assert ended.value.code == 130
+    said = capsys.readouterr().err
+    assert "no rate was found" in said and "resumes" not in said
 
 
 def test_a_reader_that_stops_is_no_mistake(start_python):

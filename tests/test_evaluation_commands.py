@@ -210,8 +210,12 @@ def test_the_report_measures_what_is_missing_once(run_dir, capsys):
     said = capsys.readouterr().out
     names = ("knn", "linear", "retrieval", "health", "map", "neighbours", "views")
     assert not any(f"{name}:" in said for name in names)  # nothing is measured again
+    beside = str(run_dir / "encoder.keras")
+    cli.evaluate(["knn", where, "--beside", beside])
     save_encoder(run_dir, bias=0.1)  # the run has gone on
     cli.evaluate(["report", where])
+    written = json.loads((run_dir / "eval" / "knn.json").read_text())
+    assert list(written["rows"][0]["beside"]) == ["untrained", beside]
     said = capsys.readouterr().out
     assert all(f"\n{name}:" in said for name in ("knn", "health", "map", "neighbours"))
     save_encoder(run_dir)
@@ -230,6 +234,38 @@ def test_other_data_have_files_of_their_own(run_dir, tmp_path, capsys):
     for name in ("knn", "linear"):
         top_1 = written["details"]["trained"][name]["top_1"]
         assert f"{name} (" in said and f"{100 * top_1:.2f} %" in said
+
+
+def test_images_of_one_name_in_two_places_have_two_results(
+    run_dir, tmp_path, monkeypatch
+):
+    def count(where, data):
+        """How many images judge: found in the file that is written last."""
+        cli.evaluate(["knn", f"--run_dir={where}", f"--data={data}", "--k=3"])
+        files = (where if where.is_dir() else where.parent).glob("eval/knn*.json")
+        path = max(files, key=lambda file: file.stat().st_mtime_ns)
+        sizes = json.loads(path.read_text())["measured_on"].values()
+        return path.stem, sum(one["size"] for one in sizes)
+
+    places = [tmp_path / name / "other.npz" for name in ("a", "b")]
+    for place, size in zip(places, (40, 50), strict=True):
+        place.parent.mkdir()
+        images, labels = make_shapes("test", size=size)
+        np.savez(place, images=images, labels=labels)
+    first, second = (count(run_dir, place) for place in places)
+    assert first == ("knn_data=other_k=3", 40)
+    assert second[0].startswith("knn_data=other-") and second[1] == 50
+    monkeypatch.chdir(tmp_path)  # the same place by another name
+    assert count(run_dir, "a/other.npz") == first
+    assert count(run_dir, "b/../b/other.npz") == second
+    # An encoder alone has no images of its own: the first have the plain name.
+    save_encoder(tmp_path)
+    alone = tmp_path / "encoder.keras"
+    assert [count(alone, place) for place in places] == [
+        ("knn_k=3", 40),
+        ("knn_data=other_k=3", 50),
+    ]
+    assert count(alone, places[0]) == ("knn_k=3", 40)
 
 
 def test_bad_images_are_one_message(run_dir, refused, tmp_path):

@@ -17,6 +17,7 @@ from selfsup_tf.evaluation import run_images
 from selfsup_tf.evaluation.report.gather import gather
 from selfsup_tf.files import whole_file, write_json
 from selfsup_tf.run import RunDirectory
+from selfsup_tf.training.beginning import begin, check_config
 from simclr_tf.config import SimCLRConfig
 
 HOLD = """
@@ -55,7 +56,7 @@ def test_a_lock_is_no_hindrance_after_a_kill(tmp_path, holder):
     holder.wait()
     run = RunDirectory(tmp_path)
     assert run.lock.exists()
-    run.check_config(Config())  # the directory still counts as empty
+    check_config(run, Config())  # the directory still counts as empty
     with run.locked():
         assert json.loads(run.lock.read_text())["process"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
@@ -113,18 +114,18 @@ def test_a_run_goes_on_with_what_it_began_with(tmp_path, before):
     run = RunDirectory(tmp_path)
     first = {"step": 0, "images": 64} | ({"identity": before} if before else {})
     run.log.write_text(json.dumps(first) + "\n")
-    run.begin(SimCLRConfig(), 64, identity={"images": "a", "y": "c"})
+    begin(run, SimCLRConfig(), 64, identity={"images": "a", "y": "c"})
     if before:
         with pytest.raises(InputError, match="received other: images"):
-            run.begin(SimCLRConfig(), 64, identity={"images": "b"})
+            begin(run, SimCLRConfig(), 64, identity={"images": "b"})
 
 
 def test_a_file_is_no_run_to_train_in(tmp_path):
     write_json(tmp_path / "config.json", to_dict(SimCLRConfig()))
     (tmp_path / "encoder.keras").touch()
-    RunDirectory(tmp_path).check_config(SimCLRConfig())
+    check_config(RunDirectory(tmp_path), SimCLRConfig())
     with pytest.raises(InputError, match="It is a file"):
-        RunDirectory(tmp_path / "encoder.keras").check_config(SimCLRConfig())
+        check_config(RunDirectory(tmp_path / "encoder.keras"), SimCLRConfig())
 
 
 def killed_while_writing(path, monkeypatch):
@@ -150,31 +151,31 @@ def test_what_a_death_leaves_is_no_hindrance_and_gone_after_the_next_start(
         left.append(tmp_path / name)
         left[-1].touch()
     report = killed_while_writing(run.report, monkeypatch)
-    run.check_config(config)
-    run.begin(config, 10)
+    check_config(run, config)
+    begin(run, config, 10)
     assert not any(file.exists() for file in left)
     # Another process, which needs no lock, may be writing it just now.
     assert report.exists()
     assert sorted(tmp_path.iterdir()) == sorted([run.config, report])
-    run.check_config(config)
+    check_config(run, config)
 
 
 @pytest.mark.parametrize("name", [".thesis.2024.txt", ".config.final.json", ".a.keras"])
 def test_what_only_looks_like_it_is_left_alone(name, tmp_path):
     (tmp_path / name).write_text("mine")
     with pytest.raises(InputError, match="choose another place"):
-        RunDirectory(tmp_path).check_config(SimCLRConfig())
-    RunDirectory(tmp_path).begin(SimCLRConfig(), 10)
+        check_config(RunDirectory(tmp_path), SimCLRConfig())
+    begin(RunDirectory(tmp_path), SimCLRConfig(), 10)
     assert (tmp_path / name).read_text() == "mine"
 
 
 def test_what_a_file_manager_leaves_is_no_hindrance(tmp_path, tiny_config):
     for name in (".DS_Store", ".gitkeep"):
         (tmp_path / name).touch()
-    RunDirectory(tmp_path).check_config(tiny_config("simclr"))
+    check_config(RunDirectory(tmp_path), tiny_config("simclr"))
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(InputError, match=r"which holds thesis\.txt\."):
-        RunDirectory(tmp_path).check_config(tiny_config("simclr"))
+        check_config(RunDirectory(tmp_path), tiny_config("simclr"))
 
 
 def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
@@ -216,7 +217,7 @@ def test_a_damaged_line_of_a_log_is_named_and_nothing_is_thrown_away(line, tmp_p
     run = RunDirectory(tmp_path)
     contents = b"\n".join([FIRST, line, THIRD, b""])
     run.log.write_bytes(contents)
-    for read in (run.read_log, lambda: run.begin(SimCLRConfig(), 10)):
+    for read in (run.read_log, lambda: begin(run, SimCLRConfig(), 10)):
         with pytest.raises(InputError, match=r"log\.jsonl; .* in line 2\. Mend"):
             read()
     assert run.log.read_bytes() == contents
@@ -237,7 +238,7 @@ def test_a_log_that_does_not_say_how_many_images_is_named(tmp_path):
     with pytest.raises(
         InputError, match=r"number of images in the first line of .*log"
     ):
-        run.begin(SimCLRConfig(), 10)
+        begin(run, SimCLRConfig(), 10)
     run.log.unlink()
     run.log.mkdir()
     with pytest.raises(InputError, match=r"a log at .*log\.jsonl"):
@@ -260,7 +261,7 @@ DAMAGED_CONFIGS = [
 def test_a_config_of_wrong_kinds_is_named_by_all_that_read_it(values, tmp_path):
     run = RunDirectory(tmp_path)
     write_json(run.config, to_dict(SimCLRConfig()) | values)
-    readers = (run.read_config, lambda: run.check_config(SimCLRConfig()))
+    readers = (run.read_config, lambda: check_config(run, SimCLRConfig()))
     for read in (*readers, lambda: gather(tmp_path), lambda: find_images(run)):
         with pytest.raises(InputError, match=f"{next(iter(values))} in .*config"):
             read()
@@ -276,7 +277,7 @@ def test_a_config_that_lacks_a_field_is_none_to_stumble_over(tmp_path):
         write_json(run.config, {n: v for n, v in values.items() if n != name})
         gather(tmp_path)
         with contextlib.suppress(InputError):
-            run.check_config(SimCLRConfig())
+            check_config(run, SimCLRConfig())
         if name == "data":
             with pytest.raises(InputError, match="does not tell what the run learned"):
                 find_images(run)

@@ -52,7 +52,8 @@ def _parse_flags() -> argparse.Namespace:
     parser = flags_beside_lightly(__doc__)
     parser.add_argument("--epochs", default=100.0, type=float)
     parser.add_argument("--every", default=5.0, type=float, help="epochs")
-    parser.add_argument("--whose", nargs="+", default=["ours", "lightly"])
+    whose = ["ours", "lightly"]
+    parser.add_argument("--whose", nargs="+", default=whose, choices=whose)
     parser.add_argument("--seed", default=0, type=int)
     return parsed(parser)
 
@@ -83,7 +84,8 @@ def _theirs(method: str, flags: argparse.Namespace) -> Curve:
     size = len(labels["train"])
     length = {"images": size, "epochs": flags.epochs, "seed": flags.seed}
     settings = lightly_settings("same", method, **length)
-    settings |= {"workers": flags.workers, "images": str(images), "out": str(out)}
+    settings |= {"workers": flags.workers, "threads": flags.threads}
+    settings |= {"images": str(images), "out": str(out)}
     settings |= {"every": flags.every}
     file, done = out.with_suffix(".settings"), out.with_suffix(".json")
     asked = json.dumps(settings, indent=2)

@@ -3,21 +3,16 @@
 import json
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 from selfsup_tf.files import read_json, whole_file
 
 
 def known(file: pathlib.Path, asked: dict) -> dict | None:
-    """What was measured by the same settings, None if nothing was.
-
-    A setting that the file lacks is younger than it, and had its default then.
-    """
+    """What was measured by the same settings, None if nothing was."""
     if not file.is_file():
         return None
     found = read_json(file)
-    asked = json.loads(json.dumps(asked))
-    return found if _same(found.pop("asked", None), asked) else None
+    return found if found.pop("asked", None) == json.loads(json.dumps(asked)) else None
 
 
 def keep(file: pathlib.Path, asked: dict, found: dict) -> None:
@@ -45,16 +40,10 @@ def measured(
         return found
     found = known(trained, asked)
     if not found:
+        for old in (trained, judged):
+            old.unlink(missing_ok=True)  # of a network that is about to go
         found = train()
         keep(trained, asked, found)
     found["knn"] = judge()
     keep(judged, asked, found)
     return found
-
-
-def _same(then: Any, now: Any) -> bool:
-    if isinstance(then, dict) and isinstance(now, dict):
-        return then.keys() <= now.keys() and all(_same(then[k], now[k]) for k in then)
-    if isinstance(then, list) and isinstance(now, list):
-        return len(then) == len(now) and all(map(_same, then, now))
-    return then == now

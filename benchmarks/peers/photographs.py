@@ -3,10 +3,11 @@
 python benchmarks/peers/photographs.py --data=FOLDER --output=runs/photographs
 
 FOLDER has `train` and `test`, each with a folder for each class. Both learn SimCLR of a
-ResNet-18 by their commands alone, on all images of `train`, in batches of 128 views of
-96 pixels, in float32. Everything else is each program's own: ours the recipe
-`folder_cpu`, lightly-train's its defaults (another temperature, rate, decay and head,
-ImageNet's mean; ours was tried on photographs of the same kind). It is then trained
+ResNet-18 by their commands alone, on all images of `train`, in batches of 128 images,
+two views of 96 pixels of each, in float32. Everything else is each program's own: ours
+the recipe `folder_cpu`, which was made for a few thousand photographs and few epochs,
+lightly-train's its defaults, for which its documentation advises batches of 256 and
+more, hundreds of epochs and tens of thousands of images. It is then trained
 once more, for as many whole epochs as ours has minutes for. Minutes are those of the
 whole command, its start included. Our k-NN (k 20, T .1) judges both, of the same
 pixels: the views that ours is judged by, written as files.
@@ -18,6 +19,7 @@ program. What was measured is not measured again, unless its settings have chang
 import argparse
 import csv
 import dataclasses
+import hashlib
 import pathlib
 import shutil
 import sys
@@ -81,7 +83,8 @@ def _write_views(flags: argparse.Namespace) -> pathlib.Path:
     from selfsup_tf.data.decode import decode_image
     from selfsup_tf.data.views import evaluation_view
 
-    views = flags.output / "views"
+    of_folder = hashlib.sha256(str(flags.data).encode()).hexdigest()[:8]
+    views = flags.output / f"views_{of_folder}"
     for split in ("train", "test"):
         for file in sorted((flags.data / split).rglob("*.*")):
             view = views / f"{file.relative_to(flags.data)}.png"

@@ -6,6 +6,9 @@ import pathlib
 import subprocess
 import time
 
+_PAUSE = 3.0
+"""Seconds between two looks at the memory, which take some of the processor's time."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Used:
@@ -13,8 +16,8 @@ class Used:
 
     Attributes:
         seconds: From its start to its end.
-        peak_bytes: The largest memory of it and its children at one time; pages that
-            several of them share are counted once.
+        peak_bytes: The largest memory of it and its children at one time, looked at
+            every few seconds; pages that several of them share are counted once.
     """
 
     seconds: float
@@ -34,7 +37,7 @@ def run(
     Raises:
         SystemExit: It failed.
     """
-    start, peak = time.perf_counter(), 0
+    start, peak, looked = time.perf_counter(), 0, -_PAUSE
     # Of lightly-train, which otherwise tells its makers of each run.
     quiet = os.environ | {"LIGHTLY_TRAIN_EVENTS_DISABLED": "1"}
     process = subprocess.Popen(
@@ -42,11 +45,16 @@ def run(
     )
     try:
         while process.poll() is None:
-            if until is None or not until.exists():
-                peak = max(peak, _memory(process.pid))
-            time.sleep(0.5)
+            now = time.perf_counter()
+            if now - looked > _PAUSE and (until is None or not until.exists()):
+                peak, looked = max(peak, _memory(process.pid)), now
+            time.sleep(0.2)
     finally:
         process.terminate()  # where this program is ended itself
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     return Used(time.perf_counter() - start, peak)

@@ -6,18 +6,24 @@ python benchmarks/peers/race.py --data_dir=DIRECTORY --output=runs/try --epochs=
 SimCLR and BYOL on all of CIFAR-10 for --epochs, a ResNet-18 of width 1/4, in two heats:
 
   same   batch, head sizes, optimizer, rate, decay and strength of the views of our
-         recipe `cifar10_cpu`, for both. What differs: the first weights; the crop (ours
-         bicubic, theirs bilinear and low-passed); colours (ours in floats, saturation
-         by HSV, theirs on bytes); BYOL's brightness (ours adds), its target (theirs
-         moves before a step) and the last bias of its heads (theirs have one); SimCLR's
+         recipe `cifar10_cpu`, for both; they were chosen with ours. What differs: the
+         first weights, and with them what a rate amounts to; the crop (ours bicubic,
+         theirs bilinear); colours (ours in floats, contrast about each channel's mean,
+         saturation by HSV; theirs on bytes, contrast about the mean grey); BYOL's
+         brightness (ours adds), its target (theirs moves before a step) and the last
+         bias of its heads (theirs have one); SimCLR's
          BatchNorms (ours see both views together, the last without centre); where the
          rate stands in SGD's momentum (ours within); the moving variance (theirs
          unbiased)
   own    ours by that recipe, lightly by the constants of cifar10_benchmark.py of its
-         documentation (commit 0351a522) with the stem of that file, four times the work
+         documentation (commit 0351a522) with the stem of that file, four times the
+         work; they were made for the full width and 200 epochs
 
-lightly is installed into an environment of its own and used by its public interface
-(`of_lightly.py`). Minutes are those of training alone, as is the memory. Our k-NN (k
+lightly is installed into an environment of its own, with the build of PyTorch that pip
+takes, and used by its public interface (`of_lightly.py`); of the ways tried to call it
+on two cores that which was fastest: a thread of PyTorch beside two workers, and
+channels_last. Minutes are those of
+training alone; the memory is that of the whole process. Our k-NN (k
 200, T .1) judges the representations of both; lightly's own stands beside. Who is first
 changes with the seed. After the heat `same` lightly
 is trained once more, for as many epochs as ours has minutes for. A race that was
@@ -54,7 +60,8 @@ def main() -> None:
     flags = _parse_flags()
     python = peers_python(flags.env, PACKAGES)
     images = _write_images(flags)
-    print(f"{os.cpu_count()} cores, {flags.workers} workers of lightly's loader\n")
+    loader = f"lightly: {flags.workers} workers, threads of PyTorch: {flags.threads}"
+    print(f"{os.cpu_count()} cores, {loader}\n")
     print(
         "| heat | method | seed | whose | epochs | min | images/s | peak GiB", end=" "
     )
@@ -87,7 +94,8 @@ def main() -> None:
 def _parse_flags() -> argparse.Namespace:
     parser = flags_beside_lightly(__doc__)
     parser.add_argument("--epochs", default=8.0, type=float)
-    parser.add_argument("--heats", nargs="+", default=["same", "own"])
+    heats = ["same", "own"]
+    parser.add_argument("--heats", nargs="+", default=heats, choices=heats)
     parser.add_argument("--seeds", nargs="+", default=[0, 1], type=int)
     return parsed(parser)
 
@@ -137,7 +145,8 @@ def _theirs(heat, method, seed, python, images, flags, *, epochs) -> dict:
     """A run of lightly, judged by us, too."""
     length = {"images": IMAGES, "epochs": epochs, "seed": seed}
     settings = lightly_settings(heat, method, **length)
-    settings |= {"workers": flags.workers, "images": str(images)}
+    settings |= {"workers": flags.workers, "threads": flags.threads}
+    settings |= {"images": str(images)}
     kind = heat if epochs == flags.epochs else "minutes"
     out = flags.output / f"{kind}_{method}_{seed}_lightly"
 

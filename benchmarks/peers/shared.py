@@ -15,6 +15,7 @@ def flags_beside_lightly(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, type=pathlib.Path)
     parser.add_argument("--methods", nargs="+", default=["simclr", "byol"])
     parser.add_argument("--workers", default=2, type=int, help="of lightly's loader")
+    parser.add_argument("--threads", default=1, type=int, help="of PyTorch beside them")
     parser.add_argument(
         "--env", type=pathlib.Path, default=pathlib.Path("~/.cache/selfsup-tf/lightly")
     )

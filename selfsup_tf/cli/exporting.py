@@ -5,13 +5,10 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from selfsup_tf.cli import program
-from selfsup_tf.errors import InputError, check
+from selfsup_tf.cli import about, program
+from selfsup_tf.errors import check
 from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
-from selfsup_tf.evaluation.results import read_results
-from selfsup_tf.evaluation.text import judged_on, shown
 from selfsup_tf.existing import check_named
 from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.run import RunDirectory
@@ -146,33 +143,45 @@ def _list_lossy_layers(flags: ExportFlags) -> None:
 def _export(flags: ExportFlags) -> None:
     from selfsup_tf.evaluation.features import weights_hash
     from selfsup_tf.evaluation.health import HEALTHY
+    from selfsup_tf.evaluation.linear import linear_classifier
     from selfsup_tf.exporting import exporter
     from selfsup_tf.exporting.format import Options
     from selfsup_tf.exporting.formats import override_thresholds
+    from selfsup_tf.exporting.request import check_request
 
     judged = _judged(flags)
     run = judged.run
     directory = flags.directory or run.export
-    thresholds = override_thresholds(
-        cosine=flags.min_cosine,
-        knn_loss=flags.max_knn_loss,
-        agreement=flags.min_agreement,
-    )
     options = {f.name: getattr(flags, f.name) for f in dataclasses.fields(Options)}
     options = Options(**options | {"exif": judged.turns_upright})
     counts = ("num_images", "num_bank", "num_calibration")
     counts = {name: getattr(flags, name) for name in counts}
+    check(
+        flags.num_bank > 0 or not flags.max_knn_loss,
+        "labelled images that k-NN learns from, beside --max_knn_loss",
+        f"--num_bank={flags.num_bank}",
+        "Leave one of them out.",
+    )
     # Before the encoder is loaded and a classifier fitted, which takes minutes.
-    wanted, _ = exporter.check_request(
+    wanted, _ = check_request(
         flags.formats, directory, options=options, overwrite=flags.overwrite, **counts
     )
+    thresholds = override_thresholds(
+        cosine=flags.min_cosine,
+        knn_loss=flags.max_knn_loss,
+        agreement=flags.min_agreement,
+        chosen=wanted,
+    )
+    own = _own_classifier(flags, run)
     encoder = judged.encoder
     seen, unseen = judged.open_pair()
-    unjudged = _why_unjudged(flags, judged, seen)
+    unjudged = _why_unjudged(flags, judged, seen, unseen)
     if unjudged:
         counts["num_bank"] = 0
-    classifier, class_names = _classifier(flags, run, encoder, seen)
-    training = _training(run)
+    classifier, class_names = own
+    if flags.classifier == "linear":
+        classifier, class_names = linear_classifier(encoder, seen, cache=run.features)
+    training = about.training(run)
     if classifier is not None:
         training["classifier"] = (
             f"linear, fitted to {seen.size:,} labelled images of {seen.name}"
@@ -180,7 +189,7 @@ def _export(flags: ExportFlags) -> None:
             else "fine-tuned with the encoder"
         )
     hashes = {weights_hash(net) for net in (encoder, classifier) if net is not None}
-    metrics = _metrics(run, hashes)
+    metrics = about.metrics(run, hashes)
     if unjudged:
         metrics["no accuracies in the table"] = unjudged
     result = exporter.export(
@@ -199,7 +208,7 @@ def _export(flags: ExportFlags) -> None:
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
-    verdicts = {result.verdict for result in _results(run, hashes)}
+    verdicts = {result.verdict for result in about.results(run, hashes)}
     for verdict in verdicts - {None, HEALTHY}:
         print(f"\nThe files do what the encoder does, which is not well: {verdict}.")
     if unjudged:
@@ -216,82 +225,56 @@ def _judged(flags: ExportFlags) -> Judged:
     return Judged(EncoderFlags(**named), "export")
 
 
-def _why_unjudged(flags: ExportFlags, judged: Judged, seen: Any) -> str:
+def _why_unjudged(flags: ExportFlags, judged: Judged, seen: Any, unseen: Any) -> str:
     """Why the labels can't judge the network; nothing where they can, or are none.
 
     Raises:
         InputError: A flag asks for what they would tell.
     """
-    if not seen.labelled or judged.can_be_judged:
+    both = seen.labelled and unseen.labelled
+    alike = both and seen.class_names == unseen.class_names
+    if alike and judged.can_be_judged:
         return ""
     reason = "labels of these images may have gone into the network"
+    if not alike:
+        reason = "these images have no labels, or their parts have different classes"
     defaults = ExportFlags()
     for name in ("num_bank", "max_knn_loss"):
         check(
-            getattr(flags, name) == getattr(defaults, name),
+            not getattr(flags, name) or getattr(flags, name) == getattr(defaults, name),
             f"an export without --{name}, which is about accuracies",
             f"--{name}, and {reason}",
-            "Leave it out, or name images that it has not seen: --data=FOLDER",
+            "Leave it out, or name labelled images that it has not seen: --data=FOLDER",
         )
-    return reason
+    return reason if alike else ""
 
 
-def _classifier(flags, run, encoder, seen) -> tuple[Any, tuple[str, ...] | None]:
-    from selfsup_tf.evaluation.linear import linear_classifier
+def _own_classifier(
+    flags: ExportFlags, run: RunDirectory
+) -> tuple[Any, tuple[str, ...] | None]:
+    """The run's classifier and its class names, where it is exported, too.
+
+    Raises:
+        InputError: A flag asks for another, or for what there is none.
+    """
     from selfsup_tf.models.saved import load_network
 
-    if flags.classifier == "linear":
-        return linear_classifier(encoder, seen, cache=run.features)
     own = run.kept("classifier")
-    if flags.classifier == "none" or not own.is_file():
+    if flags.classifier == "linear":
         return None, None
-    if flags.encoder == "best":
-        raise InputError(
-            "--classifier=none or linear beside --encoder=best",
-            "auto, whose classifier belongs to the last encoder",
-            "Name one of them.",
+    if flags.classifier == "none" or not own.is_file():
+        check(
+            not flags.min_agreement,
+            "a classifier beside --min_agreement, which is about its answers",
+            "an export without one",
+            "Leave it out, or let one be fitted: --classifier=linear",
         )
+        return None, None
+    check(
+        flags.encoder == "last",
+        "--classifier=none or linear beside --encoder=best",
+        "auto, whose classifier belongs to the last encoder",
+        "Name one of them.",
+    )
     run.check_free()  # a run that goes on may write another classifier any moment
     return load_network(own), run.read_class_names()
-
-
-def _training(run: RunDirectory) -> dict[str, Any]:
-    """How the run came about: what tells most first, then its config."""
-    config = run.read_config()
-    if config is None:
-        return {}
-    told = ("method", "data", "image_size", "epochs", "steps", "batch_size", "seed")
-    begun = next(iter(run.read_log()), {})
-    return {
-        **{name: config[name] for name in told if config.get(name) is not None},
-        **{name: begun[name] for name in ("batch_size",) if name in begun},
-        **begun.get("origins", {}),
-        "config": config,
-    }
-
-
-def _results(run: RunDirectory, hashes: set[str]) -> list[Result]:
-    """What eval.py has found of these very weights."""
-    results = (stored.result for stored in read_results(run))
-    return [result for result in results if result.weights_hash in hashes]
-
-
-def _metrics(run: RunDirectory, hashes: set[str]) -> dict[str, str]:
-    """What counts in each result of eval.py of these very weights, for people."""
-    found, known = {}, PROTOCOLS.all()
-    for result in _results(run, hashes):
-        protocol = known.get(result.protocol)
-        how = protocol.settings(result) if protocol else ""
-        how = "; ".join(filter(None, (how, judged_on(result.measured_on))))
-        if result.verdict is not None:
-            words = " ".join((f"{result.verdict}.", *result.notes[:1]))
-            found[f"{result.title}, verdict"] = f"{words} ({how})"
-        for group, (row, *_) in result.groups.items():
-            beside = (
-                f"{other} {shown(one.value, row.unit)}"
-                for other, one in row.beside.items()
-            )
-            numbers = ", ".join((shown(row.value, row.unit), *beside))
-            name = ", ".join(filter(None, (result.title, group, row.title)))
-            found[name] = f"{numbers} ({how})"
-    return found

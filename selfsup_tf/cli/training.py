@@ -11,6 +11,7 @@ from selfsup_tf import config as configs
 from selfsup_tf.cli import preparing, program
 from selfsup_tf.commands import spelled
 from selfsup_tf.config import Config, ViewConfig
+from selfsup_tf.config.checks import check_heeded
 from selfsup_tf.distribution.cluster import find_cluster
 from selfsup_tf.distribution.local_workers import run_local_workers
 from selfsup_tf.errors import check
@@ -98,10 +99,17 @@ def _parse_config(
     )
     values = _fields(parsed)
     values["views"] = [ViewConfig(**_fields(values[name])) for name in views]
-    return tuple(
+    own, config = (
         type(part)(**{name: values[name] for name in _fields(part)})
         for part in (own, default)
     )
+    # A run that was begun with such a flag goes on by the same command.
+    if not RunDirectory(own.run_dir).config.is_file():
+        check_heeded(default, config)
+        check_heeded(default.encoder, config.encoder, "encoder.")
+        for name, before, now in zip(views, default.views, config.views, strict=True):
+            check_heeded(before, now, f"{name}.")
+    return own, config
 
 
 def _fields(values: Any) -> dict[str, Any]:
@@ -154,7 +162,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
 
         method = package.load()(config)
         if own.lr_find:
-            return _find_learning_rate(method, own)
+            with program.friendly("interrupted; no rate was found"):
+                return _find_learning_rate(method, own)
         run = api.train(method, run_dir=own.run_dir)
         if not run.is_chief:
             return

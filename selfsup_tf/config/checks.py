@@ -60,6 +60,29 @@ def check_interval(name: str, value: Interval, low: float, high: float) -> None:
     )
 
 
+def check_heeded(recipe: Any, said: Any, prefix: str = "") -> None:
+    """Raises InputError where a flag was given that has no effect.
+
+    Args:
+        recipe: A config, or a part of one, whose fields nobody has asked for.
+        said: The same with what somebody asked for; its `unheeded` says what changes
+            nothing.
+        prefix: What the flags of its fields begin with, such as "view_1.".
+    """
+    for name, wanted in said.unheeded().items():
+        one, other = getattr(said, name), getattr(recipe, name)
+        if dataclasses.is_dataclass(one):
+            fields = (field.name for field in dataclasses.fields(one))
+            changed = (f for f in fields if getattr(one, f) != getattr(other, f))
+            name = f"{name}.{next(changed, '')}"
+        check(
+            one == other or not one,  # as off as what it belongs to
+            f"--{prefix}{name} {wanted}",
+            "it where it has no effect",
+            "Leave it out, or set the other, too.",
+        )
+
+
 def check_defaults(config: Any, group: str, options: dict[str, tuple]) -> None:
     """Raises InputError where an option differs from a default that alone applies.
 

@@ -103,3 +103,11 @@ class EncoderConfig:
             "imagenet",
             "Keras has ImageNet weights for its own: --encoder.name=ResNet50.",
         )
+
+    def unheeded(self) -> dict[str, str]:
+        """Fields that have no effect beside the others' values: `Config.unheeded`."""
+        if self.name in (PRETRAINED, *self.RESNETS, *self.VITS):
+            return {}
+        return dict.fromkeys(
+            ("mean", "std"), "with a network that does not scale its input"
+        )

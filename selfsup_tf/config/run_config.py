@@ -155,6 +155,14 @@ class Config:
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
 
+    def unheeded(self) -> dict[str, str]:
+        """Fields that have no effect beside the others' values, and when they have.
+
+        They have the values of a recipe; a user who gives others is told, see
+        `checks.check_heeded`.
+        """
+        return {}
+
     def _check_views(self):
         sizes = [view.size for view in self.drawn_views.values()]
         check(sizes, "views of at least one kind", "none", "Give a ViewConfig.")

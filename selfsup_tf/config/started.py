@@ -37,3 +37,8 @@ class StartedConfig(Config):
             f"none beside freeze={self.freeze!r}, start_rate={self.start_rate:g}",
             "Name an encoder that exists, or leave these out.",
         )
+
+    def unheeded(self):
+        """The network's description, where another is gone on from."""
+        found = super().unheeded()
+        return found if self.start is None else found | {"encoder": "without --start"}

@@ -68,6 +68,13 @@ class ViewConfig:
     )
     """What may follow the crop, in this order; `data.views` makes layers of them."""
 
+    SWITCHES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "jitter": ("brightness", "brightness_mode", "contrast", "saturation", "hue"),
+        "blur": ("blur_sigma", "blur_size"),
+        "solarize": ("solarize_threshold",),
+    }
+    """Probabilities, and the fields that have no effect where they are 0."""
+
     size: int | None = None
     """Height and width of the view, in pixels; image_size where it is left out."""
     count: int = 1
@@ -147,3 +154,15 @@ class ViewConfig:
                 repr(own.before),
                 nearest(str(own.before), self.OPERATIONS),
             )
+
+    def unheeded(self) -> dict[str, str]:
+        """Fields that have no effect beside the others' values: `Config.unheeded`."""
+        found = {
+            name: f"with {switch} above 0"
+            for switch, names in self.SWITCHES.items()
+            for name in names
+            if getattr(self, switch) == 0
+        }
+        if self.brightness == 0:
+            found |= {"brightness_mode": "with brightness above 0"}
+        return found

@@ -70,6 +70,12 @@ def prepare(
     check(size >= 1, "a size of 1 or more", size, "512 suits views of 224.")
     check_one_of(encoding, ("jpeg", "png"), "encoding to be jpeg or png")
     check(1 <= quality <= 100, "a quality of 1 to 100", quality, "95 is the default.")
+    check(
+        encoding == "jpeg" or quality == 95,
+        "no quality beside encoding=png, which keeps every pixel",
+        quality,
+        "Leave one of them out.",
+    )
     output = pathlib.Path(output).expanduser()
     opened = dict(zip(_SPLITS, sources.open_splits(data, **reading), strict=False))
     for source in opened.values():

@@ -16,7 +16,6 @@ from selfsup_tf.commands import spelled
 from selfsup_tf.data.source import Source
 from selfsup_tf.errors import InputError, check
 
-SUFFIXES = (".npz", ".parquet")
 WRITE_AGAIN = f"Write it again: {spelled('eval')} embed --output=FILE"
 
 
@@ -96,11 +95,6 @@ class StoredVectors:
             "--output=FILE",
         )
         return self.vectors[[rows[key] for key in ours]]
-
-
-def is_file_of_vectors(name: str) -> bool:
-    """Whether a name is of such a file, there or not."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def read_vectors(name: str | pathlib.Path) -> StoredVectors:

@@ -83,6 +83,12 @@ def knn(
         InputError: An unknown preset, no labels, one class, or a bank smaller than k.
     """
     check_one_of(preset, PRESETS, "a preset of k-NN")
+    check(
+        preset == "lightly" or k is None or temperature is None,
+        f"a k or a temperature of the preset {preset}",
+        f"k={k} and temperature={temperature}, which leave nothing of it",
+        "Leave one of the three out.",
+    )
     train, test = open_images(encoder, train), open_images(encoder, test)
     of_preset = PRESETS[preset]
     if temperature is None:

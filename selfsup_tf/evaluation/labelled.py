@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from selfsup_tf.evaluation.beside import BesideFlags
+from selfsup_tf.evaluation.naming import options_of
 from selfsup_tf.evaluation.protocol import (
     Beside,
     Chart,
@@ -22,7 +23,7 @@ from selfsup_tf.evaluation.protocol import (
     interval,
     share,
 )
-from selfsup_tf.evaluation.results import from_old, options_of
+from selfsup_tf.evaluation.results import from_old
 from selfsup_tf.evaluation.text import format_classes, format_rows
 
 if TYPE_CHECKING:

@@ -80,6 +80,8 @@ class Result:
         rows: The numbers; the first of each group is the one that counts.
         measured_on: {"name", "size"} of each set of images: "train" and "test", or
             "images".
+        place: Tells these images from others of their name; "" are the run's own, and
+            None where it isn't known.
         options: All options, defaults included.
         details: What the protocol's own tables and charts are made of, plain values,
             by the encoder they are of: "trained", then those of `Row.beside`. A
@@ -100,6 +102,7 @@ class Result:
     measured_on: Mapping[str, Mapping[str, Any]] = dataclasses.field(
         default_factory=dict
     )
+    place: str | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     verdict: str | None = None

@@ -1,4 +1,4 @@
-"""Results of protocols: named, read back from a run; no TensorFlow."""
+"""Results of protocols, read back from a run; no TensorFlow."""
 
 import dataclasses
 import pathlib
@@ -7,78 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.evaluation.flags import RunFlags
+from selfsup_tf.evaluation.naming import titled
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Protocol, Result
 from selfsup_tf.files import DAMAGED, read_json
 from selfsup_tf.run import ENCODERS, RunDirectory
 from selfsup_tf.shown import brief
 
-# Flags that change no number, or stand in a file's name in a way of their own.
-_UNNAMED = ("run_dir", "data", "data_dir", "untrained", "beside", "classes", "output")
 _BESIDE = re.compile(r"_beside\d+$")  # of `Judged.picture`
 _FILE = re.compile(r"_file=(.+?)(?=_[^_=]+=|$)")  # of a .keras file that was named
-_NO_OPTIONS = (
-    *("run_dir", "data", "data_dir", "labels", "exif"),
-    *("encoder", "beside", "classes"),
-)
-
-
-def default_of(field: dataclasses.Field) -> Any:
-    """The default of a flag, or MISSING."""
-    made = field.default_factory is not dataclasses.MISSING
-    return field.default_factory() if made else field.default
-
-
-def name_result(
-    protocol: str, flags: RunFlags, file: pathlib.Path | None, *, other_data: bool
-) -> str:
-    """The name of a result: the protocol, and every flag that is not the default.
-
-    `knn`, `knn_k=5`, `health_encoder=best`, `map_data=photos`
-
-    Args:
-        protocol: Its word.
-        flags: Its own.
-        file: The .keras file that is judged, where it is no run's directory.
-        other_data: Whether the flags name other images than the run's.
-    """
-    said, data = [protocol], pathlib.Path(vars(flags).get("data") or "")
-    data = data.stem if data.suffix == ".npz" else data.name
-    if file is not None and file.stem != "encoder":
-        said.append(f"file={file.stem}")
-    defaults = {field.name: field.default for field in dataclasses.fields(flags)}
-    if defaults.get("data") is dataclasses.MISSING:
-        said.append(data)
-    elif other_data:
-        said.append(f"data={data}")
-    for field in dataclasses.fields(flags):
-        value = getattr(flags, field.name)
-        if field.name not in _UNNAMED and value != default_of(field):
-            value = "-".join(map(str, value)) if isinstance(value, tuple) else value
-            value = re.sub(r"[/\\]", "-", str(value))  # it is no folder
-            said.append(f"{field.name.replace('_', '-')}={value}")
-    return "_".join(said)
-
-
-def options_of(flags: RunFlags) -> dict[str, Any]:
-    """The options of a result: all flags that are about numbers."""
-    fields = (field.name for field in dataclasses.fields(flags))
-    return {name: getattr(flags, name) for name in fields if name not in _NO_OPTIONS}
-
-
-def titled(title: str, rest: str, *, without: tuple[str, ...] = ()) -> str:
-    """A protocol's title with what sets a result apart, such as k-NN (k 20).
-
-    Args:
-        title: Of the protocol.
-        rest: Of the result's name, such as k=20_encoder=best.
-        without: Flags that the title says already.
-    """
-    # A value may hold what parts them: data=my_photos.
-    parts = [part for part in re.split(r"_(?=[^_=]+=)|^_", rest) if part]
-    parts = [part for part in parts if part.partition("=")[0] not in without]
-    extra = ", ".join(part.replace("=", " ") for part in parts)
-    return f"{title} ({extra})" if extra else title
 
 
 def from_old(
@@ -114,7 +50,7 @@ class StoredResult:
         name: That of its file, without a suffix: the protocol and what sets it apart.
         path: The file: JSON, or a picture of before pictures had one.
         result: What it holds.
-        stale: Whether it is of another state of the encoder than the newest result.
+        stale: Whether it is of another state of its network than the newest result.
     """
 
     name: str
@@ -195,28 +131,30 @@ def _read_file(path: pathlib.Path, protocols: Mapping[str, Protocol]) -> Result 
 
 
 def _mark_stale(results: list[StoredResult]) -> list[StoredResult]:
-    """Marks those that are of another state of the encoder than the newest one.
+    """Marks those that are of another state of their network than the newest one.
 
     A run that goes on training leaves results of an earlier state behind.
     """
     newest: dict[str | None, str | None] = {}
     for one in sorted(results, key=lambda one: -one.path.stat().st_mtime):
-        newest.setdefault(_encoder_of(one), one.result.weights_hash)
+        newest.setdefault(_network_of(one), one.result.weights_hash)
     marked = []
     for one in results:
-        encoder, digest = _encoder_of(one), one.result.weights_hash
-        stale = encoder is not None and digest != newest[encoder]
+        network, digest = _network_of(one), one.result.weights_hash
+        stale = network is not None and digest != newest[network]
         marked.append(dataclasses.replace(one, stale=stale))
     return marked
 
 
-def _encoder_of(one: StoredResult) -> str | None:
-    """The file of the encoder that it is of; None of a classifier or of no network."""
-    if one.result.network != "encoder" or one.result.weights_hash is None:
+def _network_of(one: StoredResult) -> str | None:
+    """The file of the network that it is of, without suffix; None of no network."""
+    if one.result.weights_hash is None:
         return None
     named = _FILE.search(one.name)
     if named:
         return named[1]
+    if one.result.network != "encoder":
+        return one.result.network
     return ENCODERS["best" if "encoder=best" in one.name.split("_") else "last"]
 
 

@@ -82,7 +82,7 @@ def robustness(
     classifier: str = "knn",
     corruptions: tuple[str, ...] = corruptions_lib.CORRUPTIONS,
     k: int | None = None,
-    temperature: float = 0.1,
+    temperature: float | None = None,
     seed: int = 0,
     batch_size: int = 256,
     cache: pathlib.Path | None = None,
@@ -100,15 +100,15 @@ def robustness(
             fits by L-BFGS.
         corruptions: Kinds, of blur, noise, jpeg, brightness.
         k: knn: neighbours that vote; None for 200, or as many as a class has.
-        temperature: knn: T of their weights exp(cosine / T).
+        temperature: knn: T of their weights exp(cosine / T); None for .1.
         seed: Of the noise; for linear also of the split that chooses the penalty.
         batch_size: Images in a call of the encoder.
         cache: A folder that keeps the train set's representations.
 
     Raises:
         InputError: No labels, one class, an unknown classifier or corruption, a bank
-            smaller than k, k for a linear classifier, or a representation that is NaN
-            or infinite.
+            smaller than k, k or temperature for a linear classifier, or a
+            representation that is NaN or infinite.
     """
     check_one_of(classifier, CLASSIFIERS, "classifier to be knn or linear")
     check(
@@ -118,11 +118,12 @@ def robustness(
         f"Choose of: {', '.join(corruptions_lib.CORRUPTIONS)}",
     )
     check(
-        classifier == "knn" or k is None,
-        "k with classifier=knn only",
-        f"k={k} with classifier={classifier}",
-        "Leave it out; a linear classifier asks no neighbours.",
+        classifier == "knn" or (k is None and temperature is None),
+        "k and temperature with classifier=knn only",
+        f"k={k}, temperature={temperature} with classifier={classifier}",
+        "Leave them out; a linear classifier asks no neighbours.",
     )
+    temperature = 0.1 if temperature is None else temperature
     size = image_size(encoder)
     strengths = {name: corruptions_lib.strengths(name, size) for name in corruptions}
     channels = encoder.input_shape[-1]

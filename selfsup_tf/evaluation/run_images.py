@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from selfsup_tf.config import FROM_PYTHON
+from selfsup_tf.data.splits import TEST, TRAIN, is_test
 from selfsup_tf.doors import own_folders
 from selfsup_tf.errors import check
 from selfsup_tf.existing import looks_like_path
+from selfsup_tf.installed import tfds_names
 from selfsup_tf.lineage import Labels, labels_of
 from selfsup_tf.run import RunDirectory
 
@@ -150,10 +152,34 @@ def check_unseen(names: Sequence[str], data: str) -> bool:
 
 
 def may_be_the_same(own: str, data: str) -> bool:
-    """Whether two names are of the same images, which may have moved since."""
+    """Whether two names may be of the same images, moved files included.
+
+    Args:
+        own: What a run learned from.
+        data: Another name.
+    """
     ours, theirs = (pathlib.Path(d).expanduser() for d in (own, data))
-    moved = not ours.exists() and ours.stem == theirs.stem
-    return own == data or moved or ours.resolve() == theirs.resolve()
+    if own == data or ours.resolve() == theirs.resolve():
+        return True
+    if ours.exists() or ours.name != theirs.name:
+        return False
+    return own != "shapes" and own.partition("/")[0] not in tfds_names()
+
+
+def _places(own: str, data: str) -> tuple[pathlib.Path, pathlib.Path]:
+    """Where the images of two names lie.
+
+    Of the first, where it is gone: the other, or a folder around it, of the same name.
+    It may be others, by chance; a guard errs on the safe side.
+    """
+    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    if not ours.exists():
+        # Many folders are called train.
+        count = 2 if ours.name.lower() in (*TRAIN, *TEST) else 1
+        for place in (theirs, *theirs.parents):
+            if place.parts[-count:] == ours.parts[-count:]:
+                return place, theirs
+    return ours, theirs
 
 
 def may_have_learned(own: str, data: str, split: str = "train") -> bool:
@@ -166,11 +192,9 @@ def may_have_learned(own: str, data: str, split: str = "train") -> bool:
         data: What judges the run.
         split: Which part of its own, such as train, train+test or test[:50%].
     """
-    from selfsup_tf.data.splits import is_test
-
     if own == FROM_PYTHON:
         return True
-    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    ours, theirs = _places(own, data)
     if data == own or ours.is_relative_to(theirs):
         return True
     if not theirs.is_relative_to(ours):
@@ -189,9 +213,8 @@ def may_have_learned_test(own: str, split: str, data: str) -> bool:
         data: What judges the run.
     """
     from selfsup_tf.data.folder_layout import find_layout
-    from selfsup_tf.data.splits import is_test
 
-    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    ours, theirs = _places(own, data)
     if ours.is_dir() and theirs.is_dir():
         layout = find_layout(theirs)
         judges = layout.splits.get(layout.judges)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.naming import default_of, names_its_data
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
-from selfsup_tf.evaluation.results import default_of
 from selfsup_tf.files import save_figure, writable, write_json
 
 if TYPE_CHECKING:
@@ -44,12 +44,33 @@ def evaluate(
     Raises:
         InputError: An unknown protocol or option, or what the protocol refuses.
     """
-    flags = _make_flags(protocol, {"run_dir": "", **options})
+    flags = make_flags(protocol, {"run_dir": "", **options})
+    _check_opened(flags)
     judged = Judged(flags, protocol, encoder=encoder, images=(train, test), cache=cache)
     result = PROTOCOLS.find(protocol).run(judged, flags)
     if path is not None and result is not None:
         write_json(path, result.to_dict())
     return result
+
+
+def _check_opened(flags: RunFlags) -> None:
+    """Raises InputError for flags of files, where images are given in Python."""
+    of_files = {"data", "labels", "data_dir", "exif"}
+    if names_its_data(flags):
+        of_files -= {"data"}
+    if vars(flags).get("examples") is not None:  # which are files
+        of_files -= {"data_dir", "exif"}
+    said = [
+        field.name
+        for field in dataclasses.fields(flags)
+        if field.name in of_files and getattr(flags, field.name) != default_of(field)
+    ]
+    check(
+        not said,
+        "train and test without options of files",
+        " and ".join(said),
+        "Give them to open_source, and its sources here.",
+    )
 
 
 def run_protocol(protocol: str, **options: Any) -> Result | None:
@@ -65,7 +86,7 @@ def run_protocol(protocol: str, **options: Any) -> Result | None:
     Raises:
         InputError: An unknown protocol or option, or what the protocol refuses.
     """
-    flags = _make_flags(protocol, options)
+    flags = make_flags(protocol, options)
     found, judged = PROTOCOLS.find(protocol), Judged(flags, protocol)
     result = found.run(judged, flags)
     if result is None:
@@ -84,7 +105,8 @@ def run_protocol(protocol: str, **options: Any) -> Result | None:
     return result
 
 
-def _make_flags(protocol: str, options: dict[str, Any]) -> RunFlags:
+def make_flags(protocol: str, options: dict[str, Any]) -> RunFlags:
+    """The flags of a protocol; raises InputError for unknown and missing options."""
     kind = PROTOCOLS.find(protocol).flags
     fields = {field.name: default_of(field) for field in dataclasses.fields(kind)}
     for name in options:

@@ -13,19 +13,14 @@ from typing import Any
 
 import keras
 
-from selfsup_tf.errors import check
+from selfsup_tf.errors import check_one_of
 from selfsup_tf.exporting import manifest as manifests
 from selfsup_tf.exporting.card import MODEL_CARD, format_model_card
-from selfsup_tf.exporting.format import Artefact, Format, Options, Threshold
-from selfsup_tf.exporting.formats import check_options, choose_formats
+from selfsup_tf.exporting.format import Artefact, Options, Threshold
+from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import Parity
-from selfsup_tf.exporting.place import (
-    check_place,
-    clear_left,
-    put_in_place,
-    work_beside,
-)
+from selfsup_tf.exporting.place import put_in_place, work_beside
 from selfsup_tf.exporting.portable import portable_encoder, portable_pair
 from selfsup_tf.exporting.program import check_classifier
 from selfsup_tf.exporting.proof import (
@@ -36,7 +31,8 @@ from selfsup_tf.exporting.proof import (
 )
 from selfsup_tf.exporting.quantisation import search
 from selfsup_tf.exporting.reference import make_reference, without_outliers
-from selfsup_tf.files import PATTERN, enough_room, write_atomically
+from selfsup_tf.exporting.request import check_request
+from selfsup_tf.files import enough_room, write_atomically
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -130,6 +126,8 @@ def export(
         num_bank=num_bank,
         num_calibration=num_calibration,
     )
+    for word in thresholds or {}:
+        check_one_of(word, find_formats(), "a format with a threshold")
     thresholds = {f.word: f.threshold for f in wanted} | dict(thresholds or {})
     networks = portable_pair(portable_encoder(encoder), classifier, class_names)
     check_classifier(networks)  # before the minutes that the proof takes
@@ -206,47 +204,6 @@ def export(
         work.chmod(0o755)
         put_in_place(work, directory, overwrite)
     return ExportResult(directory, tuple(parities), found, options)
-
-
-def check_request(
-    formats: tuple[str, ...] | str,
-    directory: str | pathlib.Path,
-    *,
-    options: Options,
-    overwrite: bool,
-    num_images: int,
-    num_bank: int,
-    num_calibration: int,
-) -> tuple[list[Format], pathlib.Path]:
-    """Refuses what `export` would refuse for these arguments alone, before any work.
-
-    Returns:
-        The formats in their order, and the directory as an absolute path.
-
-    Raises:
-        InputError: One of them can't be, or would be ignored.
-    """
-    wanted = choose_formats(formats)
-    # A link stands for what it leads to; renaming would take its place.
-    directory = pathlib.Path(directory).expanduser().resolve()
-    check(
-        not PATTERN.search(str(directory))
-        or all(one.word != "saved_model" for one in wanted),
-        "an export directory without [ ] * ? in its path, where TensorFlow can load a "
-        "SavedModel",
-        directory,
-        "Name another place: --directory=DIRECTORY; or other --formats.",
-    )
-    clear_left(directory)
-    check_place(directory, overwrite)
-    for name, value, least in (
-        ("num_images", num_images, 2),
-        ("num_bank", num_bank, 0),
-        ("num_calibration", num_calibration, 1),
-    ):
-        check(value >= least, f"{name} of {least} or more", value, "Take the default.")
-    check_options(options, wanted)
-    return wanted, directory
 
 
 def lossy_layers(

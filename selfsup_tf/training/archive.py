@@ -16,6 +16,7 @@ from selfsup_tf.files import enough_room
 from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network, leaf_layers
 from selfsup_tf.run import RunDirectory
+from selfsup_tf.training.beginning import begin, check_begins
 from selfsup_tf.training.checkpoints import Checkpoints
 from selfsup_tf.training.log import RunLog
 from selfsup_tf.training.reporting import describe_run, identify
@@ -79,9 +80,8 @@ class Archive:
 
     def _open(self, source):
         identity = identify(self._method, source)
-        self._directory.begin(
-            self._config, source.size, files=source.files, identity=identity
-        )
+        listed = {"files": source.files, "identity": identity}
+        records = begin(self._directory, self._config, source.size, **listed)
         self._checkpoints = Checkpoints(
             self._directory.checkpoints,
             self._method.model,
@@ -90,9 +90,10 @@ class Archive:
         )
         step = self._checkpoints.restore()
         if step == 0:
-            self._directory.check_begins(self._config.checkpoint_epochs)
+            epochs = self._config.checkpoint_epochs
+            check_begins(self._directory, records, epochs)
         size = self._method.config.batch_size
-        began = next(iter(self._directory.read_log()), {}).get("batch_size", size)
+        began = next(iter(records), {}).get("batch_size", size)
         check(
             began == size,
             f"the batch of {began} images that {self._directory.path} began with",

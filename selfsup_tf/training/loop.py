@@ -26,6 +26,7 @@ from selfsup_tf.methods import Method
 from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
+from selfsup_tf.training.beginning import check_config
 from selfsup_tf.training.compilation import call_steps
 from selfsup_tf.training.fitting import fit_to_images
 from selfsup_tf.training.optimizers import build_schedule
@@ -113,9 +114,9 @@ def train(
     with contextlib.ExitStack() as whole:
         if chief:
             check_wandb(config)
-            directory.check_config(recorded)
+            check_config(directory, recorded)
             whole.enter_context(directory.locked())
-            directory.check_config(recorded)  # another run may have come and gone
+            check_config(directory, recorded)  # another run may have come and gone
         source = method.prepare(source)  # which may take an hour
         config = fit_to_images(method, source, strategy)
         plan = make_plan(config, source.size)

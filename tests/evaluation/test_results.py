@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from selfsup_tf.cli.exporting import _metrics
+from selfsup_tf.cli import about
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
@@ -104,6 +104,12 @@ def test_unknown_protocols_and_options_are_refused(tmp_path):
         evaluate("transfer", pixel_encoder(), TRAIN, TEST)
     with pytest.raises(InputError, match="k of 1 to 60"):
         evaluate("knn", pixel_encoder(), TRAIN, TEST, path=path, k=200)
+    with pytest.raises(InputError, match="a k or a temperature of the preset"):
+        options = {"k": 5, "temperature": 0.2, "preset": "solo-learn"}
+        evaluate("knn", pixel_encoder(), TRAIN, TEST, path=path, **options)
+    for name, value in {"labels": False, "exif": False, "data": "a"}.items():
+        with pytest.raises(InputError, match=f"options of files; received {name}"):
+            evaluate("knn", pixel_encoder(), TRAIN, TEST, path=path, **{name: value})
     with pytest.raises(InputError, match="run_dir, in whose eval/ files go"):
         evaluate("map", pixel_encoder(), TRAIN)
     assert list(tmp_path.iterdir()) == []
@@ -192,7 +198,7 @@ def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
         assert "notes.json" in page
         (linear,) = (
             text
-            for name, text in _metrics(runs[-1], {digest}).items()
+            for name, text in about.metrics(runs[-1], {digest}).items()
             if name.startswith("Linear") and name.endswith(", top-1")
         )
         assert linear.startswith("30.00 %")
@@ -257,6 +263,8 @@ def test_results_of_an_earlier_state_are_stale(tmp_path):
     write("views", 1, weights_hash=None)
     stale = {one.name: one.stale for one in read_results(run)}
     assert [name for name in stale if stale[name]] == ["knn", "linear_file=my_best"]
+    write("accuracy_data=other", 50, weights_hash="c", network="classifier")
+    assert {one.name: one.stale for one in read_results(run)}["accuracy"]
     assert set(stale) >= {"accuracy", "views", "knn_encoder=best", "health"}
 
 

@@ -168,7 +168,8 @@ IMAGES, LABELS = TEST
         (TRAIN, TEST, {"corruptions": ()}, "each once"),
         (TRAIN, TEST, {"corruptions": ("blur", "blur")}, "each once"),
         (TRAIN, TEST, {"corruptions": ("blur",), "k": 61}, "k of 1 to 60"),
-        (TRAIN, TEST, {"classifier": "linear", "k": 5}, "k with classifier=knn only"),
+        (TRAIN, TEST, {"classifier": "linear", "k": 5}, "with classifier=knn only"),
+        (TRAIN, TEST, {"classifier": "linear", "temperature": 0.1}, "=knn only"),
     ],
 )
 def test_what_cannot_be_done_is_refused(encoder, train, test, options, words):

@@ -164,6 +164,10 @@ def test_the_card_has_what_eval_found_of_this_very_encoder(where):
         (["--num_images=-1"], "num_images of 2 or more"),
         (["--verify=nowhere", "--batch=2"], "--batch"),
         (["--lossy_layers=True", "--overwrite=True"], "--overwrite"),
+        (["--max_knn_loss", "onnx", "2"], "knn_loss for a format that is exported"),
+        (["--formats", "saved_model", "--num_calibration=9"], "a format of integers"),
+        (["--num_bank=0", "--max_knn_loss", "tflite", "2"], "that k-NN learns from"),
+        (["--min_agreement", "tflite_int8", "0.9"], "a classifier beside"),
     ],
 )
 def test_mistakes_are_named(where, capsys, flags, message):

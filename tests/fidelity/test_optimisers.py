@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from selfsup_tf.config import OptimizerConfig, Plan
 from selfsup_tf.models.ema import target_tau, update_target
-from selfsup_tf.training.optimizers import LARS, build_optimizer, build_schedule
+from selfsup_tf.training.lars import LARS
+from selfsup_tf.training.optimizers import build_optimizer, build_schedule
 from selfsup_tf.training.schedules import WarmupCosine
 
 STEPS, WARMUP, PEAK = 10, 3, 2.0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -14,7 +15,11 @@ from selfsup_tf.config import EncoderConfig, OptimizerConfig, ViewConfig
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.evaluation.run_images import may_have_learned, may_have_learned_test
+from selfsup_tf.evaluation.run_images import (
+    may_be_the_same,
+    may_have_learned,
+    may_have_learned_test,
+)
 from selfsup_tf.methods import find_method
 
 PACKAGE = find_method("finetune")
@@ -192,6 +197,24 @@ def test_a_folder_without_a_test_split_judges_no_classifier(tmp_path, few_images
 )
 def test_images_that_were_learned_from_judge_nothing(own, judged, holds):
     assert may_have_learned(own, judged) == holds
+
+
+def test_images_that_have_moved_are_still_those_that_were_learned_from(tmp_path):
+    now, then = (str(tmp_path / age / "photos") for age in ("new", "old"))
+    for part in ("train", "test"):
+        for label in ("cat", "dog"):
+            path = pathlib.Path(now) / part / label / "1.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"")
+    assert may_have_learned(then, now) and may_be_the_same(then, now)
+    assert may_have_learned(then, f"{now}/train")
+    assert not may_have_learned(then, f"{now}/test")
+    assert not may_have_learned_test(then, "train", now)
+    assert may_have_learned_test(then, "test", now)
+    assert not may_have_learned("/gone/others/train", f"{now}/train")
+    assert not may_be_the_same(f"{then}.2023", f"{now}.2024")
+    # A TFDS name lies nowhere and has not moved.
+    assert not may_be_the_same("cifar10", str(tmp_path / "cifar10"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from selfsup_tf.config import EncoderConfig
 from selfsup_tf.models.encoders import application_modules
 from selfsup_tf.models.resnet import build_resnet
 from selfsup_tf.models.vit import build_vit
-from selfsup_tf.training.optimizers import is_excluded
+from selfsup_tf.training.lars import is_excluded
 
 NORMS = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 

@@ -11,12 +11,8 @@ from selfsup_tf.config import OptimizerConfig, Plan
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.training import loop
-from selfsup_tf.training.optimizers import (
-    LARS,
-    build_optimizer,
-    decay_penalty,
-    is_excluded,
-)
+from selfsup_tf.training.lars import LARS, index_of, is_excluded
+from selfsup_tf.training.optimizers import build_optimizer, decay_penalty
 from selfsup_tf.training.schedules import WarmupCosine
 
 PLAN = Plan(10, 100, 10, 0.5, 10, 10)
@@ -42,8 +38,8 @@ def test_keras_still_tells_which_variable_an_update_is_of():
     optimizer = LARS(0.5)
     optimizer.build(variables)
     for index, variable in enumerate(variables):
-        assert optimizer._get_variable_index(variable) == index
-        assert optimizer._get_variable_index(variable.value) == index
+        assert index_of(optimizer, variable) == index
+        assert index_of(optimizer, variable.value) == index
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -17,9 +17,9 @@ from selfsup_tf.evaluation.advice.tables import (
 from selfsup_tf.evaluation.advice.unlabelled import advise_unlabelled
 from selfsup_tf.evaluation.flags import ImageFlags
 from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.naming import options_of
 from selfsup_tf.evaluation.numbers import percent
 from selfsup_tf.evaluation.protocol import Beside, Protocol, Result, Row
-from selfsup_tf.evaluation.results import options_of
 from selfsup_tf.evaluation.run_images import check_unseen
 from selfsup_tf.files import write_json
 

@@ -17,8 +17,9 @@ from selfsup_tf.evaluation.labelled import (
     measured_on,
     rows_beside,
 )
+from selfsup_tf.evaluation.naming import options_of, titled
 from selfsup_tf.evaluation.protocol import Result
-from selfsup_tf.evaluation.results import from_old, options_of, titled
+from selfsup_tf.evaluation.results import from_old
 
 
 @dataclasses.dataclass(frozen=True)

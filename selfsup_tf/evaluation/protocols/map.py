@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.naming import options_of
 from selfsup_tf.evaluation.protocol import Protocol, Result
-from selfsup_tf.evaluation.results import from_old, options_of
+from selfsup_tf.evaluation.results import from_old
 
 
 @dataclasses.dataclass(frozen=True)

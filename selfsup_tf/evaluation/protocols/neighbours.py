@@ -51,6 +51,7 @@ class Neighbours(Protocol):
         return judged.result(
             self.title,
             measured_on=measured_on(train=seen, test=unseen),
+            details={name: {} for name in encoders},
             pictures=pictures,
         )
 

@@ -5,8 +5,8 @@ import shlex
 
 from selfsup_tf.evaluation.flags import EncoderFlags
 from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.naming import options_of
 from selfsup_tf.evaluation.protocol import Protocol
-from selfsup_tf.evaluation.results import options_of
 
 
 @dataclasses.dataclass(frozen=True)

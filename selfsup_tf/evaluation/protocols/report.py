@@ -4,11 +4,12 @@ import dataclasses
 from typing import Any
 
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.evaluation.beside import SAME_NETWORK
 from selfsup_tf.evaluation.flags import EncoderFlags, RunFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.protocol import Protocol
 from selfsup_tf.evaluation.results import StoredResult, read_results, wanted_by_report
-from selfsup_tf.evaluation.running import run_protocol
+from selfsup_tf.evaluation.running import make_flags, run_protocol
 from selfsup_tf.run import RunDirectory
 
 
@@ -109,16 +110,31 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
     }
     stored = {one.name: one for one in read_results(run)}
     for name, protocol in wanted_by_report(there).items():
-        if _is_fresh(stored.get(name), run, digest):
-            continue
-        print(f"\n{name}:")
         taken = {field.name for field in dataclasses.fields(protocol.flags)}
         options = {key: value for key, value in where.items() if key in taken}
+        options["run_dir"] = str(run.path)
         try:
-            run_protocol(name, run_dir=str(run.path), **options)
+            before = stored.get(Judged(make_flags(name, options), name).name)
+            if _is_fresh(before, run, digest):
+                continue
+            print(f"\n{name}:")
+            if before and "beside" in taken and (others := _others(before)):
+                try:
+                    run_protocol(name, **options, beside=others)
+                    continue
+                except InputError as error:
+                    print(f"without {', '.join(others)}: {error}")
+            run_protocol(name, **options)
         except InputError as error:
             # The page says of each protocol that is missing how to make it.
             print(f"not measured: {error}")
+
+
+def _others(stored: StoredResult) -> tuple[str, ...]:
+    """The encoders that stood beside a result, other networks than the judged one."""
+    result = stored.result
+    names = [*result.details, *(name for row in result.rows for name in row.beside)]
+    return tuple(name for name in dict.fromkeys(names) if name not in SAME_NETWORK)
 
 
 def _is_fresh(stored: StoredResult | None, run: RunDirectory, digest: str) -> bool:

@@ -7,7 +7,6 @@ Reference: Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer bette
 """
 
 import dataclasses
-import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,9 +18,9 @@ from selfsup_tf.evaluation.labelled import (
     confusion_chart,
     format_with_classes,
 )
+from selfsup_tf.evaluation.naming import short_name, titled
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Table
 from selfsup_tf.evaluation.protocols import knn, linear
-from selfsup_tf.evaluation.results import titled
 from selfsup_tf.evaluation.text import format_rows
 
 WAYS = {"knn": knn.PROTOCOL, "linear": linear.PROTOCOL}
@@ -48,7 +47,7 @@ class Transfer(Protocol):
                 flags.run_dir, untrained=flags.untrained, beside=flags.beside
             )
             found[way] = protocol.run(judged, plain)
-        data = pathlib.Path(flags.data).stem
+        data = short_name(flags.data)
         parts = judged.name.split("_", 1)[1]
         rest = re.sub(rf"(^|_){re.escape(data)}(?=_|$)", "", parts, count=1)
         return _joined(found, titled(f"{self.title} to {data}", rest))

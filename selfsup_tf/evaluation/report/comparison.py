@@ -195,11 +195,11 @@ def _sections(
     """(name, title, charts) of each protocol that lays runs over each other."""
     sections = []
     for name, protocol in in_order().items():
-        there = {
-            label: next(s for s in run.results if s.result.protocol == name)
-            for label, run in zip(labels, runs, strict=True)
-            if any(s.result.protocol == name for s in run.results)
-        }
+        there = {}
+        for label, run in zip(labels, runs, strict=True):
+            of_it = [s for s in run.results if s.result.protocol == name]
+            if of_it:  # the plain one of the newest encoder, where there is one
+                there[label] = min(of_it, key=lambda stored: stored.stale)
         if not there:
             continue
         with reading(next(iter(there.values())).path):

@@ -51,8 +51,9 @@ class RunFiles:
 
     @property
     def verdict(self) -> str | None:
-        """The first verdict of a protocol that gives one."""
-        verdicts = (stored.result.verdict for stored in self.results)
+        """The first verdict of a protocol that gives one, of the newest encoder."""
+        newest_first = sorted(self.results, key=lambda stored: stored.stale)
+        verdicts = (stored.result.verdict for stored in newest_first)
         return next(filter(None, verdicts), None)
 
     @property
@@ -62,11 +63,18 @@ class RunFiles:
         return time and datetime.datetime.fromtimestamp(time, datetime.UTC)
 
     @property
-    def outrun(self) -> bool:
-        """Whether the encoder was written after every result."""
-        newest = max((_time(stored.path) for stored in self.results), default=None)
-        written = _time(self.directory.encoder())
-        return None not in (newest, written) and written > newest + _LATER
+    def outrun(self) -> list[pathlib.Path]:
+        """The networks that were written after every result of them."""
+        found = []
+        for network in ("encoder", "classifier"):
+            of_it = [one for one in self.results if one.result.network == network]
+            newest = max((_time(one.path) for one in of_it), default=None)
+            file = self.directory.kept(network)
+            file = self.directory.encoder() if network == "encoder" else file
+            written = _time(file)
+            if None not in (newest, written) and written > newest + _LATER:
+                found.append(file)
+        return found
 
     @property
     def stale_export(self) -> bool:

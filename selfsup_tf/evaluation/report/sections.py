@@ -186,7 +186,7 @@ def _cards(results: Sequence[StoredResult]) -> list[Line]:
 
 def _missing(run: RunFiles) -> list[tuple[str, str]]:
     """Titles and commands of what a report is meant to show and has not found."""
-    found = {stored.result.protocol for stored in run.results}
+    found = {stored.name for stored in run.results}
     there = {
         "labels": not run.records or run.records[0].get("labelled", True),
         "classifier": run.directory.kept("classifier").is_file(),

@@ -112,6 +112,7 @@ def override_thresholds(
     cosine: Mapping[str, float] | None = None,
     knn_loss: Mapping[str, float] | None = None,
     agreement: Mapping[str, float] | None = None,
+    chosen: Iterable[Format] | None = None,
 ) -> dict[str, Threshold]:
     """The threshold of every format, with other numbers for some.
 
@@ -119,11 +120,14 @@ def override_thresholds(
         cosine: {format or group: least mean cosine, in [-1, 1]}.
         knn_loss: {format or group: points of k-NN accuracy that may be lost, 0 to 100}.
         agreement: {format or group: least share of the encoder's classes, 0 to 1}.
+        chosen: The formats that are exported; None: any.
 
     Raises:
-        InputError: An unknown format, or a number outside its range.
+        InputError: An unknown format, a number outside its range, or one for formats
+            of which none is chosen.
     """
     there_are = find_formats()
+    exported = set(there_are) if chosen is None else {one.word for one in chosen}
     groups = _groups(there_are)
     thresholds = {word: found.threshold for word, found in there_are.items()}
     for field, low, high, values in (
@@ -142,6 +146,13 @@ def override_thresholds(
                 f"a threshold of {field} from {low} to {high} for {said}",
                 value,
                 f"It is {usual} unless overridden.",
+            )
+            check(
+                words & exported,
+                f"a threshold of {field} for a format that is exported",
+                said,
+                f"Add it to the formats, or leave it out; exported: "
+                f"{', '.join(sorted(exported))}",
             )
             for word in words:
                 changed = dataclasses.replace(thresholds[word], **{field: value})

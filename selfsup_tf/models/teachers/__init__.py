@@ -8,12 +8,11 @@ from collections.abc import Sequence
 
 from selfsup_tf.data.stored_vectors import (
     StoredVectors,
-    is_file_of_vectors,
     read_vectors,
 )
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import check
-from selfsup_tf.existing import encoder_parts
+from selfsup_tf.existing import encoder_parts, is_file_of_vectors
 from selfsup_tf.models.teacher import Teacher
 
 DOOR = Door(__name__, "TEACHER", "a kind of encoder that exists")
