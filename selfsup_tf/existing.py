@@ -19,7 +19,7 @@ from selfsup_tf.run import TRAIN_ONE, RunDirectory
 _SAID = re.compile(r"(?P<name>.+?)(?:#(?P<layer>[^#@/]+))?(?:@(?P<size>\d+))?")
 _STARTS = (os.sep, "~", ".")  # of what can only be a path
 _TO_FETCH = ("hub:",)  # whose names no file here lists
-VECTORS = (".npz", ".parquet")
+_VECTORS = (".npz", ".parquet")
 """How the names of files of vectors end."""
 _ENCODERS = ("start", "teacher", "beside", "candidates")
 """Fields that name encoders that exist."""
@@ -103,7 +103,7 @@ def encoder_parts(name: str) -> tuple[str, str | None, str | None]:
 
 def is_file_of_vectors(name: str) -> bool:
     """Whether a name is of such a file, there or not."""
-    return name.lower().endswith(VECTORS)
+    return name.lower().endswith(_VECTORS)
 
 
 def files_of(name: str) -> list[str]:

@@ -7,8 +7,8 @@ ResNet-18 by their commands alone, on all images of `train`, in batches of 128 i
 two views of 96 pixels of each, in float32. Everything else is each program's own: ours
 the recipe `folder_cpu`, which was made for a few thousand photographs and few epochs,
 lightly-train's its defaults, for which its documentation advises batches of 256 and
-more, hundreds of epochs and tens of thousands of images. It is then trained
-once more, for as many whole epochs as ours has minutes for. Minutes are those of the
+more, hundreds of epochs and tens of thousands of images. It is then trained once more,
+for as many whole epochs as ours has minutes for. Minutes are those of the
 whole command, its start included. Our k-NN (k 20, T .1) judges both, of the same
 pixels: the views that ours is judged by, written as files.
 
@@ -19,7 +19,6 @@ program. What was measured is not measured again, unless its settings have chang
 import argparse
 import csv
 import dataclasses
-import hashlib
 import pathlib
 import shutil
 import sys
@@ -30,6 +29,7 @@ from kept import measured
 from process import run
 from shared import our_knn
 
+from selfsup_tf.evaluation.naming import place_digest
 from selfsup_tf.files import read_json
 from selfsup_tf.methods import find_method
 
@@ -83,8 +83,7 @@ def _write_views(flags: argparse.Namespace) -> pathlib.Path:
     from selfsup_tf.data.decode import decode_image
     from selfsup_tf.data.views import evaluation_view
 
-    of_folder = hashlib.sha256(str(flags.data).encode()).hexdigest()[:8]
-    views = flags.output / f"views_{of_folder}"
+    views = flags.output / f"views_{place_digest(str(flags.data))}"
     for split in ("train", "test"):
         for file in sorted((flags.data / split).rglob("*.*")):
             view = views / f"{file.relative_to(flags.data)}.png"

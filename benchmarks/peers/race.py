@@ -22,8 +22,8 @@ SimCLR and BYOL on all of CIFAR-10 for --epochs, a ResNet-18 of width 1/4, in tw
 lightly is installed into an environment of its own, with the build of PyTorch that pip
 takes, and used by its public interface (`of_lightly.py`); of the ways tried to call it
 on two cores that which was fastest: a thread of PyTorch beside two workers, and
-channels_last. Minutes are those of
-training alone; the memory is that of the whole process. Our k-NN (k
+channels_last. Minutes are those of training alone; the memory is that of the whole
+process. Our k-NN (k
 200, T .1) judges the representations of both; lightly's own stands beside. Who is first
 changes with the seed. After the heat `same` lightly
 is trained once more, for as many epochs as ours has minutes for. A race that was

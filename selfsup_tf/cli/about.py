@@ -1,5 +1,6 @@
 """What an export says about its run, for the manifest and the model card."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
@@ -29,10 +30,10 @@ def results(run: RunDirectory, hashes: set[str]) -> list[Result]:
     return [result for result in stored if result.weights_hash in hashes]
 
 
-def metrics(run: RunDirectory, hashes: set[str]) -> dict[str, str]:
-    """What counts in each result of eval.py of these very weights, for people."""
+def metrics(results: Iterable[Result]) -> dict[str, str]:
+    """What counts in each result, for people."""
     found, known = {}, PROTOCOLS.all()
-    for result in results(run, hashes):
+    for result in results:
         protocol = known.get(result.protocol)
         how = protocol.settings(result) if protocol else ""
         how = "; ".join(filter(None, (how, judged_on(result.measured_on))))

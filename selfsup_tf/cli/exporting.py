@@ -189,7 +189,8 @@ def _export(flags: ExportFlags) -> None:
             else "fine-tuned with the encoder"
         )
     hashes = {weights_hash(net) for net in (encoder, classifier) if net is not None}
-    metrics = about.metrics(run, hashes)
+    results = about.results(run, hashes)
+    metrics = about.metrics(results)
     if unjudged:
         metrics["no accuracies in the table"] = unjudged
     result = exporter.export(
@@ -208,7 +209,7 @@ def _export(flags: ExportFlags) -> None:
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
-    verdicts = {result.verdict for result in about.results(run, hashes)}
+    verdicts = {one.verdict for one in results}
     for verdict in verdicts - {None, HEALTHY}:
         print(f"\nThe files do what the encoder does, which is not well: {verdict}.")
     if unjudged:

@@ -198,7 +198,7 @@ def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
         assert "notes.json" in page
         (linear,) = (
             text
-            for name, text in about.metrics(runs[-1], {digest}).items()
+            for name, text in about.metrics(about.results(runs[-1], {digest})).items()
             if name.startswith("Linear") and name.endswith(", top-1")
         )
         assert linear.startswith("30.00 %")
