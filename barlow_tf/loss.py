@@ -8,6 +8,7 @@ from selfsup_tf.models.batch_statistics import (
     products,
     standardised,
 )
+from selfsup_tf.models.similarity import loss_dtype
 
 EPSILON = 1e-5
 """Of the BatchNorm that standardises the projections: PyTorch's default."""
@@ -36,7 +37,7 @@ def barlow_twins_loss(
     Reference: Zbontar et al. 2021, equations 1 and 2, algorithm 1.
     """
     check_pair(projection_1, projection_2)
-    dtype = tf.float64 if projection_1.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(projection_1)
     z_1, z_2 = (
         standardised(tf.cast(z, dtype), epsilon=EPSILON)
         for z in (projection_1, projection_2)

@@ -31,9 +31,9 @@ import selfsup_tf as selfsup
 import simclr_tf
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.sources.shapes import make_shapes
-from selfsup_tf.evaluation import monitor
 from selfsup_tf.evaluation.features import compile_network, extract_features
-from selfsup_tf.evaluation.knn import MAX_SIMILARITIES, knn_votes
+from selfsup_tf.evaluation.measures import monitor
+from selfsup_tf.evaluation.measures.knn import MAX_SIMILARITIES, knn_votes
 from selfsup_tf.models.encoders import build_encoder
 
 

@@ -221,7 +221,7 @@ def main() -> None:
         folder = arguments.folder
         if not folder:
             print("No --folder is given: JPEG files are smooth noise, written here.")
-            folder = _noise_folder(pathlib.Path(temporary))
+            folder = _noise_folder(pathlib.Path(temporary, "all"))
         large = sources.open_source(str(folder))
         batch = min(64, large.size)
         _measure(large, 224, batch, arguments.seconds)

@@ -22,7 +22,7 @@ NEITHER = (
     keras.layers.Rescaling,
     keras.layers.ZeroPadding2D,
 )
-OWN_NEITHER = ("Normalize", "SplitViews")
+OTHER_NEITHER = ("Concatenate", "Split")
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ def kept_activations(network):
 
 def _check_known(layer):
     known = isinstance(layer, INPUT + OUTPUT + BOTH + NEITHER)
-    if not known and type(layer).__name__ not in OWN_NEITHER:
+    if not known and type(layer).__name__ not in OTHER_NEITHER:
         raise TypeError(f"no rule says what {type(layer).__name__} keeps")
 
 

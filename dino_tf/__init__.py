@@ -6,21 +6,8 @@ transformers".
 
 from dino_tf import recipes
 from dino_tf.config import DINOConfig
-from selfsup_tf.start import start_tensorflow
+from selfsup_tf.start import lazy_names
 
 __all__ = ["DINO", "DINOConfig", "dino_loss", "recipes"]
 
-
-def __getattr__(name):
-    # Importing TensorFlow takes seconds; a config can be had without it.
-    if name in __all__:
-        start_tensorflow()
-    if name == "DINO":
-        from dino_tf.method import DINO
-
-        return DINO
-    if name == "dino_loss":
-        from dino_tf.loss import dino_loss
-
-        return dino_loss
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, {"DINO": "method", "dino_loss": "loss"})

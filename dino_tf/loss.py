@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from selfsup_tf.models.similarity import loss_dtype
+
 
 def dino_loss(
     scores: Sequence[tf.Tensor],
@@ -24,7 +26,7 @@ def dino_loss(
     Returns:
         (N,) float32 (float64 for float64 scores): Caron et al. 2021, algorithm 1.
     """
-    dtype = tf.float64 if scores[0].dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(scores[0])
     centred = [tf.cast(t, dtype) - tf.cast(centre, dtype) for t in target_scores]
     answers = [tf.stop_gradient(tf.nn.softmax(t / target_temperature)) for t in centred]
     losses = []

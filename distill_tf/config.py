@@ -95,6 +95,6 @@ def _is_classifier(name: str) -> bool:
     """Whether a teacher is a run that left a classifier, or such a file."""
     if is_file_of_vectors(name) or ":" in name:
         return False
-    path = pathlib.Path(name).expanduser()
-    file = path.is_file() and path.name == "classifier.keras"
-    return file or RunDirectory(name).kept("classifier").is_file()
+    run = RunDirectory(name)
+    classifier = run.kept("classifier")
+    return run.file in (None, classifier) and classifier.is_file()

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from selfsup_tf.models.similarity import cosine_to_fixed
+from selfsup_tf.models.similarity import cosine_to_fixed, loss_dtype
 
 
 def distillation_loss(
@@ -22,7 +22,7 @@ def distillation_loss(
     Reference: Chen et al. 2020, "Big self-supervised models are strong semi-supervised
         learners", equation 2.
     """
-    dtype = _precision(logits)
+    dtype = loss_dtype(logits)
     student = tf.nn.log_softmax(tf.cast(logits, dtype) / temperature)
     teacher = tf.nn.softmax(tf.cast(teacher_logits, dtype) / temperature)
     return -tf.reduce_sum(tf.stop_gradient(teacher) * student, axis=1)
@@ -74,7 +74,7 @@ def relational_loss(
     Reference: Fang et al. 2021, "SEED: self-supervised distillation for visual
         representation", equations 2 to 4.
     """
-    dtype = _precision(prediction)
+    dtype = loss_dtype(prediction)
     ours = _unit(tf.cast(prediction, dtype))
     theirs = _unit(tf.stop_gradient(tf.cast(target, dtype)))
     queue = tf.cast(queue, dtype)
@@ -86,10 +86,6 @@ def relational_loss(
     student = tf.nn.log_softmax(cosines(ours) / student_temperature)
     teacher = tf.nn.softmax(cosines(theirs) / teacher_temperature)
     return -tf.reduce_sum(tf.stop_gradient(teacher) * student, axis=1)
-
-
-def _precision(values: tf.Tensor) -> tf.DType:
-    return tf.float64 if values.dtype == tf.float64 else tf.float32
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,6 @@
 """Distillation on one screen: a teacher that is finished, a student that is not."""
 
 import keras
-import tensorflow as tf
 
 from distill_tf import teaching
 from distill_tf.config import DistillConfig
@@ -24,6 +23,7 @@ from selfsup_tf.models.classifier import (
 )
 from selfsup_tf.models.encoders import adopt_encoder
 from selfsup_tf.models.own import gives_probabilities
+from selfsup_tf.models.queue import new_queue, push
 from selfsup_tf.models.saved import load_class_names
 from selfsup_tf.models.teacher import Teacher
 
@@ -115,12 +115,8 @@ class Distill(Method):
         if self.loss == "relational":
             self.watched_outputs = ("target",)
             dtype = "float64" if config.precision == "float64" else "float32"
-            shape = (config.queue, self.dimension)
-            noise = keras.random.normal(shape, seed=config.seed, dtype=dtype)
-            queue = keras.Variable(
-                tf.math.l2_normalize(noise, axis=1), trainable=False, name="queue"
-            )
-            self.state = {"queue": queue}
+            shape = config.queue, self.dimension
+            self.state = {"queue": new_queue(*shape, dtype=dtype, seed=config.seed)}
 
     @property
     def trainable_variables(self):
@@ -152,9 +148,7 @@ class Distill(Method):
     def after_update(self, step, plan, outputs):
         """Puts the teacher's vectors of this step into the queue."""
         if self.loss == "relational":
-            queue = self.state["queue"]
-            new = tf.cast(tf.math.l2_normalize(outputs["target"], axis=1), queue.dtype)
-            queue.assign(tf.concat([new, queue.value], axis=0)[: self.config.queue])
+            push(self.state["queue"], outputs["target"])
         return {}
 
     def _check_settings(self):

@@ -6,17 +6,8 @@ learners", section 2.
 
 from finetune_tf import recipes
 from finetune_tf.config import FinetuneConfig
-from selfsup_tf.start import start_tensorflow
+from selfsup_tf.start import lazy_names
 
 __all__ = ["Finetune", "FinetuneConfig", "recipes"]
 
-
-def __getattr__(name):
-    # Importing TensorFlow takes seconds; a config can be had without it.
-    if name in __all__:
-        start_tensorflow()
-    if name == "Finetune":
-        from finetune_tf.method import Finetune
-
-        return Finetune
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, {"Finetune": "method"})

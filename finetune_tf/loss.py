@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from selfsup_tf.models.similarity import loss_dtype
+
 
 def label_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """-log softmax(logits)[label] of each image.
@@ -13,7 +15,7 @@ def label_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     Returns:
         (N,) float32 (float64 for float64 logits).
     """
-    dtype = tf.float64 if logits.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(logits)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels, tf.cast(logits, dtype)
     )

@@ -4,6 +4,8 @@ from finetune_tf.config import FinetuneConfig
 from finetune_tf.loss import label_loss
 from finetune_tf.model import build_finetune
 from selfsup_tf.data.parts import labelled_fraction
+from selfsup_tf.errors import check
+from selfsup_tf.existing import encoder_parts
 from selfsup_tf.methods import Method
 from selfsup_tf.models.classifier import (
     Frozen,
@@ -16,7 +18,7 @@ from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
 from selfsup_tf.run import RunDirectory
 
-NO_HEAD = "That run kept no projection head; use --head_layer=0, or another run."
+NO_HEAD = "It brings no projection head; use --head_layer=0, or a run."
 
 
 class Finetune(Method):
@@ -52,8 +54,15 @@ class Finetune(Method):
     def _new_head(self):
         if not self.config.head_layer:
             return None
-        run = RunDirectory(self.config.pretrained).path
-        head = load_network(run, "projector", advice=NO_HEAD)
+        place, layer, _ = encoder_parts(self.config.pretrained)
+        run = RunDirectory(place)
+        check(
+            run.file in (None, run.kept("encoder")) and layer is None,
+            f"head_layer 0 beside {self.config.pretrained}",
+            f"{self.config.head_layer}, of the head that fits the last encoder alone",
+            "Use --head_layer=0, or --pretrained=RUN, the run's directory.",
+        )
+        head = load_network(run.path, "projector", advice=NO_HEAD)
         if self.config.from_scratch:
             head = untrained_copy(head, self.config.seed)
         return copy_network(head, precision=self.config.precision)

@@ -8,21 +8,8 @@ transformers" (v3).
 
 from moco_tf import recipes
 from moco_tf.config import MoCoConfig
-from selfsup_tf.start import start_tensorflow
+from selfsup_tf.start import lazy_names
 
 __all__ = ["MoCo", "MoCoConfig", "info_nce_loss", "recipes"]
 
-
-def __getattr__(name):
-    # Importing TensorFlow takes seconds; a config can be had without it.
-    if name in __all__:
-        start_tensorflow()
-    if name == "MoCo":
-        from moco_tf.method import MoCo
-
-        return MoCo
-    if name == "info_nce_loss":
-        from moco_tf.loss import info_nce_loss
-
-        return info_nce_loss
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, {"MoCo": "method", "info_nce_loss": "loss"})

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from selfsup_tf.distribution import replicas
 from selfsup_tf.errors import check_pair
-from selfsup_tf.models.similarity import check_temperature
+from selfsup_tf.models.similarity import check_temperature, loss_dtype
 
 
 def info_nce_loss(
@@ -31,7 +31,7 @@ def info_nce_loss(
     """
     check_pair(query, key)
     check_temperature(temperature)
-    dtype = tf.float64 if query.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(query)
     q = tf.math.l2_normalize(tf.cast(query, dtype), axis=1)
     k = tf.stop_gradient(tf.math.l2_normalize(tf.cast(key, dtype), axis=1))
     positive = tf.reduce_sum(q * k, axis=1) / temperature

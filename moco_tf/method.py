@@ -1,6 +1,5 @@
 """MoCo on one screen: queries of an online network, keys of its slow target."""
 
-import keras
 import tensorflow as tf
 
 from moco_tf.config import MoCoConfig
@@ -8,6 +7,7 @@ from moco_tf.loss import info_nce_loss
 from selfsup_tf.methods.momentum import MomentumMethod
 from selfsup_tf.models.branches import two_branches
 from selfsup_tf.models.heads import build_head
+from selfsup_tf.models.queue import new_queue, push
 
 
 class MoCo(MomentumMethod):
@@ -54,10 +54,8 @@ class MoCo(MomentumMethod):
 
     def _random_keys(self, view):
         dtype, seed = self.model.output["query_1"].dtype, self.config.seed
-        shape = (self.config.queue, self.config.projector[-1])
-        keys = keras.random.normal(shape, dtype=dtype, seed=seed + view)
-        keys = tf.math.l2_normalize(keys, axis=1)
-        return keras.Variable(keys, trainable=False, dtype=dtype)
+        shape = self.config.queue, self.config.projector[-1]
+        return new_queue(*shape, dtype=dtype, seed=seed + view)
 
     def compute_loss(self, outputs):
         """InfoNCE of one direction or both; v3 multiplies by twice the temperature."""
@@ -74,7 +72,5 @@ class MoCo(MomentumMethod):
     def after_update(self, step, plan, outputs):
         """Moves the target; the keys of this step take the place of the oldest."""
         for name, queue in self.state.items():
-            keys = outputs[name.replace("queue", "key")]
-            keys = tf.math.l2_normalize(tf.cast(keys, queue.dtype), axis=1)
-            queue.assign(tf.concat([keys, queue.value], axis=0)[: self.config.queue])
+            push(queue, outputs[name.replace("queue", "key")])
         return super().after_update(step, plan, outputs)

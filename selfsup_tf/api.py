@@ -16,7 +16,7 @@ from selfsup_tf.data.sources import Source, open_source
 from selfsup_tf.data.views import check_views
 from selfsup_tf.distribution.strategy import connect, is_chief
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.monitor import hold_out
+from selfsup_tf.evaluation.measures.monitor import hold_out
 from selfsup_tf.methods import Method, restore_config
 from selfsup_tf.models.own import channels_of
 from selfsup_tf.run import RunDirectory

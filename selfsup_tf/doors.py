@@ -31,7 +31,7 @@ def find_own(module: str) -> bool:
         sys.path.append(os.getcwd())
     try:
         return importlib.util.find_spec(module) is not None
-    except (ModuleNotFoundError, ValueError):  # of a package that is missing, or ""
+    except (ImportError, ValueError):  # of a package that is missing, ".name" or ""
         return False
 
 

@@ -36,9 +36,13 @@ def check_named(flags: Any, *, own_modules: Sequence[str] = ()) -> None:
             know more names.
     """
     said = {f.name: getattr(flags, f.name) for f in dataclasses.fields(flags)}
-    runs = said.get("run_dir"), said.get("pretrained"), *(said.get("compare") or ())
-    for run_dir in filter(None, runs):
+    for run_dir in filter(None, (said.get("run_dir"), *(said.get("compare") or ()))):
         check_run(run_dir)
+    if pretrained := said.get("pretrained"):
+        if ":" in pretrained or own_folders("selfsup_tf.models.teachers"):
+            check_encoder(pretrained)
+        else:
+            check_run(encoder_parts(pretrained)[0])
     for field in _ENCODERS:
         names = said.get(field) or ()
         for name in [names] if isinstance(names, str) else names:

@@ -4,6 +4,7 @@ JSON knows neither tuples nor Literals, and Python checks no annotation.
 """
 
 import dataclasses
+import math
 import types
 import typing
 from typing import Any, Literal
@@ -81,3 +82,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         f"Give {where} a value of that type.",
     )
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number, as a JSON file may hold it."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )

@@ -1,9 +1,21 @@
-"""Figures that a notebook shows where one is the last expression of a cell."""
+"""Figures, which a notebook shows as the last expression of a cell; their colours."""
 
 import io
 
 import matplotlib.figure
 
+# Okabe and Ito 2008, "Color universal design": told apart by the colour-blind. The
+# palest are last; every use has a shape, a dash or a word beside the colour, too.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C8C8C",
+    "#F0E442",
+)
 _DPI = 80  # on a screen
 
 

@@ -25,6 +25,8 @@ DAMAGED = "It is damaged or of another program; delete it, or run again what wro
 
 PATTERN = re.compile(r"[][*?]")
 """What TensorFlow takes for a pattern in the path of a SavedModel or a checkpoint."""
+OF_NOBODY = {".DS_Store", ".directory", "Thumbs.db", ".gitkeep", ".gitignore"}
+"""What file managers leave in a folder, and what keeps an empty one in git."""
 _TOKEN = re.compile("[0-9a-f]+")
 """What `whole_file` tells its files apart by."""
 _FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
@@ -139,8 +141,8 @@ def whole_file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 def left_by_whole_file(folder: pathlib.Path) -> dict[pathlib.Path, str]:
     """Files that a process has left which died in `whole_file`, and whose stem each is.
 
-    Such as .config.3f2a.json and .encoder.3f2a.keras, of older versions also
-    .config.json.123. Another program's may look the same.
+    Such as .config.3f2a.json and .encoder.3f2a.keras. Another program's may look the
+    same.
     """
     left = {}
     for file in folder.glob(".*.*.*"):

@@ -54,10 +54,15 @@ def labels_in(
     ):
         own = config.get("data", FROM_PYTHON), config.get("split", "train")
         found |= {own}
+    return found | labels_brought(run, _seen | {place})
+
+
+def labels_brought(run: RunDirectory, _seen: frozenset = frozenset()) -> Labels:
+    """Those that came into a run through what it learned from, not its own."""
     begun = next(iter(run.read_log()), {})
     if "labels_before" in begun:
-        return found | {(data, split) for data, split in begun["labels_before"]}
-    return found | labels_before(config, _seen | {place})
+        return frozenset((data, split) for data, split in begun["labels_before"])
+    return labels_before(_config_of(run), _seen)
 
 
 def labels_before(config: Mapping[str, Any], _seen: frozenset = frozenset()) -> Labels:

@@ -73,7 +73,11 @@ def is_free(folder: str | pathlib.Path) -> bool:
     except OSError:
         return False
     try:
-        return try_lock(handle, shared=True)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # held, or of a file system without locks
+        return False
+    else:
+        return True
     finally:
         os.close(handle)
 

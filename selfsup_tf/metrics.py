@@ -6,9 +6,9 @@ Legend: N images, D length of a vector.
 import numpy as np
 
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation import statistics
 from selfsup_tf.evaluation.features import Features
-from selfsup_tf.evaluation.knn import KnnResult, knn_from_features
+from selfsup_tf.evaluation.measures import statistics
+from selfsup_tf.evaluation.measures.knn import KnnResult, knn_from_features
 
 __all__ = ["alignment", "knn", "rank_me", "uniformity"]
 

@@ -49,6 +49,12 @@ ENCODERS = {"last": "encoder", "best": "encoder_best"}
 """The names of a run's encoders, by what `--encoder` calls them."""
 
 
+def is_run(folder: pathlib.Path) -> bool:
+    """Whether a folder is the directory of a run, or of a range test alone."""
+    run = RunDirectory(folder)
+    return run.rate_test.exists() or (run.config.exists() and run.log.exists())
+
+
 class RunDirectory:
     """The files of a run, which may be absent.
 
@@ -131,13 +137,20 @@ class RunDirectory:
             raise InputError(f"a run at {self}", found, TRAIN_ONE)
 
     def read_config(self) -> dict[str, Any] | None:
-        """config.json as plain values, or None; a damaged one raises InputError."""
-        if not self.config.exists():
+        """config.json as plain values, or None; a damaged one raises InputError.
+
+        Beside a .keras file that was named it may be another program's: None, too.
+        """
+        if not self.config.exists() or (self.file and not self._names_a_method()):
             return None
         advice = "Name a run directory that train.py has written."
         values = read_object(self.config, advice=advice)
         configs.check_stored(values, self.config, advice=advice)
         return values
+
+    def _names_a_method(self) -> bool:
+        values = read_json(self.config)
+        return isinstance(values, dict) and isinstance(values.get("method"), str)
 
     def read_images(self) -> dict[str, Any] | None:
         """The files that the run began with, see `Source.files`; None without any."""

@@ -5,7 +5,8 @@ import importlib
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from selfsup_tf.files import silent_stderr
 
@@ -21,6 +22,25 @@ def start_tensorflow() -> None:
     """Imports TensorFlow, unless it has been, as `quiet_start` does."""
     with quiet_start():
         importlib.import_module("tensorflow")
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package some of whose names need TensorFlow.
+
+    Importing it takes seconds, which a config or `--help` does without.
+
+    Args:
+        package: Its `__name__`.
+        homes: The module of the package that each name is in.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        start_tensorflow()
+        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+
+    return find
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from selfsup_tf.distribution import replicas
 from selfsup_tf.errors import check, check_one_of, check_pair
-from selfsup_tf.models.similarity import check_temperature
+from selfsup_tf.models.similarity import check_temperature, loss_dtype
 from simclr_tf.log_sum_exp import log_sum_exp
 
 DIRECTIONS = ("mean", "sum")
@@ -53,7 +53,7 @@ def nt_xent_loss(
         tile,
         "Leave it out, and it is chosen by the size of the batch.",
     )
-    dtype = tf.float64 if projection_1.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(projection_1)
     z_1 = tf.math.l2_normalize(tf.cast(projection_1, dtype), axis=1)
     z_2 = tf.math.l2_normalize(tf.cast(projection_2, dtype), axis=1)
     all_1, all_2 = replicas.gather(z_1), replicas.gather(z_2)

@@ -3,11 +3,11 @@
 import keras
 
 from selfsup_tf.methods import Method
+from selfsup_tf.models.branches import inputs_of, views_by_size
 from selfsup_tf.models.heads import build_head
 from simclr_tf.config import SimCLRConfig
 from simclr_tf.loss import nt_xent_loss
 from simclr_tf.metrics import contrast_top_1
-from simclr_tf.model import build_simclr
 
 
 class SimCLR(Method):
@@ -31,8 +31,12 @@ class SimCLR(Method):
             initializer=keras.initializers.RandomNormal(stddev=0.01),
             precision=self.config.precision,
         )
-        self.model = build_simclr(self.encoder, projector)
         self.networks = {"projector": projector}
+        # As one batch, so that BatchNorm sees the views together: tf2/model.py of
+        # google-research/simclr.
+        views = inputs_of(self.config.drawn_views, self.encoder.input_shape[-1])
+        chain = {"representation": self.encoder, "projection": projector}
+        self.model = keras.Model(views, views_by_size(views, chain), name="simclr")
 
     def compute_loss(self, outputs):
         """NT-Xent of each image."""

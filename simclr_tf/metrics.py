@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from selfsup_tf.distribution import replicas
 from selfsup_tf.errors import check_pair
+from selfsup_tf.models.similarity import loss_dtype
 from simclr_tf.log_sum_exp import PLAIN_LOGITS, TILE_LOGITS
 
 
@@ -33,7 +34,7 @@ def contrast_top_1(
     Reference: google-research/simclr, tf2/metrics.py, contrast_acc.
     """
     check_pair(projection_1, projection_2)
-    dtype = tf.float64 if projection_1.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(projection_1)
     z_1 = tf.stop_gradient(tf.cast(projection_1, dtype))
     z_2 = tf.stop_gradient(tf.cast(projection_2, dtype))
     # The length of an anchor changes none of its order.

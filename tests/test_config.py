@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from finetune_tf import FinetuneConfig
 from selfsup_tf import config as configs
 from selfsup_tf.config import (
     Config,
@@ -88,41 +87,6 @@ def test_plan_turns_epochs_into_steps_and_scales_the_rate():
     assert (
         make_plan(SimCLRConfig(batch_size=1024, epochs=0.1), 10_300).warmup_steps == 0
     )
-
-
-def as_before(config, **changes):
-    """What the version before `views` wrote of a config of one or two views."""
-    values = json.loads(json.dumps(configs.to_dict(config)))
-    first, *rest = ({**v} for v in values.pop("views"))
-    for view in (first, *rest):
-        for name in ("size", "count", "layers"):
-            del view[name]
-    second = rest[0] if rest else dataclasses.asdict(ViewConfig(flip=0.1))
-    return values | {"view_1": first, "view_2": second} | changes
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        SimCLRConfig(views=(ViewConfig(blur=0.0), ViewConfig(flip=0.0))),
-        FinetuneConfig(views=(ViewConfig(blur=0.0),)),
-    ],
-)
-def test_configs_of_before_there_was_a_tuple_of_views_are_read(config):
-    """A view_2 meant nothing where a method took one."""
-    stored = as_before(config)
-    assert configs.read_config(type(config), stored) == config
-    assert configs.differences(config, stored) == []
-    blurred = dataclasses.replace(config, views=(ViewConfig(), *config.views[1:]))
-    assert configs.differences(blurred, stored) == ["view_1.blur: 0.0 there, 0.5 here"]
-
-
-def test_options_that_an_old_run_s_optimizer_did_not_have_are_dropped():
-    config = SimCLRConfig(optimizer=OptimizerConfig(name="adamw"))
-    idle = {"name": "adamw", "momentum": 0.5, "lars_form": "popular"}
-    stored = as_before(config, optimizer=idle)
-    assert configs.read_config(SimCLRConfig, stored) == config
-    assert configs.differences(config, stored) == []
 
 
 class Crops(Config):

@@ -64,6 +64,14 @@ def write_photos(folder):
         picture.save(folder / f"{number}.jpg", quality=95)
 
 
+def write_vectors(path):
+    """Of files, of which one is there twice."""
+    folder = path.parent / "copies"
+    write_photos(folder)
+    (folder / "copy.jpg").write_bytes((folder / "0.jpg").read_bytes())
+    selfsup.embed(small_encoder(32), str(folder), path, normalise=True)
+
+
 def write_cat(path):
     from PIL import Image
 
@@ -117,6 +125,7 @@ def make(tmp_path, monkeypatch, tiny_config, tiny_method):
         "runs/photos/export": lambda folder: write_export(96, folder),
         "cat.jpg": write_cat,
         "spectra.npz": write_spectra,
+        "photos.npz": write_vectors,
         "photos/": write_photos,
         "~/photos": write_photos,
         "r50_1x_sk0": write_checkpoint,

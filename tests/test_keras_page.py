@@ -8,12 +8,13 @@ import pytest
 
 import selfsup_tf as selfsup
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import statistics
+from selfsup_tf.evaluation.measures import statistics
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "keras.md"
 
 
-def test_the_programs_of_the_page_run(capsys):
+def test_the_programs_of_the_page_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for program in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(compile(program, str(PAGE), "exec"), names)
@@ -25,6 +26,7 @@ def test_the_programs_of_the_page_run(capsys):
     names["model"].fit(names["images"] / np.float32(255), verbose=0)
     after = [w.numpy() for w in names["encoder"].trainable_variables]
     assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert names["run"].encoder.output_shape == names["encoder"].output_shape
     share = float(capsys.readouterr().out.split()[0])
     assert 0 <= share <= 1
 

@@ -16,6 +16,7 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import run_images
 from selfsup_tf.evaluation.report.gather import gather
 from selfsup_tf.files import whole_file, write_json
+from selfsup_tf.locks import is_free
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.beginning import begin, check_config
 from simclr_tf.config import SimCLRConfig
@@ -49,6 +50,16 @@ def test_a_second_process_is_told_who_writes_the_run_and_since_when(tmp_path, ho
             refused()
         assert f"process {holder.pid} on {os.uname().nodename}" in str(error.value)
         assert json.loads(run.lock.read_text())["since"] in str(error.value)
+
+
+def test_nobody_is_known_to_be_gone_where_there_are_no_locks(tmp_path, monkeypatch):
+    assert is_free(tmp_path)
+
+    def refuse(*_):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert not is_free(tmp_path)
 
 
 def test_a_lock_is_no_hindrance_after_a_kill(tmp_path, holder):
@@ -253,7 +264,6 @@ DAMAGED_CONFIGS = [
     {"optimizer": None},
     {"views": 3},
     {"views": [1]},
-    {"view_1": None},
 ]
 
 
@@ -342,3 +352,24 @@ def test_of_processes_that_start_at_once_one_writes_the_run(tmp_path):
             racer.communicate("end\n")
     with RunDirectory(tmp_path / "run").locked():
         pass
+
+
+def test_images_of_the_same_name_in_another_place_are_not_the_run_s(
+    tmp_path, monkeypatch
+):
+    """A run names its images as they were named, from where it was begun."""
+    names = [f"{n}.jpg" for n in range(40)]
+    for place, count in (("a", 40), ("b", 10)):
+        (tmp_path / place / "data").mkdir(parents=True)
+        for name in names[:count]:
+            (tmp_path / place / "data" / name).touch()
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    write_json(run.images, {"root": ".", "files": names, "lengths": [0] * 40})
+    stored = {"data": "data"}
+    monkeypatch.chdir(tmp_path / "a")
+    assert run_images.images_of(run, stored, None, None) == ("data", None)
+    monkeypatch.chdir(tmp_path / "b")
+    with pytest.raises(InputError, match=r"other files.*Say where they lie: --data="):
+        run_images.images_of(run, stored, None, None)
+    assert run_images.images_of(run, stored, "data", None) == ("data", None)

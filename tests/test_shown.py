@@ -2,11 +2,13 @@
 
 import logging
 
+import numpy as np
 import pytest
 
 import selfsup_tf as selfsup
 import simclr_tf
 from selfsup_tf.data.sources.shapes import make_shapes
+from selfsup_tf.errors import InputError
 
 GREETINGS = ("oneDNN", "absl::InitializeLog", "cuda", "cpu_feature_guard", "XLA")
 IMAGES, LABELS = make_shapes("train", size=80)
@@ -155,3 +157,11 @@ def test_the_demo_says_what_it_does_and_nothing_else(
     assert process.returncode == 0, err
     assert not any(word in out + err for word in (*GREETINGS, "retracing")), err
     assert "encoder_int8.tflite" in out and (folder / "report.html").exists()
+
+
+def test_a_preview_refuses_the_floats_that_training_refuses():
+    images = np.full((2, 32, 32, 3), 200.0)
+    with pytest.raises(
+        InputError, match=r"floats in \[0, 1\]; received values from 200"
+    ):
+        selfsup.preview_views(images, simclr_tf.recipes.shapes(), count=2)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from selfsup_tf.errors import check_pair
 from selfsup_tf.models.batch_statistics import centred, global_batch, products
+from selfsup_tf.models.similarity import loss_dtype
 
 EPSILON = 1e-4
 """Added to a variance before its root is taken: Bardes et al. 2022, algorithm 1."""
@@ -40,7 +41,7 @@ def vicreg_loss(
         mean over the features.
     """
     check_pair(projection_1, projection_2)
-    dtype = tf.float64 if projection_1.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(projection_1)
     z_1, z_2 = tf.cast(projection_1, dtype), tf.cast(projection_2, dtype)
     loss = invariance * tf.reduce_mean((z_1 - z_2) ** 2, axis=1)
     for z in (centred(z_1), centred(z_2)):

@@ -108,7 +108,7 @@ def _write_images(method: str, flags: argparse.Namespace) -> pathlib.Path:
     file = flags.output / f"{method}_images.npz"
     if not file.is_file():
         from selfsup_tf.data.sources import open_source
-        from selfsup_tf.evaluation.monitor import hold_out
+        from selfsup_tf.evaluation.measures.monitor import hold_out
 
         config = find_method(method).recipe("cifar10_cpu")(seed=flags.seed)
         source = open_source(config.data, data_dir=flags.data_dir)

@@ -59,7 +59,7 @@ def our_knn(
 ) -> float:
     """Top-1 of our k-NN of representations, (N, D) each, and their labels."""
     from selfsup_tf.evaluation.features import Features
-    from selfsup_tf.evaluation.knn import knn_from_features
+    from selfsup_tf.evaluation.measures.knn import knn_from_features
 
     parts = [Features(h, labels, np.arange(len(h))) for h, labels in (bank, queries)]
     return knn_from_features(*parts, k=k).top_1

@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 import numpy as np
 from encoder import Encoder, Problem, evaluation_view, read_image
-from index import find_files, known_by, load_index, load_kept, write_npz
+from index import check_place, find_files, known_by, load_index, load_kept, write_npz
 
 
 def call_on_files(
@@ -64,10 +64,18 @@ def run_index(encoder: Encoder, flags: argparse.Namespace) -> None:
     folder, path = pathlib.Path(flags.folder).resolve(), pathlib.Path(flags.index)
     if not folder.is_dir():
         raise Problem(f"expected a folder of images; received {flags.folder}.")
-    found = find_files(folder)
+    found, unread = find_files(folder)
+    for place in unread:
+        print(f"skipped {folder / place}: it can't be read", file=sys.stderr)
     if path.resolve().is_relative_to(folder):
         found.pop(str(path.resolve().relative_to(folder)), None)
-    names, representation = load_kept(path, encoder, flags, folder, found)
+    if not found and path.exists():
+        raise Problem(
+            f"expected the images of {path} in {folder}; received an empty folder, as "
+            "of a disk that is not mounted. To begin anew, delete the index."
+        )
+    check_place(path)
+    names, representation = load_kept(path, encoder, flags, folder, found, unread)
     kept = len(names)
     new = [folder / name for name in sorted(found.keys() - set(names))]
     started = time.perf_counter()
@@ -120,6 +128,7 @@ def unit(h: np.ndarray) -> np.ndarray:
 
 def run_embed(encoder: Encoder, flags: argparse.Namespace) -> None:
     """Writes the representations of single files."""
+    check_place(pathlib.Path(flags.output))
     parts = list(call_on_images(encoder, flags, of=encoder.takes))
     names = [str(path) for paths, _ in parts for path in paths]
     representation = np.concatenate([h for _, h in parts])
@@ -208,7 +217,7 @@ def main() -> None:
         flags.run(Encoder(flags.model, flags.num_threads), flags)
         if flags.left_out:
             sys.exit(1)  # a program that calls this one reads no warnings
-    except Problem as problem:
+    except (Problem, OSError) as problem:
         sys.exit(f"embed.py: {problem}")
     except KeyboardInterrupt:
         sys.exit("embed.py: interrupted")

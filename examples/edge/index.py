@@ -33,6 +33,19 @@ def write_npz(path: str | os.PathLike, arrays: dict) -> None:
         raise
 
 
+def check_place(path: pathlib.Path) -> None:
+    """Raises Problem where a file can't be written: before the work, not after it."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise Problem(
+            f"expected a place to write; received {path} ({error})"
+        ) from error
+
+
 def known_by(encoder: Encoder, flags: argparse.Namespace) -> str:
     """What an index is known by: its encoder, and whether photographs were turned."""
     read = "as stored" if flags.as_stored else "upright"
@@ -69,10 +82,20 @@ def load_index(path: str, encoder: Encoder, flags: argparse.Namespace) -> dict:
     return index
 
 
-def find_files(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
-    """Name below `folder` -> (bytes, time of change in ns) of all that isn't hidden."""
-    stamps = {}
-    for parent, folders, names in os.walk(folder):
+def find_files(
+    folder: pathlib.Path,
+) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """What is in a folder that isn't hidden, and the folders in it that can't be read.
+
+    Returns:
+        {name below `folder`: (bytes, time of change in ns)}, and names of folders.
+    """
+    stamps, unread = {}, []
+
+    def note(error):
+        unread.append(os.path.relpath(error.filename, folder))
+
+    for parent, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = pathlib.Path(parent, name)
@@ -80,7 +103,7 @@ def find_files(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
                 stat = path.stat()
                 stamp = (stat.st_size, stat.st_mtime_ns)
                 stamps[str(path.relative_to(folder))] = stamp
-    return stamps
+    return stamps, unread
 
 
 def load_kept(
@@ -89,6 +112,7 @@ def load_kept(
     flags: argparse.Namespace,
     folder: pathlib.Path,
     found: dict,
+    unread: list[str],
 ) -> tuple[list[str], list[np.ndarray]]:
     """Names and representations of an index whose files are as they were.
 
@@ -98,9 +122,11 @@ def load_kept(
         flags: Of the command line.
         folder: Whose index it must be.
         found: What is in the folder now, of `find_files`.
+        unread: The folders in it that can't be read.
 
     Raises:
-        Problem: It is the index of something else.
+        Problem: It is the index of something else, or would forget what lies in folders
+            that can't be read now.
     """
     if not path.exists():
         return [], []
@@ -110,6 +136,11 @@ def load_kept(
             f"expected the index of {folder}; received {path} of {index['folder']}. "
             "Name another --index."
         )
+    for place in unread:
+        if any(name.startswith(f"{place}{os.sep}") for name in index["names"].tolist()):
+            raise Problem(
+                f"expected to read {folder / place}, of which {path} has images."
+            )
     names, stamps = index["names"].tolist(), map(tuple, index["stamps"].tolist())
     same = [found.get(n) == stamp for n, stamp in zip(names, stamps, strict=True)]
     return index["names"][same].tolist(), list(index["representation"][same])

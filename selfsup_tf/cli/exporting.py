@@ -142,8 +142,8 @@ def _list_lossy_layers(flags: ExportFlags) -> None:
 
 def _export(flags: ExportFlags) -> None:
     from selfsup_tf.evaluation.features import weights_hash
-    from selfsup_tf.evaluation.health import HEALTHY
-    from selfsup_tf.evaluation.linear import linear_classifier
+    from selfsup_tf.evaluation.measures.health import HEALTHY
+    from selfsup_tf.evaluation.measures.linear import linear_classifier
     from selfsup_tf.exporting import exporter
     from selfsup_tf.exporting.format import Options
     from selfsup_tf.exporting.formats import override_thresholds
@@ -263,7 +263,8 @@ def _own_classifier(
     own = run.kept("classifier")
     if flags.classifier == "linear":
         return None, None
-    if flags.classifier == "none" or not own.is_file():
+    is_other = run.file is not None and run.file != run.kept("encoder")
+    if flags.classifier == "none" or is_other or not own.is_file():
         check(
             not flags.min_agreement,
             "a classifier beside --min_agreement, which is about its answers",

@@ -24,7 +24,6 @@ from selfsup_tf.config.stored import (
     differences,
     read_config,
     to_dict,
-    upgraded,
     worker_differences,
 )
 from selfsup_tf.config.view import LayerConfig, ViewConfig, layer

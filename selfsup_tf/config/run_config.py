@@ -23,6 +23,12 @@ def operational(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"operational": True})
 
 
+def operational_fields(config: "Config | type[Config]") -> set[str]:
+    """The names of the fields of a config that are `operational`."""
+    fields = dataclasses.fields(config)
+    return {field.name for field in fields if field.metadata.get("operational")}
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Everything a pretraining run depends on. Each method extends it once."""
@@ -238,10 +244,11 @@ class FromPretrainedConfig(Config):
     encoder: EncoderConfig = OF_THE_RUN
     """The network, where none is pretrained."""
     pretrained: str | None = None
-    """Directory of the run whose encoder this one starts from, or a .keras file; None
-    builds the one that --encoder describes."""
+    """An encoder that exists to start from, such as a run's directory or
+    imagenet:EfficientNetB0 (docs/encoders.md); None builds the one that --encoder
+    describes."""
     from_scratch: bool = False
-    """Whether the pretrained run's network starts from fresh weights, to compare."""
+    """Whether the pretrained network starts from fresh weights, to compare."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,19 +1,18 @@
-"""Configs as plain values: written, read back, compared, those of old runs as well."""
+"""Configs as plain values: written, read back, compared."""
 
 import dataclasses
 import json
 import pathlib
 from typing import Any, TypeVar
 
-from selfsup_tf.config.optimizer import OptimizerConfig
-from selfsup_tf.config.run_config import Config
+from selfsup_tf.config.run_config import Config, operational_fields
 from selfsup_tf.config.view import ViewConfig
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.fields import from_dict
 
 _KINDS = {
     **dict.fromkeys(("method", "data"), str),
-    **dict.fromkeys(("encoder", "optimizer", "view_1", "view_2"), dict),
+    **dict.fromkeys(("encoder", "optimizer"), dict),
     **dict.fromkeys(("data_dir", "split"), str | None),
     "views": list,
 }
@@ -28,14 +27,13 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def read_config(config_class: type[AnyConfig], stored: dict[str, Any]) -> AnyConfig:
-    """The inverse of `to_dict`, of what an older version wrote, too.
+    """The inverse of `to_dict`; a field that is not there has its default.
 
     Raises:
         InputError: A field is unknown or not of its type.
     """
-    values = upgraded(stored, config_class.num_views)
     return from_dict(
-        config_class, {key: v for key, v in values.items() if key != "method"}
+        config_class, {key: v for key, v in stored.items() if key != "method"}
     )
 
 
@@ -56,39 +54,14 @@ def check_stored(values: dict[str, Any], path: pathlib.Path, *, advice: str) -> 
         check(isinstance(view, dict), f"views in {path}", repr(view), advice)
 
 
-def upgraded(stored: dict[str, Any], num_views: int | None = None) -> dict[str, Any]:
-    """The values of a stored config in the words of this version.
-
-    Args:
-        stored: Contents of a config.json. Before there were `views` it held view_1 and
-            view_2, and a view_2 that meant nothing in a run of one view; and options
-            that its optimizer did not have.
-        num_views: How many views the method takes, if that is given.
-    """
-    values = dict(stored)
-    values.setdefault("exif", False)  # photographs were read as they are stored
-    old = [values.pop(name) for name in ("view_1", "view_2") if name in values]
-    if old:
-        values.setdefault("views", old[:num_views])
-    optimizer = values.get("optimizer")
-    if isinstance(optimizer, dict):
-        name = optimizer.get("name", OptimizerConfig.name)
-        values["optimizer"] = {
-            option: value
-            for option, value in optimizer.items()
-            if name in OptimizerConfig.TAKEN_BY.get(option, (name,))
-        }
-    return values
-
-
 def differences(config: Config, stored: dict[str, Any]) -> list[str]:
     """Lines naming the fields of `config` that differ from those of a stored run.
 
     Operational fields (where the data lie, how often to log) may differ and are left
     out. A field that is younger than the stored run had its default then.
     """
-    free = {f.name for f in dataclasses.fields(config) if f.metadata}
-    then = upgraded(stored, config.num_views)
+    free = operational_fields(config)
+    then = dict(stored)
     younger = dataclasses.asdict(ViewConfig())
     views = then.get("views", map(dataclasses.asdict, type(config).views))
     then["views"] = [younger | view for view in views]

@@ -62,10 +62,10 @@ class ViewConfig:
     (google-research/simclr, tf2/data_util.py).
     """
 
-    OPERATIONS: ClassVar[tuple[str, ...]] = (
+    PROBABILITIES: ClassVar[tuple[str, ...]] = (
         *("flip", "jitter", "grayscale", "blur", "solarize", "rotate90"),
-        "rotation",
     )
+    OPERATIONS: ClassVar[tuple[str, ...]] = (*PROBABILITIES, "rotation")
     """What may follow the crop, in this order; `data.views` makes layers of them."""
 
     SWITCHES: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -141,7 +141,7 @@ class ViewConfig:
             "Raise its upper bound, or choose another crop_law.",
         )
         check_interval("blur_sigma", self.blur_sigma, 1e-3, 1e3)
-        for name in self.OPERATIONS[:-1]:
+        for name in self.PROBABILITIES:
             check_probability(name, getattr(self, name))
         for name in ("brightness", "contrast", "saturation", "rotation", "blur_size"):
             check_not_negative(name, getattr(self, name))

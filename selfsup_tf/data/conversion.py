@@ -19,6 +19,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from selfsup_tf.commands import installing
 from selfsup_tf.data.channels import INTERCHANGEABLE, counted, planes
 from selfsup_tf.data.decode import MAX_PIXELS
 from selfsup_tf.data.depth import as_bytes
@@ -154,7 +155,7 @@ def _check_tifffile(channels: int) -> None:
         importlib.util.find_spec("tifffile") is not None,
         f"tifffile, which reads TIFF files of {counted(channels)}",
         "no such package",
-        "pip install 'selfsup-tf[tiff]'",
+        installing("tiff"),
     )
 
 

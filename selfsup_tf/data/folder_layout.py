@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Collection, Iterator
 
 from selfsup_tf.data.splits import all_like_splits, find_splits, judges_of
+from selfsup_tf.run import is_run
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"),
@@ -87,8 +88,8 @@ def list_files(
 ) -> Iterator[str]:
     """All files below a folder, but hidden ones: relative to it, with "/" inside.
 
-    Folders that may not be opened, and links that lead nowhere, are added to `unread`
-    with the reason.
+    Folders that may not be opened, directories of runs, whose pictures are charts, and
+    links that lead nowhere, are added to `unread` with the reason.
     """
     unread = {} if unread is None else unread
     folders = collections.deque([("", (os.path.realpath(root),))])
@@ -97,6 +98,8 @@ def list_files(
         entries = _entries(root / prefix)
         if entries is None:
             unread[prefix] = "permission denied"
+        elif is_run(root / prefix):
+            unread[prefix], entries = "the directory of a run", None
         for entry in entries or ():
             if entry.name.startswith("."):
                 continue

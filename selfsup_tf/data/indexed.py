@@ -85,7 +85,7 @@ class IndexedSource(Source):
     @property
     def fingerprint(self) -> str:
         found = self._identify(self.indices)
-        put_aside = self._all_labels is not None and not self.labelled
+        put_aside = self._all_labels is not None and self.labels_put_aside
         return fingerprint(found, "without labels") if put_aside else found
 
     @property
@@ -100,7 +100,7 @@ class IndexedSource(Source):
         if files is None or self._reopen is None or files == self._files:
             return self
         begun = self._reopen(files)
-        return begun if self.labelled else begun.without_labels()
+        return begun.without_labels() if self.labels_put_aside else begun
 
     def check_readable(self, *, look: bool = False) -> int:
         if self._lost is None:

@@ -84,6 +84,15 @@ def hold_out_share(source: Source, share: float, *, seed: int) -> tuple[Source, 
     )
 
 
+def share_classes(source: Source) -> bool:
+    """Whether most images have another of their class, so that labels tell something.
+
+    Where each has a folder of its own, as products have, the folders are no classes.
+    """
+    counts = np.unique(source.labels, return_counts=True)[1]
+    return bool(2 * counts[counts > 1].sum() >= counts.sum())
+
+
 def _draw(source: Source, chosen: np.ndarray, seed: int) -> np.ndarray:
     """The indices of these images (N,) bool, in an order that follows from the seed."""
     members = source.indices[chosen]

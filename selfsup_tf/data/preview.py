@@ -9,6 +9,7 @@ import tensorflow as tf
 from selfsup_tf.config import Config
 from selfsup_tf.data import views
 from selfsup_tf.data.channels import MOST, to_picture
+from selfsup_tf.data.depth import as_bytes
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import check
@@ -103,7 +104,4 @@ def _first(images: Any, count: int) -> list[tf.Tensor]:
             f"shape {image.shape}",
             "For a single image, give x[None]; for grey ones, x[..., None].",
         )
-    return [
-        tf.constant(image if image.dtype == np.uint8 else image.astype(np.float32))
-        for image in originals
-    ]
+    return [tf.constant(as_bytes(image[np.newaxis])[0]) for image in originals]

@@ -33,6 +33,7 @@ class Source(abc.ABC):
             read are counted in one such line.
         notes: What there is to say of the images before they are used, in sentences.
         streamed: Whether it is read from one end to the other for any part of it.
+        labels_put_aside: Whether it is of `without_labels`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source(abc.ABC):
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     streamed: bool = False
+    labels_put_aside: bool = False
 
     def __repr__(self) -> str:
         shape = "of any size" if self.image_shape is None else f"{self.image_shape}"
@@ -143,7 +145,7 @@ class Source(abc.ABC):
     def without_labels(self) -> "Source":
         """The same images, as if nobody had labelled them."""
         same = copy.copy(self)
-        same.labelled = False
+        same.labelled, same.labels_put_aside = False, True
         return same
 
     def select(self, indices: np.ndarray, name: str) -> "Source":

@@ -20,7 +20,7 @@ class View:
 
     Args:
         config: The distribution of the view.
-        image_size: Height and width of the view, in pixels, where config has no size.
+        image_size: Height and width of the view, in pixels; of the config by default.
         channels: Of the images, which layers of the user's own have to keep.
 
     Attributes:
@@ -33,7 +33,7 @@ class View:
     def __init__(
         self, config: ViewConfig, image_size: int | None = None, channels: int = 3
     ):
-        self.size = config.size or image_size
+        self.size = image_size or config.size
         self.crop = layers.RandomResizedCrop(
             self.size,
             area=config.crop_area,

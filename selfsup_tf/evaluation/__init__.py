@@ -1,1 +1,1 @@
-"""How good an encoder is; knows neither the method nor the training code."""
+"""How good an encoder is: protocols, what they measure and draw, and the report."""

@@ -16,7 +16,8 @@ import numpy as np
 
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation import plotting
-from selfsup_tf.evaluation.plotting import COLOURS, INK, is_number
+from selfsup_tf.evaluation.plotting import COLOURS, INK
+from selfsup_tf.fields import is_number
 
 MOST_NUMBERS = 20
 """Classes up to which each cell of a confusion has its number."""

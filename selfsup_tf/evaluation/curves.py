@@ -11,7 +11,8 @@ import numpy as np
 from selfsup_tf.config import fitting_warmup
 from selfsup_tf.evaluation import plotting
 from selfsup_tf.evaluation.expected import Band, Expected
-from selfsup_tf.evaluation.plotting import Curve, is_number
+from selfsup_tf.evaluation.plotting import Curve
+from selfsup_tf.fields import is_number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from selfsup_tf.config import FROM_PYTHON, Config
-from selfsup_tf.config.stored import by_flag, upgraded
+from selfsup_tf.config.run_config import operational_fields
+from selfsup_tf.config.stored import by_flag
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.plotting import is_number
+from selfsup_tf.fields import is_number
 from selfsup_tf.files import read_object
 
 logger = logging.getLogger("selfsup_tf")
@@ -51,7 +52,7 @@ _POSSIBLE = {
 
 _NEIGHBOURS = 2  # windows on either side, whose deviations are taken as one
 _ROUNDED = 1e-4  # of a value, as five digits of it are kept
-_FREE = {f.name for f in dataclasses.fields(Config) if f.metadata} | {"seed"}
+_FREE = operational_fields(Config) | {"seed"}
 _SAME = ("method", "data", "split", "image_size")
 
 
@@ -189,7 +190,7 @@ def find_expected(config: Mapping[str, Any]) -> Expected | None:
     Returns:
         None where the run's method keeps none of these data.
     """
-    config = upgraded(dict(config)) if config else {}
+    config = config or {}
     if config.get("data") == FROM_PYTHON:
         return None
     found = []
@@ -245,7 +246,7 @@ def curve_files(method: str) -> list[pathlib.Path]:
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that decide what a run learns, by flag."""
-    flat = by_flag(upgraded(dict(config)))
+    flat = by_flag(dict(config))
     return {key: value for key, value in flat.items() if key not in _FREE}
 
 

@@ -45,10 +45,10 @@ class Features:
 
 
 def image_size(encoder: keras.Model) -> int:
-    """S of an encoder that takes (N, S, S, 3).
+    """S of an encoder that takes (N, S, S, 3) and gives (N, D).
 
     Raises:
-        InputError: Its input is something else.
+        InputError: Its input or its output is something else.
     """
     shape = encoder.input_shape
     check(
@@ -60,6 +60,13 @@ def image_size(encoder: keras.Model) -> int:
         "an encoder whose input is (N, S, S, 3) with a fixed S",
         shape,
         "Build the encoder with keras.Input((S, S, 3)).",
+    )
+    vectors = encoder.output_shape
+    check(
+        isinstance(vectors, tuple) and len(vectors) == 2,
+        "an encoder whose one output is a vector of each image, (N, D)",
+        vectors,
+        "End it with a pooling layer, such as keras.layers.GlobalAveragePooling2D.",
     )
     return shape[1]
 

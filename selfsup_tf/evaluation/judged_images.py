@@ -125,6 +125,10 @@ class JudgedImages:
 
     def data(self) -> tuple[str, dict[str, Any]]:
         """Where the images are, and fields of `Reading`: as said, else the run's."""
+        return self._data
+
+    @functools.cached_property
+    def _data(self) -> tuple[str, dict[str, Any]]:
         said = self._said("data"), self._said("data_dir")
         data, data_dir = run_images.images_of(self.run, self._stored, *said)
         labels = self._said("labels")
@@ -146,8 +150,7 @@ class JudgedImages:
     @property
     def turns_upright(self) -> bool:
         """Whether photographs are turned: as the run did, unless a flag forbids it."""
-        # Runs of before there was a choice read photographs as they are stored.
-        return self._own("exif", not self._stored) and self._said("exif") is not False
+        return self._own("exif", True) and self._said("exif") is not False
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """A field of the run's config, if it has one."""

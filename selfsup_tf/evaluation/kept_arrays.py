@@ -43,12 +43,11 @@ def write_arrays(
     try:
         with whole_file(folder / f"{key}.npz") as beside:
             np.savez(beside, **arrays)
-    except OSError as error:
+        kept = sorted(folder.glob("[!.]*.npz"), key=lambda file: -file.stat().st_mtime)
+        total = 0
+        for file in kept:
+            total += file.stat().st_size
+            if total > limit:
+                file.unlink(missing_ok=True)
+    except OSError as error:  # another process may have deleted some, too
         logger.info("Representations are not kept: %s", error)
-        return
-    kept = sorted(folder.glob("[!.]*.npz"), key=lambda file: -file.stat().st_mtime)
-    total = 0
-    for file in kept:
-        total += file.stat().st_size
-        if total > limit:
-            file.unlink(missing_ok=True)

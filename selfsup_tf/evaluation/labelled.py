@@ -1,4 +1,4 @@
-"""What protocols that compare with labels share: flags, gains, tables, old files.
+"""What protocols that compare with labels share: flags, gains, tables.
 
 Several encoders are judged on the same images; the first is the run's, and it gains on
 each of the others. Nothing here imports TensorFlow.
@@ -23,12 +23,11 @@ from selfsup_tf.evaluation.protocol import (
     interval,
     share,
 )
-from selfsup_tf.evaluation.results import from_old
 from selfsup_tf.evaluation.text import format_classes, format_rows
 
 if TYPE_CHECKING:
-    from selfsup_tf.evaluation.intervals import Scored
     from selfsup_tf.evaluation.judged import Judged
+    from selfsup_tf.evaluation.measures.intervals import Scored
 
 MOST_DRAWN = 100
 """Classes up to which a confusion is drawn; of more nothing could be seen."""
@@ -236,15 +235,3 @@ class Labelled(Protocol):
 
     def tables(self, result: Result) -> list[Table]:
         return class_table(result.title, result.details["trained"])
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        details = {"trained": dict(values["trained"])}
-        if values.get("untrained"):
-            details["untrained"] = dict(values["untrained"])
-        gain = interval(values.get("gain_interval_points"))
-        gains = {"untrained": gain and (gain[0] / 100, gain[1] / 100)}
-        rows = rows_beside(details, self.rows, gains)
-        options = {**values.get("options", {}), "untrained": "untrained" in details}
-        return from_old(
-            self.title, name, values, rows=rows, details=details, options=options
-        )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 from typing import Any
@@ -26,7 +27,7 @@ def place_digest(data: str) -> str:
     """Tells images from others of the same name: a digest of where they lie."""
     path = pathlib.Path(data).expanduser()
     where = str(path.resolve()) if path.exists() else data
-    return hashlib.sha256(where.encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(where)).hexdigest()[:16]
 
 
 def short_name(data: str) -> str:

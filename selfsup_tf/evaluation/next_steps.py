@@ -8,7 +8,7 @@ from selfsup_tf.data import prepared
 from selfsup_tf.data.folder_layout import find_layout
 from selfsup_tf.evaluation.protocol import PROTOCOLS
 from selfsup_tf.evaluation.run_images import Learned
-from selfsup_tf.lineage import labels_in
+from selfsup_tf.lineage import labels_brought, labels_in
 from selfsup_tf.run import RunDirectory
 
 
@@ -31,6 +31,7 @@ def _may_judge(word: str, run: RunDirectory) -> bool:
     if data == FROM_PYTHON or learned.test_labels(data):
         return False
     left = word == "accuracy" and config.get("fraction", 1) != 1
+    left = left and not Learned(labels_brought(run)).labels(data)
     if left or not learned.labels(data):
         return True
     folder = pathlib.Path(data).expanduser()

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from selfsup_tf.evaluation.plotting import is_number, power_of_ten
+from selfsup_tf.evaluation.plotting import power_of_ten
 from selfsup_tf.evaluation.protocol import Result
+from selfsup_tf.fields import is_number
 
 NOTHING = "–"
 

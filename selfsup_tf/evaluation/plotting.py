@@ -13,20 +13,8 @@ import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
-from selfsup_tf.figures import Figure
+from selfsup_tf.figures import COLOURS, Figure
 
-# Okabe and Ito 2008, "Color universal design": told apart by the colour-blind. The
-# palest are last; every use has a shape, a dash or a word beside the colour, too.
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#8C8C8C",
-    "#F0E442",
-)
 INK, SOFT, HAIR, SHADE = "#1d2329", "#59636e", "#dedbd4", "#eceae3"
 """Of text, of what explains it, of lines of a grid, of areas."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<")
@@ -127,12 +115,3 @@ def power_of_ten(value: float, _: int | None = None) -> str:
     """Writes .01 as "10⁻²", in letters of any font."""
     exponent = f"{math.log10(value):.0f}" if value > 0 else ""
     return "10" + exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a finite number, as a JSON file may hold it."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )

@@ -9,7 +9,6 @@ no protocol by its name. Nothing here imports TensorFlow.
 import abc
 import dataclasses
 import math
-import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,7 +24,7 @@ PROTOCOLS = Door("selfsup_tf.evaluation.protocols", "PROTOCOL", "a protocol")
 Interval = tuple[float, float]
 
 FORMAT = 2
-"""Version of the JSON form; older files have none."""
+"""Version of the JSON form."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,15 +274,3 @@ class Protocol(abc.ABC):
     def compare(self, results: Mapping[str, Result]) -> dict[str, Chart]:
         """Charts of several runs in one."""
         return {}
-
-    def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        """Results in RUN_DIR/eval that are of no JSON file, such as an old picture."""
-        return {}
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        """A result from a JSON file NAME.json of before there was one form.
-
-        Raises:
-            LookupError, TypeError, ValueError: It is not of that form.
-        """
-        raise ValueError(f"a result without rows, of another version of {name}")

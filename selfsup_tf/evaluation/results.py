@@ -4,42 +4,14 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.evaluation.naming import titled
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Protocol, Result
 from selfsup_tf.files import DAMAGED, read_json
 from selfsup_tf.run import ENCODERS, RunDirectory
 from selfsup_tf.shown import brief
 
-_BESIDE = re.compile(r"_beside\d+$")  # of `Judged.picture`
 _FILE = re.compile(r"_file=(.+?)(?=_[^_=]+=|$)")  # of a .keras file that was named
-
-
-def from_old(
-    protocol_title: str, name: str, values: Mapping[str, Any], **fields: Any
-) -> Result:
-    """A result from a JSON file of before there was one form; see `Protocol.upgrade`.
-
-    Args:
-        protocol_title: What the file's name says is added.
-        name: Of the file, without its suffix.
-        values: Its contents.
-        **fields: Of `Result`, what those files do not say alike; they win.
-    """
-    word = name.partition("_")[0]
-    seconds = values.get("seconds") or {}
-    sets = ("train", "test", "images")
-    filled = {
-        "protocol": word,
-        "title": titled(protocol_title, name.removeprefix(word)),
-        "measured_on": {part: values[part] for part in sets if values.get(part)},
-        "weights_hash": values.get("encoder_hash"),
-        "seconds": seconds if isinstance(seconds, dict) else {"trained": seconds},
-        "versions": values.get("versions") or {},
-    }
-    return Result(**filled | fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +20,7 @@ class StoredResult:
 
     Attributes:
         name: That of its file, without a suffix: the protocol and what sets it apart.
-        path: The file: JSON, or a picture of before pictures had one.
+        path: The file.
         result: What it holds.
         stale: Whether it is of another state of its network than the newest result.
     """
@@ -71,26 +43,6 @@ def read_results(run_dir: str | pathlib.Path | RunDirectory) -> list[StoredResul
     return read_folder(run_dir)[0]
 
 
-def read_pictures(folder: pathlib.Path, protocol: str, what: str) -> dict[str, Result]:
-    """Results of a protocol that once left a picture alone; see `Protocol.read`.
-
-    Args:
-        folder: RUN_DIR/eval.
-        protocol: The protocol's word.
-        what: What the pictures show.
-    """
-    return {
-        path.stem: Result(
-            protocol=protocol,
-            title=titled(what, path.stem.removeprefix(protocol)),
-            pictures={path.name: what},
-        )
-        for path in sorted(folder.glob(f"{protocol}*.png"))
-        # Others are of a result that has a JSON file.
-        if path.stem.partition("_")[0] == protocol and not _BESIDE.search(path.stem)
-    }
-
-
 def read_folder(
     run_dir: str | pathlib.Path | RunDirectory,
 ) -> tuple[list[StoredResult], list[str]]:
@@ -103,10 +55,6 @@ def read_folder(
             unread.append(path.name)
         else:
             stored[path.stem] = StoredResult(path.stem, path, result)
-    for protocol in protocols.values():
-        for name, result in protocol.read(folder).items():
-            picture = folder / next(iter(result.pictures))
-            stored.setdefault(name, StoredResult(name, picture, result))
     return _mark_stale([stored[name] for name in sorted(stored)]), unread
 
 
@@ -120,11 +68,9 @@ def _read_file(path: pathlib.Path, protocols: Mapping[str, Protocol]) -> Result 
     try:
         if values.get("format") == FORMAT and isinstance(said, str):
             return Result.from_dict(values)
-        # A map did not say its protocol once.
-        word = said or word
-        if word not in protocols or not (said or "encoder_hash" in values):
+        if said not in protocols:
             return None
-        return protocols[word].upgrade(path.stem, values)
+        raise ValueError(f"a result of another form, {values.get('format')}")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} as eval.py writes it", reason, DAMAGED) from error

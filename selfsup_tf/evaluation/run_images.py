@@ -13,6 +13,7 @@ from selfsup_tf.data.splits import TEST, TRAIN, is_test
 from selfsup_tf.doors import own_folders
 from selfsup_tf.errors import check
 from selfsup_tf.existing import looks_like_path
+from selfsup_tf.files import DAMAGED
 from selfsup_tf.installed import tfds_names
 from selfsup_tf.lineage import Labels, labels_of
 from selfsup_tf.run import RunDirectory
@@ -100,7 +101,28 @@ def images_of(
         "nothing there",
         "Say where they lie on this machine: --data=FOLDER",
     )
+    check(
+        data is not None or not _are_others(run, own),
+        f"the images that the run learned from, in {own}",
+        "other files",
+        "Say where they lie: --data=FOLDER, or go to where the run was begun.",
+    )
     return own, data_dir or recorded
+
+
+def _are_others(run: RunDirectory, data: str) -> bool:
+    """Whether a folder of the name of a run's images lacks most of its files.
+
+    A few are looked at.
+    """
+    folder = pathlib.Path(data).expanduser()
+    begun = run.read_images() if folder.is_dir() else None
+    if begun is None:
+        return False
+    check("files" in begun, f"the files of the run in {run.images}", "none", DAMAGED)
+    names, root = begun["files"], folder / begun.get("root", ".")
+    some = names[:: max(1, len(names) // 50)]
+    return 2 * sum((root / name).is_file() for name in some) < len(some)
 
 
 def tell_of(sources: "tuple[Source, ...]") -> None:
@@ -108,7 +130,7 @@ def tell_of(sources: "tuple[Source, ...]") -> None:
     for note in dict.fromkeys(note for source in sources for note in source.notes):
         logger.info("%s", note)
     for line in sorted({line for source in sources for line in source.skipped}):
-        logger.warning("skipped, unreadable: %s", line)
+        logger.warning("skipped: %s", line)
 
 
 class Learned:
@@ -158,6 +180,7 @@ def may_be_the_same(own: str, data: str) -> bool:
         own: What a run learned from.
         data: Another name.
     """
+    own, data = map(_unversioned, (own, data))
     ours, theirs = (pathlib.Path(d).expanduser() for d in (own, data))
     if own == data or ours.resolve() == theirs.resolve():
         return True
@@ -166,13 +189,20 @@ def may_be_the_same(own: str, data: str) -> bool:
     return own != "shapes" and own.partition("/")[0] not in tfds_names()
 
 
+def _unversioned(data: str) -> str:
+    """A name of TFDS without its version: eurosat/rgb:2.0.0 is eurosat/rgb."""
+    found = re.fullmatch(r"(\w+)(/\w+)?:\d+\.[\d.*]+", data)
+    return data.rpartition(":")[0] if found and found[1] in tfds_names() else data
+
+
 def _places(own: str, data: str) -> tuple[pathlib.Path, pathlib.Path]:
     """Where the images of two names lie.
 
     Of the first, where it is gone: the other, or a folder around it, of the same name.
     It may be others, by chance; a guard errs on the safe side.
     """
-    ours, theirs = (pathlib.Path(d).expanduser().resolve() for d in (own, data))
+    names = map(_unversioned, (own, data))
+    ours, theirs = (pathlib.Path(name).expanduser().resolve() for name in names)
     if not ours.exists():
         # Many folders are called train.
         count = 2 if ours.name.lower() in (*TRAIN, *TEST) else 1

@@ -4,6 +4,7 @@ Its text is `card.md.jinja`; the programs in it are those of the formats.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +25,19 @@ def format_model_card(manifest: dict) -> str:
     """
     programs = list(format_programs(manifest).items())
     card = template("card.md.jinja").render(
-        manifest, title=_title(manifest), programs=programs, values=_values
+        manifest,
+        title=_text(_title(manifest)),
+        programs=programs,
+        values=_values,
+        text=_text,
     )
     return card + "\n"
+
+
+def _text(value: Any) -> str:
+    """A value, such as the name of a folder, in which nothing is taken for Markdown."""
+    line = " ".join(str(value).splitlines())
+    return re.sub(r"[\\`*\[\]<>]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
 
 
 def _title(manifest: dict) -> str:
@@ -72,7 +83,7 @@ def _values(values: Mapping[str, Any], otherwise: str) -> str:
     if not values:
         return otherwise
     plain = {n: v for n, v in values.items() if not isinstance(v, Mapping | list)}
-    blocks = ["\n".join(f"- {name}: {value}" for name, value in plain.items())]
+    blocks = ["\n".join(f"- {_text(n)}: {_text(v)}" for n, v in plain.items())]
     blocks += [
         f"{name}:\n\n```json\n{json.dumps(value, indent=2, ensure_ascii=False)}\n```"
         for name, value in values.items()

@@ -4,8 +4,10 @@ Legend: N images, S height and width of the encoder's input, D length of the
 representation h.
 """
 
+import contextlib
 import importlib.metadata
 import pathlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +22,7 @@ from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.parity import Parity, format_table
 from selfsup_tf.exporting.proof import Proof
 from selfsup_tf.exporting.reference import Reference, describe_judges
-from selfsup_tf.files import digest, read_object, write_json
+from selfsup_tf.files import OF_NOBODY, digest, read_object, write_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
@@ -205,13 +207,19 @@ def without_places(values: Any) -> Any:
     return values
 
 
+_PATH = re.compile(r"[~.][^\s/\\]*[/\\]")
+"""How the path of a file begins that is no whole one: ~/, ../, .cache/"""
+
+
 def _is_path(value: Any) -> bool:
     if not isinstance(value, str) or not set("/\\") & set(value):
         return False
-    if pathlib.PureWindowsPath(value).anchor or value.startswith(("~", ".")):
+    if pathlib.PureWindowsPath(value).anchor or re.match(_PATH, value):
         return True
     # TFDS has names with a slash, such as imagenet_v2/topimages; they exist nowhere.
-    return pathlib.Path(value).exists()
+    with contextlib.suppress(OSError):  # a text that is too long for a name
+        return pathlib.Path(value).exists()
+    return False
 
 
 def list_files(
@@ -227,7 +235,9 @@ def list_files(
     return {
         name: {"bytes": path.stat().st_size, "sha256": digest(path)}
         for name, path in sorted(paths.items())
-        if path.is_file() and name not in (MANIFEST, *known)
+        if path.is_file()
+        and name not in (MANIFEST, *known)
+        and path.name not in OF_NOBODY
     }
 
 

@@ -20,6 +20,7 @@ from types import ModuleType
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.commands import installing
 from selfsup_tf.data.views import evaluation_crop
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.format import Networks, Options, name_channels
@@ -100,7 +101,7 @@ def import_onnx() -> tuple[ModuleType, ModuleType, ModuleType]:
         raise InputError(
             f"the packages {', '.join(NEEDED)} for format onnx",
             f"an error from their import: {error}",
-            "Install them: pip install 'selfsup-tf[onnx]'",
+            f"Install them: {installing('onnx')}",
         ) from error
 
 

@@ -147,10 +147,14 @@ def compare(expected: np.ndarray, received: np.ndarray) -> dict[str, float]:
     """Cosines (mean, least) and largest difference of two arrays (N, D).
 
     Two vectors of length 0 agree (cosine 1); one beside a longer one does not (0).
-    NaN or infinity, or another shape, agrees with nothing: cosine -1.
+    NaN or infinity, or another shape, agrees with nothing: cosine -infinity, which no
+    threshold accepts.
     """
     if expected.shape != received.shape or not np.isfinite(received).all():
-        return {"cosine_mean": -1.0, "cosine_min": -1.0, "max_difference": np.inf}
+        nothing = -np.inf
+        return {
+            "cosine_mean": nothing, "cosine_min": nothing, "max_difference": np.inf
+        }  # fmt: skip
     a, b = expected.astype(np.float64), received.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     product = lengths[0] * lengths[1]

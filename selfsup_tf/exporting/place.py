@@ -11,11 +11,8 @@ from collections.abc import Iterator
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.exporting.manifest import MANIFEST
-from selfsup_tf.files import check_writable, read_object, sync
+from selfsup_tf.files import OF_NOBODY, check_writable, read_object, sync
 from selfsup_tf.locks import hold, is_free
-
-# What an export before the manifest wrote; such a directory may be replaced, too.
-FORMER_REPORT = "parity.json"
 
 
 def check_place(directory: pathlib.Path, overwrite: bool) -> None:
@@ -38,6 +35,12 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
     # Replacing deletes: only what an export has written, or nothing, may go.
     advice = "It was not written by an export and is left alone; choose another place."
     check(directory.is_dir(), "an earlier export to overwrite", directory, advice)
+    check(
+        not directory.is_mount(),
+        "a directory that can be renamed, to overwrite it whole",
+        f"{directory}, where a file system is mounted",
+        f"Choose a new one in it: --directory={directory / 'encoder'}",
+    )
     foreign = _foreign_files(directory)
     check(
         not foreign,
@@ -46,6 +49,7 @@ def check_place(directory: pathlib.Path, overwrite: bool) -> None:
         + (" and more" if len(foreign) > 3 else ""),
         advice,
     )
+    check_writable(directory.parent, "a place for the export")
 
 
 @contextlib.contextmanager
@@ -69,15 +73,35 @@ def clear_left(directory: pathlib.Path) -> None:
 
     One that was moved aside to be replaced is put back if nothing has replaced it.
     """
-    left = sorted(directory.parent.glob(f".{glob.escape(directory.name)}.part-*"))
+    left = _beside(directory, r"part-[a-z0-9_]{8}")
     if not all(map(is_free, left)):
         return  # somebody is at it
-    for old in directory.parent.glob(f".{glob.escape(directory.name)}.old.*"):
+    for old in _beside(directory, r"old\.\d+"):
+        if _foreign_files(old):
+            continue  # of somebody else, by the same name
         left.append(old)
         if not directory.exists():
-            os.rename(old, directory)
+            os.rename(left.pop(), directory)
     for work in left:
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(work)
+
+
+def _remove(export: pathlib.Path) -> None:
+    """Deletes an export, its manifest last, by which the rest is known as its own."""
+    with contextlib.suppress(OSError):
+        for path in export.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != MANIFEST:
+                path.unlink()
+    shutil.rmtree(export, ignore_errors=True)
+
+
+def _beside(directory: pathlib.Path, ending: str) -> list[pathlib.Path]:
+    """Hidden directories beside one, named after it, whose names end like that."""
+    name = re.compile(rf"\.{re.escape(directory.name)}\.{ending}")
+    entries = directory.parent.glob(f".{glob.escape(directory.name)}.*")
+    return sorted(p for p in entries if name.fullmatch(p.name) and p.is_dir())
 
 
 def put_in_place(work: pathlib.Path, directory: pathlib.Path, overwrite: bool) -> None:
@@ -101,7 +125,7 @@ def put_in_place(work: pathlib.Path, directory: pathlib.Path, overwrite: bool) -
         os.rename(old, directory)
         raise
     sync(directory.parent)
-    shutil.rmtree(old)
+    _remove(old)
 
 
 def _foreign_files(directory: pathlib.Path) -> list[str]:
@@ -109,18 +133,14 @@ def _foreign_files(directory: pathlib.Path) -> list[str]:
     files = {
         path.relative_to(directory).as_posix()
         for path in directory.rglob("*")
-        if not path.is_dir()
+        if not path.is_dir() and path.name not in OF_NOBODY
     }
-    return sorted(files - _known_files(directory, files))
+    return sorted(files - _known_files(directory))
 
 
-def _known_files(directory: pathlib.Path, files: set[str]) -> set[str]:
+def _known_files(directory: pathlib.Path) -> set[str]:
     with contextlib.suppress(InputError):
         values = read_object(directory / MANIFEST)
         if "versions" in values and isinstance(values.get("files"), dict):
             return {MANIFEST, *values["files"]}
-    with contextlib.suppress(InputError):
-        if {"artefacts", "versions"} <= read_object(directory / FORMER_REPORT).keys():
-            written = re.compile(r"encoder_[^/]*\.tflite|saved_model/.*")
-            return {FORMER_REPORT, *filter(written.fullmatch, files)}
     return set()

@@ -16,6 +16,7 @@ import tensorflow as tf
 from selfsup_tf.errors import check
 from selfsup_tf.exporting.format import Networks, Options
 from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.own import gives_probabilities
 
 L2_NORMALIZE = "l2_normalize"
 # What converters fuse into the operation before it, whose name is then lost.
@@ -149,6 +150,19 @@ def check_classifier(networks: Networks) -> None:
         f"a classifier of images of shape {shape}",
         given,
         "Pass the one that was fine-tuned from this encoder.",
+    )
+    logits = tuple(classifier.output_shape[1:])
+    check(
+        len(logits) == 1 and logits[0] >= 2,
+        "a classifier that gives (N, C) logits of two classes or more",
+        f"outputs of shape {(None, *logits)}",
+        "Of two classes, let it have two outputs and no sigmoid.",
+    )
+    check(
+        not gives_probabilities(classifier, shape[0]),
+        "a classifier that gives logits: files take their softmax",
+        "one that gives probabilities",
+        "End it before its softmax.",
     )
     if class_names:
         broken = [name for name in class_names if len(name.splitlines()) != 1]

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from selfsup_tf.evaluation.classification import check_labels, top_hits
 from selfsup_tf.evaluation.features import Features
-from selfsup_tf.evaluation.knn import PRESETS, knn_rank
-from selfsup_tf.evaluation.linear_fit import INVERSE_PENALTIES, fit_lbfgs
+from selfsup_tf.evaluation.measures.classification import check_labels, top_hits
+from selfsup_tf.evaluation.measures.knn import PRESETS, knn_rank
+from selfsup_tf.evaluation.measures.linear_fit import INVERSE_PENALTIES, fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.exporting.format import Networks
 from selfsup_tf.exporting.proof import Proof

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
+from selfsup_tf.commands import installing
 from selfsup_tf.exporting.format import Call
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -52,8 +53,9 @@ def write_serving_files(
     except ImportError as error:
         logger.warning(
             "No warm-up requests for TensorFlow Serving are written, and its first "
-            "answers will be slow: %s. To have them: pip install 'selfsup-tf[serving]'",
+            "answers will be slow: %s. To have them: %s",
             error,
+            installing("serving"),
         )
         return
     warmup = saved_model / WARMUP_FILE

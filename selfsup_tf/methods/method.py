@@ -50,8 +50,9 @@ class Method(abc.ABC):
         cache: A folder of the run, where representations that `prepare` extracts are
             kept for its resumption; None outside a run.
         start: The encoder that exists which config.start names; after `build`.
-        origins: What was learned from beside the images, "start" or "teacher": its
-            name, sha256 and licence; after `build`. Manifest and model card tell it.
+        origins: What was learned from beside the images, "start", "pretrained" or
+            "teacher": its name, sha256 and licence; after `build`. Manifest and model
+            card tell it.
     """
 
     config_class: ClassVar[type[Config]]
@@ -86,15 +87,15 @@ class Method(abc.ABC):
     ) -> "keras.Model":
         """The encoder to start from, in the strategy in force.
 
-        It is a copy of the user's, or that of the run `pretrained` (with fresh weights
-        if it is to start from scratch), or of config.start, some stages frozen, or the
-        one that the config describes.
+        It is a copy of the user's, or of the encoder that exists `pretrained` (with
+        fresh weights if it is to start from scratch), or of config.start, some stages
+        frozen, or the one that the config describes.
 
         Raises:
             InputError: There is no such encoder, or it could not be learned or kept,
                 see `selfsup_tf.models.own`.
         """
-        from selfsup_tf.models import encoders, saved, started, untrained
+        from selfsup_tf.models import encoders, started, untrained
         from selfsup_tf.models import own as own_networks
 
         own, size = self.own_encoder, self.config.image_size
@@ -106,7 +107,8 @@ class Method(abc.ABC):
             "Leave out encoder=, or config.pretrained or config.start.",
         )
         if pretrained is not None:
-            own = saved.load_network(pretrained)
+            teacher = started.open_start(pretrained, size)
+            own, self.origins["pretrained"] = teacher.network, teacher.origin
             if from_scratch:
                 own = untrained.untrained_copy(own, self.config.seed)
         elif start is not None:

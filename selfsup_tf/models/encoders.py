@@ -17,9 +17,8 @@ from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.models import resnet, vit
 from selfsup_tf.models.keras_settings import check_keras
-from selfsup_tf.models.normalize import Normalize
 from selfsup_tf.models.own import channels_of, check_fits
-from selfsup_tf.models.preprocessing import Preprocess, normalize, preprocess
+from selfsup_tf.models.preprocessing import normalize, preprocess
 
 
 def build_encoder(
@@ -113,7 +112,8 @@ def copy_network(
             # An operation written between layers, such as x + 3, has no precision.
             return type(layer).from_config(layer.get_config())
         values = layer.get_config()
-        if not isinstance(layer, FLOAT32_LAYERS) or precision == "float64":
+        heeds = "dtype" in values  # a layer of somebody's may take none
+        if heeds and (not isinstance(layer, FLOAT32_LAYERS) or precision == "float64"):
             values["dtype"] = precision
         if isinstance(layer, keras.layers.BatchNormalization):
             values["synchronized"] = synchronized
@@ -193,8 +193,6 @@ BATCH_NORM_MOMENTUM = 0.9
 DROP_RATE = 0.0
 
 FLOAT32_LAYERS = (
-    Normalize,  # of older files, as the next
-    Preprocess,
     keras.layers.Rescaling,
     keras.layers.Normalization,
     keras.layers.Identity,

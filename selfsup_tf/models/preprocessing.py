@@ -4,11 +4,9 @@ It is made of layers that Keras has, so that plain Keras loads an encoder.keras.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 
 def normalize(
@@ -53,25 +51,3 @@ def preprocess(images: keras.KerasTensor, module: str) -> keras.KerasTensor:
         dtype="float32",
         name="preprocess",
     )(images)
-
-
-@keras.saving.register_keras_serializable(package="selfsup_tf")
-class Preprocess(keras.layers.Layer):
-    """`preprocess` as a layer of this package, as older files hold it.
-
-    Args:
-        module: Name of the network's module in keras.applications.
-    """
-
-    def __init__(self, module: str, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.module = module
-
-    def call(self, images: tf.Tensor) -> tf.Tensor:
-        """Preprocesses images, float32 in [0, 1], (N, H, W, 3)."""
-        module = getattr(keras.applications, self.module)
-        return module.preprocess_input(images * 255.0)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "module": self.module}

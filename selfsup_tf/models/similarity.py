@@ -18,6 +18,11 @@ def check_temperature(temperature: Any) -> None:
     )
 
 
+def loss_dtype(values: tf.Tensor) -> tf.DType:
+    """What a loss of these outputs computes in: float32, or float64 of float64."""
+    return tf.float64 if values.dtype == tf.float64 else tf.float32
+
+
 def cosine_to_fixed(values: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
     """The cosine of each row with that of `fixed`, which no gradient flows into.
 
@@ -32,7 +37,7 @@ def cosine_to_fixed(values: tf.Tensor, fixed: tf.Tensor) -> tf.Tensor:
         InputError: The shapes differ.
     """
     check_pair(values, fixed)
-    dtype = tf.float64 if values.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(values)
     one = tf.math.l2_normalize(tf.cast(values, dtype), axis=1)
     other = tf.math.l2_normalize(tf.cast(fixed, dtype), axis=1)
     return tf.reduce_sum(one * tf.stop_gradient(other), axis=1)

@@ -19,7 +19,8 @@ def open_start(name: str, image_size: int) -> Teacher:
         bool(teacher.network.trainable_weights),
         "an encoder whose weights can learn",
         f"{name}, which brings none",
-        "Start from the .keras file that it was exported from.",
+        "Start from the .keras file that it was exported from, and let its layers "
+        "learn: layer.trainable = True.",
     )
     check(
         teacher.image_size == image_size,

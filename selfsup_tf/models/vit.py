@@ -9,6 +9,7 @@ import math
 import keras
 import numpy as np
 
+from selfsup_tf.commands import installing
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import InputError, check
 
@@ -142,7 +143,7 @@ class VisionTransformer(keras.layers.Layer):
             raise InputError(
                 "the package keras-hub, which holds the vision transformers",
                 f"{error}",
-                "Install it: pip install '.[hub]'",
+                f"Install it: {installing('hub')}",
             ) from error
         self.backbone = keras_hub.models.ViTBackbone(
             image_shape=tuple(shape[1:]),

@@ -162,11 +162,11 @@ class Archive:
         yield from (v.numpy() for v in variables if "float" in v.dtype)
 
     def close(self) -> None:
-        """Ends the log and leaves the networks as they are now."""
+        """Ends the log; networks of the last state that are gone are written again."""
         self.update()
         with self._room():
             self._log.close()
-            self._kept.save(self._directory)
+            self._kept.save(self._directory, missing=True)
 
     @contextlib.contextmanager
     def _room(self):
@@ -217,9 +217,15 @@ class KeptNetworks:
         for name, copy in self._copies.items():
             copy.set_weights(self._originals[name].get_weights())
 
-    def save(self, directory: RunDirectory) -> None:
-        """Writes each as NAME.keras, and what a classifier's answers mean."""
+    def save(self, directory: RunDirectory, *, missing: bool = False) -> None:
+        """Writes each as NAME.keras, and what a classifier's answers mean.
+
+        Args:
+            directory: Where to.
+            missing: Whether those that are there stay as they are.
+        """
         for name, copy in self._copies.items():
-            directory.write_network(copy, name)
+            if not (missing and directory.kept(name).is_file()):
+                directory.write_network(copy, name)
         if self._class_names is not None:
             directory.write_class_names(self._class_names)

@@ -7,13 +7,11 @@ from typing import Any
 from selfsup_tf import config as configs
 from selfsup_tf.config import Config
 from selfsup_tf.errors import check
-from selfsup_tf.files import DAMAGED, writable, write_json
+from selfsup_tf.files import DAMAGED, OF_NOBODY, writable, write_json
 from selfsup_tf.run import RunDirectory
 
 _OF_OTHERS = ("lr_find", "embeddings", "report", "comparison")
 """The files of a run, without suffix, that training does not write."""
-_OF_NOBODY = {".DS_Store", ".directory", "Thumbs.db", ".gitkeep", ".gitignore"}
-"""What file managers leave in an empty folder, and what keeps one in git."""
 
 
 def check_config(run: RunDirectory, config: Config) -> None:
@@ -27,16 +25,21 @@ def check_config(run: RunDirectory, config: Config) -> None:
         if _may_have_moved(run, stored, config.data):
             stored["data"] = config.data
         different = configs.differences(config, stored)
+        advice = (
+            "Use another --run_dir for this config, or repeat the flags of that run."
+        )
+        if hasattr(config, "start") and any(d.startswith("epochs:") for d in different):
+            advice += f" There, --start={run} goes on from its encoder."
         check(
             not different,
             f"the config of the run in {run.path}",
             "; ".join(different),
-            "Use another --run_dir for this config, or repeat the flags of that run.",
+            advice,
         )
         return
     own = {run.rate_test, run.rate_curve, run.images, run.lock, run.evaluation}
     own |= set(run.left_behind())
-    others = {p.name for p in set(run.path.glob("*")) - own} - _OF_NOBODY
+    others = {p.name for p in set(run.path.glob("*")) - own} - OF_NOBODY
     held = f", which holds {', '.join(sorted(others)[:3])}" if others else ""
     check(
         not (run.file or run.path.is_file() or others),

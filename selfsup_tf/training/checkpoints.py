@@ -19,8 +19,8 @@ logger = logging.getLogger("selfsup_tf")
 
 _STATE = re.compile(r"ckpt-(0|[1-9][0-9]*)\.(index|data-[0-9]+-of-[0-9]+)")
 """The files of the state after so many steps."""
-_LEFT = re.compile(r"ckpt-[0-9]+(_temp|\..*\.tempstate.*)|checkpoint(\.tmp.*)?")
-"""Of a state in the making, and the list of states that older versions kept."""
+_LEFT = re.compile(r"ckpt-[0-9]+(_temp|\..*\.tempstate.*)")
+"""Of a state in the making."""
 
 
 class Checkpoints:
@@ -50,11 +50,9 @@ class Checkpoints:
         self._directory, self._keep = pathlib.Path(directory), keep
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         parts = {"model": model, "optimizer": optimizer}
-        if state:  # runs of before there was any are restored, too
+        if state:
             parts["state"] = {name: v.value for name, v in state.items()}
         self._checkpoint = tf.train.Checkpoint(step=self._step, **parts)
-        # Makes TensorFlow's own counter, which is in the states of older runs.
-        self._checkpoint.save_counter  # noqa: B018
 
     def save(self, step: int) -> None:
         """Writes the state after `step` updates, whole or not at all."""

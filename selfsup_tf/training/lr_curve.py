@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from selfsup_tf.errors import check
-from selfsup_tf.figures import Figure
+from selfsup_tf.figures import COLOURS, Figure
 from selfsup_tf.files import save_figure
 from selfsup_tf.shown import brief
 
@@ -25,8 +25,7 @@ _WINDOW = 0.2  # of the steps, over which the loss is smoothed
 _SIGNIFICANT = 4.0  # standard errors that the loss has to fall by
 _BLOWN_UP = 2.0  # times its beginning: what is above counts as that much
 
-# Okabe and Ito's.
-_BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "#999999"
+_BLUE, _VERMILLION, *_, _GREY, _ = COLOURS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 import tqdm
 
 from selfsup_tf.config import Plan
-from selfsup_tf.data.sources import Source
+from selfsup_tf.data.parts import share_classes
+from selfsup_tf.data.source import Source, fingerprint
 from selfsup_tf.distribution.environment import hardware, versions
 from selfsup_tf.lineage import labels_before
 from selfsup_tf.methods import Method
@@ -177,7 +178,7 @@ def _describe_images(source: Source) -> None:
 def name_skipped(source: Source) -> None:
     """Names the files that are left out, since they can't be read."""
     if source.skipped:
-        logger.warning("Left out of %s, unreadable:", source.name)
+        logger.warning("Left out of %s:", source.name)
     for line in source.skipped:
         logger.warning("  %s", line)
 
@@ -188,6 +189,8 @@ def identify(method: Method, source: Source) -> dict[str, str]:
     Under another Keras a network may be written otherwise and be the same.
     """
     found = {"images": source.contents}
+    if "label" in method.model.input:
+        found["labels"] = fingerprint(source.labels, source.class_names)
     found |= {part: origin["sha256"] for part, origin in method.origins.items()}
     if method.own_encoder is not None:
         name = f"architecture of encoder=, in Keras {keras.__version__}"
@@ -205,7 +208,7 @@ def describe_run(method: Method, source: Source) -> dict[str, Any]:
         "step": 0,
         "images": source.size,
         "batch_size": method.config.batch_size,
-        "labelled": source.labelled,
+        "labelled": source.labelled and (source.streamed or share_classes(source)),
         "identity": identify(method, source),
         "origins": dict(method.origins),
         "labels_before": sorted(map(list, labels_before(vars(method.config)))),

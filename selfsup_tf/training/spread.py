@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from selfsup_tf.models.similarity import loss_dtype
+
 COLLAPSED = 0.01
 """A spread of the representations below which they are all but equal."""
 
@@ -15,7 +17,7 @@ def moments(representations: tf.Tensor) -> tf.Tensor:
     Returns:
         (2, D), float32 (float64 for float64). Those of parts of a batch add up.
     """
-    dtype = tf.float64 if representations.dtype == tf.float64 else tf.float32
+    dtype = loss_dtype(representations)
     h = tf.math.l2_normalize(tf.cast(representations, dtype), axis=1)
     return tf.stack([tf.reduce_sum(h, axis=0), tf.reduce_sum(h * h, axis=0)])
 

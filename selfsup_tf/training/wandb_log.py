@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 from selfsup_tf import config as configs
+from selfsup_tf.commands import installing
 from selfsup_tf.config import Config
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import DAMAGED, read_object, write_json
@@ -23,7 +24,7 @@ def check_wandb(config: Config) -> None:
         config.wandb is None or bool(found and found.origin),
         f"the package wandb, for --wandb={config.wandb}",
         "none",
-        "Install it: pip install 'selfsup-tf[wandb]', or leave --wandb out.",
+        f"Install it: {installing('wandb')}, or leave --wandb out.",
     )
 
 
@@ -79,7 +80,8 @@ class WandbLog:
     def write(self, record: dict[str, Any]) -> None:
         """Sends a record, unless one of its step or a later one was sent before."""
         step = record["step"]
-        if step <= self._state["step"]:
+        scored = any("/" in name for name in record)  # the first says how a run began
+        if step <= self._state["step"] or not scored:
             return
         numbers = {
             name: value

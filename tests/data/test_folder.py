@@ -11,10 +11,15 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.data.decode import decode_image
-from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
+from selfsup_tf.data.sources import (
+    has_test_split,
+    open_evaluation,
+    open_pair,
+    open_source,
+)
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features
-from selfsup_tf.evaluation.robustness import robustness
+from selfsup_tf.evaluation.measures.robustness import robustness
 
 RAMP = np.stack(np.meshgrid(np.arange(0, 240, 6), np.arange(0, 240, 8)), -1)
 PIXELS = np.concatenate([RAMP, 255 - RAMP[..., :1]], -1).astype(np.uint8)  # 30x40
@@ -503,6 +508,7 @@ def test_a_source_opens_as_a_run_began_with_it(tmp_path):
     assert again.size == 77
     again = again.as_begun(source.files)
     assert again.size == 80 and again.image_shape == (8, 8, 3)
+    assert "Left out: 1 file that came after the run began" in " ".join(again.notes)
     assert len(again.skipped) == 4  # named before any is read
     assert _read(again) == _read(source)
     assert again.as_begun(None) is again
@@ -542,3 +548,54 @@ def test_no_evaluation_takes_one_image_for_another(tmp_path):
     shades = np.rint(found.features.mean(1) * 255).astype(int).tolist()
     assert shades == found.indices.tolist()
     assert shades == [i for i in range(80) if i not in (3, 5, 58, 59)]
+
+
+def test_labels_of_the_beginning_stay_whatever_is_put_beside_the_classes(tmp_path):
+    fill(tmp_path / "a" / "cat", 5), fill(tmp_path / "a" / "dog", 5)
+    began = open_source(tmp_path / "a")
+    write(tmp_path / "a" / "loose.jpg")
+    now = open_source(tmp_path / "a")
+    assert not now.labelled
+    again = now.as_begun(began.files)
+    assert again.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(again.labels, began.labels)
+    unread = open_source(tmp_path / "a", labels=False).as_begun(began.files)
+    assert not unread.labelled and unread.size == 10
+
+
+def test_images_of_the_beginning_are_found_in_a_folder_that_has_grown(tmp_path):
+    """Of pictures in one sub-folder that stands for all, and then in two."""
+    fill(tmp_path / "a" / "photos", 5)
+    began = open_source(tmp_path / "a")
+    fill(tmp_path / "a" / "others", 3)
+    now = open_source(tmp_path / "a")
+    assert now.class_names == ("others", "photos")
+    again = now.as_begun(began.files)
+    assert again.paths == began.paths and again.check_readable(look=True) == 0
+    assert "Left out: 3 files that came after the run began" in " ".join(again.notes)
+
+
+@pytest.mark.parametrize(
+    "files", [["lr_find.json", "lr_find.png"], ["config.json", "log.jsonl", "a.png"]]
+)
+def test_charts_of_a_run_within_its_images_are_no_images(tmp_path, files):
+    fill(tmp_path / "cat", 3), fill(tmp_path / "dog", 3)
+    for name in files:
+        write(tmp_path / "runs" / "a" / name, PNG if name.endswith("png") else b"{}")
+    write(tmp_path / "runs" / "a" / "eval" / "knn.png", PNG)
+    source = open_source(tmp_path)
+    assert source.class_names == ("cat", "dog") and source.size == 6
+    (line,) = source.skipped
+    assert "runs/a" in line and "the directory of a run" in line
+
+
+def test_folders_of_one_image_each_are_no_classes(tmp_path):
+    for n in range(20):
+        write(tmp_path / f"product{n}" / "1.jpg")
+    train, test = open_pair(tmp_path)
+    assert (train.size, test.size) == (16, 4)
+    assert not train.labelled and not test.labelled
+    with pytest.raises(InputError, match="two images or more of a class"):
+        open_evaluation(tmp_path)
+    fill(tmp_path / "product0", 30)
+    assert all(source.labelled for source in open_pair(tmp_path))

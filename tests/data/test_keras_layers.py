@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import byol_tf
+import dino_tf
 import selfsup_tf as selfsup
 from selfsup_tf import layers
 from selfsup_tf.data import random
@@ -108,6 +109,13 @@ def test_with_a_run_s_keys_a_view_is_that_of_the_run(images):
     keys = random.image_keys(1, 2, tf.range(12), 1)
     found = layers.RandomView(16, config)(images, keys)
     np.testing.assert_array_equal(found, View(config, 16)(tf.constant(images), keys))
+
+
+def test_the_size_that_is_asked_for_wins_over_that_of_the_view(images):
+    view = layers.RandomView(20, dino_tf.recipes.imagenet().views[-1])
+    assert view.view.size not in (None, 20)
+    for training in (True, False):
+        assert view(images, training=training).shape[1:3] == (20, 20)
 
 
 def test_the_layers_are_found_where_a_person_looks():

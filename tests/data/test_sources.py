@@ -8,7 +8,12 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.data.source import Share
-from selfsup_tf.data.sources import has_test_split, open_evaluation, open_source
+from selfsup_tf.data.sources import (
+    check_labelled,
+    has_test_split,
+    open_evaluation,
+    open_source,
+)
 from selfsup_tf.data.sources.dataset import from_dataset
 from selfsup_tf.data.sources.tfds import open_tfds
 from selfsup_tf.data.streamed import StreamSource
@@ -167,7 +172,8 @@ def test_a_source_is_returned_as_it_is():
         ((IMAGES, LABELS[1:]), "300 images; received 299"),
         ((IMAGES, LABELS / 2), "integer labels"),
         ((IMAGES, np.eye(3)[LABELS]), "argmax"),
-        ((IMAGES, LABELS - 1), "labels from -1"),
+        ((IMAGES, LABELS - 2), "labels from -2"),
+        ((IMAGES, 0 * LABELS - 1), "labels from -1 to -1"),
         ((IMAGES, LABELS, LABELS), "a tuple of 3"),
         ({"image": IMAGES}, "type dict"),
     ],
@@ -287,6 +293,23 @@ def test_npz(tmp_path):
     assert train.class_names == test.class_names == ("0", "1", "2")
     with pytest.raises(InputError, match="Choose one of: test, train"):
         open_source(path, split="dev")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+def test_npz_with_the_labels_of_keras_datasets(tmp_path, kind):
+    """mnist.npz has them as uint8; a part may lack the last class."""
+    path = tmp_path / "mnist.npz"
+    y = LABELS.astype(kind)
+    np.savez(path, x_train=IMAGES, y_train=y, x_test=IMAGES[:9], y_test=0 * y[:9])
+    for source in open_evaluation(path):
+        assert source.class_names == ("0", "1", "2")
+
+
+def test_a_label_of_minus_one_stands_for_none():
+    source = open_source((IMAGES, np.where(LABELS == 2, -1, LABELS)))
+    assert source.class_names == ("0", "1")
+    with pytest.raises(InputError, match="labels below 0"):
+        check_labelled(source)
 
 
 @pytest.mark.parametrize(("x", "y"), [("images", "labels"), ("x", "y")])

@@ -115,7 +115,7 @@ def test_every_field_reaches_its_layer():
     }
 
     def configs(config):
-        view = views.View(config, 20)
+        view = views.View(dataclasses.replace(config, size=config.size or 20))
         own = [
             each.get_config() if isinstance(each, keras.layers.Layer) else {}
             for each in (view.crop, *view.layers)

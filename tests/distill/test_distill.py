@@ -335,3 +335,17 @@ def test_what_can_not_be_distilled_is_refused(tiny_config, few_images, tmp_path)
         dataclasses.replace(config, loss="relational", queue=8)
     with pytest.raises(InputError, match="temperature above 0"):
         dataclasses.replace(config, temperature=0.0)
+
+
+def test_an_encoder_that_lies_beside_a_classifier_teaches_vectors(
+    tiny_config, tmp_path
+):
+    for name in ("classifier", "encoder"):
+        (tmp_path / f"{name}.keras").touch()
+    for name, loss in (
+        ("", "classes"),
+        ("classifier.keras", "classes"),
+        ("encoder.keras", "regression"),
+    ):
+        config = tiny_config("distill", teacher=str(tmp_path / name))
+        assert config.resolved_loss == loss, name

@@ -1,10 +1,10 @@
 """A run directory with every file that a report can show, of numbers that are planted.
 
-The values of results are of before there was one form; `Protocol.upgrade` makes the new
-form of them, unless a test asks for the old. Each thumbnail of the map is of one
-colour, which follows from its place, so that a picture of the page tells which it is.
+Each thumbnail of the map is of one colour, which follows from its place, so that a
+picture of the page tells which it is.
 """
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -12,7 +12,9 @@ import pathlib
 import numpy as np
 import PIL.Image
 
-from selfsup_tf.evaluation.protocol import PROTOCOLS
+from selfsup_tf.evaluation.labelled import rows_beside
+from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
+from selfsup_tf.evaluation.protocols import health as health_protocol
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
            "ship", "truck")  # fmt: skip
@@ -29,46 +31,39 @@ def plant_run(
     temperature: float = 0.2,
     labels: bool = True,
     tau: bool = False,
-    old: bool = False,
     only: tuple[str, ...] = (),
 ) -> pathlib.Path:
     """Writes a run directory and returns it.
 
-    top_1 is the linear probe's and all shares follow it; rank is RankMe of h. `old`
-    results are of before there was one form; `only` some of them, and few curves, are
-    soon drawn.
+    top_1 is the linear probe's and all shares follow it; rank is RankMe of h. `only`
+    some of the results, and few curves, are soon drawn.
     """
     (folder / "eval").mkdir(parents=True)
     (folder / "export").mkdir()
     (folder / "encoder.keras").write_bytes(b"never opened")
     write(folder / "config.json", config(temperature))
     records = log(top_1, rank, tau)
-    trained = classification(class_names, top_1)
-    tuned = evaluation("finetune", classification(class_names, top_1 + 0.1))
     results = {
         "knn": evaluation("knn", classification(class_names, top_1 - 0.05)),
-        "linear": evaluation("linear", trained),
+        "linear": evaluation("linear", classification(class_names, top_1)),
         "retrieval": evaluation("retrieval", retrieval()),
         "robustness": evaluation("robustness", robustness(top_1)),
-        "finetune_fraction=0.1": tuned
-        | {"from_scratch": tuned.pop("untrained"), "fraction": 0.1, "num_labels": 5000},
-        "transfer_shapes": {
-            "protocol": "transfer",
-            "data": "shapes",
-            "knn": evaluation("knn", classification(("disc", "ring"), 0.8)),
-            "linear": evaluation("linear", classification(("disc", "ring"), 0.9)),
-        },
-        "health": health(rank),
-        "map": embedding_map(folder, class_names if labels else None),
+        "finetune_fraction=0.1": finetune(classification(class_names, top_1 + 0.1)),
+        "transfer_shapes": transfer(
+            knn=classification(("disc", "ring"), 0.8),
+            linear=classification(("disc", "ring"), 0.9),
+        ),
+        "health": health_result(rank),
+        "map": map_result(embedding_map(folder, class_names if labels else None)),
+        "views": picture("views"),
+        "neighbours": picture("neighbours"),
     }
     if only:
         keep = ("step", "epoch", "train/loss", "images", "hardware", "versions")
         records = [{k: r[k] for k in keep if k in r} for r in records]
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
-    for name in only or results:
-        values, protocol = results[name], PROTOCOLS.find(name.partition("_")[0])
-        values = values if old else protocol.upgrade(name, values).to_dict()
-        write(folder / "eval" / f"{name}.json", values)
+    for name in (*only, "views", "neighbours") if only else results:
+        write(folder / "eval" / f"{name}.json", results[name].to_dict())
     for name in ("views.png", "neighbours.png", "map.png"):
         PIL.Image.new("RGB", (80, 60), "#88aacc").save(folder / "eval" / name)
     write(folder / "export" / "manifest.json", manifest())
@@ -93,8 +88,7 @@ def config(temperature: float) -> dict:
         "data": "cifar10",
         "held_out": 1000,
         "image_size": 32,
-        "view_1": view,
-        "view_2": dict(view),
+        "views": [view, dict(view)],
         "encoder": {"name": "resnet18", "width": 0.25, "stem": "small_stride2"},
         "optimizer": optimizer,
         "batch_size": 256,
@@ -173,25 +167,90 @@ def classification(names: tuple[str, ...], top_1: float) -> dict:
     }
 
 
-def evaluation(protocol: str, trained: dict) -> dict:
-    """One eval/NAME.json; the untrained copy has two thirds of each number."""
-    main = {"retrieval": "mean_average_precision", "robustness": "mean_top_1"}
-    key = main.get(protocol, "top_1")
-    untrained = _scaled(trained, 2 / 3)
-    gain = 100 * (trained[key] - untrained[key])
-    return {
-        "protocol": protocol,
-        "options": {"k": 200},
-        "trained": trained,
-        "untrained": untrained,
-        "train": {"name": "cifar10:train", "size": 50000},
-        "test": {"name": "cifar10:test", "size": 10000},
-        "encoder_hash": HASH,
-        "seconds": {"trained": 4.2, "untrained": 4.0},
-        "versions": {"tensorflow": "2.21.0"},
-        "gain_points": gain,
-        "gain_interval_points": [gain - 1.1, gain + 1.1],
-    }
+def evaluation(word: str, trained: dict, other: str = "untrained") -> Result:
+    """What a protocol has found; another network has two thirds of each number."""
+    protocol = PROTOCOLS.find(word)
+    details = {"trained": trained, other: _scaled(trained, 2 / 3)}
+    (row, *_) = rows_beside(details, protocol.rows, {})
+    gain = row.beside[other].gain
+    gains = {other: (gain - 0.011, gain + 0.011)}
+    return Result(
+        word,
+        protocol.title,
+        rows=rows_beside(details, protocol.rows, gains),
+        measured_on={
+            "train": {"name": "cifar10:train", "size": 50000},
+            "test": {"name": "cifar10:test", "size": 10000},
+        },
+        options={"k": 200, "untrained": other == "untrained"},
+        details=details,
+        weights_hash=HASH,
+        seconds={"trained": 4.2, other: 4.0},
+        versions={"tensorflow": "2.21.0"},
+    )
+
+
+def finetune(trained: dict) -> Result:
+    trained = trained | {"num_labels": 5000, "run_dir": "runs/tuned"}
+    title = "Fine-tuning, 10 % of labels"
+    found = evaluation("finetune", trained, "from scratch")
+    return dataclasses.replace(found, title=title, options={"fraction": 0.1})
+
+
+def transfer(**trained: dict) -> Result:
+    """Both ways, each a group of rows."""
+    found = {way: evaluation(way, one) for way, one in trained.items()}
+    return dataclasses.replace(
+        found["knn"],
+        protocol="transfer",
+        title="Transfer to shapes",
+        rows=tuple(
+            dataclasses.replace(row, group=one.title)
+            for one in found.values()
+            for row in one.rows
+        ),
+        details={
+            name: {way: one.details[name] for way, one in found.items()}
+            for name in ("trained", "untrained")
+        },
+    )
+
+
+def health_result(rank: float) -> Result:
+    details = {"trained": health(rank)}
+    numbers = details["trained"]["representation"]
+    details["untrained"] = {
+        "representation": numbers | {"rank_me": rank / 8}, "projection": None
+    }  # fmt: skip
+    rows = health_protocol.rows_of(details)
+    note = f"The representation uses {rank:.1f} of its 128 directions."
+    return Result(
+        "health",
+        "Health",
+        rows=rows,
+        measured_on={"images": {"name": "cifar10:test", "size": 2048}},
+        options={"untrained": True},
+        details=details,
+        verdict="healthy",
+        notes=(note,),
+        weights_hash=HASH,
+    )
+
+
+def map_result(found: dict) -> Result:
+    return Result(
+        "map",
+        "Map",
+        measured_on={"images": {"name": "cifar10:test", "size": COUNT}},
+        details={"trained": found | {"thumbnails": "map_thumbnails.jpg"}},
+        pictures={"map.png": f"Map of {COUNT} images"},
+        weights_hash=HASH,
+    )
+
+
+def picture(word: str) -> Result:
+    title = PROTOCOLS.find(word).title
+    return Result(word, title, pictures={f"{word}.png": title})
 
 
 def _scaled(values: object, by: float) -> object:
@@ -262,12 +321,10 @@ def health(rank: float) -> dict:
         }
 
     return {
-        "protocol": "health",
-        "verdict": "healthy",
-        "reasons": [f"The representation uses {rank:.1f} of its 128 directions."],
+        "views": "those of the run",
+        "temperature": 0.2,
         "representation": numbers(128, rank),
         "projection": numbers(64, rank / 3),
-        "untrained": {"representation": numbers(128, rank / 8), "projection": None},
         "spectrum": {
             "representation": [30 * math.exp(-n / rank) for n in range(128)],
             "projection": [18 * math.exp(-3 * n / rank) for n in range(64)],
@@ -278,9 +335,6 @@ def health(rank: float) -> dict:
             "representation": bells((0.79, 0.13), (0.1, 0.2)),
             "projection": bells((0.9, 0.07), (0.0, 0.25)),
         },
-        "images": {"name": "cifar10:test", "size": 2048},
-        "encoder_hash": HASH,
-        "versions": {},
     }
 
 
@@ -309,7 +363,6 @@ def embedding_map(folder: pathlib.Path, class_names: tuple[str, ...] | None) -> 
         "indices": list(range(1000, 1000 + COUNT)),
         "thumbnail": SIDE,
         "columns": COLUMNS,
-        "encoder_hash": HASH,
     }
 
 

@@ -283,14 +283,15 @@ def test_a_look_may_take_fewer_images(tmp_path, data):
     assert [one["size"] for one in found["measured_on"].values()] == [60, 60]
     assert found["details"][good]["untrained"] is None
     assert "Nothing stands beside good.keras" in found["verdict"]
-    with pytest.raises(InputError, match="Use --count="):
-        run(tmp_path, rare(tmp_path), good, count=10)
+    for fewest, count, least in ((3, 16, 17), (5, 10, 11)):  # half an image or less
+        with pytest.raises(InputError, match=f"Use --count={least} or more"):
+            run(tmp_path, rare(tmp_path, fewest), good, count=count)
 
 
-def rare(tmp_path):
-    """A class of 3 among 100 images, in .npz."""
+def rare(tmp_path, fewest=3):
+    """A class of few among 100 images, in .npz."""
     images, _ = make_images(100, 0)
-    labels = np.where(np.arange(100) < 3, 1, 0)
+    labels = np.where(np.arange(100) < fewest, 1, 0)
     path = tmp_path / "rare.npz"
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
     return str(path)

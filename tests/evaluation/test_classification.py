@@ -8,12 +8,14 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
+from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.classification import (
+from selfsup_tf.evaluation.measures.classification import (
     Classification,
+    check_classes,
     count_answers,
 )
-from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
+from selfsup_tf.evaluation.measures.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.text import format_classes
 
 
@@ -152,3 +154,15 @@ def test_a_gain_of_a_few_images_is_no_more_than_a_coin_tells(images, won, lost):
 def test_no_values_are_refused():
     with pytest.raises(InputError, match="one image or more"):
         bootstrap_interval(np.zeros(0))
+
+
+def test_numbered_classes_may_lack_the_last_and_others_may_not():
+    images = np.zeros((6, 4, 4, 3), np.uint8)
+    test = open_source((images, np.array([0, 1, 1, 0, 1, 0])))
+    check_classes(test, ("0", "1", "2"), partly=True)
+    check_classes(test, ("0", "1"))
+    for names in (("cat", "dog"), ("0",), ("0", "2", "1")):
+        with pytest.raises(InputError, match="the classes that the classifier tells"):
+            check_classes(test, names, partly=True)
+    with pytest.raises(InputError, match="the classes that the classifier tells"):
+        check_classes(test, ("0", "1", "2"))

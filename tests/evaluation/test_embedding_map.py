@@ -1,5 +1,6 @@
 """The map: who lies beside whom, in which picture, and from which encoder."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -12,8 +13,8 @@ from toys import mean_encoder
 
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.embedding_map import embedding_map, lay_out
-from selfsup_tf.evaluation.map_picture import FEW, apart, draw_map, write_map
+from selfsup_tf.evaluation.measures.embedding_map import embedding_map, lay_out
+from selfsup_tf.evaluation.measures.map_picture import FEW, apart, draw_map, write_map
 
 
 def coloured(count=48, size=8, seed=0):
@@ -104,6 +105,11 @@ def test_the_files_belong_together(tmp_path):
         shown = sprite[row : row + 8, column : column + 8].mean(axis=(0, 1))
         np.testing.assert_allclose(shown, thumbnail.mean(axis=(0, 1)), atol=2)
     assert PIL.Image.open(path).size[0] > 1000
+
+
+def test_a_name_with_dollars_is_no_formula(tmp_path):
+    found = embedding_map(mean_encoder(), (IMAGES, LABELS), method="pca", count=20)
+    write_map(dataclasses.replace(found, source="photos$_$2024"), tmp_path / "map.png")
 
 
 def test_a_collapsed_encoder_has_a_map_of_one_point(tmp_path):

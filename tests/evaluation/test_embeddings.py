@@ -13,8 +13,8 @@ import tensorflow as tf
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.embeddings import embed
 from selfsup_tf.evaluation.features import extract_features
+from selfsup_tf.evaluation.measures.embeddings import embed
 
 
 @pytest.fixture(params=[".npz", ".parquet"])

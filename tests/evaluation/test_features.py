@@ -15,7 +15,7 @@ from selfsup_tf.evaluation.features import (
     weights_hash,
 )
 from selfsup_tf.evaluation.kept_arrays import read_arrays, write_arrays
-from selfsup_tf.models.normalize import Normalize
+from selfsup_tf.models.preprocessing import normalize
 from selfsup_tf.models.untrained import untrained_copy
 
 
@@ -32,7 +32,7 @@ def small_encoder(size=8):
     )
     adapted = keras.layers.Normalization()
     images = keras.Input((size, size, 3))
-    h = Normalize((0.4, 0.5, 0.6), (0.2, 0.2, 0.3))(images)
+    h = normalize(images, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
     h = body(adapted(h))
     h = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(6, 3)(h))
     adapted.adapt(np.random.default_rng(9).normal(3, 2, (20, size, size, 3)))
@@ -82,6 +82,15 @@ def test_an_encoder_of_free_size_is_refused():
     outputs = keras.layers.GlobalAveragePooling2D()(inputs)
     with pytest.raises(InputError, match="fixed S"):
         image_size(keras.Model(inputs, outputs))
+
+
+def test_an_encoder_of_maps_or_of_two_outputs_is_refused():
+    inputs = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(4, 3)(inputs)
+    h = keras.layers.GlobalAveragePooling2D()(maps)
+    for outputs in (maps, [h, h]):
+        with pytest.raises(InputError, match="one output is a vector of each image"):
+            image_size(keras.Model(inputs, outputs))
 
 
 def test_the_hash_sees_any_weight(encoder, tmp_path):
@@ -187,7 +196,7 @@ def test_a_constant_that_is_no_weight_makes_another_encoder(tmp_path):
     found = []
     for mean in (0.1, 0.3):
         inputs = keras.Input((8, 8, 3))
-        h = Normalize((mean,) * 3, (0.2,) * 3)(inputs)
+        h = normalize(inputs, (mean,) * 3, (0.2,) * 3)
         encoder = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(h))
         found.append(extract_features(encoder, images, cache=tmp_path).features)
     assert not np.allclose(*found)
@@ -210,6 +219,10 @@ def test_a_cache_keeps_within_its_limit(tmp_path):
     assert read_arrays(tmp_path, "a0") is None
     assert read_arrays(tmp_path, "a3") is not None
     assert sum(f.stat().st_size for f in tmp_path.iterdir()) <= 3000
+    # Another process may delete files at the same time: this one can't be looked at.
+    (tmp_path / "gone.npz").symlink_to(tmp_path / "nowhere")
+    write_arrays(tmp_path, "a4", {"x": np.zeros(15)}, limit=3000)
+    (tmp_path / "gone.npz").unlink()
     write_arrays(tmp_path, "huge", {"x": np.zeros(1000)}, limit=3000)
     assert read_arrays(tmp_path, "huge") is None
 

@@ -11,9 +11,9 @@ import pytest
 
 from selfsup_tf.config import Config, ViewConfig
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import statistics as numbers
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.evaluation.health import (
+from selfsup_tf.evaluation.measures import statistics as numbers
+from selfsup_tf.evaluation.measures.health import (
     DIMENSIONAL,
     FULL,
     HEALTHY,

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from selfsup_tf.evaluation.classification import Classification, count_answers
 from selfsup_tf.evaluation.features import extract_features, weights_hash
-from selfsup_tf.evaluation.knn import knn
-from selfsup_tf.evaluation.linear import linear_probe
-from selfsup_tf.evaluation.linear_fit import fit_lbfgs
+from selfsup_tf.evaluation.measures.classification import Classification, count_answers
+from selfsup_tf.evaluation.measures.knn import knn
+from selfsup_tf.evaluation.measures.linear import linear_probe
+from selfsup_tf.evaluation.measures.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.running import evaluate
 from selfsup_tf.models.untrained import untrained_copy
 

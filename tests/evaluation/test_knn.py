@@ -8,9 +8,9 @@ import pytest
 from toys import clusters, literal_knn
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import knn as knn_lib
-from selfsup_tf.evaluation.classification import top_hits
 from selfsup_tf.evaluation.features import Features
+from selfsup_tf.evaluation.measures import knn as knn_lib
+from selfsup_tf.evaluation.measures.classification import top_hits
 
 
 @pytest.mark.parametrize("k", [1, 5, 60])
@@ -105,7 +105,8 @@ def test_from_features_counts_right_answers():
 
 def test_top_hits():
     scores = np.array([[6, 5, 4, 3, 2, 1.0], [0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
-    assert top_hits(scores, np.array([0, 0, 5]), 1).all()
+    hits = top_hits(scores, np.array([0, 0, 5]), 1)
+    assert hits == pytest.approx([1, 1 / 6, 1])
     assert top_hits(scores[:, :5], np.array([0, 0, 0]), 5) is None
 
 

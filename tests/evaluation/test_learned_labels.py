@@ -9,8 +9,10 @@ from selfsup_tf.config import FROM_PYTHON
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.next_steps import command
+from selfsup_tf.evaluation.protocols.accuracy import AccuracyFlags
 from selfsup_tf.evaluation.protocols.knn import KnnFlags
 from selfsup_tf.evaluation.run_images import Learned, check_unseen
+from selfsup_tf.evaluation.unused_labels import open_unused
 from selfsup_tf.files import write_json
 from selfsup_tf.lineage import labels_before, labels_of
 from selfsup_tf.run import RunDirectory
@@ -74,6 +76,22 @@ def test_a_run_notes_at_its_beginning_whose_labels_came_in(runs):
     record = {"step": 0, "labels_before": [["photos", "train"]]}
     pathlib.Path(name, "log.jsonl").write_text(json.dumps(record) + "\n")
     assert learned_by(name).labels("photos") and not learned_by(name).labels("others")
+
+
+def test_labels_left_out_of_a_fraction_judge_unless_they_came_in_before(runs):
+    """Of a run on a fraction: accuracy is of labels that nothing has learned."""
+    fraction = {"method": "finetune", "fraction": 0.25}
+    runs("a", "classifier.keras", pretrained="plain", **fraction)
+    runs("b", "classifier.keras", pretrained="tuned", **fraction)
+    assert command("accuracy", RunDirectory("a")).endswith("--run_dir=a")
+    assert command("accuracy", RunDirectory("b")).endswith("--data=OTHER_IMAGES")
+    assert open_unused(Judged(AccuracyFlags(run_dir="b"), "accuracy")) is None
+
+
+def test_a_version_of_tfds_makes_no_other_images(runs):
+    runs("euro", "classifier.keras", method="finetune", data="eurosat/rgb")
+    assert learned_by("euro").labels("eurosat/rgb:2.0.0")
+    assert not learned_by("euro").labels("cifar10:3.0.2")
 
 
 def test_a_network_from_scratch_has_none_of_the_run_it_is_built_as(runs):

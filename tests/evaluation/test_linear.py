@@ -10,12 +10,12 @@ from selfsup_tf.data.sources import open_source
 from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features, weights_hash
-from selfsup_tf.evaluation.linear import (
+from selfsup_tf.evaluation.measures.linear import (
     TrunkChangedError,
     linear_classifier,
     linear_probe,
 )
-from selfsup_tf.evaluation.linear_fit import (
+from selfsup_tf.evaluation.measures.linear_fit import (
     choose_inverse_penalty,
     fit_lbfgs,
     fit_sgd,

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from selfsup_tf.data.sources import open_source
-from selfsup_tf.evaluation import monitor as monitoring
-from selfsup_tf.evaluation.monitor import HealthPanel, hold_out
-from selfsup_tf.evaluation.statistics import rank_me, singular_values
+from selfsup_tf.evaluation.measures import monitor as monitoring
+from selfsup_tf.evaluation.measures.monitor import HealthPanel, hold_out
+from selfsup_tf.evaluation.measures.statistics import rank_me, singular_values
 from selfsup_tf.training import loop
 
 NAMES = (

@@ -23,7 +23,7 @@ from toys import mean_encoder
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import extract_features
-from selfsup_tf.evaluation.projector_files import write_projector
+from selfsup_tf.evaluation.measures.projector_files import write_projector
 
 
 class Projector:

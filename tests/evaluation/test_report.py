@@ -84,9 +84,8 @@ def change(path, **values):
     planted_run.write(path, json.loads(path.read_text()) | values)
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["new form", "old form"])
-def test_the_whole_run_is_on_the_page(tmp_path, old):
-    run = planted_run.plant_run(tmp_path / "run", old=old)
+def test_the_whole_run_is_on_the_page(tmp_path):
+    run = planted_run.plant_run(tmp_path / "run")
     path = write_report(run)
     assert path == run / "report.html"
     page = Page(path)
@@ -232,18 +231,6 @@ def test_an_export_of_an_earlier_encoder_is_marked(run):
     # Float64 leaves as float32, and of old manifests the encoder is not known.
     assert not stale("b" * 64, {"precision": "float64"})
     assert not stale(None, {"precision": "float32"})
-
-
-def test_results_of_before_there_were_intervals_are_shown(run):
-    old = {"top_1": 0.5051, "top_5": 0.9411, "num_train": 50, "num_test": 10}
-    untrained = {"top_1": 0.2983, "top_5": 0.8277}
-    planted_run.write(
-        run / "eval" / "knn.json",
-        {"protocol": "knn", "trained": old, "untrained": untrained,
-         "test": {"name": "t", "size": 10}, "encoder_hash": planted_run.HASH},
-    )  # fmt: skip
-    row = Page(write_report(run)).row("k-NN top-1 10 of t")
-    assert row == ["50.5 %", "29.8 %", "+20.7", ""]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Results: made from Python, written, read back from the files of all times."""
+"""Results: made from Python, written, read back."""
 
 import dataclasses
 import json
@@ -17,8 +17,8 @@ from selfsup_tf.cli import about
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
-from selfsup_tf.evaluation.knn import knn
-from selfsup_tf.evaluation.neighbours import find_neighbours, neighbour_gallery
+from selfsup_tf.evaluation.measures.knn import knn
+from selfsup_tf.evaluation.measures.neighbours import find_neighbours, neighbour_gallery
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.report import write_comparison, write_report
 from selfsup_tf.evaluation.results import first_look, read_folder, read_results
@@ -27,8 +27,8 @@ from selfsup_tf.evaluation.text import format_rows
 from selfsup_tf.models.untrained import untrained_copy
 
 TFDS = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tfds"
-OLD = pathlib.Path(__file__).parent / "old_results"
-"""Files of before there was one form, as eval.py wrote them, of two encoders."""
+STORED = pathlib.Path(__file__).parent / "stored_results"
+"""Files as eval.py writes them, of two encoders: they stay readable."""
 
 
 def pixel_encoder(size=8):
@@ -115,7 +115,7 @@ def test_unknown_protocols_and_options_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-OLD_NUMBERS = {
+STORED_NUMBERS = {
     "accuracy": (0.333333, None),
     "finetune_fraction=0.5_epochs=2.0_batch-size=8": (None, "from scratch"),
     "health": (None, "untrained"),
@@ -128,52 +128,43 @@ OLD_NUMBERS = {
 }
 
 
-def in_a_run(folder, names, *, upgraded=()):
-    """A run with some of the old files, one written after the other."""
+def in_a_run(folder, names):
+    """A run with some of the files, one written after the other."""
     evaluation = folder / "eval"
     evaluation.mkdir(parents=True)
     (folder / "encoder.keras").write_bytes(b"never opened")
-    shutil.copy(OLD / "map_count=20_thumbnails.jpg", evaluation)
+    shutil.copy(STORED / "map_count=20_thumbnails.jpg", evaluation)
     for time, name in enumerate(names):
         path = evaluation / f"{name}.json"
-        shutil.copy(OLD / path.name, path)
-        if name in upgraded:
-            (stored,) = (one for one in read_results(folder) if one.name == name)
-            path.write_text(json.dumps(stored.result.to_dict()))
+        shutil.copy(STORED / path.name, path)
         os.utime(path, (10 + time, 10 + time))
     return folder
 
 
-@pytest.mark.parametrize("name", OLD_NUMBERS)
-def test_files_of_before_there_was_one_form_are_read(name, tmp_path):
-    value, other = OLD_NUMBERS[name]
+@pytest.mark.parametrize("name", STORED_NUMBERS)
+def test_files_that_are_there_are_read(name, tmp_path):
+    value, other = STORED_NUMBERS[name]
     (stored,) = read_results(in_a_run(tmp_path, [name]))
-    found, old = stored.result, json.loads((OLD / f"{name}.json").read_text())
+    found = stored.result
     assert found.protocol == name.partition("_")[0]
     assert found.title.startswith(PROTOCOLS.find(found.protocol).title)
     assert list(found.details) == list(filter(None, ["trained", other]))
-    digests = [old.get(k) for k in ("encoder_hash", "classifier_hash")]
-    if "knn" in old:
-        digests = [old["knn"]["encoder_hash"]]
+    if name == "transfer_ten":
         assert [r.group for r in found.rows][::2] == ["k-NN", "Linear probe"]
-    assert found.weights_hash in digests
+    assert found.network == ("classifier" if name == "accuracy" else "encoder")
     if value is not None:
         assert found.rows[0].value == value
     for row in found.rows[:1]:
         assert list(row.beside) == ([other] if other else [])
         for one in row.beside.values():
             assert one.gain == pytest.approx(row.value - one.value)
-    if "gain_interval_points" in old:
-        bounds = [b / 100 for b in old["gain_interval_points"]]
-        assert found.rows[0].beside[other].gain_interval == pytest.approx(bounds)
     again = Result.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again.rows == found.rows and again.title == found.title
 
 
 def test_titles_say_what_sets_a_result_apart(tmp_path):
-    titles = {
-        s.name: s.result.title for s in read_results(in_a_run(tmp_path, OLD_NUMBERS))
-    }
+    found = read_results(in_a_run(tmp_path, STORED_NUMBERS))
+    titles = {stored.name: stored.result.title for stored in found}
     assert titles["knn_k=10"] == "k-NN (k 10)"
     assert titles["transfer_ten"] == "Transfer to ten"
     name = "finetune_fraction=0.5_epochs=2.0_batch-size=8"
@@ -181,17 +172,17 @@ def test_titles_say_what_sets_a_result_apart(tmp_path):
 
 
 def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
-    """By page, comparison and model card; in the old form and the new."""
+    """By page, comparison and model card."""
     shuffle = random.Random(0).shuffle
-    digest = json.loads((OLD / "linear.json").read_text())["encoder_hash"]
+    digest = json.loads((STORED / "linear.json").read_text())["weights_hash"]
     runs = []
     for n in range(2):
-        names = list(OLD_NUMBERS)
+        names = list(STORED_NUMBERS)
         shuffle(names)
-        runs.append(in_a_run(tmp_path / f"run{n}", names, upgraded=names[: 5 * n]))
+        runs.append(in_a_run(tmp_path / f"run{n}", names))
         (runs[-1] / "eval" / "notes.json").write_text('{"of": "nobody"}')
         found = read_results(runs[-1])
-        assert [one.name for one in found] == sorted(OLD_NUMBERS)
+        assert [one.name for one in found] == sorted(STORED_NUMBERS)
         assert read_folder(runs[-1])[1] == ["notes.json"]
         page = write_report(runs[-1]).read_text()
         assert all(one.result.title in page for one in found if one.result.rows)
@@ -207,7 +198,7 @@ def test_every_file_beside_every_other_in_any_order_is_read(tmp_path):
 
 
 def test_a_damaged_file_is_named_with_advice_for_its_reader(tmp_path):
-    run = in_a_run(tmp_path, ["linear"], upgraded=["linear"])
+    run = in_a_run(tmp_path, ["linear"])
     path = run / "eval" / "linear.json"
     whole = path.read_text()
     broken = [whole[:200], "[]", '{"format": 2, "protocol": "linear"}']
@@ -232,17 +223,6 @@ def test_files_of_no_protocol_are_counted(tmp_path):
     assert read_folder(tmp_path)[1] == [
         *("knn_notes.json", "list.json", "notes.json", "odd.json")
     ]
-
-
-def test_pictures_of_before_they_had_files_are_read(tmp_path):
-    folder = in_a_run(tmp_path, []) / "eval"
-    for name in ("neighbours", "neighbours_hits=3", "views", "knn"):
-        (folder / f"{name}.png").write_bytes(b"a picture")
-    found = {one.name: one for one in read_results(tmp_path)}
-    assert list(found) == ["neighbours", "neighbours_hits=3", "views"]
-    shown = found["neighbours_hits=3"]
-    assert shown.result.title == "Nearest neighbours (hits 3)"
-    assert shown.path == folder / "neighbours_hits=3.png" and not shown.stale
 
 
 def test_results_of_an_earlier_state_are_stale(tmp_path):

@@ -8,15 +8,15 @@ import pytest
 import toys
 
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import retrieval as retrieval_lib
 from selfsup_tf.evaluation.features import Features, extract_features
-from selfsup_tf.evaluation.intervals import bootstrap_interval
-from selfsup_tf.evaluation.protocol import PROTOCOLS
-from selfsup_tf.evaluation.retrieval import (
+from selfsup_tf.evaluation.measures import retrieval as retrieval_lib
+from selfsup_tf.evaluation.measures.intervals import bootstrap_interval
+from selfsup_tf.evaluation.measures.retrieval import (
     average_precisions,
     retrieval,
     retrieval_from_features,
 )
+from selfsup_tf.evaluation.protocol import PROTOCOLS
 
 
 def literal_retrieval(gallery, queries, leave_one_out=False):

@@ -10,14 +10,14 @@ from toys import literal_knn
 
 from selfsup_tf.data import corruptions
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation import robustness as robustness_lib
 from selfsup_tf.evaluation.features import extract_features, weights_hash
-from selfsup_tf.evaluation.intervals import bootstrap_interval
-from selfsup_tf.evaluation.knn import knn
-from selfsup_tf.evaluation.linear import linear_probe
-from selfsup_tf.evaluation.linear_fit import fit_lbfgs
+from selfsup_tf.evaluation.measures import robustness as robustness_lib
+from selfsup_tf.evaluation.measures.intervals import bootstrap_interval
+from selfsup_tf.evaluation.measures.knn import knn
+from selfsup_tf.evaluation.measures.linear import linear_probe
+from selfsup_tf.evaluation.measures.linear_fit import fit_lbfgs
+from selfsup_tf.evaluation.measures.robustness import robustness
 from selfsup_tf.evaluation.protocol import PROTOCOLS
-from selfsup_tf.evaluation.robustness import robustness
 
 KINDS = ("blur", "noise", "jpeg", "brightness")
 

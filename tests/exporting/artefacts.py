@@ -18,7 +18,7 @@ from selfsup_tf.data.views import evaluation_view
 from selfsup_tf.exporting.format import Artefact, Networks, Options
 from selfsup_tf.exporting.formats import find_formats
 from selfsup_tf.exporting.served import export_saved_model as write_saved_model
-from selfsup_tf.models.normalize import Normalize
+from selfsup_tf.models.preprocessing import normalize
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 FORMATS = find_formats()
@@ -147,7 +147,7 @@ def normed_network(size=16):
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
     images = keras.Input((size, size, 3), name="image")
-    h = Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))(images)
+    h = normalize(images, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
     for width in (8, 16, 64):
         h = keras.layers.Conv2D(width, 3, 2, "same", use_bias=False)(h)
         norm = keras.layers.BatchNormalization()

@@ -183,6 +183,33 @@ def test_an_index_follows_its_folder(models, folder, tmp_path):
     assert not index.exists()
 
 
+def test_a_disk_that_is_not_there_costs_no_index(models, folder, tmp_path):
+    photos, index = tmp_path / "photos", tmp_path / "photos.npz"
+    shutil.copytree(folder / "even", photos)
+    run("index", models["float32"], photos, "--index", index)
+    before = index.read_bytes()
+    shutil.rmtree(photos)
+    photos.mkdir()
+    _, complaints, _ = run(
+        "index", models["float32"], photos, "--index", index, fails=True
+    )
+    assert "a disk that is not mounted" in complaints and index.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["index", "embed"])
+def test_a_place_that_can_not_be_written_is_said_before_the_work(
+    models, folder, tmp_path, command
+):
+    (tmp_path / "a.npz").mkdir()
+    (tmp_path / "file").touch()
+    image = folder if command == "index" else folder / "even" / "0.png"
+    flag = "--index" if command == "index" else "--output"
+    for place in ("a.npz", "file/b.npz"):
+        words = command, models["float32"], image, flag, tmp_path / place
+        said, complaints, _ = run(*words, fails=True)
+        assert "expected a place to write" in complaints and not said
+
+
 def test_an_interrupted_index_keeps_what_it_has(models, folder, tmp_path):
     index = tmp_path / "index.npz"
     program = textwrap.dedent(

@@ -19,7 +19,7 @@ from artefacts import (
 
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
-from selfsup_tf.evaluation.linear import linear_classifier
+from selfsup_tf.evaluation.measures.linear import linear_classifier
 from selfsup_tf.exporting.exporter import export, format_table
 from selfsup_tf.exporting.format import Networks, Options
 from selfsup_tf.exporting.formats import choose_formats, override_thresholds
@@ -221,17 +221,20 @@ def test_an_earlier_export_is_kept_or_replaced_whole(encoder, few, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e", "link"]
 
 
-def test_an_export_of_before_there_were_manifests_may_be_replaced(
+def test_a_classifier_of_probabilities_or_of_one_output_is_refused(
     encoder, few, tmp_path
 ):
-    place = tmp_path / "e"
-    (place / "saved_model").mkdir(parents=True)
-    for name in ("encoder_int8.tflite", "saved_model/saved_model.pb"):
-        (place / name).write_text("old")
-    (place / "parity.json").write_text('{"artefacts": [], "versions": {}}')
-    export(encoder, place, **FLOAT32, images=few, overwrite=True)
-    assert not (place / "parity.json").exists()
-    assert check_manifest(place)["artefacts"][0]["format"] == "tflite_float32"
+    """Files take the softmax of its logits: of these it would mean nothing."""
+    for head, message in (
+        (keras.layers.Dense(3, "softmax"), "one that gives probabilities"),
+        (keras.layers.Dense(1, "sigmoid"), "two classes or more"),
+    ):
+        classifier = keras.Model(encoder.input, head(encoder.output))
+        with pytest.raises(InputError, match=message):
+            export(
+                encoder, tmp_path / "e", **FLOAT32, images=few, classifier=classifier
+            )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -185,3 +185,29 @@ def test_a_place_where_a_saved_model_can_not_be_loaded_is_refused(where, capsys)
     assert sorted(run.rglob("*")) == before
     export(run, "--formats", "tflite_float32")
     assert (run / "export" / "encoder_float32.tflite").is_file()
+
+
+def test_another_encoder_of_the_folder_has_no_part_in_the_run_s_classifier(
+    where, capsys
+):
+    encoder = keras.saving.load_model(where / "encoder.keras")
+    encoder.save(where / "encoder_best.keras")
+    logits = keras.layers.Dense(3)(encoder.output)
+    keras.Model(encoder.input, logits).save(where / "classifier.keras")
+    export(where / "encoder_best.keras", "--formats", "tflite_float32")
+    shown = capsys.readouterr().out
+    assert "encoder_float32.tflite" in shown and "probabilities" not in shown
+
+
+def test_another_program_s_config_beside_a_network_is_left_alone(tmp_path, where):
+    """It says nothing of how photographs are read, and is not handed on."""
+    encoder = keras.saving.load_model(where / "encoder.keras")
+    place = tmp_path / "network"
+    place.mkdir()
+    encoder.save(place / "model.keras")
+    (place / "config.json").write_text('{"api_key": "secret", "encoder": "vit"}')
+    data = f"--data={tmp_path / 'data.npz'}"
+    export(place / "model.keras", "--formats", "tflite_float32", data)
+    manifest = (place / "export" / "manifest.json").read_text()
+    assert "secret" not in manifest
+    assert json.loads(manifest)["preprocessing"]["exif_orientation"] == "applied"

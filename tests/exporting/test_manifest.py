@@ -285,8 +285,20 @@ def test_what_is_described_has_no_places(described_with):
     assert "alice" not in format_model_card(manifest)
     assert "exported without a classifier" in format_model_card(manifest)
     assert manifest["classifier"] is None
+    prose = {"notes": "x" * 300 + " / y", "how": "~100 epochs w/ a warm-up"}
+    assert without_places(prose | {"from": "~/a", "and": "../b/c"}) == prose | {
+        "from": "a",
+        "and": "c",
+    }
     # Unlabelled images: nothing reads labels.
     assert manifest["accuracy_protocols"] is None
+
+
+def test_names_are_no_markup(described_with):
+    names = "<b>a</b>, [cat](http://x), `c`, _d_, e_f"
+    card = format_model_card(described_with(training={"data": names}, metrics={}))
+    escaped = r"\<b\>a\</b\>, \[cat\](http://x), \`c\`, \_d\_, e_f"
+    assert f"- data: {escaped}" in card
 
 
 def programs(card):

@@ -17,7 +17,7 @@ from artefacts import (
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import Features
-from selfsup_tf.evaluation.knn import knn_from_features
+from selfsup_tf.evaluation.measures.knn import knn_from_features
 from selfsup_tf.exporting.format import Networks, Options, Threshold
 from selfsup_tf.exporting.formats import override_thresholds
 from selfsup_tf.exporting.measure import measure
@@ -100,8 +100,8 @@ def test_compare_zeros_nan_and_shapes():
     zero, one = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
     assert compare(zero, zero)["cosine_mean"] == 1
     assert compare(zero, one)["cosine_mean"] == 0
-    assert compare(one, one * np.nan)["cosine_mean"] == -1
-    assert compare(one, np.ones((2, 2)))["cosine_mean"] == -1
+    assert compare(one, one * np.nan)["cosine_mean"] == -np.inf
+    assert compare(one, np.ones((2, 2)))["cosine_mean"] == -np.inf
 
 
 # Thresholds
@@ -318,8 +318,8 @@ def test_one_image_of_nan_leaves_no_accuracy(networks, proof, tmp_path, where):
     (found,) = measure(artefact(path, "tflite_float32"), reference, proof)
     assert found.knn_top_1 is None and found.linear_top_1 is None
     if where == "held_out":
-        assert found.cosine_min == found.cosine_mean == -1
-        with pytest.raises(ParityError, match="mean -1"):
+        assert found.cosine_min == found.cosine_mean == -np.inf
+        with pytest.raises(ParityError, match="mean -inf"):
             require_parity(found)
 
 

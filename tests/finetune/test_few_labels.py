@@ -1,10 +1,12 @@
 """A few labels of a folder that has no test split: the batch fits, the rest judges."""
 
+import keras
 import pytest
 import tensorflow as tf
 
 import selfsup_tf as selfsup
 from selfsup_tf import cli
+from selfsup_tf.config import EncoderConfig
 from selfsup_tf.data.parts import labelled_fraction
 from selfsup_tf.data.sources import open_source
 from selfsup_tf.errors import InputError
@@ -84,3 +86,29 @@ def test_nothing_unused_is_known_of_arrays(few_images, photos, tiny_config, tmp_
     selfsup.train(method, few_images, run_dir=tmp_path / "a", progress=False)
     with pytest.raises(SystemExit):
         cli.evaluate(["accuracy", f"--run_dir={tmp_path / 'a'}", f"--data={photos}"])
+
+
+def test_other_labels_are_another_run(few_images, tiny_config, tmp_path):
+    images, labels = few_images
+    config = tiny_config("finetune", fraction=1.0, batch_size=16, held_out=0)
+    load, options = find_method("finetune").load(), {"progress": False}
+    options["run_dir"] = tmp_path / "a"
+    selfsup.train(load(config), (images, labels), **options)
+    selfsup.train(load(config), (images, labels), **options)
+    with pytest.raises(InputError, match="other: labels"):
+        selfsup.train(load(config), (images, labels[::-1]), **options)
+
+
+def test_the_head_of_a_run_fits_its_last_encoder_alone(
+    few_images, tiny_config, tmp_path
+):
+    images = keras.Input((16, 16, 3))
+    maps = keras.layers.Conv2D(4, 3)(images)
+    best = tmp_path / "encoder_best.keras"
+    keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps)).save(best)
+    options = {"pretrained": str(best), "held_out": 0}
+    options["encoder"] = EncoderConfig(name="pretrained")
+    config = tiny_config("finetune", head_layer=1, **options)
+    method = find_method("finetune").load()(config)
+    with pytest.raises(InputError, match="the head that fits the last encoder alone"):
+        selfsup.train(method, few_images, run_dir=tmp_path / "a", progress=False)

@@ -248,3 +248,31 @@ def test_a_ready_made_network_sees_an_image_as_it_sees_it_again():
     images = np.random.default_rng(0).random((16, 32, 32, 3), np.float32)
     once, again = encoder(images, training=True), encoder(images, training=True)
     np.testing.assert_allclose(once, again, atol=1e-4)
+
+
+@keras.saving.register_keras_serializable(package="tests_encoders")
+class Plain(keras.layers.Layer):
+    """A layer whose constructor takes its own option alone."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+    def get_config(self):
+        return {"factor": self.factor}
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_layer_that_takes_no_dtype_is_copied_as_it_is(precision):
+    images = keras.Input((8, 8, 3))
+    h = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images))
+    network = keras.Model(images, Plain(2.0)(h))
+    copy = copy_network(network, precision=precision)
+    x = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    found, expected = np.asarray(copy(x), np.float32), np.asarray(network(x))
+    # bfloat16 has 8 bits; a sum of 27 products and a mean of 36 numbers.
+    tolerance = 0.02 if precision != "float32" else 1e-6
+    np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max())

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from selfsup_tf.data.parts import hold_out_share
+from selfsup_tf.data.parts import hold_out_share, share_classes
 from selfsup_tf.data.source import Reading, Source, SourceKind
 from selfsup_tf.doors import Door
 from selfsup_tf.errors import InputError, check, nearest
@@ -114,8 +114,15 @@ def part_evaluation(
 
 
 def open_pair(data: Any, **reading: Any) -> tuple[Source, Source]:
-    """Opens images and test images like `open_evaluation`, with labels or without."""
-    return _part(open_splits(data, **reading))
+    """Opens images and test images like `open_evaluation`, with labels or without.
+
+    Labels that tell hardly any two images alike are put aside, see `share_classes`.
+    """
+    splits = open_splits(data, **reading)
+    if len(splits) == 1 and splits[0].labelled and not share_classes(splits[0]):
+        logger.info("Most classes of %s have one image: no labels.", splits[0].name)
+        splits = (splits[0].without_labels(),)
+    return _part(splits)
 
 
 def open_test(data: Any, *, learned: bool, **reading: Any) -> Source:

@@ -97,7 +97,7 @@ def from_arrays(
     Args:
         images: (N, H, W) or (N, H, W, C), C from 1 to 16; uint8, uint16, or floats in
             [0, 1].
-        labels: Integers (N,) or (N, 1), or None.
+        labels: Integers (N,) or (N, 1), -1 for an image without one; or None.
         name: For logs.
         num_classes: The least number of classes, for a part that lacks some.
         channels: See `Reading`.
@@ -185,8 +185,8 @@ def check_labels(labels: Any, size: int) -> np.ndarray:
         'Use y.astype("int64"); for names, np.unique(y, return_inverse=True)[1].',
     )
     check(
-        labels.min() >= 0 and labels.max() < _CLASSES,
-        f"labels that count classes from 0, below {_CLASSES}",
+        labels.min() >= -1 and 0 <= labels.max() < _CLASSES,
+        f"labels that count classes from 0, below {_CLASSES}, or -1 for none",
         f"labels from {labels.min()} to {labels.max()}",
         "Number them with np.unique(y, return_inverse=True)[1], or give no labels.",
     )

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.data.channels import decode_channels
-from selfsup_tf.data.folder_layout import find_layout, list_files
+from selfsup_tf.data.folder_layout import Layout, find_layout, list_files
 from selfsup_tf.data.image_files import check_files, describe_unread, why_unreadable
 from selfsup_tf.data.indexed import IndexedSource
 from selfsup_tf.data.lost import MAX_BAD_SHARE, Lost
@@ -47,7 +47,19 @@ def open_folder(
     layout = find_layout(folder)
     check_one_of(split, layout.splits, f"a split of {folder}")
     root = layout.splits[split]
-    channels = channels or 3
+    return _open_root(folder, root, split, layout, exif=exif, channels=channels or 3)
+
+
+def _open_root(
+    folder: pathlib.Path,
+    root: pathlib.Path,
+    split: str,
+    layout: Layout,
+    *,
+    exif: bool,
+    channels: int,
+) -> IndexedSource:
+    """Opens the images below a root in the folder, which is a split of its layout."""
     unread: dict[str, str] = {}
     files = sorted(list_files(root, unread))
     check(
@@ -59,12 +71,13 @@ def open_folder(
     found = check_files(root, files, exif=exif, channels=channels)
     (height, width), *others = found.shapes
     image_shape = None if others else (height, width, channels)
-    name = folder.resolve().name
+    name = readable(folder.resolve().name)
 
     def of(files: list[str], image_shape: Sequence[int] | None) -> IndexedSource:
         """The source of these files, some of which may be lost."""
         there, known = set(found.good), set(files)
         left_out = [file for file in found.bad if file not in known]
+        newer = _newer(there - known)
         return _make_source(
             root,
             files,
@@ -79,8 +92,9 @@ def open_folder(
                 *describe_unread(found.unread, root),
                 *(f"{root / name}: {why}" for name, why in sorted(unread.items())),
             ),
-            notes=(*layout.notes, *found.notes, *_beside_folders(files)),
+            notes=(*layout.notes, *newer, *found.notes, *_beside_folders(files)),
             reopen=reopen,
+            within=os.path.relpath(root, folder),
         )
 
     def reopen(begun: dict[str, Any]) -> IndexedSource:
@@ -90,11 +104,26 @@ def open_folder(
             "another JSON value in its images.gz",
             "Bring the file back; another --run_dir begins anew.",
         )
+        then = folder / begun["root"]
+        if then != root and then.is_dir():  # a layout that new files have changed
+            reading = {"exif": exif, "channels": channels}
+            again = _open_root(folder, then, split, layout, **reading).as_begun(begun)
+            beyond = [f for f in found.good if not (root / f).is_relative_to(then)]
+            again.notes = (*_newer(set(beyond)), *again.notes)
+            return again
         _check_sizes(root, begun)
         return of(begun["files"], begun["image_shape"])
 
     source = of(found.good, image_shape)
     return source
+
+
+def _newer(files: set[str]) -> tuple[str, ...]:
+    """A line on the files that a run which is resumed does not know."""
+    if not files:
+        return ()
+    came = f"{len(files)} files that came" if len(files) > 1 else "1 file that came"
+    return (f"Left out: {came} after the run began, such as {min(files)}.",)
 
 
 def _check_sizes(root: pathlib.Path, begun: dict[str, Any]) -> None:
@@ -121,6 +150,7 @@ def _make_source(
     channels: int,
     name: str,
     lost: Sequence[int],
+    within: str,
     **options: Any,
 ) -> IndexedSource:
     labels, class_names = _label(files)
@@ -157,6 +187,7 @@ def _make_source(
         paths=paths,
         lost=missed,
         files={
+            "root": within,
             "image_shape": image_shape and list(image_shape),
             "files": files,
             "lengths": [_length(path) for path in paths],

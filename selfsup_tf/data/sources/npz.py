@@ -40,12 +40,12 @@ def open_npz(
             check_one_of(split, splits, f"a split of {path}")
             images, labels = splits[split]
             every = [archive[y] for _, y in splits.values() if y in keys]
-            counts = [int(y.max(initial=-1)) + 1 for y in every if y.dtype.kind in "iu"]
+            every = [y for y in every if y.size and y.dtype.kind in "iu"]
             return from_arrays(
                 archive[images],
                 archive[labels] if labels in keys else None,
                 name=f"{path.stem}:{split}",
-                num_classes=max(counts, default=0),
+                num_classes=max((int(y.max()) + 1 for y in every), default=0),
                 channels=channels,
             )
     except InputError:

@@ -7,7 +7,7 @@ import numpy as np
 from selfsup_tf.data.pipeline import evaluation_dataset
 from selfsup_tf.data.source import Source
 from selfsup_tf.evaluation.features import Features
-from selfsup_tf.evaluation.statistics import directions
+from selfsup_tf.evaluation.measures.statistics import directions
 
 SHARED = 10
 """Neighbours of an image that two encoders may have in common."""

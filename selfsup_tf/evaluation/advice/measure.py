@@ -20,17 +20,17 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.advice.alike import agreements, near_copies, nearest
 from selfsup_tf.evaluation.advice.candidate import Candidate
 from selfsup_tf.evaluation.features import Features, extract_features, weights_hash
-from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
-from selfsup_tf.evaluation.knn import PRESETS, KnnResult, knn_from_features
-from selfsup_tf.evaluation.linear import LinearResult, linear_probe
-from selfsup_tf.evaluation.protocol import Interval
-from selfsup_tf.evaluation.retrieval import retrieval_from_features
-from selfsup_tf.evaluation.statistics import (
+from selfsup_tf.evaluation.measures.intervals import Scored, bootstrap_interval
+from selfsup_tf.evaluation.measures.knn import PRESETS, KnnResult, knn_from_features
+from selfsup_tf.evaluation.measures.linear import LinearResult, linear_probe
+from selfsup_tf.evaluation.measures.retrieval import retrieval_from_features
+from selfsup_tf.evaluation.measures.statistics import (
     deviations,
     directions,
     rank_me,
     singular_values,
 )
+from selfsup_tf.evaluation.protocol import Interval
 from selfsup_tf.models.teacher import Teacher
 from selfsup_tf.models.teachers import place_of
 from selfsup_tf.models.untrained import untrained_copy

@@ -1,8 +1,6 @@
 """Accuracy of the classifier that a run has left; details are a `Classification`."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from selfsup_tf.commands import spelled
 from selfsup_tf.evaluation.flags import ImageFlags
@@ -14,7 +12,6 @@ from selfsup_tf.evaluation.labelled import (
     measured_on,
 )
 from selfsup_tf.evaluation.protocol import Result
-from selfsup_tf.evaluation.results import from_old
 from selfsup_tf.evaluation.unused_labels import open_unused
 
 TRAIN_ONE = (
@@ -39,8 +36,8 @@ class Accuracy(Labelled):
     measured_by_report = True
 
     def run(self, judged: Judged, flags: AccuracyFlags) -> Result:
-        from selfsup_tf.evaluation.classification import classifier_accuracy
         from selfsup_tf.evaluation.features import weights_hash
+        from selfsup_tf.evaluation.measures.classification import classifier_accuracy
 
         classifier, names = judged.classifier(TRAIN_ONE), None
         if judged.given is None:
@@ -71,19 +68,6 @@ class Accuracy(Labelled):
         if found["top_5"] is not None:
             line += f", top-5 {100 * found['top_5']:.2f} %"
         return format_with_classes(line, found, flags)
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        # The numbers stood at its top before they stood under "trained".
-        found = dict(values.get("trained") or values)
-        return from_old(
-            self.title,
-            name,
-            values,
-            rows=self.rows(found),
-            details={"trained": found},
-            network="classifier",
-            weights_hash=values.get("classifier_hash"),
-        )
 
 
 PROTOCOL = Accuracy()

@@ -129,14 +129,16 @@ def _open(
 ) -> "tuple[Source | None, Source]":
     """Labelled images to learn from, None where there are none, and those that judge.
 
-    Without labels, or with those of one class, all images of a folder judge; where it
-    has splits, those of the first.
+    Without labels, or with those of one class or of an image each, all images of a
+    folder judge; where it has splits, those of the first.
     """
     from selfsup_tf.data import sources
+    from selfsup_tf.data.parts import share_classes
 
     splits = judged.opened("open_splits")
-    if not all(one.labelled for one in splits) or len(set(splits[0].labels)) < 2:
-        return None, _some(splits[0], count)
+    first, labelled = splits[0], all(one.labelled for one in splits)
+    if not labelled or len(set(first.labels)) < 2 or not share_classes(first):
+        return None, _some(first.without_labels(), count)
     some = check_unseen(names, data)
     pair = sources.part_evaluation(splits, data, learned=some)
     train, test = (_some(one, count) for one in pair)
@@ -154,10 +156,10 @@ def _some(source: "Source", count: int) -> "Source":
     if source.labelled and len(set(source.labels)) > 1:
         fewest = int(np.unique(source.labels, return_counts=True)[1].min())
         check(
-            2 * count * fewest >= source.size,
+            2 * count * fewest > source.size,
             f"a count that leaves an image of every class of {source.name}",
             count,
-            f"Use --count={-(-source.size // fewest)} or more.",
+            f"Use --count={source.size // (2 * fewest) + 1} or more.",
         )
         part = labelled_fraction(source, count / source.size, seed=0)
         return part.select(part.indices, f"{part.size} of {source.name}")

@@ -27,7 +27,7 @@ class Embed(Protocol):
     order = 130
 
     def run(self, judged: Judged, flags: EmbedFlags) -> None:
-        from selfsup_tf.evaluation.embeddings import embed
+        from selfsup_tf.evaluation.measures.embeddings import embed
 
         if not flags.output:
             judged.check_place()

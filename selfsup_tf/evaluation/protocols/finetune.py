@@ -4,8 +4,6 @@ Details are a `Classification` of each, and how many labels were learned from.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.beside import SCRATCH, BesideFlags
@@ -19,7 +17,6 @@ from selfsup_tf.evaluation.labelled import (
 )
 from selfsup_tf.evaluation.naming import options_of, titled
 from selfsup_tf.evaluation.protocol import Result
-from selfsup_tf.evaluation.results import from_old
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Finetune(Labelled):
     order = 60
 
     def run(self, judged: Judged, flags: FinetuneFlags) -> Result:
-        from selfsup_tf.evaluation.fine_tuning import fine_tune
+        from selfsup_tf.evaluation.measures.fine_tuning import fine_tune
 
         judged.check_place()
         makers = judged.encoders(untrained=False)
@@ -105,21 +102,6 @@ class Finetune(Labelled):
             )
         lines = format_with_classes("\n".join(lines), found, flags)
         return f"{lines}\n\nThe run: {found['run_dir']}"
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        kept = {key: values.get(key) for key in ("num_labels", "run_dir")}
-        details = {"trained": {**values["trained"], **kept}}
-        if values.get("from_scratch"):
-            details[SCRATCH] = dict(values["from_scratch"])
-        return from_old(
-            self.title,
-            name,
-            values,
-            title=_title(self.title, values["fraction"], name.removeprefix("finetune")),
-            rows=rows_beside(details, self.rows, {}),
-            options={"fraction": values["fraction"]},
-            details=details,
-        )
 
 
 def _title(title: str, fraction: float, rest: str) -> str:

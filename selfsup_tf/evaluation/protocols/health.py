@@ -8,7 +8,6 @@ from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import ComparedFlags, judge_each, rows_beside
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row
 from selfsup_tf.evaluation.protocol import share as number
-from selfsup_tf.evaluation.results import from_old
 
 _PARTS = {"representation": ("h", ""), "projection": ("z", "projection z")}
 _SHOWN = (
@@ -55,7 +54,7 @@ class HealthProtocol(Protocol):
     )
 
     def run(self, judged: Judged, flags: HealthFlags) -> Result:
-        from selfsup_tf.evaluation.health import health
+        from selfsup_tf.evaluation.measures.health import health
 
         encoders = judged.encoders(same_views=True)
         images, projector = judged.open_source(), judged.projector
@@ -70,7 +69,7 @@ class HealthProtocol(Protocol):
         details = {name: one.to_dict() for name, one in found.items()}
         return judged.result(
             self.title,
-            rows=_rows(details),
+            rows=rows_of(details),
             measured_on={"images": {"name": images.name, "size": first.count}},
             details=details,
             verdict=first.verdict,
@@ -151,30 +150,8 @@ class HealthProtocol(Protocol):
                 )
         return compared
 
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        parts = ("representation", "projection", "spectrum", "deviations", "histograms")
-        details = {
-            "trained": {
-                "views": values.get("views", "those of the run"),
-                "temperature": values.get("temperature"),
-                **{part: values[part] for part in parts},
-            }
-        }
-        if values.get("untrained"):
-            details["untrained"] = dict(values["untrained"])
-        return from_old(
-            self.title,
-            name,
-            values,
-            rows=_rows(details),
-            options={"untrained": "untrained" in details},
-            details=details,
-            verdict=values["verdict"],
-            notes=tuple(values["reasons"]),
-        )
 
-
-def _rows(details: Mapping[str, Mapping[str, Any]]) -> tuple[Row, ...]:
+def rows_of(details: Mapping[str, Mapping[str, Any]]) -> tuple[Row, ...]:
     """The numbers of h, then those of z where there is a projector."""
     rows = []
     for part, (_, group) in _PARTS.items():

@@ -23,7 +23,7 @@ class Knn(Labelled):
     flags = KnnFlags
     order = 10
     measured_by_report = True
-    function = "selfsup_tf.evaluation.knn:knn"
+    function = "selfsup_tf.evaluation.measures.knn:knn"
     shown = ("k", "temperature")
 
     def takes_vectors(self, flags: KnnFlags) -> bool:

@@ -39,7 +39,7 @@ class Linear(Labelled):
     flags = LinearFlags
     order = 20
     measured_by_report = True
-    function = "selfsup_tf.evaluation.linear:linear_probe"
+    function = "selfsup_tf.evaluation.measures.linear:linear_probe"
     shown = ("optimizer",)
 
     def takes_vectors(self, flags: LinearFlags) -> bool:

@@ -1,14 +1,12 @@
 """A map of images; details are of `EmbeddingMap.to_dict`, and the thumbnails' file."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.naming import options_of
 from selfsup_tf.evaluation.protocol import Protocol, Result
-from selfsup_tf.evaluation.results import from_old
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +33,8 @@ class Map(Protocol):
     template = "map.html.jinja"
 
     def run(self, judged: Judged, flags: MapFlags) -> Result:
-        from selfsup_tf.evaluation.embedding_map import embedding_map
-        from selfsup_tf.evaluation.map_picture import FEW, write_map
+        from selfsup_tf.evaluation.measures.embedding_map import embedding_map
+        from selfsup_tf.evaluation.measures.map_picture import FEW, write_map
 
         encoders, images = judged.encoders(untrained=False), judged.open_pair()[1]
         alone = judged.given is None and not judged.has_test_split
@@ -56,18 +54,6 @@ class Map(Protocol):
             measured_on={"images": {"name": images.name, "size": count}},
             details=found,
             pictures=pictures,
-        )
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        found = {key: value for key, value in values.items() if key != "encoder_hash"}
-        count = len(values["positions"])
-        return from_old(
-            self.title,
-            name,
-            values,
-            measured_on={"images": {"name": values["source"], "size": count}},
-            details={"trained": {**found, "thumbnails": f"{name}_thumbnails.jpg"}},
-            pictures={f"{name}.png": f"Map of {count} images"},
         )
 
 

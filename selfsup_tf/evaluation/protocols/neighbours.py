@@ -1,13 +1,11 @@
 """A picture of images, each beside the nearest ones; it has no numbers."""
 
 import dataclasses
-import pathlib
 
 from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
 from selfsup_tf.evaluation.protocol import Protocol, Result
-from selfsup_tf.evaluation.results import read_pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Neighbours(Protocol):
     lead = "The nearest images by cosine: what the encoder takes to be alike."
 
     def run(self, judged: Judged, flags: NeighboursFlags) -> Result:
-        from selfsup_tf.evaluation.neighbours import neighbour_gallery
+        from selfsup_tf.evaluation.measures.neighbours import neighbour_gallery
 
         encoders = judged.encoders(untrained=False)
         seen, unseen = judged.open_pair()
@@ -43,7 +41,7 @@ class Neighbours(Protocol):
                 unseen,
                 picture,
                 queries=min(flags.queries, unseen.size),
-                hits=min(flags.hits, seen.size - 1),
+                hits=min(flags.hits, seen.size - (seen is unseen)),
                 seed=flags.seed,
                 cache=judged.cache,
             )
@@ -54,9 +52,6 @@ class Neighbours(Protocol):
             details={name: {} for name in encoders},
             pictures=pictures,
         )
-
-    def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        return read_pictures(folder, "neighbours", self.title)
 
 
 PROTOCOL = Neighbours()

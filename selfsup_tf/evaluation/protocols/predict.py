@@ -51,7 +51,7 @@ class Predict(Protocol):
     order = 135
 
     def run(self, judged: Judged, flags: PredictFlags) -> None:
-        from selfsup_tf.evaluation import prediction
+        from selfsup_tf.evaluation.measures import prediction
 
         if not flags.output:
             judged.check_place()
@@ -67,7 +67,7 @@ class Predict(Protocol):
 
     def _answers(self, judged, flags):
         from selfsup_tf.data.sources import open_source
-        from selfsup_tf.evaluation.prediction import by_classifier, by_examples
+        from selfsup_tf.evaluation.measures.prediction import by_classifier, by_examples
 
         if flags.examples is not None:
             examples = open_source(

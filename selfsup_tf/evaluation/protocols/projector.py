@@ -25,7 +25,7 @@ class Projector(Protocol):
     order = 140
 
     def run(self, judged: Judged, flags: ProjectorFlags) -> None:
-        from selfsup_tf.evaluation.projector_files import write_projector
+        from selfsup_tf.evaluation.measures.projector_files import write_projector
 
         directory = judged.file("")
         encoder, images = judged.encoder, judged.open_pair()[1]

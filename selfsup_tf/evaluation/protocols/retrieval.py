@@ -23,7 +23,7 @@ class Retrieval(Labelled):
     flags = RetrievalFlags
     order = 30
     measured_by_report = True
-    function = "selfsup_tf.evaluation.retrieval:retrieval"
+    function = "selfsup_tf.evaluation.measures.retrieval:retrieval"
     shown = ("gallery",)
 
     def takes_vectors(self, flags: RetrievalFlags) -> bool:

@@ -25,7 +25,7 @@ class Robustness(Labelled):
     title = "Robustness"
     flags = RobustnessFlags
     order = 40
-    function = "selfsup_tf.evaluation.robustness:robustness"
+    function = "selfsup_tf.evaluation.measures.robustness:robustness"
     shown = ("classifier",)
 
     def rows(self, found: Mapping[str, Any]) -> tuple[Row, ...]:

@@ -9,7 +9,6 @@ Reference: Kornblith, Shlens, Le 2019, "Do better ImageNet models transfer bette
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
@@ -75,15 +74,6 @@ class Transfer(Protocol):
             for way, found in result.details["trained"].items()
             for table in class_table(f"{result.title}: {WAYS[way].title}", found)
         ]
-
-    def upgrade(self, name: str, values: Mapping[str, Any]) -> Result:
-        found = {
-            way: protocol.upgrade(way, values[way])
-            for way, protocol in WAYS.items()
-            if values.get(way)
-        }
-        rest = name.removeprefix("transfer_").removeprefix(values["data"])
-        return _joined(found, titled(f"{self.title} to {values['data']}", rest))
 
 
 def _joined(found: Mapping[str, Result], title: str) -> Result:

@@ -1,14 +1,12 @@
 """A picture of images beside the views that the run learned from; it has no numbers."""
 
 import dataclasses
-import pathlib
 
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.flags import ImageFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import measured_on
 from selfsup_tf.evaluation.protocol import Protocol, Result
-from selfsup_tf.evaluation.results import read_pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +42,6 @@ class Views(Protocol):
             pictures={picture.name: self.title},
             weights_hash=None,
         )
-
-    def read(self, folder: pathlib.Path) -> dict[str, Result]:
-        return read_pictures(folder, "views", self.title)
 
 
 PROTOCOL = Views()

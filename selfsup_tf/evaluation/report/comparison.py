@@ -10,12 +10,12 @@ from selfsup_tf.config.stored import by_flag
 from selfsup_tf.evaluation.beside import SAME_NETWORK
 from selfsup_tf.evaluation.curves import draw_runs, training_panels
 from selfsup_tf.evaluation.numbers import NOTHING, measured_on, plain
-from selfsup_tf.evaluation.plotting import is_number
 from selfsup_tf.evaluation.protocol import Chart
 from selfsup_tf.evaluation.report.drawing import Drawings
 from selfsup_tf.evaluation.report.gather import RunFiles, reading
 from selfsup_tf.evaluation.report.sections import Line, lines_of
 from selfsup_tf.evaluation.results import in_order
+from selfsup_tf.fields import is_number
 from selfsup_tf.run import RunDirectory
 
 

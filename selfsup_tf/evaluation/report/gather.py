@@ -10,7 +10,6 @@ from typing import Any
 
 import jinja2
 
-from selfsup_tf.config import upgraded
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.results import StoredResult, in_order, read_folder
 from selfsup_tf.files import read_object
@@ -107,7 +106,6 @@ def gather(run_dir: str | os.PathLike[str]) -> RunFiles:
     directory.check_exists()
     config = directory.read_config() or {}
     with reading(directory.config):
-        config = upgraded(config) if config else {}
         groups = [config.get("encoder", {}), config.get("optimizer", {})]
         if not all(isinstance(v, dict) for v in (*groups, *config.get("views", ()))):
             raise TypeError("a group of options is no object")

@@ -10,6 +10,7 @@ from typing import Any
 import markupsafe
 
 from selfsup_tf.config import Config, ViewConfig
+from selfsup_tf.config.run_config import operational_fields
 from selfsup_tf.evaluation.curves import draw_panels, training_panels, warmup
 from selfsup_tf.evaluation.expected import find_expected
 from selfsup_tf.evaluation.next_steps import command
@@ -235,7 +236,7 @@ def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
     Args:
         config: A config.json.
     """
-    fields = {f.name: f for f in dataclasses.fields(Config)}
+    fields = {field.name for field in dataclasses.fields(Config)}
     defaults = json.loads(json.dumps(dataclasses.asdict(Config())))
     views = {f"view_{n}": view for n, view in enumerate(config.get("views") or (), 1)}
     view_defaults = json.loads(json.dumps(dataclasses.asdict(ViewConfig())))
@@ -243,7 +244,7 @@ def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
     nested = {name: v for name, v in config.items() if isinstance(v, dict)} | views
     flat = {n: v for n, v in config.items() if n not in nested and n != "views"}
     own = {name: v for name, v in flat.items() if name not in fields}
-    operation = {n: v for n, v in flat.items() if n in fields and fields[n].metadata}
+    operation = {n: v for n, v in flat.items() if n in operational_fields(Config)}
     general = {n: v for n, v in flat.items() if n not in own and n not in operation}
     equal: dict[str, list[str]] = {}
     for title, values in sorted(nested.items()):

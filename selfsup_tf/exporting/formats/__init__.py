@@ -100,6 +100,12 @@ def check_options(options: Options, chosen: Sequence[Format]) -> None:
             "Add one of them, or leave the option out.",
         )
     check(
+        not isinstance(options.keep_float, str),
+        "keep_float to be a tuple of names",
+        repr(options.keep_float),
+        f"Write ({options.keep_float!r},).",
+    )
+    check(
         AUTO not in options.keep_float or len(options.keep_float) == 1,
         "keep_float to be auto, or names of layers",
         ", ".join(options.keep_float),

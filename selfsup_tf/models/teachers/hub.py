@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from selfsup_tf.commands import installing
 from selfsup_tf.errors import InputError, check, nearest
 from selfsup_tf.models.teacher import Teacher, TeacherKind, make_teacher
 
@@ -66,7 +67,7 @@ def import_hub():
         raise InputError(
             "the package keras-hub, which reads its presets",
             f"{error}",
-            "Install it: pip install '.[hub]'",
+            f"Install it: {installing('hub')}",
         ) from error
     return keras_hub
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.commands import installing
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.files import digest
 from selfsup_tf.models.teacher import Teacher, TeacherKind, make_teacher, side_of
@@ -73,7 +74,7 @@ def _load(path: str):
         raise InputError(
             "the package onnxruntime, which runs ONNX files",
             f"{error}",
-            "Install it: pip install '.[onnx]'",
+            f"Install it: {installing('onnx')}",
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors

@@ -15,13 +15,14 @@ import numpy as np
 import PIL.Image
 import scipy.optimize
 
+from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.evaluation.plotting import COLOURS, MARKERS, SOFT, short
 from selfsup_tf.evaluation.thumbnails import join_thumbnails
 from selfsup_tf.figures import Figure
 from selfsup_tf.files import save_figure, whole_file
 
 if TYPE_CHECKING:
-    from selfsup_tf.evaluation.embedding_map import EmbeddingMap
+    from selfsup_tf.evaluation.measures.embedding_map import EmbeddingMap
 
 _TOLD_APART = 72  # classes, by colours and markers together
 FEW = 150
@@ -87,8 +88,9 @@ def draw_map(embedding: EmbeddingMap) -> Figure:
     axes.set(xlim=(-edge, 1 + edge), ylim=(bottom, top), xticks=[], yticks=[], aspect=1)
     axes.spines[:].set_visible(False)
     method = {"tsne": "t-SNE", "pca": "PCA"}[embedding.method]
+    source = readable(embedding.source).replace("$", r"\$")
     axes.set_title(
-        f"{len(places):,} images of {embedding.source} by {method}; "
+        f"{len(places):,} images of {source} by {method}; "
         + ("each is moved to a free place" if few else f"{chosen.sum()} are drawn"),
         loc="left",
     )

@@ -197,4 +197,6 @@ def _show(axes: Any, picture: Picture, caption: str) -> None:
 
 
 def _named(class_names: Any, label: int) -> str:
+    if label < 0:
+        return "no class"
     return short(str(label if class_names is None else class_names[label]), 12)

@@ -9,18 +9,19 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import Config
+from selfsup_tf.data.parts import share_classes
 from selfsup_tf.data.source import Source
 from selfsup_tf.data.view_pairs import view_pairs
 from selfsup_tf.evaluation.features import compile_network, extract_features, join
-from selfsup_tf.evaluation.health import (
+from selfsup_tf.evaluation.measures.health import (
     DIMENSIONAL,
     LEAST,
     PARTS,
     judge,
     temperature_of,
 )
-from selfsup_tf.evaluation.knn import knn_from_features
-from selfsup_tf.evaluation.statistics import measure, rank_me, singular_values
+from selfsup_tf.evaluation.measures.knn import knn_from_features
+from selfsup_tf.evaluation.measures.statistics import measure, rank_me, singular_values
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -113,6 +114,9 @@ def _online_knn(
         return source, None
     if source.streamed or source.labels.min() < 0:
         logger.info("No online k-NN: the data are streamed, or not all have labels.")
+        return source, None
+    if not share_classes(source):
+        logger.info("No online k-NN: most classes have one image.")
         return source, None
     rest, queries = source.split(count, seed=config.seed)
     _, bank = rest.split(min(4 * count, rest.size // 2), seed=config.seed + 1)

@@ -14,13 +14,13 @@ import numpy as np
 from selfsup_tf.config.checks import check_not_negative, check_positive
 from selfsup_tf.data.stored_vectors import StoredVectors
 from selfsup_tf.errors import check, check_one_of
-from selfsup_tf.evaluation.classification import (
+from selfsup_tf.evaluation.features import extract_features, open_images, weights_hash
+from selfsup_tf.evaluation.measures.classification import (
     Classification,
     check_labels,
     count_answers,
 )
-from selfsup_tf.evaluation.features import extract_features, open_images, weights_hash
-from selfsup_tf.evaluation.linear_fit import fit_lbfgs, fit_sgd
+from selfsup_tf.evaluation.measures.linear_fit import fit_lbfgs, fit_sgd
 from selfsup_tf.shown import brief
 
 SGD = {"epochs": 90, "learning_rate": 0.1, "weight_decay": 0.0}

@@ -18,7 +18,7 @@ from selfsup_tf.data.source import Source
 from selfsup_tf.data.stored_vectors import readable
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.evaluation.features import extract_features, image_size, open_images
-from selfsup_tf.evaluation.map_picture import draw_map
+from selfsup_tf.evaluation.measures.map_picture import draw_map
 from selfsup_tf.evaluation.thumbnails import make_thumbnails
 from selfsup_tf.evaluation.vectors import unit_vectors
 from selfsup_tf.shown import brief

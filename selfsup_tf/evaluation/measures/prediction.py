@@ -24,8 +24,8 @@ from selfsup_tf.evaluation.features import (
     image_size,
     open_images,
 )
-from selfsup_tf.evaluation.knn import knn_rank
-from selfsup_tf.evaluation.tables import Rows, check_output, write_table
+from selfsup_tf.evaluation.measures.knn import knn_rank
+from selfsup_tf.evaluation.table_files import Rows, check_output, write_table
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -72,6 +72,12 @@ def by_classifier(
         InputError: There are other names than classes.
     """
     classes = classifier.output_shape[-1]
+    check(
+        classes >= 2,
+        "a classifier of two classes or more",
+        f"a network of {classes} output",
+        "Name one with a logit for each class, or --examples=FOLDER.",
+    )
     names = class_names or [str(n) for n in range(classes)]
     check(
         len(names) == classes,

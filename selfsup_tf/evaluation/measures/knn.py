@@ -18,12 +18,12 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.errors import check, check_one_of
-from selfsup_tf.evaluation.classification import (
+from selfsup_tf.evaluation.features import Features, extract_features, open_images
+from selfsup_tf.evaluation.measures.classification import (
     Classification,
     check_labels,
     count_answers,
 )
-from selfsup_tf.evaluation.features import Features, extract_features, open_images
 from selfsup_tf.shown import brief
 
 logger = logging.getLogger("selfsup_tf")

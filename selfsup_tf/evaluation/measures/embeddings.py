@@ -20,7 +20,7 @@ from selfsup_tf.evaluation.features import (
     image_size,
     open_images,
 )
-from selfsup_tf.evaluation.tables import WRITERS, Rows, check_output, write_table
+from selfsup_tf.evaluation.table_files import WRITERS, Rows, check_output, write_table
 from selfsup_tf.evaluation.vectors import unit_vectors
 
 VECTORS, INDEX, LABEL = "vectors", "index", "label"

@@ -20,7 +20,6 @@ from selfsup_tf.data import corruptions as corruptions_lib
 from selfsup_tf.data import pipeline
 from selfsup_tf.data.sources import Source
 from selfsup_tf.errors import check, check_one_of
-from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import (
     check_none_lost,
     compile_network,
@@ -29,9 +28,15 @@ from selfsup_tf.evaluation.features import (
     open_images,
     replaced,
 )
-from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
-from selfsup_tf.evaluation.knn import DEFAULT_K, check_votes, fitting_k, knn_rank
-from selfsup_tf.evaluation.linear_fit import fit_lbfgs
+from selfsup_tf.evaluation.measures.classification import check_labels
+from selfsup_tf.evaluation.measures.intervals import Scored, bootstrap_interval
+from selfsup_tf.evaluation.measures.knn import (
+    DEFAULT_K,
+    check_votes,
+    fitting_k,
+    knn_rank,
+)
+from selfsup_tf.evaluation.measures.linear_fit import fit_lbfgs
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.shown import brief
 

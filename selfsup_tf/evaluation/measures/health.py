@@ -22,7 +22,7 @@ from selfsup_tf.evaluation.features import (
     join,
     open_images,
 )
-from selfsup_tf.evaluation.statistics import EDGES, Numbers, measure
+from selfsup_tf.evaluation.measures.statistics import EDGES, Numbers, measure
 from selfsup_tf.evaluation.vectors import check_finite
 from selfsup_tf.shown import brief
 from selfsup_tf.training.spread import COLLAPSED

@@ -19,12 +19,13 @@ from selfsup_tf.config import FROM_PYTHON, Config, OptimizerConfig, ViewConfig
 from selfsup_tf.data.parts import labelled_fraction
 from selfsup_tf.data.source import Source, fingerprint
 from selfsup_tf.errors import check
-from selfsup_tf.evaluation.classification import (
+from selfsup_tf.evaluation.features import image_size, open_images, weights_hash
+from selfsup_tf.evaluation.measures.classification import (
     Classification,
+    check_classes,
     check_labels,
     classifier_accuracy,
 )
-from selfsup_tf.evaluation.features import image_size, open_images, weights_hash
 from selfsup_tf.methods import find_method
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
@@ -99,6 +100,8 @@ def fine_tune(
     """
     train, test = open_images(encoder, train), open_images(encoder, test)
     check_labels(train.labels, test.labels)
+    # Before an hour of training.
+    check_classes(test, train.class_names, partly=True)
     digest = weights_hash(encoder)
     package = find_method("finetune")
     if epochs is None:
@@ -136,7 +139,7 @@ def fine_tune(
         seconds[name] = round(time.perf_counter() - start, 2)
         classifier = load_network(runs[name], "classifier")
         results[name] = classifier_accuracy(
-            classifier, test, class_names=method.class_names
+            classifier, test, class_names=method.class_names, partly=True
         )
     return FineTuning(
         fraction=fraction,

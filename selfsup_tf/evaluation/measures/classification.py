@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from selfsup_tf.data.source import Source
 from selfsup_tf.data.sources import check_labelled
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.features import extract_features, open_images
-from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
+from selfsup_tf.evaluation.measures.intervals import Scored, bootstrap_interval
 from selfsup_tf.evaluation.protocol import Interval
 from selfsup_tf.shown import brief
 
@@ -108,6 +109,7 @@ def classifier_accuracy(
     *,
     class_names: tuple[str, ...] | None = None,
     batch_size: int = 256,
+    partly: bool = False,
 ) -> Classification:
     """Judges a classifier on every test image, each once.
 
@@ -116,6 +118,7 @@ def classifier_accuracy(
         test: A labelled Source or (images, labels).
         class_names: What the logits mean; the test set's must be the same.
         batch_size: Images in a call of the classifier.
+        partly: Whether the test set may lack the last of classes that are numbers.
 
     Raises:
         InputError: The test set has no labels, or other classes than the classifier.
@@ -129,12 +132,8 @@ def classifier_accuracy(
         f"a network of {classes} outputs",
         "Name the run's directory, or its classifier.keras.",
     )
-    check(
-        class_names is None or tuple(source.class_names) == tuple(class_names),
-        f"the classes that the classifier tells apart: {_some(class_names or ())}",
-        f"{_some(source.class_names)} in {source.name}",
-        "Judge it on images of the same classes.",
-    )
+    if class_names is not None:
+        check_classes(source, class_names, partly=partly)
     check(
         int(source.labels.max()) < classes,
         f"labels below {classes}, the number of the classifier's classes",
@@ -144,6 +143,23 @@ def classifier_accuracy(
     outputs = extract_features(classifier, source, batch_size=batch_size)
     names = class_names or source.class_names
     return Classification(**count_answers(outputs.features, outputs.labels, names))
+
+
+def check_classes(
+    test: Source, class_names: Sequence[str], *, partly: bool = False
+) -> None:
+    """Raises InputError where test images have other classes than a classifier.
+
+    `partly` allows that of classes that are numbers the last are missing.
+    """
+    known, asked = tuple(class_names), tuple(test.class_names)
+    partly = partly and known == tuple(map(str, range(len(known))))
+    check(
+        asked == (known[: len(asked)] if partly else known),
+        f"the classes that the classifier tells apart: {_some(known)}",
+        f"{_some(asked)} in {test.name}",
+        "Judge it on images of the same classes.",
+    )
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -21,9 +21,9 @@ import numpy as np
 import threadpoolctl
 
 from selfsup_tf.errors import check, check_one_of
-from selfsup_tf.evaluation.classification import check_labels
 from selfsup_tf.evaluation.features import Features, extract_features, open_images
-from selfsup_tf.evaluation.intervals import Scored, bootstrap_interval
+from selfsup_tf.evaluation.measures.classification import check_labels
+from selfsup_tf.evaluation.measures.intervals import Scored, bootstrap_interval
 from selfsup_tf.shown import brief
 
 GALLERIES = ("train", "test")
