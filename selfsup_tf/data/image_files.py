@@ -187,7 +187,7 @@ def _beside(others: list[str]) -> Iterator[str]:
     """A sentence that counts the files that are no pictures, if there are any."""
     rest = [file for file in others if suffix_of(file) not in UNREAD]
     if rest:
-        yield f"No pictures, and left out: {_count(rest)}."
+        yield f"Left out, as no pictures: {_count(rest)}."
 
 
 def _deep(depths: collections.Counter[int]) -> Iterator[str]:

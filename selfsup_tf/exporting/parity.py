@@ -113,8 +113,9 @@ def require_parity(parity: Parity, advice: str = "") -> None:
             f"mean {p.cosine_mean:.6f}, least {p.cosine_min:.6f}, largest difference "
             f"{p.max_difference:.4g} on {p.num_images} images"
         )
-    # Of a few images, one whose two best classes are all but equal decides nothing.
-    elif _is_below(p.agreement, p.agreement_threshold) and others > 1:
+    # What may be chance is no reason: of a few images, those whose two best classes are
+    # nearly equal.
+    elif _is_below(p.agreement, _surely_below(p)) and others > 1:
         expected = (
             f"give {100 * p.agreement_threshold:g} % of the images or more the class "
             "that the encoder's classifier gives them"
@@ -137,6 +138,14 @@ def require_parity(parity: Parity, advice: str = "") -> None:
         f"expected {p.artefact} ({p.signature}) to {expected}; received {received}. "
         f"{advice} Nothing was exported."
     )
+
+
+def _surely_below(p: Parity) -> float | None:
+    """The least share that is accepted, less two standard errors of it."""
+    limit = p.agreement_threshold
+    if limit is None:
+        return None
+    return limit - 2 * (limit * (1 - limit) / p.num_images) ** 0.5
 
 
 def _is_below(value: float | None, limit: float | None) -> bool:

@@ -52,8 +52,8 @@ def write_serving_files(
         from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
     except ImportError as error:
         logger.warning(
-            "No warm-up requests for TensorFlow Serving are written, and its first "
-            "answers will be slow: %s. To have them: %s",
+            "No warm-up requests are written for TensorFlow Serving, whose first "
+            "answers will be slow (%s). To have them: %s",
             error,
             installing("serving"),
         )

@@ -29,7 +29,7 @@ def check_config(run: RunDirectory, config: Config) -> None:
             "Use another --run_dir for this config, or repeat the flags of that run."
         )
         if hasattr(config, "start") and any(d.startswith("epochs:") for d in different):
-            advice += f" There, --start={run} goes on from its encoder."
+            advice += f" In another, --start={run} goes on from its encoder."
         check(
             not different,
             f"the config of the run in {run.path}",

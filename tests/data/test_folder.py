@@ -178,7 +178,7 @@ def test_unlabelled(tmp_path, extra):
     source = open_source(str(tmp_path))
     assert source.class_names is None and source.labels is None
     assert not source.labelled
-    said = "1 image lies beside the 2 sub-folders, which are not taken as classes"
+    said = "root.jpg lies beside the 2 sub-folders, so these are not taken as classes"
     assert any(said in note for note in source.notes) == bool(extra)
     assert set(next(source.ordered().as_numpy_iterator())) == {"image", "index"}
     with pytest.raises(InputError, match="sub-folder for each class"):
@@ -420,7 +420,7 @@ def test_pictures_that_are_not_read_are_counted_by_suffix(tmp_path):
     assert kinds == "6 files not read: 2 .cr2, 1 .jxl, 1 .svg, 1 .dng, 1 .psd"
     assert example == f"{tmp_path / '1.CR2'}; convert to PNG or JPEG"
     assert source.notes == (
-        "No pictures, and left out: 4 other files (.csv, .json, .txt, no suffix).",
+        "Left out, as no pictures: 4 other files (.csv, .json, .txt, no suffix).",
     )
 
 

@@ -113,7 +113,7 @@ def test_a_cosine_below_the_threshold_is_an_error_with_numbers():
     require_parity(a_parity())
     for word, advice in (
         ("tflite_int8", "Calibrate on"),
-        ("tflite_dynamic", "Export float16"),
+        ("tflite_dynamic", "Export tflite_float16"),
         ("onnx", "please report it"),
     ):
         match = rf"0\.970000.*0\.5.*2\.5.*1000 im.*{advice}"
@@ -149,7 +149,8 @@ def test_a_loss_of_accuracy_must_be_large_and_no_chance(loss, error, limit, fail
     ("agreement", "limit", "fails"),
     [
         (0.99, 0.99, False),
-        (0.985, 0.99, True),
+        (0.98, 0.99, True),
+        (0.985, 0.99, False),  # 5 of 1,000 more than 10: the standard error is 3
         (0.985, 0.9, False),
         (0.999, 1.0, False),  # one image of 1,000: two classes all but equal
         (0.998, 1.0, True),

@@ -275,7 +275,7 @@ def train_on_folder(files: Files, place: pathlib.Path) -> Row:
     def count(said):
         images = re.search(r": ([\d,]+) images, ", said)
         skipped = re.findall(rf"{place}/\w+/(\d{{3,}}_\S+): ", said)
-        others = re.search(r"No pictures, and left out: (\d+)", said)
+        others = re.search(r"Left out, as no pictures: (\d+)", said)
         refused = len(set(skipped)) + (int(others[1]) if others else 0)
         return int(images[1].replace(",", "")), refused
 

@@ -123,7 +123,10 @@ def _newer(files: set[str]) -> tuple[str, ...]:
     if not files:
         return ()
     came = f"{len(files)} files that came" if len(files) > 1 else "1 file that came"
-    return (f"Left out: {came} after the run began, such as {min(files)}.",)
+    return (
+        f"Left out: {came} after the run began, such as {min(files)}. To learn from "
+        "all, begin another run from this one's encoder: --start=RUN_DIR",
+    )
 
 
 def _check_sizes(root: pathlib.Path, begun: dict[str, Any]) -> None:
@@ -237,10 +240,12 @@ def _beside_folders(files: Sequence[str]) -> Iterator[str]:
     loose = [file for file in files if "/" not in file]
     folders = {file.partition("/")[0] for file in files} - set(loose)
     if loose and len(folders) > 1:
-        lie = "1 image lies" if len(loose) == 1 else f"{len(loose)} images lie"
+        lie = f"{readable(loose[0])} lies"
+        if len(loose) > 1:
+            lie = f"{len(loose)} images, such as {readable(loose[0])}, lie"
         yield (
-            f"{lie} beside the {len(folders)} sub-folders, which are not taken as "
-            f"classes therefore: {readable(loose[0])}."
+            f"{lie} beside the {len(folders)} sub-folders, so these are not taken as "
+            "classes: move what lies there into a sub-folder, or out."
         )
 
 

@@ -142,8 +142,10 @@ def _points(one: Candidate, other: Candidate, gains: Gains) -> str:
 
 
 def _untaught(one: Candidate) -> str:
+    worse = one.gain[1] < 0
     return (
-        f"{one.label} is not ahead of the same network untrained "
+        f"{one.label} is {'worse than' if worse else 'not ahead of'} the same network "
+        "untrained "
         f"({percent(one.untrained)}; gain {interval(one.gain, 'share', signed=True)} "
         "points): it has learned nothing that shows here."
     )

@@ -243,7 +243,7 @@ def judge(
     epochs = getattr(config, "epochs", None)
     if verdict in (FULL, DIMENSIONAL) and epochs is not None and epochs < _SHORT:
         remarks.append(
-            f"The run is of {epochs:g} epochs, in which many runs pass through this: "
+            f"The run is short, --epochs={epochs:g}, and many runs pass through this: "
             "train for longer before anything else is changed."
         )
     return verdict, [first, *remarks]

@@ -187,7 +187,9 @@ def _cards(results: Sequence[StoredResult]) -> list[Line]:
 
 def _missing(run: RunFiles) -> list[tuple[str, str]]:
     """Titles and commands of what a report is meant to show and has not found."""
-    found = {stored.name for stored in run.results}
+    # By whatever options, but not of other images.
+    own = (one for one in run.results if not one.result.place)
+    found = {one.result.protocol for one in own}
     there = {
         "labels": not run.records or run.records[0].get("labelled", True),
         "classifier": run.directory.kept("classifier").is_file(),

@@ -84,7 +84,7 @@ FORMAT = (
     TFLite(
         precision="dynamic",
         threshold=Threshold(0.98, agreement=0.9),
-        advice="Export float16, or int8 with calibration images.",
+        advice="Export tflite_float16, or tflite_int8, which is calibrated, instead.",
     ),
     TFLite(
         precision="int8",
