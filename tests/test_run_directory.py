@@ -354,7 +354,7 @@ def test_of_processes_that_start_at_once_one_writes_the_run(tmp_path):
         pass
 
 
-def test_images_of_the_same_name_in_another_place_are_not_the_run_s(
+def test_a_run_s_images_are_found_from_any_directory_and_taken_for_no_others(
     tmp_path, monkeypatch
 ):
     """A run names its images as they were named, from where it was begun."""
@@ -365,11 +365,14 @@ def test_images_of_the_same_name_in_another_place_are_not_the_run_s(
             (tmp_path / place / "data" / name).touch()
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
-    write_json(run.images, {"root": ".", "files": names, "lengths": [0] * 40})
+    begun = {"folder": str(tmp_path / "a" / "data"), "root": "."}
+    write_json(run.images, begun | {"files": names, "lengths": [0] * 40})
     stored = {"data": "data"}
     monkeypatch.chdir(tmp_path / "a")
     assert run_images.images_of(run, stored, None, None) == ("data", None)
     monkeypatch.chdir(tmp_path / "b")
+    assert run_images.images_of(run, stored, None, None) == (begun["folder"], None)
+    (tmp_path / "a").rename(tmp_path / "c")
     with pytest.raises(InputError, match=r"other files.*Say where they lie: --data="):
         run_images.images_of(run, stored, None, None)
     assert run_images.images_of(run, stored, "data", None) == ("data", None)

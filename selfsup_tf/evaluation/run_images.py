@@ -70,7 +70,7 @@ def images_of(
         f"none, and no {run.config} that tells what the run learned from",
         "Name the images: --data=FOLDER",
     )
-    recorded, own = stored.get("data_dir"), data or stored.get("data")
+    recorded, own = stored.get("data_dir"), data or _lying(run, stored.get("data"))
     check(
         own is not None,
         "--data",
@@ -108,6 +108,15 @@ def images_of(
         "Say where they lie: --data=FOLDER, or go to where the run was begun.",
     )
     return own, data_dir or recorded
+
+
+def _lying(run: RunDirectory, own: Any) -> Any:
+    """The name of a run's images; from elsewhere the folder where they lay then."""
+    begun = run.read_images() or {}
+    there = isinstance(own, str) and pathlib.Path(own).expanduser().is_dir()
+    if "folder" not in begun or (there and not _are_others(run, own)):
+        return own
+    return begun["folder"] if pathlib.Path(begun["folder"]).is_dir() else own
 
 
 def _are_others(run: RunDirectory, data: str) -> bool:

@@ -94,6 +94,7 @@ def _open_root(
             ),
             notes=(*layout.notes, *newer, *found.notes, *_beside_folders(files)),
             reopen=reopen,
+            folder=folder,
             within=os.path.relpath(root, folder),
         )
 
@@ -153,6 +154,7 @@ def _make_source(
     channels: int,
     name: str,
     lost: Sequence[int],
+    folder: pathlib.Path,
     within: str,
     **options: Any,
 ) -> IndexedSource:
@@ -190,6 +192,7 @@ def _make_source(
         paths=paths,
         lost=missed,
         files={
+            "folder": str(folder.resolve()),
             "root": within,
             "image_shape": image_shape and list(image_shape),
             "files": files,
