@@ -26,14 +26,16 @@ def announce(
     method: Method, source: Source, plan: Plan, *, replicas: int, step: int
 ) -> None:
     """Says what is about to be trained, on what, and from which step on."""
+    epochs = plan.total_steps / plan.steps_per_epoch
     logger.info(
-        "%s on %s: %d images, %d steps of %d images (%.4g epochs) on %d %s.",
+        "%s on %s: %d images, %d steps of %d images (%.4g %s) on %d %s.",
         type(method).__name__,
         source.name,
         source.size,
         plan.total_steps,
         method.config.batch_size,
-        plan.total_steps / plan.steps_per_epoch,
+        epochs,
+        "epoch" if epochs == 1 else "epochs",
         replicas,
         "device" if replicas == 1 else "replicas",
     )

@@ -257,6 +257,8 @@ def test_planted_encoders_are_told_apart_on_the_page(tmp_path, data, capsys):
     assert shares[good]["cost"]["int8_bytes"] < shares[wide]["cost"]["int8_bytes"]
     counts, values = zip(*shares[good]["curve"], strict=True)
     assert counts == (25, 50, 100, 200) and all(0 < value <= 1 for value in values)
+    for name in (good, grey):  # with all labels, the same images and the same ties
+        assert shares[name]["curve"][-1][1] == shares[name]["scores"]["knn"]
     assert any("1 of the images that judge have" in note for note in found["notes"])
     assert shares[good]["gain"][0] > 0
     assert shares[grey]["gain"][1] < 0

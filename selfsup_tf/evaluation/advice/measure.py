@@ -218,7 +218,7 @@ def _knn(bank: Features, queries: Features) -> KnnResult:
 
 
 def _first(features: Features, order: np.ndarray, count: int) -> Features:
-    rows = order[:count]
+    rows = np.sort(order[:count])  # of equally near images the first are taken
     return Features(
         features.features[rows], features.labels[rows], features.indices[rows]
     )
