@@ -115,8 +115,8 @@ class Distill(Method):
         if self.loss == "relational":
             self.watched_outputs = ("target",)
             dtype = "float64" if config.precision == "float64" else "float32"
-            shape = config.queue, self.dimension
-            self.state = {"queue": new_queue(*shape, dtype=dtype, seed=config.seed)}
+            options = {"dtype": dtype, "seed": config.seed}
+            self.state = {"queue": new_queue(config.queue, self.dimension, **options)}
 
     @property
     def trainable_variables(self):

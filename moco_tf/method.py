@@ -53,9 +53,9 @@ class MoCo(MomentumMethod):
         return build_head(size, widths, name=f"{prefix}{part}", **options)
 
     def _random_keys(self, view):
-        dtype, seed = self.model.output["query_1"].dtype, self.config.seed
-        shape = self.config.queue, self.config.projector[-1]
-        return new_queue(*shape, dtype=dtype, seed=seed + view)
+        config, dtype = self.config, self.model.output["query_1"].dtype
+        options = {"dtype": dtype, "seed": config.seed + view}
+        return new_queue(config.queue, config.projector[-1], **options)
 
     def compute_loss(self, outputs):
         """InfoNCE of one direction or both; v3 multiplies by twice the temperature."""

@@ -51,8 +51,11 @@ ENCODERS = {"last": "encoder", "best": "encoder_best"}
 
 def is_run(folder: pathlib.Path) -> bool:
     """Whether a folder is the directory of a run, or of a range test alone."""
-    run = RunDirectory(folder)
-    return run.rate_test.exists() or (run.config.exists() and run.log.exists())
+
+    def holds(name: str) -> bool:
+        return os.path.exists(os.path.join(folder, name))
+
+    return holds("lr_find.json") or (holds("config.json") and holds("log.jsonl"))
 
 
 class RunDirectory:

@@ -246,7 +246,7 @@ def curve_files(method: str) -> list[pathlib.Path]:
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that decide what a run learns, by flag."""
-    flat = by_flag(dict(config))
+    flat = by_flag(config)
     return {key: value for key, value in flat.items() if key not in _FREE}
 
 

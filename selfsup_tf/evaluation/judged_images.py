@@ -103,7 +103,7 @@ class JudgedImages:
 
     def _open_unseen(self, function: str) -> Any:
         """Opens images of which one part has not been learned from."""
-        data, _ = self.data()
+        data, _ = self.data
         check(
             not self._learned.test_labels(data),
             f"a test split of {data} that the network has not seen",
@@ -118,17 +118,14 @@ class JudgedImages:
         """Images by a function of `data.sources`; what is to say of them is said."""
         from selfsup_tf.data import sources
 
-        data, reading = self.data()
+        data, reading = self.data
         found = getattr(sources, function)(data, **reading, **options)
         run_images.tell_of(found if isinstance(found, tuple) else (found,))
         return found
 
+    @functools.cached_property
     def data(self) -> tuple[str, dict[str, Any]]:
         """Where the images are, and fields of `Reading`: as said, else the run's."""
-        return self._data
-
-    @functools.cached_property
-    def _data(self) -> tuple[str, dict[str, Any]]:
         said = self._said("data"), self._said("data_dir")
         data, data_dir = run_images.images_of(self.run, self._stored, *said)
         labels = self._said("labels")
@@ -193,7 +190,7 @@ class JudgedImages:
     @property
     def can_be_judged(self) -> bool:
         """Whether there are images whose labels have not gone into it."""
-        data, _ = self.data()
+        data, _ = self.data
         some, test = self._learned.labels(data), self._learned.test_labels(data)
         return not test and (not some or self.has_test_split)
 
@@ -202,5 +199,5 @@ class JudgedImages:
         """Whether the images have a part to be judged by; no image is read."""
         from selfsup_tf.data.sources import has_test_split
 
-        data, reading = self.data()
+        data, reading = self.data
         return has_test_split(data, **reading)

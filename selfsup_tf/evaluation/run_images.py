@@ -101,37 +101,36 @@ def images_of(
         "nothing there",
         "Say where they lie on this machine: --data=FOLDER",
     )
-    check(
-        data is not None or not _are_others(run, own),
-        f"the images that the run learned from, in {own}",
-        "other files",
-        "Say where they lie: --data=FOLDER, or go to where the run was begun.",
-    )
     return own, data_dir or recorded
 
 
 def _lying(run: RunDirectory, own: Any) -> Any:
-    """The name of a run's images; from elsewhere the folder where they lay then."""
-    begun = run.read_images() or {}
-    there = isinstance(own, str) and pathlib.Path(own).expanduser().is_dir()
-    if "folder" not in begun or (there and not _are_others(run, own)):
-        return own
-    return begun["folder"] if pathlib.Path(begun["folder"]).is_dir() else own
+    """The name of a run's images, or from elsewhere the folder where they lay then.
 
-
-def _are_others(run: RunDirectory, data: str) -> bool:
-    """Whether a folder of the name of a run's images lacks most of its files.
-
-    A few are looked at.
+    Raises:
+        InputError: Other images have that name here, and nothing is where they lay.
     """
-    folder = pathlib.Path(data).expanduser()
-    begun = run.read_images() if folder.is_dir() else None
-    if begun is None:
-        return False
+    begun = run.read_images()
+    if begun is None or not isinstance(own, str):
+        return own
+    names = dict.fromkeys((own, begun.get("folder", own)))
+    there = [name for name in names if pathlib.Path(name).expanduser().is_dir()]
+    holding = [name for name in there if _holds(name, run, begun)]
+    check(
+        bool(holding) or not there,
+        f"the images that the run learned from, in {own}",
+        "other files",
+        "Say where they lie: --data=FOLDER, or go to where the run was begun.",
+    )
+    return holding[0] if holding else own
+
+
+def _holds(data: str, run: RunDirectory, begun: dict[str, Any]) -> bool:
+    """Whether a folder has most of the files that a run began with; a few are tried."""
     check("files" in begun, f"the files of the run in {run.images}", "none", DAMAGED)
-    names, root = begun["files"], folder / begun.get("root", ".")
-    some = names[:: max(1, len(names) // 50)]
-    return 2 * sum((root / name).is_file() for name in some) < len(some)
+    root = pathlib.Path(data).expanduser() / begun.get("root", ".")
+    some = begun["files"][:: max(1, len(begun["files"]) // 50)]
+    return 2 * sum((root / name).is_file() for name in some) >= len(some)
 
 
 def tell_of(sources: "tuple[Source, ...]") -> None:

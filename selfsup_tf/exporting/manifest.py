@@ -214,7 +214,7 @@ _PATH = re.compile(r"[~.][^\s/\\]*[/\\]")
 def _is_path(value: Any) -> bool:
     if not isinstance(value, str) or not set("/\\") & set(value):
         return False
-    if pathlib.PureWindowsPath(value).anchor or re.match(_PATH, value):
+    if pathlib.PureWindowsPath(value).anchor or _PATH.match(value):
         return True
     # TFDS has names with a slash, such as imagenet_v2/topimages; they exist nowhere.
     with contextlib.suppress(OSError):  # a text that is too long for a name

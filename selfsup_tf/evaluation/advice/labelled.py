@@ -142,10 +142,9 @@ def _points(one: Candidate, other: Candidate, gains: Gains) -> str:
 
 
 def _untaught(one: Candidate) -> str:
-    worse = one.gain[1] < 0
+    stands = "worse than" if one.gain[1] < 0 else "not ahead of"
     return (
-        f"{one.label} is {'worse than' if worse else 'not ahead of'} the same network "
-        "untrained "
+        f"{one.label} is {stands} the same network untrained "
         f"({percent(one.untrained)}; gain {interval(one.gain, 'share', signed=True)} "
         "points): it has learned nothing that shows here."
     )

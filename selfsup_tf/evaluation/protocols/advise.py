@@ -96,7 +96,7 @@ class Advise(Protocol):
         )
         names = [*([flags.run_dir] if flags.run_dir else []), *flags.candidates]
         teachers = open_teachers(names)
-        data, reading = judged.data()
+        data, reading = judged.data
         train, test = _open(judged, names, data, flags.count)
         measured = measure_candidates(
             teachers,

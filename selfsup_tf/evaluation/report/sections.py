@@ -246,7 +246,8 @@ def config_groups(config: dict[str, Any]) -> list[tuple[str, Pairs, Pairs]]:
     nested = {name: v for name, v in config.items() if isinstance(v, dict)} | views
     flat = {n: v for n, v in config.items() if n not in nested and n != "views"}
     own = {name: v for name, v in flat.items() if name not in fields}
-    operation = {n: v for n, v in flat.items() if n in operational_fields(Config)}
+    operational = operational_fields(Config)
+    operation = {n: v for n, v in flat.items() if n in operational}
     general = {n: v for n, v in flat.items() if n not in own and n not in operation}
     equal: dict[str, list[str]] = {}
     for title, values in sorted(nested.items()):
