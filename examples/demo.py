@@ -50,7 +50,7 @@ def main() -> None:
     print(exported)
     print("\nWhere everything lies:")
     for name, what in WRITTEN.items():
-        print(f"  {run_dir / name!s:34} {what}")
+        print(f"  {run_dir / name!s:34} {what.format(run_dir)}")
 
 
 # Of 800 images a class, the nearest 20 say more than the nearest 200.
@@ -66,7 +66,7 @@ PROTOCOLS = {
 WRITTEN = {
     "config.json": "what the run was made with",
     "log.jsonl": "loss, rate, spread, speed, step by step",
-    "tensorboard": "the same as curves: tensorboard --logdir",
+    "tensorboard": "the same as curves: tensorboard --logdir={0}/tensorboard",
     "checkpoints": "to resume from",
     "encoder.keras": "the encoder",
     "report.html": "all of it on one page: open it in a browser",

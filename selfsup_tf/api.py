@@ -21,7 +21,7 @@ from selfsup_tf.methods import Method, restore_config
 from selfsup_tf.models.own import channels_of
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
-from selfsup_tf.training.beginning import check_config
+from selfsup_tf.training.beginning import check_config, has_begun
 from selfsup_tf.training.loop import Run
 from selfsup_tf.training.lr_curve import LearningRates
 from selfsup_tf.training.lr_find import lr_find
@@ -59,7 +59,8 @@ def train(
         check_config(directory, config)
         directory.check_free()
     # A file that has vanished since has a place in the order of the rest.
-    source = _open(method, data).as_begun(directory.read_images())
+    begun = directory.read_images() if has_begun(directory) else None
+    source = _open(method, data).as_begun(begun)
     source, monitor = hold_out(source, config)
     return loop.train(
         method,

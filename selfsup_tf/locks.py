@@ -11,7 +11,8 @@ import pathlib
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from selfsup_tf.errors import InputError
@@ -83,8 +84,11 @@ def is_free(folder: str | pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def only_writer(path: pathlib.Path) -> Iterator[None]:
+def only_writer(path: pathlib.Path) -> Iterator[Callable[[], bool]]:
     """Holds the lock of a directory that one process writes, for the block's length.
+
+    What it gives tells whether the directory still is the one that was locked: it may
+    have been deleted, and another process may have begun another of its name.
 
     The operating system lets the lock go when the process ends, however it ends; a
     file that is left behind holds nobody up. Nothing where there are no locks.
@@ -97,14 +101,34 @@ def only_writer(path: pathlib.Path) -> Iterator[None]:
         OSError: It can't be written.
     """
     if not HAS_LOCKS:
-        yield
+        yield lambda: True
         return
     handle = _take(path)
     try:
+        yield lambda: _is_at(handle, path)
+    finally:
+        if _is_at(handle, path):
+            path.unlink(missing_ok=True)
+        handle.close()
+
+
+@contextlib.contextmanager
+def one_after_another(path: pathlib.Path) -> Iterator[None]:
+    """Waits until no other process is in a block with this lock.
+
+    Nothing where there are no locks, or it can't be written.
+    """
+    handle = None
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open_lock(path)
+    try:
+        while handle is not None and not try_lock(handle):
+            time.sleep(0.2)
         yield
     finally:
-        path.unlink(missing_ok=True)
-        handle.close()
+        if handle is not None:
+            handle.close()
 
 
 def check_unwritten(path: pathlib.Path) -> None:
@@ -122,9 +146,8 @@ def _take(path: pathlib.Path) -> TextIO:
                 handle.seek(0)
                 _refuse(path, handle.read())
         # Who held it before may just have removed the file that was opened here.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
-                break
+        if _is_at(handle, path):
+            break
         handle.close()
     handle.truncate(0)
     now = datetime.datetime.now().astimezone()
@@ -137,6 +160,14 @@ def _take(path: pathlib.Path) -> TextIO:
     json.dump(values, handle)
     handle.flush()
     return handle
+
+
+def _is_at(handle: TextIO, path: pathlib.Path) -> bool:
+    """Whether an open file is the one of a path."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _refuse(path: pathlib.Path, contents: str) -> None:

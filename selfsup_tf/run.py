@@ -94,6 +94,7 @@ class RunDirectory:
         self.export = self.path / "export"
         self.manifest = self.export / "manifest.json"
         self.lock = self.path / ".lock"
+        self._is_still_ours = lambda: True
 
     def __str__(self) -> str:
         return str(self.file or self.path)
@@ -188,9 +189,11 @@ class RunDirectory:
     def check_there(self) -> None:
         """Raises InputError where the run was deleted or moved since it began."""
         check(
-            self.config.is_file(),
+            self.config.is_file() and self._is_still_ours(),
             f"the run in {self.path}, which this process is writing",
-            "no config.json there any more",
+            "another run, or one without its .lock"
+            if self.config.is_file()
+            else "no config.json there",
             "It was deleted or moved meanwhile. Bring it back, and the same command "
             "goes on from its last state.",
         )
@@ -223,9 +226,10 @@ class RunDirectory:
             with contextlib.ExitStack() as stack:
                 with writable():
                     self.path.mkdir(parents=True, exist_ok=True)
-                    stack.enter_context(only_writer(self.lock))
+                    self._is_still_ours = stack.enter_context(only_writer(self.lock))
                 yield
         finally:
+            self._is_still_ours = lambda: True
             if made:
                 with contextlib.suppress(OSError):  # it holds files: the run has begun
                     self.path.rmdir()

@@ -7,7 +7,6 @@ python export.py --run_dir=runs/google --data=~/photos
 """
 
 import dataclasses
-import pathlib
 
 from selfsup_tf import cli
 from selfsup_tf.errors import check
@@ -35,9 +34,11 @@ def main() -> None:
     """Parses the command line and imports."""
     with cli.friendly():
         flags = cli.parse_flags(Arguments, "python -m simclr_tf", None)
-        folder = pathlib.Path(flags.run_dir).expanduser()
+        run = RunDirectory(flags.run_dir)
+        folder = run.path
+        there = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
         check(
-            not folder.exists() or (folder.is_dir() and not any(folder.iterdir())),
+            run.file is None and not there,
             "run_dir to be new or empty",
             flags.run_dir,
             "Choose another place.",
@@ -48,7 +49,6 @@ def main() -> None:
         imported = import_simclr(
             flags.checkpoint, image_size=flags.image_size, projector=flags.projector
         )
-        run = RunDirectory(folder)
         run.write_network(imported.encoder, "encoder")
         config, numbers = imported.encoder_config, imported.encoder.count_params()
         print(

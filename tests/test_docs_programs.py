@@ -147,7 +147,7 @@ def readme(names):
     assert names["run"].encoder.output_shape == (None, 128)
     for name in ("views.png", "exported/MODEL_CARD.md", "exported/encoder_int8.tflite"):
         assert pathlib.Path(name).stat().st_size > 1000
-    assert names["h"].shape == (4, 16) and np.isfinite(names["h"]).all()
+    assert names["h"].shape == (4, 128) and np.isfinite(names["h"]).all()
 
 
 def evaluation(names):

@@ -221,6 +221,31 @@ def test_the_report_measures_what_is_missing_once(run_dir, capsys):
     save_encoder(run_dir)
 
 
+def test_the_report_measures_again_what_is_of_other_labels(
+    tmp_path, tiny_config, capsys
+):
+    """Such as after pictures have been moved to the class where they belong."""
+    run, photos = tmp_path / "run", tmp_path / "photos"
+    images, labels = make_shapes("train", size=60)
+    for n, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = photos / f"class{label % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(folder / f"{n:03}.png", image, scale=False)
+    run.mkdir()
+    save_encoder(run)
+    write_json(run / "config.json", to_dict(tiny_config("simclr", data=str(photos))))
+    where = f"--run_dir={run}"
+    cli.evaluate(["report", where])
+    capsys.readouterr()
+    cli.evaluate(["report", where])
+    assert "knn:" not in capsys.readouterr().out
+    moved = next((photos / "class0").iterdir())
+    moved.rename(photos / "class1" / moved.name)
+    cli.evaluate(["report", where])
+    said = capsys.readouterr().out
+    assert "\nknn:" in said and "\nneighbours:" in said
+
+
 def test_other_data_have_files_of_their_own(run_dir, tmp_path, capsys):
     images, labels = make_shapes("test", size=50)
     other = tmp_path / "other.npz"

@@ -5,9 +5,11 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -16,7 +18,7 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import run_images
 from selfsup_tf.evaluation.report.gather import gather
 from selfsup_tf.files import whole_file, write_json
-from selfsup_tf.locks import is_free
+from selfsup_tf.locks import is_free, one_after_another
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.beginning import begin, check_config
 from simclr_tf.config import SimCLRConfig
@@ -82,6 +84,69 @@ def test_a_lock_leaves_nothing_behind_where_nothing_was_written(tmp_path):
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["config.json"]
 
 
+def test_a_run_that_was_deleted_and_begun_anew_is_left_to_its_new_process(tmp_path):
+    run, anew = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run")
+    with run.locked():
+        write_json(run.config, {})
+        run.check_there()
+        shutil.rmtree(run.path)
+        with anew.locked():
+            write_json(run.config, {})
+            with pytest.raises(InputError, match="another run, or one without"):
+                run.check_there()
+            anew.check_there()
+        run.lock.touch()
+    assert run.lock.exists()  # not this one's to remove
+
+
+def test_processes_take_turns(tmp_path):
+    lock, order = tmp_path / "locks" / "a", []
+
+    def wait():
+        with one_after_another(lock):
+            order.append("second")
+
+    other = threading.Thread(target=wait)
+    with one_after_another(lock):
+        other.start()
+        other.join(0.5)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_run_that_ended_in_its_first_step_gives_way(tmp_path, step):
+    """Such as for want of memory: less of it needs other flags."""
+    run = RunDirectory(tmp_path)
+    begin(run, SimCLRConfig(), 64)
+    record = {"step": 0, "images": 64}
+    lines = [record, {"step": step, "epoch": 0.1}]
+    run.log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    less = SimCLRConfig(batch_size=16)
+    if step:
+        with pytest.raises(InputError, match="batch_size"):
+            check_config(run, less)
+        return
+    check_config(run, less)
+    assert begin(run, less, 48) == []
+    assert run.read_config()["batch_size"] == 16 and not run.log.exists()
+
+
+def test_a_folder_is_the_run_s_however_it_is_spelled(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    begin(run, SimCLRConfig(data="~/photos"), 64)
+    for spelled in ("photos", "photos/", str(tmp_path / "photos"), "./photos"):
+        check_config(run, SimCLRConfig(data=spelled))
+    (tmp_path / "others").mkdir()
+    with pytest.raises(InputError, match=r"data: ~/photos there, others here"):
+        check_config(run, SimCLRConfig(data="others"))
+
+
 def test_threads_of_one_process_do_not_share_the_lock(tmp_path):
     run = RunDirectory(tmp_path)
     with run.locked(), pytest.raises(InputError, match="no other process is writing"):
@@ -124,7 +189,8 @@ def test_a_run_goes_on_with_what_it_began_with(tmp_path, before):
     """One from before there were hashes does, and one that lacks some."""
     run = RunDirectory(tmp_path)
     first = {"step": 0, "images": 64} | ({"identity": before} if before else {})
-    run.log.write_text(json.dumps(first) + "\n")
+    lines = first, {"step": 1, "epoch": 0.1}
+    run.log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     begin(run, SimCLRConfig(), 64, identity={"images": "a", "y": "c"})
     if before:
         with pytest.raises(InputError, match="received other: images"):
@@ -376,3 +442,9 @@ def test_a_run_s_images_are_found_from_any_directory_and_taken_for_no_others(
     with pytest.raises(InputError, match=r"other files.*Say where they lie: --data="):
         run_images.images_of(run, stored, None, None)
     assert run_images.images_of(run, stored, "data", None) == ("data", None)
+    # Of one name, and others: their results are not the run's own.
+    own, moved = begun["folder"], tmp_path / "c" / "data"
+    assert run_images.are_of_run(run, own, str(moved))
+    monkeypatch.setenv("HOME", str(tmp_path / "b"))
+    assert run_images.are_of_run(run, "~/data", "~/data")  # whatever is in it now
+    assert not run_images.are_of_run(run, own, str(tmp_path / "b" / "data"))

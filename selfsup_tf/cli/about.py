@@ -1,6 +1,6 @@
 """What an export says about its run, for the manifest and the model card."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
@@ -9,19 +9,48 @@ from selfsup_tf.evaluation.text import judged_on, shown
 from selfsup_tf.run import RunDirectory
 
 
-def training(run: RunDirectory) -> dict[str, Any]:
-    """How the run came about: what tells most first, then its config."""
+def training(run: RunDirectory, which: str = "last") -> dict[str, Any]:
+    """How the run came about: what tells most first, then its config.
+
+    Args:
+        run: The run.
+        which: The "last" encoder or the "best", of which it is told how long it has
+            learned.
+    """
     config = run.read_config()
     if config is None:
         return {}
     told = ("method", "data", "image_size", "epochs", "steps", "batch_size", "seed")
-    begun = next(iter(run.read_log()), {})
+    records = run.read_log()
+    begun = next(iter(records), {})
     return {
         **{name: config[name] for name in told if config.get(name) is not None},
         **{name: begun[name] for name in ("batch_size",) if name in begun},
         **begun.get("origins", {}),
+        **_learned(run, records, which),
         "config": config,
     }
+
+
+def _learned(
+    run: RunDirectory, records: Sequence[Mapping[str, Any]], which: str
+) -> dict[str, Any]:
+    """How many steps and epochs an encoder has learned; nothing where it isn't known.
+
+    A run that was stopped, or goes on, has fewer than its config asks for.
+    """
+    last = next((r for r in reversed(records) if r.get("step") and r.get("epoch")), {})
+    if not last or run.file is not None:
+        return {}
+    if which == "best" and run.encoder("best").is_file():
+        step = (run.read_best() or {}).get("step")
+    else:
+        # Networks are written with each state, records more often.
+        states = run.checkpoints.glob("ckpt-*.index")
+        step = max((int(f.stem.rpartition("-")[2]) for f in states), default=None)
+    step = last["step"] if step is None else step
+    epochs = round(last["epoch"] * step / last["step"], 2)
+    return {"steps_learned": step, "epochs_learned": epochs}
 
 
 def results(run: RunDirectory, hashes: set[str]) -> list[Result]:
@@ -32,6 +61,8 @@ def results(run: RunDirectory, hashes: set[str]) -> list[Result]:
 
 def metrics(results: Iterable[Result]) -> dict[str, str]:
     """What counts in each result, for people."""
+    from selfsup_tf.exporting.manifest import without_places
+
     found, known = {}, PROTOCOLS.all()
     for result in results:
         protocol = known.get(result.protocol)
@@ -42,7 +73,7 @@ def metrics(results: Iterable[Result]) -> dict[str, str]:
             found[f"{result.title}, verdict"] = f"{words} ({how})"
         for group, (row, *_) in result.groups.items():
             beside = (
-                f"{other} {shown(one.value, row.unit)}"
+                f"{without_places(other)} {shown(one.value, row.unit)}"
                 for other, one in row.beside.items()
             )
             numbers = ", ".join((shown(row.value, row.unit), *beside))

@@ -72,9 +72,12 @@ class ExportFlags:
     manifest."""
 
 
+_LESS_MEMORY = "Lower --num_images, --num_bank and --num_calibration."
+
+
 def export(arguments: Sequence[str] | None = None) -> None:
     """`export.py`: --run_dir --flags."""
-    with program.friendly():
+    with program.friendly(less_memory=_LESS_MEMORY):
         words, modules = program.split_imports(arguments)
         flags = program.parse_flags(
             ExportFlags,
@@ -181,12 +184,12 @@ def _export(flags: ExportFlags) -> None:
     classifier, class_names = own
     if flags.classifier == "linear":
         classifier, class_names = linear_classifier(encoder, seen, cache=run.features)
-    training = about.training(run)
+    training = about.training(run, flags.encoder)
     if classifier is not None:
         training["classifier"] = (
             f"linear, fitted to {seen.size:,} labelled images of {seen.name}"
             if flags.classifier == "linear"
-            else "fine-tuned with the encoder"
+            else _KINDS.get(training.get("method"), "trained with the encoder")
         )
     hashes = {weights_hash(net) for net in (encoder, classifier) if net is not None}
     results = about.results(run, hashes)
@@ -209,7 +212,7 @@ def _export(flags: ExportFlags) -> None:
         overwrite=flags.overwrite,
     )
     print(exporter.format_table(result))
-    verdicts = {one.verdict for one in results}
+    verdicts = {one.verdict for one in results if not one.place}
     for verdict in verdicts - {None, HEALTHY}:
         print(f"\nThe files do what the encoder does, which is not well: {verdict}.")
     if unjudged:
@@ -218,6 +221,13 @@ def _export(flags: ExportFlags) -> None:
             "--data=FOLDER. Or part these into train/ and test/ and train again."
         )
     print(f"\nMODEL_CARD.md in {result.directory} says how to call each.")
+
+
+_KINDS = {
+    "finetune": "fine-tuned with the encoder",
+    "distill": "learned with the encoder from a classifier's answers",
+}
+"""How a run's own classifier came about, by its method."""
 
 
 def _judged(flags: ExportFlags) -> Judged:

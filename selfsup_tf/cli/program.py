@@ -118,11 +118,15 @@ def listing(usage: str, documented: Mapping[str, Any], ending: str) -> str:
 
 
 @contextlib.contextmanager
-def friendly(interrupted: str = "interrupted") -> Iterator[None]:
+def friendly(
+    interrupted: str = "interrupted",
+    less_memory: str = "Close other programs, or look at fewer images at a time.",
+) -> Iterator[None]:
     """Turns what a user can mend into one line on stderr and an exit code.
 
     Args:
         interrupted: What to say after Ctrl-C.
+        less_memory: What to do where memory doesn't suffice.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     logging.getLogger("selfsup_tf").setLevel(logging.INFO)
@@ -138,18 +142,14 @@ def friendly(interrupted: str = "interrupted") -> Iterator[None]:
         sys.exit(complain(interrupted, 130))
     except Exception as error:
         if _is_out_of_memory(error):
-            sys.exit(complain(_TOO_LITTLE, 1))
+            sys.exit(complain(f"{_TOO_LITTLE} {less_memory}", 1))
         # Divergence and failed parity: the message says all there is to say.
         if type(error).__module__.partition(".")[0] != "selfsup_tf":
             raise
         sys.exit(complain(error, 1))
 
 
-_TOO_LITTLE = (
-    "expected more memory than there is, on this machine or its accelerator. Lower "
-    "--batch_size; a training with --accumulate=2 or --remat=True needs less for the "
-    "same batch."
-)
+_TOO_LITTLE = "expected more memory than there is, on this machine or its accelerator."
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -139,15 +139,25 @@ def _start_workers(words: Sequence[str], count: int, config: Config) -> int:
     return code
 
 
+_INTERRUPTED = (
+    "interrupted; the same command again goes on from the last checkpoint, or begins "
+    "anew where there is none yet"
+)
+_LESS_MEMORY = (
+    "Lower --batch_size; with --accumulate=2 or --remat=True the same batch needs less."
+)
+
+
 def train(arguments: Sequence[str] | None = None) -> None:
     """`train.py`: METHOD RECIPE --flags."""
-    with program.friendly("interrupted; the same command again resumes"):
+    with program.friendly(_INTERRUPTED, _LESS_MEMORY):
         given = list(sys.argv[1:] if arguments is None else arguments)
         words, modules = program.split_imports(given)
         if not words or words[0] in ("-h", "--help"):
             return print(_list_methods())
         if words[0] == preparing.WORD:
-            return preparing.prepare(words[1:], modules)
+            with program.friendly("interrupted; the same command again goes on"):
+                return preparing.prepare(words[1:], modules)
         package = find_method(words[0])
         if len(words) == 1 or words[1] in ("-h", "--help"):
             return print(_list_recipes(package))
@@ -162,7 +172,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
 
         method = package.load()(config)
         if own.lr_find:
-            with program.friendly("interrupted; no rate was found"):
+            with program.friendly("interrupted; no rate was found", _LESS_MEMORY):
                 return _find_learning_rate(method, own)
         run = api.train(method, run_dir=own.run_dir)
         if not run.is_chief:

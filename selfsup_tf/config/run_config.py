@@ -126,6 +126,12 @@ class Config:
             self.seed,
             "Any whole number in it will do.",
         )
+        check(
+            self.wandb != "",
+            "the name of a project behind --wandb",
+            "nothing",
+            "Name one, or leave --wandb out.",
+        )
         for name in ("image_size", "batch_size", "accumulate", "steps_per_call"):
             check_positive(name, getattr(self, name))
         for name in ("checkpoint_epochs", "knn_epochs", "worker_timeout"):

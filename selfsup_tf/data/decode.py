@@ -18,7 +18,7 @@ MAX_SCANS = 100
 _SCAN = b"\xff\xda\0"
 _DEEP = b"\x10"  # in the header of a PNG: 16 bits a channel
 # How lines begin that say where in a graph an error is.
-_TRACE = ("Graph execution error", "Detected at node", "  ")
+_TRACE = ("Graph execution error", "Detected at node", "<stack traces", "  ")
 
 
 def decode_image(

@@ -1,16 +1,39 @@
 """Images that could be read when a source was opened, and can't be any longer."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.data.decode import describe_error
 from selfsup_tf.data.order import Count
-from selfsup_tf.errors import check
+from selfsup_tf.data.source import Source
+from selfsup_tf.errors import InputError, check
 
+_OF_FILES = re.compile(
+    r"(?i)decod|invalid (jpeg|png|gif|bmp)|image (file )?format|no such file"
+    r"|could not parse example|feature: image\b"
+)
+"""What TensorFlow says of images that are gone, or that it can't read."""
 MAX_BAD_SHARE = 0.05  # beyond, something is wrong with the folder rather than a file
+
+
+def check_read(error: tf.errors.OpError, source: Source) -> None:
+    """Raises InputError where an error says that stored images can't be read.
+
+    Such as a damaged file of prepared or TFDS data, or one that is gone.
+    """
+    said = describe_error(error)
+    if isinstance(error, tf.errors.DataLossError) or _OF_FILES.search(said):
+        raise InputError(
+            f"images of {source.name} that can be read",
+            said,
+            "Bring them back, or prepare them again; what the run had kept is safe, "
+            "and the same command goes on from there.",
+        ) from error
 
 
 class Lost:

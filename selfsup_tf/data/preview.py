@@ -78,7 +78,7 @@ def preview_views(
     sizes = dict.fromkeys(f"{view.size} x {view.size}" for view in drawn.values())
     figure.suptitle(
         f"{rows} images and their views of {' and '.join(sizes)} pixels, "
-        f"over {_EPOCHS} epochs",
+        f"drawn anew in each of {_EPOCHS} epochs",
         fontsize=10,
     )
     if path is not None:

@@ -50,7 +50,11 @@ def draw_confusion(
     )
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     numbered = count <= MOST_NUMBERS
-    side = max(2.4, 0.36 * count + 1.5) if numbered else 5.4
+    names = [plotting.short(name) for name in class_names]
+    # Room for the title, and for the names beside the cells.
+    longest = max(map(len, names))
+    least, cells = 3.4 + 0.08 * longest, 0.36 * count + 1.0 + 0.09 * longest
+    side = max(least, cells) if numbered else 5.4
     figure = plotting.new_figure(side if numbered else side + 3.2, side)
     shades = "per cent of each row" if numbered else "shade: root of the row's share"
     grid = figure.add_gridspec(1, 1 if numbered else 2,
@@ -61,7 +65,6 @@ def draw_confusion(
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect=1)
     axes.spines[:].set_visible(False)
     if numbered:
-        names = [plotting.short(name) for name in class_names]
         axes.set_xticks(range(count), names, rotation=90)
         axes.set_yticks(range(count), names)
         _number_cells(axes, counts, shares, class_names)

@@ -175,14 +175,14 @@ def draw_panels(
         axes = plotting.add_axes(figure, title, "epoch", unit, place=place)
         if end:
             axes.axvspan(0, end, color=plotting.SHADE, linewidth=0, zorder=0)
-        if end and is_rate:
-            axes.text(end, 0.03, " warm-up", transform=axes.get_xaxis_transform(),
-                      fontsize=9, color=plotting.SOFT)  # fmt: skip
         if panel.band:
             _draw_band(axes, panel)
         plotting.draw_lines(axes, panel.curves, percent=panel.percent, inside=True)
         last = max(x for curve in panel.curves for x in curve.x) or 1
         axes.set_xlim(0, 1.02 * last)  # the last dot is whole
+        if 0 < end < last and is_rate:
+            axes.text(end, 0.03, " warm-up", transform=axes.get_xaxis_transform(),
+                      fontsize=9, color=plotting.SOFT)  # fmt: skip
     return figure
 
 

@@ -153,13 +153,13 @@ class JudgedImages:
         """A field of the run's config, if it has one."""
         return (self._stored or {}).get(name, otherwise)
 
-    @property
+    @functools.cached_property
     def is_other_data(self) -> bool:
         """Whether --data names others than the run's images, which may have moved."""
         data, own = self._said("data"), self._own("data", FROM_PYTHON)
         # What a run was given in Python has no name to compare with.
         named = data is not None and self.given is None and own != FROM_PYTHON
-        return named and not run_images.may_be_the_same(own, data)
+        return named and not run_images.are_of_run(self.run, own, data)
 
     @property
     def place(self) -> str:

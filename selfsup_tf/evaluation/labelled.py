@@ -73,9 +73,13 @@ def judge_each(
 
 
 def measured_on(**sources: Any) -> dict[str, dict[str, Any]]:
-    """The names and sizes of sets of images, as a result has them."""
+    """The names, sizes and fingerprints of sets of images, as a result has them."""
     return {
-        name: {"name": source.name, "size": source.size}
+        name: {
+            "name": source.name,
+            "size": source.size,
+            "fingerprint": source.fingerprint,
+        }
         for name, source in sources.items()
     }
 

@@ -68,6 +68,22 @@ class Row:
     group: str = ""
     meaning: str = ""
 
+    def standing(self, name: str) -> str:
+        """How it stands to another encoder: "ahead", "tie", "behind", or "" if unknown.
+
+        Args:
+            name: The other, such as "untrained".
+        """
+        other = self.beside.get(name)
+        bounds = other and other.gain_interval
+        if not bounds:
+            return ""
+        if bounds[0] <= 0 <= bounds[1]:
+            return "tie"
+        if self.higher_is_better is None:
+            return ""
+        return "ahead" if (bounds[0] > 0) == self.higher_is_better else "behind"
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -77,8 +93,9 @@ class Result:
         protocol: The protocol's word.
         title: For people, with what sets it apart, such as "k-NN (k 20)".
         rows: The numbers; the first of each group is the one that counts.
-        measured_on: {"name", "size"} of each set of images: "train" and "test", or
-            "images".
+        measured_on: {"name", "size", "fingerprint"} of each set of images: "train" and
+            "test", or "images". The fingerprint is another where files or labels have
+            changed; None where that isn't known.
         place: Tells these images from others of their name; "" are the run's own, and
             None where it isn't known.
         options: All options, defaults included.

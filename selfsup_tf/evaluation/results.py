@@ -1,17 +1,22 @@
 """Results of protocols, read back from a run; no TensorFlow."""
 
 import dataclasses
+import os
 import pathlib
 import re
+import time
 from collections.abc import Mapping
+from typing import Any
 
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.evaluation.protocol import FORMAT, PROTOCOLS, Protocol, Result
-from selfsup_tf.files import DAMAGED, read_json
+from selfsup_tf.fields import is_number
+from selfsup_tf.files import DAMAGED, read_json, write_json
 from selfsup_tf.run import ENCODERS, RunDirectory
 from selfsup_tf.shown import brief
 
 _FILE = re.compile(r"_file=(.+?)(?=_[^_=]+=|$)")  # of a .keras file that was named
+_WRITTEN = "written"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,16 +27,35 @@ class StoredResult:
         name: That of its file, without a suffix: the protocol and what sets it apart.
         path: The file.
         result: What it holds.
+        written: When, in seconds since 1970.
         stale: Whether it is of another state of its network than the newest result.
     """
 
     name: str
     path: pathlib.Path
     result: Result
+    written: float
     stale: bool = False
 
     def __repr__(self) -> str:
         return brief(self, result=repr(self.result))
+
+    @property
+    def network(self) -> str | None:
+        """The file of the network that it is of, without suffix; None of no network."""
+        if self.result.weights_hash is None:
+            return None
+        named = _FILE.search(self.name)
+        if named:
+            return named[1]
+        if self.result.network != "encoder":
+            return self.result.network
+        return ENCODERS["best" if "encoder=best" in self.name.split("_") else "last"]
+
+
+def write_result(path: str | os.PathLike[str], result: Result) -> None:
+    """Writes a result, with the time: that of its file changes when it is copied."""
+    write_json(path, {**result.to_dict(), _WRITTEN: round(time.time(), 3)})
 
 
 def read_results(run_dir: str | pathlib.Path | RunDirectory) -> list[StoredResult]:
@@ -50,17 +74,23 @@ def read_folder(
     folder, protocols = RunDirectory(run_dir).evaluation, PROTOCOLS.all()
     stored, unread = {}, []
     for path in sorted(folder.glob("[!.]*.json")):
-        result = _read_file(path, protocols)
+        values = read_json(path)
+        result = _read_values(path, values, protocols)
         if result is None:
             unread.append(path.name)
         else:
-            stored[path.stem] = StoredResult(path.stem, path, result)
+            written = values.get(_WRITTEN)
+            if not is_number(written):
+                written = path.stat().st_mtime
+            stored[path.stem] = StoredResult(path.stem, path, result, written)
     return _mark_stale([stored[name] for name in sorted(stored)]), unread
 
 
-def _read_file(path: pathlib.Path, protocols: Mapping[str, Protocol]) -> Result | None:
+def _read_values(
+    path: pathlib.Path, values: Any, protocols: Mapping[str, Protocol]
+) -> Result | None:
     """The result in a JSON file; None where no protocol has written it."""
-    word, values = path.stem.partition("_")[0], read_json(path)
+    word = path.stem.partition("_")[0]
     if not isinstance(values, dict):
         check(word not in protocols, f"a JSON object in {path}", "another", DAMAGED)
         return None
@@ -82,26 +112,14 @@ def _mark_stale(results: list[StoredResult]) -> list[StoredResult]:
     A run that goes on training leaves results of an earlier state behind.
     """
     newest: dict[str | None, str | None] = {}
-    for one in sorted(results, key=lambda one: -one.path.stat().st_mtime):
-        newest.setdefault(_network_of(one), one.result.weights_hash)
+    for one in sorted(results, key=lambda one: -one.written):
+        newest.setdefault(one.network, one.result.weights_hash)
     marked = []
     for one in results:
-        network, digest = _network_of(one), one.result.weights_hash
-        stale = network is not None and digest != newest[network]
+        digest = one.result.weights_hash
+        stale = one.network is not None and digest != newest[one.network]
         marked.append(dataclasses.replace(one, stale=stale))
     return marked
-
-
-def _network_of(one: StoredResult) -> str | None:
-    """The file of the network that it is of, without suffix; None of no network."""
-    if one.result.weights_hash is None:
-        return None
-    named = _FILE.search(one.name)
-    if named:
-        return named[1]
-    if one.result.network != "encoder":
-        return one.result.network
-    return ENCODERS["best" if "encoder=best" in one.name.split("_") else "last"]
 
 
 def in_order() -> dict[str, Protocol]:

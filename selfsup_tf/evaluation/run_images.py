@@ -181,6 +181,25 @@ def check_unseen(names: Sequence[str], data: str) -> bool:
     return any(one.labels(data) for one in found.values())
 
 
+def are_of_run(run: RunDirectory, own: str, data: str) -> bool:
+    """Whether the images of a name are those that a run learned from, or seem to be.
+
+    Of a folder that lies elsewhere the run's list of files decides, where it has one.
+
+    Args:
+        run: The run.
+        own: What its config names.
+        data: Another name.
+    """
+    begun, folder = run.read_images(), pathlib.Path(data).expanduser()
+    moved = (
+        folder.is_dir() and folder.resolve() != pathlib.Path(own).expanduser().resolve()
+    )
+    if begun is not None and moved and not _holds(data, run, begun):
+        return False
+    return may_be_the_same(own, data)
+
+
 def may_be_the_same(own: str, data: str) -> bool:
     """Whether two names may be of the same images, moved files included.
 

@@ -9,7 +9,8 @@ from selfsup_tf.evaluation.flags import RunFlags
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.naming import default_of, names_its_data
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
-from selfsup_tf.files import save_figure, writable, write_json
+from selfsup_tf.evaluation.results import write_result
+from selfsup_tf.files import save_figure, writable
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +50,7 @@ def evaluate(
     judged = Judged(flags, protocol, encoder=encoder, images=(train, test), cache=cache)
     result = PROTOCOLS.find(protocol).run(judged, flags)
     if path is not None and result is not None:
-        write_json(path, result.to_dict())
+        write_result(path, result)
     return result
 
 
@@ -95,7 +96,7 @@ def run_protocol(protocol: str, **options: Any) -> Result | None:
     if text:
         print(text)  # before it is written, which may fail
     with writable():
-        write_json(path, result.to_dict())
+        write_result(path, result)
         for key, chart in found.draw(result).items():
             save_figure(chart.figure, judged.file(f"_{key}.png" if key else ".png"))
     for picture, what in result.pictures.items():

@@ -118,10 +118,11 @@ def _table(rows: "Sequence[Row]") -> list[str]:
         if beside[0] is not None and beside[0].gain_interval is not None:
             bounds = beside[0].gain_interval
             low, high = (difference(bound, rows[0].unit) for bound in bounds)
-            tie = ", a tie" if bounds[0] <= 0 <= bounds[1] else ""
+            standing = rows[0].standing(name)
+            said = {"tie": ", a tie", "behind": f", behind {name}"}.get(standing, "")
             lines.append(
                 f"With other test images the {gain} in {rows[0].title} would be within "
-                f"{low} and {high} (95 %){tie}."
+                f"{low} and {high} (95 %){said}."
             )
     return lines
 

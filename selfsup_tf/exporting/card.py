@@ -51,8 +51,18 @@ def _title(manifest: dict) -> str:
     if training.get("data") and training.get("method"):
         title += f" of {training['data']}, learned by {training['method']}"
     if training.get("epochs"):
-        title += f" in {training['epochs']:g} epochs"
+        title += f" in {_length(training)} epochs"
     return title
+
+
+def _length(training: Mapping[str, Any]) -> str:
+    """How long it has learned: 100, or 5 of 100 where the run hasn't come further."""
+    asked = training["epochs"]
+    steps, learned = (training.get(f"{n}_learned") for n in ("steps", "epochs"))
+    # What is left of an epoch after its last whole batch is not learned from.
+    if steps is None or learned * (steps + 1) > (asked - 0.01) * steps > 0:
+        return f"{asked:g}"
+    return f"{learned:g} of {asked:g}"
 
 
 def format_programs(manifest: dict) -> dict[str, str]:

@@ -178,6 +178,8 @@ def _structure(value: Any, numbers: dict[str, int]) -> Any:
             names = [layer["config"].get("name") for layer in value["layers"]]
             numbers = {name: number for number, name in enumerate(names)}
         left_out = (*_OF_A_PROCESS, *_OF_A_CALL)
+        if "sha256" in value:  # of a file, wherever it lies
+            left_out = (*left_out, "place")
         kept = {key: part for key, part in value.items() if key not in left_out}
         return {key: _structure(part, numbers) for key, part in kept.items()}
     if isinstance(value, list):

@@ -18,11 +18,12 @@ def check_config(run: RunDirectory, config: Config) -> None:
     """Raises InputError where a run of another config is here, or something else.
 
     What a learning-rate range test, a method before its first step or a killed
-    process has left here may stay.
+    process has left here may stay. A run that ended in its first step, such as for
+    want of memory, gives way to another.
     """
     if run.config.exists() and run.file is None:
         stored = run.read_config()
-        if _may_have_moved(run, stored, config.data):
+        if _is_there(stored, config.data) or _has_moved(run, stored, config.data):
             stored["data"] = config.data
         different = configs.differences(config, stored)
         advice = (
@@ -31,12 +32,20 @@ def check_config(run: RunDirectory, config: Config) -> None:
         if hasattr(config, "start") and any(d.startswith("epochs:") for d in different):
             advice += f" In another, --start={run} goes on from its encoder."
         check(
-            not different,
+            not different or not has_begun(run),
             f"the config of the run in {run.path}",
             "; ".join(different),
             advice,
         )
         return
+    check_place(run)
+
+
+def check_place(run: RunDirectory) -> None:
+    """Raises InputError unless a directory is new, or holds what may stay in a run's.
+
+    See `check_config`.
+    """
     own = {run.rate_test, run.rate_curve, run.images, run.lock, run.evaluation}
     own |= set(run.left_behind())
     others = {p.name for p in set(run.path.glob("*")) - own} - OF_NOBODY
@@ -47,6 +56,14 @@ def check_config(run: RunDirectory, config: Config) -> None:
         f"{run}{held}",
         "It is a file, or holds files but no config.json; choose another place.",
     )
+
+
+def has_begun(run: RunDirectory) -> bool:
+    """Whether a run that is here has left its first step behind, or may have."""
+    if run.kept("encoder").exists() or any(run.checkpoints.glob("*")):
+        return True
+    records = run.read_log()
+    return not records or any(record.get("step") != 0 for record in records)
 
 
 def begin(
@@ -75,6 +92,10 @@ def begin(
         InputError: The run began with another number of images or with something
             of another hash, or the directory can't be written.
     """
+    if run.config.exists() and not has_begun(run):
+        best = run.encoder("best")
+        for file in (run.log, run.images, run.config, run.best, best, run.wandb):
+            file.unlink(missing_ok=True)
     records = run.read_log()
     if records:
         before = records[0].get("images")
@@ -108,7 +129,7 @@ def begin(
             write_json(run.images, files)
         if not run.config.exists():
             write_json(run.config, configs.to_dict(config))
-        elif _may_have_moved(run, stored := run.read_config(), config.data):
+        elif _has_moved(run, stored := run.read_config(), config.data):
             write_json(run.config, stored | {"data": config.data})
     return records
 
@@ -139,8 +160,15 @@ def check_begins(
     )
 
 
-def _may_have_moved(run: RunDirectory, stored: dict[str, Any], data: str) -> bool:
-    """Whether a folder can be the run's, whose files are compared once opened."""
+def _is_there(stored: dict[str, Any], data: str) -> bool:
+    """Whether images are in the place of the run's, however it is spelled."""
+    names = stored.get("data", data), data
+    then, now = (pathlib.Path(name).expanduser() for name in names)
+    return then.exists() and now.exists() and then.samefile(now)
+
+
+def _has_moved(run: RunDirectory, stored: dict[str, Any], data: str) -> bool:
+    """Whether a folder can be the run's, whose files are compared once it is opened."""
     names = stored.get("data", data), data
     then, now = (pathlib.Path(name).expanduser() for name in names)
     return run.images.is_file() and now.is_dir() and not then.exists()

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from selfsup_tf.config import Config, make_plan
+from selfsup_tf.data.lost import check_read
 from selfsup_tf.data.sources import Source
 from selfsup_tf.data.views import check_views
 from selfsup_tf.distribution.strategy import check_devices, connect, is_chief
@@ -184,8 +185,9 @@ class _Loop:
                     method=self.method,
                     strategy=self.strategy,
                 )
-            except tf.errors.OpError:
+            except tf.errors.OpError as error:
                 self.source.check_readable(look=True)
+                check_read(error, self.source)
                 raise
             seconds = time.perf_counter() - start
             self._check_finite(values, step)
@@ -244,8 +246,8 @@ class _Loop:
             where = step + int(bad[0]) + 1
             raise TrainingDiverged(
                 f"step {where}: the loss is {values['train/loss'][bad[0]]:g} and it or "
-                "its gradient is not finite. The last checkpoint of the run is from "
-                "before. Lower "
+                "its gradient is not finite. The last checkpoint of the run, if there "
+                "is one, is from before. Lower "
                 "--optimizer.learning_rate, lengthen the warm-up or set "
                 "--optimizer.clip_norm, in another run directory."
             )

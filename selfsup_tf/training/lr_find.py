@@ -21,6 +21,7 @@ from selfsup_tf.errors import check
 from selfsup_tf.files import check_writable, write_json
 from selfsup_tf.methods import Method
 from selfsup_tf.run import RunDirectory
+from selfsup_tf.training.beginning import check_place
 from selfsup_tf.training.compilation import call_steps
 from selfsup_tf.training.fitting import fit_to_images
 from selfsup_tf.training.lr_curve import LearningRates, read_curve, say_diverged
@@ -60,8 +61,8 @@ def lr_find(
         steps: Updates, unless the loss diverges before.
 
     Raises:
-        InputError: The arguments make no sense, or the config, the data and the devices
-            do not fit together.
+        InputError: The arguments make no sense, the config, the data and the devices
+            do not fit together, or the directory holds other files than a run's.
     """
     check(
         0 < lowest < highest < math.inf,
@@ -79,6 +80,9 @@ def lr_find(
     strategy = connect(config)
     check_views(config.drawn_views, source.channels)
     if path is not None and is_chief(strategy):
+        run = RunDirectory(path)
+        if not run.config.exists():
+            check_place(run)
         check_writable(path)
     source = method.prepare(source)
     config = fit_to_images(method, source, strategy)
@@ -107,9 +111,8 @@ def lr_find(
     rates = lowest * (highest / lowest) ** (np.array(taken) / (steps - 1))
     result = read_curve(rates, losses, steps=steps, reason=reason)
     if path is not None and is_chief(strategy):
-        directory = RunDirectory(path)
-        write_json(directory.rate_test, result.to_dict())
-        result.draw(directory.rate_curve)
+        write_json(run.rate_test, result.to_dict())
+        result.draw(run.rate_curve)
     return result
 
 

@@ -193,10 +193,11 @@ def identify(method: Method, source: Source) -> dict[str, str]:
     found = {"images": source.contents}
     if "label" in method.model.input:
         found["labels"] = fingerprint(source.labels, source.class_names)
-    found |= {part: origin["sha256"] for part, origin in method.origins.items()}
+    written = f"in Keras {keras.__version__}"
+    for part, origin in method.origins.items():
+        found[f"{part}, {written}"] = origin["sha256"]
     if method.own_encoder is not None:
-        name = f"architecture of encoder=, in Keras {keras.__version__}"
-        found[name] = architecture(method.own_encoder)
+        found[f"architecture of encoder=, {written}"] = architecture(method.own_encoder)
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import selfsup_tf as selfsup
 from selfsup_tf.data import prepared, preparing
+from selfsup_tf.data.lost import check_read
 from selfsup_tf.data.sources import open_source, open_splits
 from selfsup_tf.errors import InputError
 
@@ -229,6 +230,22 @@ def test_damage_is_found(photos, tmp_path):
         selfsup.prepare(str(photos), output, **options)
     selfsup.prepare(str(photos), output, **options)
     assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_breaks_while_a_run_reads_is_one_message(photos, gone, tmp_path):
+    output = tmp_path / "small"
+    selfsup.prepare(str(photos), output, size=8, encoding="png")
+    source = open_source(output)
+    file = output / prepared.shard_name("train", 1, 150)
+    file.write_bytes(bytes(file.stat().st_size))
+    if gone:
+        file.unlink()
+    with pytest.raises(tf.errors.OpError) as caught:
+        list(source.ordered())
+    with pytest.raises(InputError, match="images of small:train that can be read"):
+        check_read(caught.value, source)
+    check_read(tf.errors.InvalidArgumentError(None, None, "shapes differ"), source)
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -375,6 +375,7 @@ def manifest() -> dict:
     names = ("artefact", "precision", "cosine_mean", "size_bytes")
     shared = {
         "signature": "serving_default",
+        "output": "representation",
         "cosine_min": 0.99,
         "threshold": 0.98,
         "batch": "any",

@@ -171,6 +171,8 @@ def test_commands_are_as_a_shell_takes_them(tmp_path, monkeypatch):
     assert ask[4:] == ["--candidates", "a b.keras", "runs/student", "runs/student3"]
     lost = candidate("imagenet:EfficientNetB0", 0.2, gain=(-0.01, 0.02))
     assert "--teacher=imagenet:MobileNetV3Large" in advised(lost).steps[0][1]
+    own = advised(candidate("a/encoder.keras", 0.9, trained_here=True))
+    assert "--data=my photos" in shlex.split(own.steps[0][1])
 
 
 def test_without_labels_encoders_are_ruled_out_and_none_is_chosen():

@@ -2,9 +2,11 @@
 
 import math
 
+import matplotlib.text
 import numpy as np
 import planted_run
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation import charts, curves
@@ -103,6 +105,27 @@ def test_the_curves_name_what_was_logged_and_shade_the_warmup():
     logged = [100 * r["eval/knn_top_1"] for r in records if "eval/knn_top_1" in r]
     np.testing.assert_allclose(knn.get_ydata(), logged)
     assert list(knn.get_xdata()) == [1, 2, 3]
+
+
+def test_a_warm_up_that_goes_on_has_no_word_outside_of_the_chart():
+    config = planted_run.config(0.2)
+    config["optimizer"]["warmup_epochs"], config["epochs"] = 10, 100
+    panels = curves.training_panels(planted_run.log(0.61, 41.0, tau=True))
+    figure = curves.draw_panels(panels, config)
+    assert " warm-up" not in texts(figure)
+    assert all(axes.patches for axes in figure.axes)
+
+
+@pytest.mark.parametrize("names", ["ab", ["a rather long name", "another one"]])
+def test_the_title_of_a_small_confusion_is_whole(names):
+    figure = charts.draw_confusion([[3, 1], [0, 2]], names)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    left = figure.axes[0].get_title("left")
+    title = next(
+        t for t in figure.findobj(matplotlib.text.Text) if t.get_text() == left
+    )
+    assert title.get_window_extent(renderer).x1 <= figure.bbox.x1
 
 
 def test_what_only_one_method_logs_is_drawn_and_gaps_stay_gaps():

@@ -298,7 +298,8 @@ def test_encoders_are_told_apart(kind, expected):
     for side in ("positive", "negative"):
         assert sum(bins["representation"][side]) == pytest.approx(1)
     result = evaluate("health", model, images(70))
-    assert result.measured_on["images"] == {"name": "arrays", "size": 70}
+    judged = result.measured_on["images"]
+    assert (judged["name"], judged["size"]) == ("arrays", 70) and judged["fingerprint"]
     said = PROTOCOLS.find("health").text(result, None)
     assert said.startswith(f"{result.verdict}: 70 images of arrays, views SimCLR's")
     (line,) = [line for line in said.splitlines() if line.startswith("RankMe")]

@@ -4,6 +4,7 @@ import html.parser
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -47,7 +48,7 @@ class Page(html.parser.HTMLParser):
     @property
     def points(self):
         """Those of the map and of its legend."""
-        return [use for use in self.all("use") if use["href"].startswith("#marker")]
+        return [use for use in self.all("use") if "-marker" in use["href"]]
 
     def row(self, heading):
         """The cells of the row with this heading, as text."""
@@ -203,6 +204,39 @@ def test_results_of_an_earlier_state_are_marked(run):
     assert "newer than every result" in Page(write_report(run)).text
 
 
+def test_a_copy_without_times_shows_the_same(run):
+    """Which result is the newest is told by the files themselves."""
+    for n, (name, digest) in enumerate((("map", "b" * 64), ("knn", "c" * 64))):
+        path = run / "eval" / f"{name}.json"
+        change(path, weights_hash=digest, written=1000.0 + n)
+        os.utime(path, (2000 - n, 2000 - n))
+    stale = {one.name: one.stale for one in gather(run).results}
+    assert [name for name in stale if stale[name]] == ["map"]
+
+
+def test_old_results_of_the_best_encoder_are_told_too(run):
+    path = run / "eval" / "knn_encoder=best.json"
+    planted_run.write(path, json.loads((run / "eval" / "knn.json").read_text()))
+    best = run / "encoder_best.keras"
+    best.write_bytes(b"another")
+    later = path.stat().st_mtime + 3600
+    os.utime(best, (later, later))
+    assert gather(run).outrun == [best]
+    assert "encoder_best.keras is newer" in Page(write_report(run)).text
+    other = planted_run.plant_run(run.parent / "other", only=FEW)
+    page = write_comparison([run, other], run.parent / "c.html")
+    assert "encoder_best.keras of A is newer" in Page(page).text
+
+
+def test_two_maps_have_markers_of_their_own(run):
+    shutil.copy(run / "eval" / "map.json", run / "eval" / "map_method=pca.json")
+    page = Page(write_report(run))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = {use["href"].removeprefix("#") for use in page.points}
+    assert used <= set(ids) and len({name.split("-marker")[0] for name in used}) == 2
+
+
 def test_an_export_of_an_earlier_encoder_is_marked(run):
     manifest = run / "export" / "manifest.json"
     written = (run / "eval" / "knn.json").stat().st_mtime - 100
@@ -333,6 +367,25 @@ def test_runs_side_by_side(tmp_path):
             re.search(r'dasharray="([^"]*)"', x + 'dasharray=""')[1] for x in lines
         }
         assert len(dashes) == 3 and "A a" in svg and "C c" in svg
+
+
+def test_who_is_behind_its_untrained_network_is_not_the_best(tmp_path):
+    runs = [planted_run.plant_run(tmp_path / name, only=FEW) for name in "ab"]
+    values = {"a": (0.3, [-0.2, -0.1]), "b": (0.25, [-0.01, 0.02])}
+    for run in runs:
+        file = run / "eval" / "knn.json"
+        value, gain = values[run.name]
+        rows = json.loads(file.read_text())["rows"]
+        rows[0] |= {"value": value, "interval": [value - 0.01, value + 0.01]}
+        rows[0]["beside"]["untrained"] |= {"gain_interval": gain}
+        change(file, rows=rows)
+    page = Page(write_comparison(runs, tmp_path / "c.html"))
+    assert page.row("k-NN, top-1")[0].startswith("behind 30.0 %")
+    assert "★" not in "".join(page.row("k-NN, top-1"))
+    assert "“behind” is worse than the same network" in page.text
+    a, b = (Page(write_report(run)).row for run in runs)
+    assert a("k-NN top-1 10,000 of cifar10:test")[2].endswith("behind")
+    assert b("k-NN top-1 10,000 of cifar10:test")[2].endswith("tie")
 
 
 def test_who_stood_beside_a_run_has_a_column_of_its_own(tmp_path):

@@ -227,7 +227,7 @@ def test_keys_walk_and_the_legend_hides(browser, pages):
     assert first
     drawing.send_keys(Keys.ARROW_LEFT)
     assert shown(browser) not in (None, first)
-    said = browser.find_element("css selector", "#map-said")
+    said = browser.find_element("css selector", ".map-said")
     assert said.get_attribute("textContent") == shown(browser)[0]
     drawing.send_keys(Keys.ESCAPE)
     assert shown(browser) is None

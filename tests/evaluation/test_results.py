@@ -6,12 +6,14 @@ import os
 import pathlib
 import random
 import shutil
+import time
 
 import keras
 import numpy as np
 import PIL.Image
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 
 from selfsup_tf.cli import about
 from selfsup_tf.data.sources import open_source
@@ -24,6 +26,7 @@ from selfsup_tf.evaluation.report import write_comparison, write_report
 from selfsup_tf.evaluation.results import first_look, read_folder, read_results
 from selfsup_tf.evaluation.running import evaluate
 from selfsup_tf.evaluation.text import format_rows
+from selfsup_tf.figures import COLOURS
 from selfsup_tf.models.untrained import untrained_copy
 
 TFDS = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tfds"
@@ -60,6 +63,7 @@ def test_a_result_is_written_beside_the_untrained_number_and_read_back(tmp_path)
     found = evaluate("knn", encoder, TRAIN, TEST, path=path, k=5)
     assert [p.name for p in path.parent.iterdir()] == ["knn.json"]
     written = json.loads(path.read_text())
+    assert time.time() - written.pop("written") < 3600
     assert written == json.loads(json.dumps(found.to_dict()))
     (stored,) = read_results(tmp_path)
     assert (stored.name, stored.path, stored.stale) == ("knn", path, False)
@@ -134,10 +138,10 @@ def in_a_run(folder, names):
     evaluation.mkdir(parents=True)
     (folder / "encoder.keras").write_bytes(b"never opened")
     shutil.copy(STORED / "map_count=20_thumbnails.jpg", evaluation)
-    for time, name in enumerate(names):
+    for number, name in enumerate(names):
         path = evaluation / f"{name}.json"
         shutil.copy(STORED / path.name, path)
-        os.utime(path, (10 + time, 10 + time))
+        os.utime(path, (10 + number, 10 + number))
     return folder
 
 
@@ -267,6 +271,32 @@ def test_an_image_is_not_its_own_neighbour():
         for _, hits in rows:
             cosines = [cosine for *_, cosine in hits]
             assert cosines == sorted(cosines, reverse=True)
+
+
+def test_neighbours_are_of_a_class_by_its_name(tmp_path):
+    """The test images lack a class, so that theirs are numbered otherwise."""
+    colours = {"train": ("cat", "dog", "horse"), "test": ("dog", "horse")}
+    for split, names in colours.items():
+        for name in names:
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for n in range(8):
+                colour = np.uint8([200, 0, 0])
+                image = np.broadcast_to(np.roll(colour, len(name)) + n, (8, 8, 3))
+                PIL.Image.fromarray(image).save(folder / f"{n}.png")
+    train, test = (open_source(tmp_path / split) for split in colours)
+    rows = find_neighbours(pixel_encoder(), train, test, queries=6, hits=3)
+    assert {query.label for query, _ in rows} == {"dog", "horse"}
+    figure = neighbour_gallery(pixel_encoder(), train, test, queries=6, hits=3)
+    for row, (query, hits) in enumerate(rows):
+        name, *shown = (axes.get_title() for axes in figure.axes[4 * row : 4 * row + 4])
+        assert name == query.label
+        for text, axes, (hit, cosine) in zip(
+            shown, figure.axes[4 * row + 1 :], hits, strict=False
+        ):
+            assert text == f"{hit.label} {cosine:.2f}"
+            right = axes.spines["top"].get_edgecolor()
+            assert (right == to_rgba(COLOURS[0])) == (hit.label == query.label)
 
 
 def test_names_of_files_stand_under_their_images(tmp_path):

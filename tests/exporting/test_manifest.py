@@ -19,6 +19,8 @@ from artefacts import (
     write,
 )
 
+from selfsup_tf.cli import about
+from selfsup_tf.config import to_dict
 from selfsup_tf.errors import InputError
 from selfsup_tf.evaluation.features import weights_hash
 from selfsup_tf.exporting.card import format_model_card
@@ -34,6 +36,9 @@ from selfsup_tf.exporting.measure import measure
 from selfsup_tf.exporting.parity import format_table, require_parity
 from selfsup_tf.exporting.proof import choose_images
 from selfsup_tf.exporting.reference import make_reference
+from selfsup_tf.files import write_json
+from selfsup_tf.run import RunDirectory
+from simclr_tf.config import SimCLRConfig
 
 SIZE = 40  # above 32 pixels an evaluation view is a crop
 TRAINING = {
@@ -292,6 +297,40 @@ def test_what_is_described_has_no_places(described_with):
     }
     # Unlabelled images: nothing reads labels.
     assert manifest["accuracy_protocols"] is None
+
+
+@pytest.mark.parametrize(
+    ("learned", "said"),
+    [
+        ({}, "in 100 epochs"),
+        ({"steps_learned": 200, "epochs_learned": 5.0}, "in 5 of 100 epochs"),
+        ({"steps_learned": 3999, "epochs_learned": 99.98}, "in 100 epochs"),
+        ({"steps_learned": 0, "epochs_learned": 0.0}, "in 0 of 100 epochs"),
+    ],
+)
+def test_the_card_says_how_long_the_encoder_has_learned(described_with, learned, said):
+    training = {"method": "simclr", "data": "photos", "epochs": 100.0} | learned
+    title, _, card = format_model_card(described_with(training=training)).partition(
+        "\n"
+    )
+    assert title.endswith(f"of photos, learned by simclr {said}")
+    assert "anybody's judgement" not in card  # a fine-tuned one follows labels
+
+
+def test_how_long_an_encoder_has_learned_is_told_by_its_state(tmp_path):
+    run = RunDirectory(tmp_path)
+    write_json(run.config, to_dict(SimCLRConfig()))
+    records = [{"step": 0}, *({"step": n, "epoch": n / 40} for n in (40, 80, 120))]
+    run.log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert about.training(run)["epochs_learned"] == 3
+    run.checkpoints.mkdir()
+    for step in (40, 80):  # stopped after the state of step 80
+        (run.checkpoints / f"ckpt-{step}.index").touch()
+    learned = about.training(run)
+    assert (learned["steps_learned"], learned["epochs_learned"]) == (80, 2)
+    run.encoder("best").touch()
+    write_json(run.best, {"step": 40, "by": "health/rank_me", "score": 3.0})
+    assert about.training(run, "best")["epochs_learned"] == 1
 
 
 def test_names_are_no_markup(described_with):

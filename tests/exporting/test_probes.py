@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from artefacts import artefact, load
 
+from selfsup_tf.data.decode import MAX_PIXELS
 from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.format import PROBES, Artefact
 from selfsup_tf.exporting.formats.onnx import Onnx
@@ -68,6 +69,15 @@ def test_batches_keep_the_order_and_never_mix_shapes():
     assert [[int(i[0, 0, 0]) for i in b] for b in found] == [[0, 1], [2], [3], [4]]
     files = [np.zeros(n, np.uint8) for n in (5, 2, 9)]
     assert [[len(f) for f in b] for b in probing.batches(files, 2)] == [[5, 2], [9]]
+
+
+@pytest.mark.parametrize("shape", [(1200, 1920), (3000, 4000), (64, 9000), (8, 8)])
+def test_a_call_of_large_images_is_one_that_a_server_takes(shape):
+    items = [np.broadcast_to(np.uint8(0), (*shape, 3))] * 40
+    calls = [len(b) for b in probing.batches(items, 32, probing.MOST_PIXELS)]
+    assert sum(calls) == 40 and max(calls) <= 32
+    sides = [max(side, 512) for side in shape]  # as the server counts small ones
+    assert max(calls) * sides[0] * sides[1] <= MAX_PIXELS
 
 
 def test_latency_is_a_median_of_calls_after_warm_up(monkeypatch):

@@ -131,6 +131,9 @@ def test_an_onnx_file_of_either_layout(channels_first, tmp_path):
     in_graph = tf.function(teacher.network)(views)
     np.testing.assert_array_equal(in_graph, teacher.network(views))
     assert not teacher.compiles and teacher.image_size == 16
+    moved = path.with_name("moved.onnx")
+    moved.write_bytes(path.read_bytes())
+    assert open_teacher(str(moved)).digest == teacher.digest
     write(artefacts.make_network(16, seed=5))
     assert open_teacher(str(path)).digest != teacher.digest
 

@@ -325,6 +325,8 @@ def test_a_checkpoint_becomes_a_run_from_the_command_line(
         "projector.keras",
     }
     assert "run_dir to be new or empty" in run_program(*words, check=False).stderr
+    words[3] += "/google.keras"
+    assert "run_dir to be new or empty" in run_program(*words, check=False).stderr
     data = tmp_path / "images.npz"
     np.savez(
         data,

@@ -255,3 +255,9 @@ def test_a_directory_with_more_than_a_range_test_is_refused(
         selfsup.train(
             tiny_method(tiny_config("simclr")), few_images[0], run_dir=tmp_path
         )
+    # Nor does a test write among them: a folder of images would count as a run.
+    (tmp_path / "lr_find.json").unlink()
+    source = open_source(few_images[0])
+    with pytest.raises(InputError, match="choose another"):
+        lr_find(tiny_method(tiny_config("simclr")), source, path=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]

@@ -319,6 +319,40 @@ def test_a_moved_folder_goes_on(tiny_config, tiny_method, few_images, tmp_path):
         run("others", 1)
 
 
+def test_a_run_that_died_in_its_first_step_learns_from_the_images_of_now(
+    tiny_config, tiny_method, few_images, tmp_path, monkeypatch
+):
+    def write(numbers):
+        for number in numbers:
+            image = few_images[0][number]
+            keras.utils.save_img(
+                tmp_path / f"photos/{number:02}.png", image, scale=False
+            )
+
+    def train(**options):
+        config = tiny_config("simclr", data=str(tmp_path / "photos"), **options)
+        method = tiny_method(config)
+        return selfsup.train(method, run_dir=tmp_path / "run", progress=False)
+
+    (tmp_path / "photos").mkdir()
+    write(range(40))
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr(loop, "call_steps", raising(MemoryError()))
+        train()
+    write(range(40, 64))
+    log = train(batch_size=8, accumulate=2).log
+    assert (log[0]["images"], log[0]["batch_size"]) == (64, 8)
+    with pytest.raises(InputError, match="batch_size: 8 there, 16 here"):
+        train()
+
+
+def raising(error):
+    def call(*_, **__):
+        raise error
+
+    return call
+
+
 def test_collapse_is_told(tiny_config, few_images, tmp_path, caplog):
     constant = keras.Sequential(
         [

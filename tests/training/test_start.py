@@ -113,13 +113,18 @@ def test_the_start_is_the_best_until_training_is_better(
     assert again.log == run.log  # measured once
 
 
-def test_another_file_of_that_name_is_not_resumed_with(start, train, tmp_path):
+def test_another_file_of_that_name_is_not_resumed_with(
+    start, train, tmp_path, monkeypatch
+):
     other = tmp_path / "other.keras"
     other.write_bytes(start.read_bytes())
     train(start=str(other), steps=2)
     make_encoder(seed=4).save(other)
     with pytest.raises(InputError, match="other: start"):
         train(start=str(other), steps=2)
+    # Another Keras may write the same network otherwise.
+    monkeypatch.setattr(keras, "__version__", "3.99")
+    train(start=str(other), steps=2)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "lamb", "lars", "adamw"])

@@ -197,3 +197,8 @@ def test_without_a_key_there_is_advice(afresh, tiny_config, tmp_path, monkeypatc
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     with pytest.raises(InputError, match="wandb login"):
         WandbLog(tmp_path, tiny_config("simclr", wandb="pictures"))
+
+
+def test_an_empty_project_is_not_taken_for_a_missing_package(tiny_config):
+    with pytest.raises(InputError, match="name of a project behind --wandb"):
+        tiny_config("simclr", wandb="")

@@ -20,6 +20,8 @@ from selfsup_tf.data.splits import find_splits, judges_of
 from selfsup_tf.data.streamed import StreamSource, buffer_size
 from selfsup_tf.errors import InputError, check
 from selfsup_tf.existing import looks_like_path
+from selfsup_tf.files import cache_folder
+from selfsup_tf.locks import one_after_another
 
 
 def _recognises(name: str, reading: Reading) -> bool:
@@ -124,9 +126,14 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         if not builder.is_prepared():
-            if builder.url_infos and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-                _check_network()
-            builder.download_and_prepare()
+            # The workers of a run on one machine all come here; one prepares.
+            lock = fingerprint(str(builder.data_path))[:16]
+            with one_after_another(cache_folder("locks") / lock):
+                builder = tfds.builder(name, data_dir=data_dir)
+                if not builder.is_prepared():
+                    if builder.url_infos and not builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+                        _check_network()
+                    builder.download_and_prepare()
     except Exception as error:  # each builder fails in ways of its own
         where = data_dir or "the default folder of TFDS"
         raise InputError(

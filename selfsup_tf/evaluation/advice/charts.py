@@ -51,7 +51,8 @@ def draw_accuracy_over_size(
             color=COLOURS[n % len(COLOURS)],
             label=plotting.short(name),
         )
-    axes.set_xlim(left=0)
-    axes.margins(0.12)
+    # Room for whole markers, the largest encoder's too.
+    axes.set_xlim(0, 1.12 * max(size for size, _ in places.values()))
+    axes.margins(y=0.12)
     plotting.add_legend(figure, axes)
     return figure

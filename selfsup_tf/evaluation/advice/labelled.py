@@ -51,7 +51,9 @@ def advise(
         steps = begin(where, ranked)
         return Advice(_nothing(best, ranked), reasons, steps, None)
     headline = _headline(taken, level, ranked, gains, size)
-    steps = hand_over(taken) if taken.trained_here else distil(taken, where, ranked)
+    steps = (
+        hand_over(taken, where) if taken.trained_here else distil(taken, where, ranked)
+    )
     return Advice(headline, reasons, steps, taken.name)
 
 

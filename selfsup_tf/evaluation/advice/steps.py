@@ -17,13 +17,13 @@ TEACHERS = ("imagenet:EfficientNetB0", "imagenet:MobileNetV3Large", "hub:dinov2_
 Steps = tuple[tuple[str, str], ...]
 
 
-def hand_over(taken: Candidate) -> Steps:
+def hand_over(taken: Candidate, where: Sequence[str]) -> Steps:
     place, layer, size = encoder_parts(taken.name)
     run = RunDirectory(place)
     whole = RunDirectory(run.path)
     export = (
         "Hand it over, proven on your images",
-        f"{spelled('export')} {run.flag} --formats all",
+        f"{spelled('export')} {run.flag} {shlex.join(where)} --formats all",
     )
     report = "Look at what it sees", f"{spelled('eval')} report {whole.flag}"
     # A part of it, or one of another size, is no file that could be handed over.

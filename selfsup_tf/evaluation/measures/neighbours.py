@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -68,7 +69,7 @@ def neighbour_gallery(
     rows = find_neighbours(
         encoder, train, test, queries=queries, hits=hits, seed=seed, cache=cache
     )
-    figure = _draw(rows, train.class_names or test.class_names, train.name)
+    figure = _draw(rows, train.name)
     if path is not None:
         save_figure(figure, path)
     return figure
@@ -80,12 +81,12 @@ class Picture:
 
     Attributes:
         image: The evaluation view, (S, S, 3) float32 in [0, 1].
-        label: Its class, or None.
+        label: The name of its class, or its number; None without one.
         file: The name of its file, or "".
     """
 
     image: np.ndarray
-    label: int | None
+    label: str | None
     file: str
 
 
@@ -114,20 +115,24 @@ def find_neighbours(
     size = image_size(encoder)
     bank = extract_features(encoder, train, cache=cache)
     order = np.random.default_rng(seed).permutation(test.indices)[:queries]
-    asked = _views(test, size, order)
+    names = test.class_names or train.class_names
+    asked = _views(test, size, order, names)
     h = compile_network(encoder)(np.stack([one.image for one in asked.values()]))
     cosine = unit_vectors(h.numpy()) @ unit_vectors(bank.features).T
     if same:
         cosine[np.array(list(asked))[:, None] == bank.indices[None, :]] = -np.inf
     nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :hits]
-    found = _views(train, size, np.unique(bank.indices[nearest]))
+    names = train.class_names or test.class_names
+    found = _views(train, size, np.unique(bank.indices[nearest]), names)
     return [
         (query, [(found[bank.indices[n]], cosine[row, n]) for n in nearest[row]])
         for row, query in enumerate(asked.values())
     ]
 
 
-def _views(source: Source, size: int, indices: np.ndarray) -> dict[int, Picture]:
+def _views(
+    source: Source, size: int, indices: np.ndarray, class_names: Sequence[str] | None
+) -> dict[int, Picture]:
     """Some images, by index."""
     part = source.select(np.sort(indices), source.name)
     files = dict(zip(part.indices.tolist(), part.paths or (), strict=False))
@@ -135,17 +140,25 @@ def _views(source: Source, size: int, indices: np.ndarray) -> dict[int, Picture]
     for batch in pipeline.evaluation_dataset(part, size=size, batch_size=64):
         batch = {name: values.numpy() for name, values in batch.items()}
         for n in np.flatnonzero(batch["valid"]):
-            label = int(batch["label"][n]) if "label" in batch else None
+            label = int(batch["label"][n]) if "label" in batch else -1
             index = int(batch["index"][n])
             file = readable(pathlib.Path(files.get(index, "")).name)
-            views[index] = Picture(batch["image"][n], label, file)
+            views[index] = Picture(batch["image"][n], _named(label, class_names), file)
     return views
 
 
-def _draw(rows: list, class_names: Any, name: str) -> Figure:
+def _named(label: int, class_names: Sequence[str] | None) -> str | None:
+    # By the names: two folders may number their classes differently.
+    if label < 0:
+        return None
+    return str(label if class_names is None else class_names[label])
+
+
+def _draw(rows: list, name: str) -> Figure:
     columns = 1 + len(rows[0][1])
-    (query, ((hit, _), *_)), *_ = rows
-    labelled = query.label is not None and hit.label is not None
+    (query, _), *_ = rows
+    named = any(query.label is not None for query, _ in rows)
+    labelled = named and any(h.label is not None for _, hits in rows for h, _ in hits)
     title = [f"Nearest neighbours in {readable(name)} by cosine".replace("$", r"\$")]
     if labelled:
         title += ["blue, solid: the query's class", "orange, dashed: another class"]
@@ -170,15 +183,14 @@ def _draw(rows: list, class_names: Any, name: str) -> Figure:
     figure.suptitle(title, fontsize=9, y=1 - 0.12 / height, va="top")
     for r, (query, found) in enumerate(rows):
         axes = figure.add_subplot(grid[r, 0])
-        unnamed = query.label is None
-        _show(axes, query, "query" if unnamed else _named(class_names, query.label))
+        _show(axes, query, _caption(query) if named else "query")
         for c, (hit, cosine) in enumerate(found):
             axes = figure.add_subplot(grid[r, c + 1])
             caption = f"{cosine:.2f}"
             if labelled:
-                caption = f"{_named(class_names, hit.label)} {caption}"
+                caption = f"{_caption(hit)} {caption}"
             _show(axes, hit, caption)
-            if labelled:
+            if None not in (query.label, hit.label):
                 frame = RIGHT if hit.label == query.label else WRONG
                 for spine in axes.spines.values():
                     spine.set(visible=True, linewidth=2.5, **frame)
@@ -196,7 +208,5 @@ def _show(axes: Any, picture: Picture, caption: str) -> None:
         spine.set_visible(False)
 
 
-def _named(class_names: Any, label: int) -> str:
-    if label < 0:
-        return "no class"
-    return short(str(label if class_names is None else class_names[label]), 12)
+def _caption(picture: Picture) -> str:
+    return "no class" if picture.label is None else short(picture.label, 12)

@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.labelled import ComparedFlags, judge_each, rows_beside
+from selfsup_tf.evaluation.labelled import (
+    ComparedFlags,
+    judge_each,
+    measured_on,
+    rows_beside,
+)
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row
 from selfsup_tf.evaluation.protocol import share as number
 
@@ -70,7 +75,9 @@ class HealthProtocol(Protocol):
         return judged.result(
             self.title,
             rows=rows_of(details),
-            measured_on={"images": {"name": images.name, "size": first.count}},
+            measured_on={
+                "images": measured_on(images=images)["images"] | {"size": first.count}
+            },
             details=details,
             verdict=first.verdict,
             notes=tuple(first.reasons),

@@ -5,6 +5,7 @@ from typing import Literal
 
 from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.judged import Judged
+from selfsup_tf.evaluation.labelled import measured_on
 from selfsup_tf.evaluation.naming import options_of
 from selfsup_tf.evaluation.protocol import Protocol, Result
 
@@ -51,7 +52,9 @@ class Map(Protocol):
             count = len(one.positions)
         return judged.result(
             self.title,
-            measured_on={"images": {"name": images.name, "size": count}},
+            measured_on={
+                "images": measured_on(images=images)["images"] | {"size": count}
+            },
             details=found,
             pictures=pictures,
         )

@@ -1,6 +1,8 @@
 """A run on one page, or several side by side; what is missing is measured first."""
 
+import contextlib
 import dataclasses
+from collections.abc import Set
 from typing import Any
 
 from selfsup_tf.errors import InputError, check
@@ -103,8 +105,13 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
         "`eval.py transfer` judges a run by other images, and the report shows it.",
     )
     digest = weights_hash(judged.encoder)
+    pair = judged.open_pair()
+    opened = [*pair]
+    with contextlib.suppress(InputError):
+        opened.append(judged.open_source())
+    images = {(source.name, source.fingerprint) for source in opened}
     there = {
-        "labels": all(source.labelled for source in judged.open_pair()),
+        "labels": all(source.labelled for source in pair),
         "classifier": run.kept("classifier").is_file(),
         "log": run.log.is_file(),
     }
@@ -115,7 +122,7 @@ def _measure(run: RunDirectory, flags: ReportFlags) -> None:
         options["run_dir"] = str(run.path)
         try:
             before = stored.get(Judged(make_flags(name, options), name).name)
-            if _is_fresh(before, run, digest):
+            if _is_fresh(before, run, digest) and _is_of(before, images):
                 continue
             print(f"\n{name}:")
             if before and "beside" in taken and (others := _others(before)):
@@ -147,6 +154,16 @@ def _is_fresh(stored: StoredResult | None, run: RunDirectory, digest: str) -> bo
     if stored.result.network != "encoder" or stored.result.weights_hash is None:
         return stored.path.stat().st_mtime >= run.network().stat().st_mtime
     return stored.result.weights_hash == digest
+
+
+def _is_of(stored: StoredResult, images: Set[tuple[str, str | None]]) -> bool:
+    """Whether a result is of images and labels as they are now, as far as it says."""
+    known = {name for name, _ in images}
+    return all(
+        (one["name"], one["fingerprint"]) in images
+        for one in stored.result.measured_on.values()
+        if one.get("name") in known and one.get("fingerprint") is not None
+    )
 
 
 PROTOCOL = Report()

@@ -45,8 +45,15 @@ class Compared:
 
     @property
     def best(self) -> float | None:
-        """The best value; None where all are equal or neither is better."""
-        found = [line.row for line in self.lines if line and is_number(line.row.value)]
+        """The best value; None where all are equal or neither is better.
+
+        Who is behind its own network untrained isn't the best of anything.
+        """
+        found = [
+            line.row
+            for line in self.lines
+            if line and is_number(line.row.value) and not _behind(line)
+        ]
         better = {row.higher_is_better for row in found}
         values = {row.value for row in found}
         if len(values) < 2 or len(better) > 1 or None in better:
@@ -54,7 +61,12 @@ class Compared:
         return max(values) if better == {True} else min(values)
 
     def sign(self, line: Line) -> str:
-        """Tells the "best", and those "like" it: their intervals overlap the best's."""
+        """Tells the "best", those "like" it, and who is "behind" its untrained network.
+
+        Of those like it the intervals overlap the best's.
+        """
+        if is_number(line.row.value) and _behind(line):
+            return "behind"
         if self.best is None or not is_number(line.row.value):
             return ""
         if line.row.value == self.best:
@@ -90,6 +102,7 @@ def compared(runs: Sequence[RunFiles]) -> dict[str, Any]:
 _SIGNS = {
     "best": "★ is the best of a row",
     "like": "≈ marks those whose interval overlaps the best's",
+    "behind": "“behind” is worse than the same network without this training",
     "none": "“–” was not measured",
 }
 
@@ -103,6 +116,11 @@ def _legend(numbers: Sequence[Compared]) -> str:
         for line in one.lines
     }
     return "; ".join(words for sign, words in _SIGNS.items() if sign in there)
+
+
+def _behind(line: Line) -> bool:
+    """Whether it is behind the same network without its training."""
+    return any(line.row.standing(name) == "behind" for name in SAME_NETWORK)
 
 
 def _tied(one: Line, other: Line) -> bool:

@@ -64,16 +64,13 @@ class RunFiles:
     @property
     def outrun(self) -> list[pathlib.Path]:
         """The networks that were written after every result of them."""
-        found = []
-        for network in ("encoder", "classifier"):
-            of_it = [one for one in self.results if one.result.network == network]
-            newest = max((_time(one.path) for one in of_it), default=None)
-            file = self.directory.kept(network)
-            file = self.directory.encoder() if network == "encoder" else file
-            written = _time(file)
-            if None not in (newest, written) and written > newest + _LATER:
-                found.append(file)
-        return found
+        newest: dict[str, float] = {}
+        for one in self.results:
+            if one.network is not None:
+                time = _time(one.path)
+                newest[one.network] = max(newest.get(one.network, time), time)
+        files = {self.directory.kept(name): time for name, time in newest.items()}
+        return [f for f, time in files.items() if (_time(f) or 0) > time + _LATER]
 
     @property
     def stale_export(self) -> bool:

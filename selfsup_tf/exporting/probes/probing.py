@@ -26,6 +26,8 @@ import numpy as np
 PACKAGE = "selfsup_tf"
 WARM_UP = 5
 MIN_RUNS = 10
+MOST_PIXELS = 2**24
+"""Of a call with several images; a server of ours takes four times as many."""
 MEGABYTE = 1e6
 
 
@@ -144,19 +146,29 @@ def embed(
 ) -> dict[str, np.ndarray]:
     """The outputs of all inputs, in their order, each (N, ...)."""
     found = []
-    for items in batches(inputs, signature.batch or batch):
+    most = None if signature.batch else MOST_PIXELS
+    for items in batches(inputs, signature.batch or batch, most):
         missing = (signature.batch or 0) - len(items)
         outputs = signature.call(signature.prepare(items + items[-1:] * missing))
         found.append({name: h[: len(items)] for name, h in outputs.items()})
     return {name: np.concatenate([h[name] for h in found]) for name in found[0]}
 
 
-def batches(inputs: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Consecutive inputs of one shape, or files of any length, `size` or fewer."""
+def batches(
+    inputs: Sequence[np.ndarray], size: int, most: int | None = None
+) -> Iterator[list[np.ndarray]]:
+    """Consecutive inputs of one shape, or files of any length, `size` or fewer.
+
+    Of images, (H, W, C), no more than have `most` pixels, each counted as a square of
+    its longer side; one alone may have any number.
+    """
     items = []
     for item in inputs:
-        fits = item.ndim == 1 or not items or item.shape == items[0].shape
-        if len(items) == size or not fits:
+        is_file = item.ndim == 1
+        fits = is_file or not items or item.shape == items[0].shape
+        pixels = 0 if is_file or most is None else max(item.shape[:2]) ** 2
+        full = len(items) == size or (len(items) + 1) * pixels > (most or 0) > 0
+        if items and (full or not fits):
             yield items
             items = []
         items.append(item)

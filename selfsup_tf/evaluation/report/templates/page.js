@@ -2,17 +2,15 @@
 // The map of embeddings, and tables on a phone. All else on the page works without it.
 
 // The map shows the image of a point, hides classes, comes closer.
-(() => {
-  const map = document.getElementById("embedding-map");
-  if (!map) return;
-  const data = JSON.parse(document.getElementById("map-data").textContent);
+document.querySelectorAll(".map").forEach((map) => {
+  const data = JSON.parse(map.querySelector("script").textContent);
   const drawing = map.querySelector(".map-drawing");
   const box = map.querySelector(".map-box");
   const tooltip = map.querySelector(".tooltip");
   const words = tooltip.querySelector(".words");
   const thumb = tooltip.querySelector(".thumb");
   const ring = map.querySelector(".ring");
-  const said = document.getElementById("map-said");
+  const said = map.querySelector(".map-said");
   const points = [...map.querySelectorAll(".points use")];
   const places = data.places;
   const shape = data.height / data.width;
@@ -214,7 +212,7 @@
       if (current >= 0 && !shown(current)) hide();
     });
   });
-})();
+});
 
 // On a phone a row of a table becomes a list, each number beside the head of its column.
 document.querySelectorAll("table").forEach((table) => {
