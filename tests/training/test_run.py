@@ -116,6 +116,12 @@ def test_what_is_a_split_and_a_class_is_said(tiny_config, few_images, tmp_path, 
         "2 files not read: 2 .cr2" in caplog.text
         and "1 other file (.txt)" in caplog.text
     )
+    few = f"{plan.total_steps} steps teach an encoder next to nothing: raise --epochs"
+    assert few in caplog.text
+    caplog.clear()
+    longer = dataclasses.replace(plan, total_steps=100)
+    announce(method, source, longer, replicas=1, step=0)
+    assert "next to nothing" not in caplog.text
     (line,) = describe_run(method, source)["skipped"]
     assert line.startswith("2 files not read")
 
