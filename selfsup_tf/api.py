@@ -18,7 +18,7 @@ from selfsup_tf.distribution.strategy import connect, is_chief
 from selfsup_tf.errors import check
 from selfsup_tf.evaluation.measures.monitor import hold_out
 from selfsup_tf.methods import Method, restore_config
-from selfsup_tf.models.own import channels_of
+from selfsup_tf.models.own import channels_of, check_fits
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
 from selfsup_tf.training.beginning import check_config, has_begun
@@ -153,6 +153,7 @@ def _name_what_is_given(method: Method, data: Any) -> Config:
     elif data is not None:
         config = dataclasses.replace(config, data=FROM_PYTHON)
     if method.own_encoder is not None:
+        check_fits(method.own_encoder, config.image_size, config.channels or 0)
         shapes = [tuple(weight.shape) for weight in method.own_encoder.weights]
         digest = hashlib.sha256(str(shapes).encode()).hexdigest()[:12]
         name = f"{FROM_PYTHON} {digest}"

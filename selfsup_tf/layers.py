@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf.config import ViewConfig
+from selfsup_tf.data import random
 from selfsup_tf.data.augmentation import Augmentation
 from selfsup_tf.data.layers import (
     ColorJitter,
@@ -25,6 +26,8 @@ from selfsup_tf.data.layers import (
     RandomRotate90,
     RandomRotation,
     RandomSolarize,
+    check_crops_all,
+    whole_size,
 )
 from selfsup_tf.data.views import View, evaluation_view
 from selfsup_tf.fields import from_dict
@@ -57,22 +60,34 @@ class RandomView(Augmentation):
         **kwargs: Those of `Augmentation`, such as `seed`.
     """
 
+    free_ranks = (3,)
+
     def __init__(self, size: int, view: ViewConfig | dict | None = None, **kwargs: Any):
         super().__init__(**kwargs)
+        check_crops_all(self)
+        # By default a view draws what a run draws by the same keys.
+        self._salted = kwargs.get("salt") not in (
+            None,
+            Augmentation.salt_of(type(self)),
+        )
         stored = view if isinstance(view, dict) else None
-        self.size = size
+        self.size = whole_size(size)
         self.view = from_dict(ViewConfig, stored) if stored else view or ViewConfig()
-        self._drawn = View(self.view, size)
+        self._drawn = View(self.view, self.size)
 
     def augment(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        return self._drawn(images, keys)
+        return self._drawn(images, self._salt(keys))
+
+    def _salt(self, keys: tf.Tensor) -> tf.Tensor:
+        return random.fold_in(keys, self.salt) if self._salted else keys
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        key = self._salt(key)
         crop = self._drawn.crop_one(image, key)
         return self._drawn.finish(crop[tf.newaxis], key[tf.newaxis])[0]
 
     def rest(self, images: tf.Tensor) -> tf.Tensor:
-        return evaluation_view(images, self.size)
+        return evaluation_view(images, self.size, for_xla=True)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"view": dataclasses.asdict(self.view)}

@@ -31,8 +31,15 @@ def knn(
     Raises:
         InputError: Vectors and labels don't fit, or there are fewer than two classes.
     """
-    options = {"k": k, "temperature": temperature}
-    return knn_from_features(_labelled(*train), _labelled(*test), **options)
+    known, judged = _labelled(*train), _labelled(*test)
+    lengths = [one.features.shape[1] for one in (known, judged)]
+    check(
+        lengths[0] == lengths[1],
+        "train and test vectors of one length",
+        f"{lengths[0]} and {lengths[1]}",
+        "Give the vectors of one encoder.",
+    )
+    return knn_from_features(known, judged, k=k, temperature=temperature)
 
 
 def rank_me(vectors: np.ndarray) -> float:

@@ -80,8 +80,8 @@ class NTXent(keras.losses.Loss):
     """NT-Xent as a loss of Keras: `NTXent(temperature=0.1)(z_1, z_2)`.
 
     Its two arguments are the projections of the first and of the second views of the
-    same N images, (N, P). Under a strategy it is called in a replica, and its negatives
-    are those of all replicas, see `nt_xent_loss`.
+    same N images, (N, P). Under a strategy it is called in a replica, with the same N
+    in each, and its negatives are those of all replicas, see `nt_xent_loss`.
 
     Args:
         temperature: Divides the cosines, above 0.

@@ -100,6 +100,10 @@ def main() -> int:
     none = [str(p) for p in flags.images if p.is_dir() or not p.exists()]
     if none:
         parser.error(f"no such file, or a folder: {', '.join(none)}")
+    if flags.out and not flags.out.parent.is_dir():
+        parser.error(f"no such folder: {flags.out.parent}")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names may have any bytes
     client = Client(
         flags.server, flags.model, version=flags.version, timeout=flags.timeout
     )

@@ -123,6 +123,10 @@ def main() -> int:
     none = [str(p) for p in flags.images if p.is_dir() or not p.exists()]
     if none:
         parser.error(f"no such file, or a folder: {', '.join(none)}")
+    if flags.out and not flags.out.parent.is_dir():
+        parser.error(f"no such folder: {flags.out.parent}")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names may have any bytes
     if not flags.server.startswith(("http://", "https://")):
         parser.error(f"expected --server=http://HOST:PORT; received {flags.server}")
     url = f"{flags.server}/v1/models/{flags.model}"

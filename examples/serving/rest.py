@@ -164,6 +164,12 @@ def make_rest_server(model: Model, host: str, port: int, max_bytes: int):
         wbufsize = -1
         disable_nagle_algorithm = True
 
+        def handle_expect_100(self):
+            # The client sends the body once this has reached it.
+            go_on = super().handle_expect_100()
+            self.wfile.flush()
+            return go_on
+
         def do_GET(self):
             self.unread = 0
             self.answer(lambda action: self.get(action), (None, "/metadata"))

@@ -262,7 +262,8 @@ class FromPretrainedConfig(Config):
             self.pretrained is None or self.encoder == OF_THE_RUN,
             "either --pretrained, whose encoder is taken as it is, or --encoder",
             f"both: pretrained={self.pretrained}, encoder={self.encoder.name}",
-            "Leave out the flags of --encoder, or give --pretrained=None.",
+            "Leave out the flags of --encoder, or give --pretrained=None; where the "
+            f"recipe describes an encoder, --encoder.name={PRETRAINED}.",
         )
         check(
             self.pretrained is not None or not self.from_scratch,

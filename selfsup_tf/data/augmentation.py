@@ -14,9 +14,13 @@ import zlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from selfsup_tf.config.checks import check_probability
 from selfsup_tf.data import geometry, random
+from selfsup_tf.data.channels import MOST
+from selfsup_tf.errors import check
 
 Params = dict[str, tf.Tensor]
 
@@ -43,6 +47,11 @@ class Augmentation(keras.layers.Layer):
     draws = 0
     costly = True
     """Whether a single image that is left alone is worth a branch."""
+    free_ranks = (3, 4)
+    """Where height and width may be unknown while a graph is made: of one image, 3, of
+    a batch, 4."""
+    of_squares = False
+    """Whether it takes square images alone."""
 
     def __init__(
         self,
@@ -55,8 +64,14 @@ class Augmentation(keras.layers.Layer):
         # Keys are integers and images stay float32 whatever the precision policy.
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
+        check_probability("probability", probability)
         self.probability, self.seed = probability, seed
-        self.salt = zlib.crc32(type(self).__name__.encode()) if salt is None else salt
+        self.salt = self.salt_of(type(self)) if salt is None else salt
+
+    @staticmethod
+    def salt_of(kind: type) -> int:
+        """The salt of a class, where its layers are given none."""
+        return zlib.crc32(kind.__name__.encode())
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
         """Parameters of `transform`, by name, each (N, ...); none by default.
@@ -118,8 +133,12 @@ class Augmentation(keras.layers.Layer):
 
         Returns:
             float32 in [0, 1].
+
+        Raises:
+            InvalidArgumentError: Floats that are far beyond [0, 1], without keys.
         """
         if keys is None:
+            images = _within_one(images)
             if not training:
                 return self.rest(geometry.as_float(images))
             single = len(images.shape) == 3
@@ -128,6 +147,48 @@ class Augmentation(keras.layers.Layer):
         if len(images.shape) == 3:
             return self.call_one(images, keys)
         return self.augment(geometry.as_float(images), keys)
+
+    def __call__(self, images: Any, keys: Any = None, **options: Any) -> tf.Tensor:
+        """`call`, once these are images, and keys.
+
+        Raises:
+            InputError: They are not.
+        """
+        # Keras makes RuntimeErrors of what `call` raises.
+        self._check_images(_shape_of(images))
+        if keys is None:
+            return super().__call__(images, **options)
+        dtype, shape = tf.as_dtype(keys.dtype), _shape_of(keys)
+        check(
+            dtype == tf.uint32 and shape[-1:] == (2,),
+            "keys, (N, 2) uint32, behind the images, or none",
+            f"the shape {shape} of {dtype.name}",
+            "Are they labels? Map images alone: lambda x, y: (layer(x), y)",
+        )
+        return super().__call__(images, keys, **options)
+
+    def _check_images(self, shape: tuple[int | None, ...]) -> None:
+        check(
+            len(shape) in (3, 4) and shape[-1] is not None and shape[-1] <= MOST,
+            f"images (N, H, W, C), or one (H, W, C), of a known number of channels, "
+            f"1 to {MOST}",
+            f"the shape {shape}",
+            "Decode with channels=3; of grey images make x[..., None].",
+        )
+        height, width = shape[-3:-1]
+        check(
+            None not in (height, width) or len(shape) in self.free_ranks,
+            f"a known height and width for {type(self).__name__}",
+            f"the shape {shape}",
+            "Crop single images before it: RandomResizedCrop and RandomView take one "
+            "of any size.",
+        )
+        check(
+            height == width or not self.of_squares,
+            f"square images for {type(self).__name__}",
+            f"{height} x {width}",
+            "Crop them before: RandomResizedCrop",
+        )
 
     def augment(self, images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """`call` for images (N, H, W, C) float32 in [0, 1] and keys (N, 2)."""
@@ -143,7 +204,10 @@ class Augmentation(keras.layers.Layer):
 
     def _own_keys(self, count: int | tf.Tensor) -> tf.Tensor:
         seed = tf.convert_to_tensor(self.seed_generator.next())
-        return random.image_keys(seed[0], seed[1], tf.range(count), 0)
+        # Under a strategy each replica counts for itself, from the same seed.
+        context = tf.distribute.get_replica_context()
+        replica = context.replica_id_in_sync_group if context else 0
+        return random.image_keys(seed[0], seed[1], tf.range(count), replica)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, which a layer keeps under their own names."""
@@ -151,3 +215,20 @@ class Augmentation(keras.layers.Layer):
         names = {p.name for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD}
         names |= {"probability", "salt", "seed"}
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _shape_of(tensor: Any) -> tuple[int | None, ...]:
+    """The shape as far as it is known; () where not even the rank is."""
+    shape = tensor.shape if hasattr(tensor, "shape") else np.shape(tensor)
+    return () if getattr(shape, "rank", 0) is None else tuple(shape)
+
+
+def _within_one(images: tf.Tensor) -> tf.Tensor:
+    """The images, whose floats are within [0, 1], but for what a resize overshoots."""
+    if images.dtype.is_integer:
+        return images
+    message = "expected floats in [0, 1], or integers up to 255: divide by 255"
+    most = tf.cast(tf.reduce_max(images), tf.float32)
+    checked = tf.debugging.assert_less_equal(most, 1.5, message=message)
+    with tf.control_dependencies([checked] if checked is not None else []):
+        return tf.identity(images)

@@ -50,6 +50,19 @@ def crop_and_resize(
     return multiply_rows_and_columns(images, rows, columns)
 
 
+def resize(images: tf.Tensor, *, size: int, method: str, antialias: bool) -> tf.Tensor:
+    """Whole images, (H, W, C) or (N, H, W, C) float32, at another size.
+
+    As `tf.image.resize`, which XLA can't compile; where a batch has a known height and
+    width it is matrix products.
+    """
+    if images.shape.rank == 3 or None in images.shape[1:3]:
+        return tf.image.resize(images, (size, size), method, antialias=antialias)
+    height, width = images.shape[1:3]
+    boxes = tf.tile([[0, 0, height, width]], (tf.shape(images)[0], 1))
+    return crop_and_resize(images, boxes, size=size, method=method, antialias=antialias)
+
+
 def crop_and_resize_one(
     image: tf.Tensor, box: tf.Tensor, *, size: int, method: str, antialias: bool
 ) -> tf.Tensor:

@@ -6,14 +6,41 @@ theirs.
 """
 
 import functools
+import numbers
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from selfsup_tf.config.checks import check_interval, check_not_negative
 from selfsup_tf.data import colour, crop_boxes, geometry, random
 from selfsup_tf.data.augmentation import Augmentation, Params
-from selfsup_tf.errors import check
+from selfsup_tf.errors import check, check_one_of
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+BRIGHTNESS_MODES = ("multiply", "add")
+
+
+def whole_size(size: Any) -> int:
+    """A size in pixels; raises InputError unless it is one whole number."""
+    check(
+        isinstance(size, numbers.Integral) and size > 0,
+        "size to be one whole number of pixels, the height and the width",
+        repr(size),
+        "Views are square: 224",
+    )
+    return int(size)
+
+
+def check_crops_all(layer: Augmentation) -> None:
+    """Raises InputError where a layer would crop some images and not others."""
+    name = type(layer).__name__
+    check(
+        layer.probability == 1,
+        f"probability=1 for {name}, whose images all get the size of a crop",
+        layer.probability,
+        "Leave it out.",
+    )
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
@@ -32,6 +59,8 @@ class RandomResizedCrop(Augmentation):
         antialias: Whether images that shrink are low-pass filtered.
     """
 
+    free_ranks = (3,)
+
     def __init__(
         self,
         size: int,
@@ -44,13 +73,20 @@ class RandomResizedCrop(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        laws = crop_boxes.LAWS
-        check(law in laws, f"law to be one of {', '.join(laws)}", law, "Choose one.")
-        self.size, self.law = size, law
+        check_one_of(law, crop_boxes.LAWS, "law of the crops")
+        check_one_of(interpolation, INTERPOLATIONS, "interpolation")
+        check_interval("area", area, 1e-6, 1)
+        check_interval("aspect", aspect, 1e-3, 1e3)
+        check_crops_all(self)
+        self.size, self.law = whole_size(size), law
         self.draws = crop_boxes.crop_draws(law)
         self.area, self.aspect = tuple(area), tuple(aspect)
         self.interpolation, self.antialias = interpolation, antialias
-        self._resizing = {"size": size, "method": interpolation, "antialias": antialias}
+        self._resizing = {
+            "size": self.size,
+            "method": interpolation,
+            "antialias": antialias,
+        }
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
         """The boxes, (N, 4) int32 of y, x, height, width."""
@@ -65,10 +101,7 @@ class RandomResizedCrop(Augmentation):
 
     def rest(self, images: tf.Tensor) -> tf.Tensor:
         """The whole images at the size of a crop."""
-        size = (self.size, self.size)
-        resized = tf.image.resize(
-            images, size, self.interpolation, antialias=self.antialias
-        )
+        resized = geometry.resize(images, **self._resizing)
         return tf.clip_by_value(resized, 0.0, 1.0)
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
@@ -105,6 +138,7 @@ class RandomRotate90(Augmentation):
     """Turns square images by 90, 180 or 270 degrees."""
 
     draws = 1
+    free_ranks, of_squares = (), True
 
     def __init__(self, *, probability: float = 0.5, **kwargs: Any):
         super().__init__(probability=probability, **kwargs)
@@ -128,9 +162,11 @@ class RandomRotation(Augmentation):
     """
 
     draws = 1
+    free_ranks = ()
 
     def __init__(self, degrees: float, *, probability: float = 1.0, **kwargs: Any):
         super().__init__(probability=probability, **kwargs)
+        check_not_negative("degrees", degrees)
         self.degrees = degrees
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
@@ -170,6 +206,11 @@ class ColorJitter(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(probability=probability, **kwargs)
+        check_one_of(brightness_mode, BRIGHTNESS_MODES, "brightness_mode")
+        check_not_negative("brightness", brightness)
+        check_not_negative("contrast", contrast)
+        check_not_negative("saturation", saturation)
+        check_interval("hue", (0, hue), 0, 0.5)
         self.brightness, self.contrast = brightness, contrast
         self.saturation, self.hue = saturation, hue
         self.brightness_mode = brightness_mode
@@ -259,6 +300,7 @@ class RandomGaussianBlur(Augmentation):
     """
 
     draws = 1
+    free_ranks = ()
 
     def __init__(
         self,
@@ -269,6 +311,8 @@ class RandomGaussianBlur(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(probability=probability, **kwargs)
+        check_interval("sigma", sigma, 1e-3, 1e3)
+        check_not_negative("size", size)
         self.sigma, self.size = tuple(sigma), size
 
     def taps(self, height: int) -> int:
@@ -294,6 +338,7 @@ class RandomSolarize(Augmentation):
         self, *, threshold: float = 0.5, probability: float = 0.2, **kwargs: Any
     ):
         super().__init__(probability=probability, **kwargs)
+        check_interval("threshold", (0, threshold), 0, 1)
         self.threshold = threshold
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:

@@ -237,7 +237,9 @@ def evaluation_crop(size: int) -> float | None:
     return _EVALUATION_CROP if size > _WHOLE else None
 
 
-def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
+def evaluation_view(
+    images: tf.Tensor, size: int, *, for_xla: bool = False
+) -> tf.Tensor:
     """The view that an encoder is evaluated and served with; nothing is random.
 
     Above 32 pixels: the central square of 87.5 % of the shorter side, resized; up to
@@ -247,6 +249,8 @@ def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
     Args:
         images: (H, W, C) or (N, H, W, C), uint8 or float in [0, 1].
         size: Height and width of the result.
+        for_xla: Whether a batch of known height and width is resized by matrices,
+            which XLA compiles, to the same pixels but for rounding.
 
     Returns:
         (size, size, C) or (N, size, size, C) float32 in [0, 1].
@@ -256,14 +260,20 @@ def evaluation_view(images: tf.Tensor, size: int) -> tf.Tensor:
     """
     share, channels = evaluation_crop(size), images.shape[-1]
     if share is not None:
-        shape = tf.shape(images)
-        height, width = shape[-3], shape[-2]
-        shorter = tf.cast(tf.minimum(height, width), tf.float32)
-        side = tf.maximum(tf.cast(tf.round(share * shorter), tf.int32), 1)
+        height, width = images.shape[-3:-1]
+        if None in (height, width):
+            height, width = tf.unstack(tf.shape(images)[-3:-1])
+            shorter = tf.cast(tf.minimum(height, width), tf.float32)
+            side = tf.maximum(tf.cast(tf.round(share * shorter), tf.int32), 1)
+        else:
+            side = max(round(share * min(height, width)), 1)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
         images = images[..., top : top + side, left : left + side, :]
     # After the crop: a float image takes four times the memory.
     images = geometry.as_float(images)
-    images = tf.image.resize(images, (size, size), "bicubic", antialias=True)
+    if for_xla:
+        images = geometry.resize(images, size=size, method="bicubic", antialias=True)
+    else:
+        images = tf.image.resize(images, (size, size), "bicubic", antialias=True)
     images = tf.clip_by_value(images, 0.0, 1.0)
     return tf.ensure_shape(images, [*images.shape[:-3], size, size, channels])

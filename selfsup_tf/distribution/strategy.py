@@ -52,7 +52,8 @@ def connect(config: Config) -> tf.distribute.Strategy:
         "--strategy=multi_worker, or none, where TF_CONFIG or SLURM names several "
         "workers",
         f"{name}, by which each of them would write the same run",
-        "Leave --strategy out, or unset TF_CONFIG.",
+        "Leave --strategy out, or unset TF_CONFIG; where each task of SLURM is to be a "
+        "run of its own, unset SLURM_STEP_NUM_TASKS.",
     )
     if name == "auto":
         name = _choose(config, cluster)

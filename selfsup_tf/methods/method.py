@@ -128,7 +128,8 @@ class Method(abc.ABC):
             return encoders.build_encoder(self.config.encoder, size, **options)
         own_networks.check_fits(own, size, channels)
         if own is self.own_encoder:
-            own_networks.check_loads(own, size)
+            own_networks.check_loads(own_networks.plain(own), size)
+        own_networks.tell_losses(own)
         encoder = encoders.adopt_encoder(own, size, **options)
         own_networks.check_represents(encoder, size)
         if self.start is not None and self.config.freeze:

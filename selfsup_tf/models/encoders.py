@@ -6,10 +6,12 @@ subtracted, a range of [-1, 1]) is inside. Where a run has other channels, 1 to 
 stand in the place of the 3, here and in all that takes an encoder.
 """
 
+import contextlib
 import functools
 import inspect
 import pathlib
 import warnings
+from collections.abc import Iterator, Mapping
 
 import keras
 
@@ -17,7 +19,7 @@ from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.models import resnet, vit
 from selfsup_tf.models.keras_settings import check_keras
-from selfsup_tf.models.own import channels_of, check_fits
+from selfsup_tf.models.own import channels_of, check_fits, plain
 from selfsup_tf.models.preprocessing import normalize, preprocess
 
 
@@ -82,6 +84,7 @@ def adopt_encoder(
             D), where channels are given.
     """
     check_fits(encoder, image_size, channels)
+    encoder = plain(encoder)
     shape = (image_size, image_size, channels_of(encoder))
     images = keras.Input(shape, name="image")
     h = encoder(images)
@@ -119,13 +122,63 @@ def copy_network(
             values["synchronized"] = synchronized
         return type(layer).from_config(values)
 
-    copy = keras.models.clone_model(network, clone_function=copy_layer, recursive=True)
+    with _uncompiled(network), _policy(precision):
+        copy = keras.models.clone_model(
+            network, clone_function=copy_layer, recursive=True
+        )
     copy.set_weights(network.get_weights())
+    for layer in leaf_layers(copy):
+        for inner in inner_layers(layer):
+            if isinstance(inner, keras.layers.BatchNormalization):
+                inner.synchronized = synchronized
     for layer in leaf_layers(copy):
         if isinstance(layer, keras.layers.Normalization):
             # It computes with numbers that it derives from its weights.
             layer.finalize_state()
     return copy
+
+
+@contextlib.contextmanager
+def _policy(precision: str) -> Iterator[None]:
+    """What layers compute in that are made inside of others and told nothing."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def _uncompiled(network: keras.Model) -> Iterator[None]:
+    """Meanwhile a model, and those in it, have no loss and no optimizer to copy."""
+    models = [
+        network,
+        *(m for m in inner_layers(network) if isinstance(m, keras.Model)),
+    ]
+    models = [model for model in models if model.compiled]
+    for model in models:
+        model.compiled = False
+    try:
+        yield
+    finally:
+        for model in models:
+            model.compiled = True
+
+
+def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """All layers that a layer holds, those that those hold included."""
+    found, left = {}, [vars(layer)]
+    while left:
+        held = left.pop()
+        for part in held.values() if isinstance(held, Mapping) else held:
+            if isinstance(part, keras.layers.Layer) and id(part) not in found:
+                found[id(part)] = part
+                left.append(vars(part))
+            elif isinstance(part, list | tuple | Mapping):
+                left.append(part)
+    found.pop(id(layer), None)
+    return list(found.values())
 
 
 def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
@@ -143,16 +196,27 @@ def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
     """
 
     def share(layer):
-        if not isinstance(layer, keras.Model):
+        if not isinstance(layer, keras.Model) or len(layer.inputs) != 1:
             return layer
-        *rest, channels = layer.input_shape[1:]
+        *rest, channels = layer.inputs[0].shape[1:]
         of_images = rest == [*encoder.input_shape[1:-1]]
         sides = [image_size if of_images else None] * len(rest)
         images = keras.Input((*sides, channels))
+        taken = images
+        if not isinstance(layer, keras.Sequential):
+            taken = keras.tree.map_structure(lambda _: images, layer.input)
         return keras.models.clone_model(
-            layer, input_tensors=images, clone_function=share
+            layer, input_tensors=taken, clone_function=share
         )
 
+    shapes = [tuple(tensor.shape) for tensor in (*encoder.inputs, *encoder.outputs)]
+    check(
+        len(shapes) == 2 and len(shapes[0]) == 4,
+        "an encoder with one input, of images, and one output",
+        f"{encoder.name}, with the shapes {shapes}",
+        "Make a keras.Model of the part that represents images.",
+    )
+    encoder = plain(encoder)
     if encoder.input_shape[1] == image_size:
         return encoder
     for layer in leaf_layers(encoder):
@@ -215,7 +279,8 @@ def _check_any_channels(config: EncoderConfig, channels: int) -> None:
         (config.mean, config.std) == (plain.mean, plain.std),
         f"no encoder.mean and encoder.std for {channels} channels",
         f"mean={config.mean}, std={config.std}",
-        "They are for three; leave them out.",
+        "They are for three: --encoder.mean 0 0 0 --encoder.std 1 1 1 takes the "
+        "images as they are.",
     )
     check(
         config.weights != "imagenet",

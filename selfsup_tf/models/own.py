@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import pathlib
 import random
 import re
@@ -12,6 +13,8 @@ import keras
 import numpy as np
 
 from selfsup_tf.errors import InputError, check
+
+logger = logging.getLogger("selfsup_tf")
 
 _LEAST_SPREAD = 0.01
 """Of what the first weights get, beside the size of its mean or 1. Of images in [0, 1]
@@ -68,10 +71,27 @@ def check_fits(network: keras.Model, image_size: int, channels: int = 0) -> None
     )
     shapes = [tuple(tensor.shape) for tensor in network.outputs]
     expected = "an encoder with one output of shape (N, D)"
-    advice = "Choose one of its outputs: keras.Model(model.inputs, model.outputs[0])."
+    advice = (
+        "Choose one of its outputs: keras.Model(model.inputs[0], model.outputs[0])."
+    )
     check(len(shapes) == 1, expected, shapes, advice)
     advice = "End it with a pooling layer, such as keras.layers.GlobalAveragePooling2D."
     check(len(shapes[0]) == 2, expected, shapes, advice)
+
+
+def plain(network: keras.Model) -> keras.Model:
+    """The same network, its layers shared, from one tensor to one tensor.
+
+    A model that was made of a list or a dict of one gives such a one, too.
+    """
+    if isinstance(network, keras.Sequential):
+        return network  # always from one to one
+    ends = network.input, network.output
+    if all(isinstance(end, keras.KerasTensor) for end in ends):
+        return network
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        return network
+    return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
 
 
 def check_loads(encoder: keras.Model, image_size: int) -> None:
@@ -110,6 +130,16 @@ def check_loads(encoder: keras.Model, image_size: int) -> None:
         f"representations up to {np.abs(first - after).max():.3g} apart",
         "Let get_config of its own layers hold every argument of their constructors.",
     )
+
+
+def tell_losses(network: keras.Model) -> None:
+    """Says that losses of a network's own, such as its regularizers', are left out."""
+    if count := len(network.losses):
+        logger.warning(
+            "%d losses of the encoder's own layers, such as regularizers, have no part "
+            "in this training; --optimizer.weight_decay decays its weights.",
+            count,
+        )
 
 
 def check_represents(

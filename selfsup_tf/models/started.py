@@ -38,7 +38,7 @@ def find_stages(encoder: keras.Model) -> list[list[keras.layers.Layer]]:
     """
     stages, height = [[]], None
     for layer in leaf_layers(encoder):
-        shape = getattr(layer.output, "shape", ())
+        shape = _shape_of(layer)
         # Maps of one place are those of a side path, such as squeeze-and-excitation.
         if len(shape) == 4 and (shape[1] or 0) > 1:
             if height and 1.5 * shape[1] <= height:
@@ -46,6 +46,14 @@ def find_stages(encoder: keras.Model) -> list[list[keras.layers.Layer]]:
             height = min(shape[1], height or shape[1])
         stages[-1].append(layer)
     return stages
+
+
+def _shape_of(layer: keras.layers.Layer) -> tuple:
+    """Of what a layer gives; () where it gives several, or Keras doesn't know."""
+    try:
+        return getattr(layer.output, "shape", ())
+    except AttributeError:
+        return ()
 
 
 def freeze(encoder: keras.Model, upto: str) -> int:

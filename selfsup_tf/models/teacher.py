@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.models.own import architecture, check_represents
+from selfsup_tf.models.own import architecture, check_represents, plain
 from selfsup_tf.shown import brief
 
 
@@ -157,6 +157,7 @@ def make_teacher(
         f"an output of shape {tuple(outputs[0].shape)}",
         "End it at another layer: NAME.keras#LAYER",
     )
+    network = plain(network)
     images = keras.Input(shape, name="image")
     h = network(images)
     if rank > 2:
@@ -205,7 +206,9 @@ def end_at(network: keras.Model, layer: str) -> keras.Model:
         InputError: It has no such layer.
     """
     try:
-        return keras.Model(network.inputs[0], network.get_layer(layer).output)
+        # A model's own `output` is the one inside; an operation's is what it gives.
+        output = keras.Operation.output.fget(network.get_layer(layer))
+        return keras.Model(network.inputs[0], output)
     except (ValueError, AttributeError) as error:
         names = ", ".join(one.name for one in network.layers[-5:])
         raise InputError(
@@ -215,7 +218,8 @@ def end_at(network: keras.Model, layer: str) -> keras.Model:
 
 def _before_answer(network: keras.Model) -> str:
     """The name of the last layer that comes before the classifier."""
-    layers = [layer for layer in network.layers if len(layer.output.shape) == 2]
+    shapes = ((layer, getattr(layer.output, "shape", ())) for layer in network.layers)
+    layers = [layer for layer, shape in shapes if len(shape) == 2]
     if not layers:
         return "LAYER"
     classes = network.output_shape[-1]

@@ -4,10 +4,14 @@ import keras
 import numpy as np
 import pytest
 
+import selfsup_tf as selfsup
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
+from selfsup_tf.models.encoders import copy_network
 from selfsup_tf.models.own import architecture
 from selfsup_tf.models.saved import load_network
+from selfsup_tf.models.started import find_stages, open_start
+from selfsup_tf.models.teachers import open_teacher
 
 layers = keras.layers
 
@@ -149,3 +153,118 @@ def test_a_class_that_is_missing_is_named_with_its_module(tmp_path):
             load_network(tmp_path)
     finally:
         registered[name] = Power
+
+
+@keras.saving.register_keras_serializable(package="test_own")
+class Block(layers.Layer):
+    """Layers within a layer, as of a residual block."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.parts = [layers.Conv2D(width, 3, padding="same")]
+        self.parts += [layers.BatchNormalization()]
+
+    def call(self, images, training=False):
+        x = images
+        for part in self.parts:
+            x = part(x, training=training) if part is self.parts[1] else part(x)
+        return x + images
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "float64"])
+def test_layers_within_a_layer_are_synchronised_and_of_the_precision(precision):
+    encoder = around(Block(3))
+    copy = copy_network(encoder, precision=precision)
+    conv, norm = next(x for x in copy.layers if isinstance(x, Block)).parts
+    assert norm.synchronized and norm.dtype_policy.name == precision
+    assert conv.dtype_policy.name == precision
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    rtol = 0.05 if precision == "mixed_bfloat16" else 1e-5
+    np.testing.assert_allclose(copy(images), encoder(images), rtol=rtol, atol=rtol)
+    assert (
+        not next(
+            x
+            for x in copy_network(copy, synchronized=False).layers
+            if isinstance(x, Block)
+        )
+        .parts[1]
+        .synchronized
+    )
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("ends", ["list", "dict", "inputs"])
+def test_one_output_may_be_given_in_a_list_or_a_dict(adopt, ends, tmp_path):
+    given = around(layers.ReLU())
+    wrapped = {
+        "list": lambda: keras.Model(given.inputs[0], [given.outputs[0]]),
+        "dict": lambda: keras.Model(given.inputs[0], {"h": given.outputs[0]}),
+        "inputs": lambda: keras.Model(given.inputs, given.outputs[0]),
+    }[ends]()
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    np.testing.assert_allclose(adopt(wrapped)(images), given(images), rtol=1e-5)
+    wrapped.save(tmp_path / "a.keras")
+    for size in (16, 20):
+        start = open_start(str(tmp_path / "a.keras"), size)
+        assert start.network.output_shape == (None, 4)
+    np.testing.assert_allclose(
+        open_teacher(str(tmp_path / "a.keras")).network(images),
+        given(images),
+        rtol=1e-5,
+    )
+
+
+def test_a_compiled_encoder_is_copied_without_its_loss(adopt):
+    encoder = around(layers.ReLU())
+    encoder.compile("adam", loss=lambda y, p: p)
+    copy = adopt(encoder)
+    assert not copy.compiled and encoder.compiled
+    outer = keras.Sequential([keras.Input((16, 16, 3)), encoder, layers.Dense(3)])
+    assert not any(layer.compiled for layer in copy_network(outer).layers[:1])
+
+
+def test_losses_of_its_own_are_told(adopt, caplog):
+    adopt(around(layers.Conv2D(3, 3, kernel_regularizer="l2")))
+    assert "1 losses of the encoder's own layers" in caplog.text
+    caplog.clear()
+    adopt(around(layers.ReLU()))
+    assert "losses" not in caplog.text
+
+
+def test_what_is_no_network_is_refused_at_once(tiny_config, few_images, tmp_path):
+    method = find_method("simclr").load()(tiny_config("simclr"), encoder=lambda x: x)
+    with pytest.raises(InputError, match=r"functional or sequential keras\.Model"):
+        selfsup.train(method, few_images[0], run_dir=tmp_path / "run")
+
+
+def test_a_part_of_a_nested_network_is_found_where_it_was_advised(tmp_path):
+    base = keras.Sequential(around(layers.ReLU()).layers, name="base")
+    last = layers.Dense(3, activation="softmax")
+    images = keras.Input((16, 16, 3))
+    keras.Model(images, last(base(images))).save(tmp_path / "a.keras")
+    with pytest.raises(InputError, match=r"a\.keras#base"):
+        open_teacher(str(tmp_path / "a.keras"))
+    found = open_teacher(f"{tmp_path / 'a.keras'}#base")
+    views = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    np.testing.assert_allclose(found.network(views), base(views), rtol=1e-5)
+
+
+def test_layers_of_several_outputs_and_inputs(tmp_path):
+    """Attention with its scores is fine; two images are not."""
+    images = keras.Input((16, 16, 3))
+    tokens = layers.Reshape((64, 12))(images)
+    attention = layers.MultiHeadAttention(2, 4)
+    mixed, _ = attention(tokens, tokens, return_attention_scores=True)
+    encoder = keras.Model(images, layers.GlobalAveragePooling1D()(mixed))
+    encoder.save(tmp_path / "a.keras")
+    assert open_start(str(tmp_path / "a.keras"), 16).network.output_shape == (None, 12)
+    assert len(find_stages(encoder)) == 1
+    other = keras.Input((16, 16, 3))
+    both = layers.GlobalAveragePooling2D()(layers.Add()([images, other]))
+    keras.Model([images, other], both).save(tmp_path / "b.keras")
+    with pytest.raises(InputError, match="an encoder with one input, of images"):
+        open_start(str(tmp_path / "b.keras"), 16)
