@@ -103,7 +103,8 @@ def main() -> int:
     if flags.out and not flags.out.parent.is_dir():
         parser.error(f"no such folder: {flags.out.parent}")
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names may have any bytes
+        if hasattr(stream, "reconfigure"):  # not where a program took its place
+            stream.reconfigure(errors="backslashreplace")  # names may have any bytes
     client = Client(
         flags.server, flags.model, version=flags.version, timeout=flags.timeout
     )

@@ -135,7 +135,8 @@ class Augmentation(keras.layers.Layer):
             float32 in [0, 1].
 
         Raises:
-            InvalidArgumentError: Floats that are far beyond [0, 1], without keys.
+            InvalidArgumentError: Floats that are far beyond [0, 1], without keys; not
+                where XLA compiles it.
         """
         if keys is None:
             images = _within_one(images)
@@ -152,22 +153,24 @@ class Augmentation(keras.layers.Layer):
         """`call`, once these are images, and keys.
 
         Raises:
-            InputError: They are not.
+            InputError: They are not. Within `Dataset.map` or a tf.function AutoGraph
+                tells it as an error of its own.
         """
         # Keras makes RuntimeErrors of what `call` raises.
-        self._check_images(_shape_of(images))
+        rests = keys is None and options.get("training") is False
+        self._check_images(_shape_of(images), rests=rests)
         if keys is None:
             return super().__call__(images, **options)
-        dtype, shape = tf.as_dtype(keys.dtype), _shape_of(keys)
+        dtype, shape = getattr(keys, "dtype", type(keys).__name__), _shape_of(keys)
         check(
-            dtype == tf.uint32 and shape[-1:] == (2,),
+            dtype in (tf.uint32, "uint32") and shape[-1:] == (2,),
             "keys, (N, 2) uint32, behind the images, or none",
-            f"the shape {shape} of {dtype.name}",
+            f"the shape {shape} of {getattr(dtype, 'name', dtype)}",
             "Are they labels? Map images alone: lambda x, y: (layer(x), y)",
         )
         return super().__call__(images, keys, **options)
 
-    def _check_images(self, shape: tuple[int | None, ...]) -> None:
+    def _check_images(self, shape: tuple[int | None, ...], *, rests: bool) -> None:
         check(
             len(shape) in (3, 4) and shape[-1] is not None and shape[-1] <= MOST,
             f"images (N, H, W, C), or one (H, W, C), of a known number of channels, "
@@ -176,6 +179,8 @@ class Augmentation(keras.layers.Layer):
             "Decode with channels=3; of grey images make x[..., None].",
         )
         height, width = shape[-3:-1]
+        if rests:
+            return
         check(
             None not in (height, width) or len(shape) in self.free_ranks,
             f"a known height and width for {type(self).__name__}",
@@ -225,7 +230,7 @@ def _shape_of(tensor: Any) -> tuple[int | None, ...]:
 
 def _within_one(images: tf.Tensor) -> tf.Tensor:
     """The images, whose floats are within [0, 1], but for what a resize overshoots."""
-    if images.dtype.is_integer:
+    if not images.dtype.is_floating:
         return images
     message = "expected floats in [0, 1], or integers up to 255: divide by 255"
     most = tf.cast(tf.reduce_max(images), tf.float32)

@@ -76,6 +76,12 @@ class RandomResizedCrop(Augmentation):
         check_one_of(law, crop_boxes.LAWS, "law of the crops")
         check_one_of(interpolation, INTERPOLATIONS, "interpolation")
         check_interval("area", area, 1e-6, 1)
+        check(
+            law != "distorted_box" or area[1] > 0.1,
+            "area up to more than .1, since a distorted box covers that at least",
+            area,
+            "Raise its upper bound, or choose another law.",
+        )
         check_interval("aspect", aspect, 1e-3, 1e3)
         check_crops_all(self)
         self.size, self.law = whole_size(size), law

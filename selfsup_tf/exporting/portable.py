@@ -7,6 +7,7 @@ import keras
 from selfsup_tf.evaluation.features import image_size, weights_hash
 from selfsup_tf.exporting.format import Networks
 from selfsup_tf.models.encoders import copy_network, leaf_layers
+from selfsup_tf.models.own import inner_layers
 from selfsup_tf.models.saved import load_network
 
 
@@ -61,7 +62,8 @@ def portable_pair(
 
 
 def _is_portable(layer: keras.layers.Layer) -> bool:
-    synchronized = (
-        isinstance(layer, keras.layers.BatchNormalization) and layer.synchronized
+    synchronized = any(
+        isinstance(one, keras.layers.BatchNormalization) and one.synchronized
+        for one in (layer, *inner_layers(layer))
     )
     return layer.compute_dtype == "float32" and not synchronized

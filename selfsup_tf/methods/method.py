@@ -129,7 +129,8 @@ class Method(abc.ABC):
         own_networks.check_fits(own, size, channels)
         if own is self.own_encoder:
             own_networks.check_loads(own_networks.plain(own), size)
-        own_networks.tell_losses(own)
+        if name == "encoder":  # its target is another of the same
+            own_networks.tell_losses(own)
         encoder = encoders.adopt_encoder(own, size, **options)
         own_networks.check_represents(encoder, size)
         if self.start is not None and self.config.freeze:

@@ -11,15 +11,20 @@ import functools
 import inspect
 import pathlib
 import warnings
-from collections.abc import Iterator, Mapping
 
 import keras
 
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import InputError, check, check_one_of
 from selfsup_tf.models import resnet, vit
-from selfsup_tf.models.keras_settings import check_keras
-from selfsup_tf.models.own import channels_of, check_fits, plain
+from selfsup_tf.models.keras_settings import check_keras, computing_in
+from selfsup_tf.models.own import (
+    channels_of,
+    check_fits,
+    inner_layers,
+    plain,
+    uncompiled,
+)
 from selfsup_tf.models.preprocessing import normalize, preprocess
 
 
@@ -120,9 +125,10 @@ def copy_network(
             values["dtype"] = precision
         if isinstance(layer, keras.layers.BatchNormalization):
             values["synchronized"] = synchronized
-        return type(layer).from_config(values)
+        with contextlib.nullcontext() if heeds else computing_in("float32"):
+            return type(layer).from_config(values)
 
-    with _uncompiled(network), _policy(precision):
+    with uncompiled(network), computing_in(precision):
         copy = keras.models.clone_model(
             network, clone_function=copy_layer, recursive=True
         )
@@ -131,54 +137,14 @@ def copy_network(
         for inner in inner_layers(layer):
             if isinstance(inner, keras.layers.BatchNormalization):
                 inner.synchronized = synchronized
+            own = inner.dtype_policy.name == precision != "float64"
+            if own and isinstance(inner, FLOAT32_LAYERS):
+                inner.dtype_policy = "float32"
     for layer in leaf_layers(copy):
         if isinstance(layer, keras.layers.Normalization):
             # It computes with numbers that it derives from its weights.
             layer.finalize_state()
     return copy
-
-
-@contextlib.contextmanager
-def _policy(precision: str) -> Iterator[None]:
-    """What layers compute in that are made inside of others and told nothing."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-@contextlib.contextmanager
-def _uncompiled(network: keras.Model) -> Iterator[None]:
-    """Meanwhile a model, and those in it, have no loss and no optimizer to copy."""
-    models = [
-        network,
-        *(m for m in inner_layers(network) if isinstance(m, keras.Model)),
-    ]
-    models = [model for model in models if model.compiled]
-    for model in models:
-        model.compiled = False
-    try:
-        yield
-    finally:
-        for model in models:
-            model.compiled = True
-
-
-def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """All layers that a layer holds, those that those hold included."""
-    found, left = {}, [vars(layer)]
-    while left:
-        held = left.pop()
-        for part in held.values() if isinstance(held, Mapping) else held:
-            if isinstance(part, keras.layers.Layer) and id(part) not in found:
-                found[id(part)] = part
-                left.append(vars(part))
-            elif isinstance(part, list | tuple | Mapping):
-                left.append(part)
-    found.pop(id(layer), None)
-    return list(found.values())
 
 
 def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
@@ -225,9 +191,10 @@ def at_size(encoder: keras.Model, image_size: int) -> keras.Model:
     shape = (image_size, image_size, encoder.input_shape[-1])
     images = keras.Input(shape, name="image")
     try:
-        shared = keras.models.clone_model(
-            encoder, input_tensors=images, clone_function=share
-        )
+        with uncompiled(encoder):
+            shared = keras.models.clone_model(
+                encoder, input_tensors=images, clone_function=share
+            )
     except ValueError as error:
         raise InputError(
             f"an encoder that takes views of {image_size} pixels beside "
@@ -274,9 +241,9 @@ def application_modules() -> dict[str, str]:
 
 def _check_any_channels(config: EncoderConfig, channels: int) -> None:
     """Raises InputError where something of the network is for three channels alone."""
-    plain = EncoderConfig()
+    default = EncoderConfig()
     check(
-        (config.mean, config.std) == (plain.mean, plain.std),
+        (config.mean, config.std) == (default.mean, default.std),
         f"no encoder.mean and encoder.std for {channels} channels",
         f"mean={config.mean}, std={config.std}",
         "They are for three: --encoder.mean 0 0 0 --encoder.std 1 1 1 takes the "

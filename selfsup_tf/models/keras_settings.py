@@ -1,6 +1,8 @@
 """Keras's global settings, on which a network's layers and numbers depend."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from selfsup_tf.errors import InputError, check
 
@@ -45,3 +47,20 @@ def check_keras() -> None:
             f'Set it in ~/.keras/keras.json or by keras.config.set_{name}("{wanted}")'
             + ("; a run takes --precision." if wanted == "float32" else "."),
         )
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """The precision, meanwhile, of layers that are made and told none.
+
+    Args:
+        precision: A Keras dtype policy.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

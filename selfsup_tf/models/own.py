@@ -1,5 +1,6 @@
 """What a network of the user's own has to be, found before the first step."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -7,6 +8,7 @@ import pathlib
 import random
 import re
 import tempfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -79,17 +81,52 @@ def check_fits(network: keras.Model, image_size: int, channels: int = 0) -> None
     check(len(shapes[0]) == 2, expected, shapes, advice)
 
 
+@contextlib.contextmanager
+def uncompiled(network: keras.Model) -> Iterator[None]:
+    """Meanwhile a model, and those in it, have no loss and no optimizer to copy."""
+    models = [
+        network,
+        *(m for m in inner_layers(network) if isinstance(m, keras.Model)),
+    ]
+    models = [model for model in models if model.compiled]
+    for model in models:
+        model.compiled = False
+    try:
+        yield
+    finally:
+        for model in models:
+            model.compiled = True
+
+
+def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """All layers that a layer holds, those that those hold included."""
+    found, left, seen = {}, [vars(layer)], set()
+    while left:
+        held = left.pop()
+        if id(held) in seen:
+            continue
+        seen.add(id(held))
+        for part in held.values() if isinstance(held, Mapping) else held:
+            if isinstance(part, keras.layers.Layer):
+                found[id(part)] = part
+                left.append(vars(part))
+            elif isinstance(part, list | tuple | Mapping):
+                left.append(part)
+    found.pop(id(layer), None)
+    return list(found.values())
+
+
 def plain(network: keras.Model) -> keras.Model:
     """The same network, its layers shared, from one tensor to one tensor.
 
     A model that was made of a list or a dict of one gives such a one, too.
     """
-    if isinstance(network, keras.Sequential):
-        return network  # always from one to one
-    ends = network.input, network.output
-    if all(isinstance(end, keras.KerasTensor) for end in ends):
-        return network
     if len(network.inputs) != 1 or len(network.outputs) != 1:
+        return network
+    (images,) = network.inputs
+    given = network.compute_output_spec(keras.KerasTensor(images.shape, images.dtype))
+    takes = network.inputs if isinstance(network, keras.Sequential) else network.input
+    if isinstance(given, keras.KerasTensor) and not isinstance(takes, list | dict):
         return network
     return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
 
@@ -106,7 +143,8 @@ def check_loads(encoder: keras.Model, image_size: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "encoder.keras")
         try:
-            encoder.save(path)
+            with uncompiled(encoder):
+                encoder.save(path)
             loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # whatever a layer of somebody's raises
             raise InputError(
@@ -136,8 +174,8 @@ def tell_losses(network: keras.Model) -> None:
     """Says that losses of a network's own, such as its regularizers', are left out."""
     if count := len(network.losses):
         logger.warning(
-            "%d losses of the encoder's own layers, such as regularizers, have no part "
-            "in this training; --optimizer.weight_decay decays its weights.",
+            "Losses of the encoder's own layers, such as regularizers, have no part in "
+            "this training (%d); --optimizer.weight_decay decays its weights.",
             count,
         )
 

@@ -6,6 +6,7 @@ import keras
 
 from selfsup_tf.errors import check
 from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.own import uncompiled
 
 
 def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:
@@ -23,7 +24,8 @@ def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:
     state = random.getstate()
     random.seed(seed)
     try:
-        copy = keras.models.clone_model(encoder, recursive=True)
+        with uncompiled(encoder):
+            copy = keras.models.clone_model(encoder, recursive=True)
     finally:
         random.setstate(state)
     pairs = zip(leaf_layers(encoder), leaf_layers(copy), strict=True)

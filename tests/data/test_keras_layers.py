@@ -177,6 +177,9 @@ def test_layers_that_need_a_size_say_so(name):
     )
     with pytest.raises(Exception, match="a known height and width for Random"):
         of_any.map(EVERY[name]())
+    view = EVERY["view"]()
+    rested = of_any.batch(1).map(lambda x: view(x, training=False))
+    assert rested.element_spec.shape[1:] == (16, 16, 3)
     with pytest.raises(Exception, match="a known height and width for RandomView"):
         of_any.batch(1).map(EVERY["view"]())
 
@@ -192,6 +195,9 @@ def test_floats_of_255_are_refused(images):
 
 
 def test_labels_are_not_taken_for_keys(images):
+    for labels in ([1, 2], {"label": 1}, True):
+        with pytest.raises(InputError, match="Are they labels"):
+            layers.RandomView(16)(images, labels)
     labelled = tf.data.Dataset.from_tensors((images, np.arange(12)))
     with pytest.raises(Exception, match="Are they labels"):  # AutoGraph's own
         labelled.map(layers.RandomView(16))
@@ -207,6 +213,10 @@ def test_labels_are_not_taken_for_keys(images):
         ),
         (lambda: layers.RandomResizedCrop(16, area=(0.5, 0.1)), "area"),
         (lambda: layers.RandomResizedCrop(16, probability=0.5), "probability=1"),
+        (
+            lambda: layers.RandomResizedCrop(16, area=(0.01, 0.1), law="distorted_box"),
+            "area up to more than",
+        ),
         (lambda: layers.RandomView(16, probability=0.5), "probability=1"),
         (lambda: layers.ColorJitter(brightness_mode="Multiply"), "brightness_mode"),
         (lambda: layers.ColorJitter(hue=90), "hue"),

@@ -1,5 +1,7 @@
 """Own encoders: what could not be kept or learned is refused before the first step."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from selfsup_tf.models.own import architecture
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.started import find_stages, open_start
 from selfsup_tf.models.teachers import open_teacher
+from selfsup_tf.models.untrained import untrained_copy
 
 layers = keras.layers
 
@@ -197,10 +200,12 @@ def test_layers_within_a_layer_are_synchronised_and_of_the_precision(precision):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("ends", ["list", "dict", "inputs"])
+@pytest.mark.parametrize("ends", ["list", "dict", "inputs", "sequential"])
 def test_one_output_may_be_given_in_a_list_or_a_dict(adopt, ends, tmp_path):
     given = around(layers.ReLU())
+    listed = keras.Model(given.inputs[0], [given.outputs[0]])
     wrapped = {
+        "sequential": lambda: keras.Sequential([keras.Input((16, 16, 3)), listed]),
         "list": lambda: keras.Model(given.inputs[0], [given.outputs[0]]),
         "dict": lambda: keras.Model(given.inputs[0], {"h": given.outputs[0]}),
         "inputs": lambda: keras.Model(given.inputs, given.outputs[0]),
@@ -219,20 +224,23 @@ def test_one_output_may_be_given_in_a_list_or_a_dict(adopt, ends, tmp_path):
 
 
 def test_a_compiled_encoder_is_copied_without_its_loss(adopt):
+    """Nor is the loss kept from being saved by what it is made of."""
     encoder = around(layers.ReLU())
-    encoder.compile("adam", loss=lambda y, p: p)
+    encoder.compile("adam", loss=functools.partial(keras.losses.mean_squared_error))
     copy = adopt(encoder)
     assert not copy.compiled and encoder.compiled
     outer = keras.Sequential([keras.Input((16, 16, 3)), encoder, layers.Dense(3)])
-    assert not any(layer.compiled for layer in copy_network(outer).layers[:1])
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    np.testing.assert_allclose(adopt(outer)(images), outer(images), rtol=1e-5)
+    assert not untrained_copy(encoder).compiled and encoder.compiled
 
 
 def test_losses_of_its_own_are_told(adopt, caplog):
     adopt(around(layers.Conv2D(3, 3, kernel_regularizer="l2")))
-    assert "1 losses of the encoder's own layers" in caplog.text
+    assert "Losses of the encoder's own layers" in caplog.text
     caplog.clear()
     adopt(around(layers.ReLU()))
-    assert "losses" not in caplog.text
+    assert "Losses" not in caplog.text
 
 
 def test_what_is_no_network_is_refused_at_once(tiny_config, few_images, tmp_path):

@@ -8,6 +8,7 @@ import keras
 
 from selfsup_tf.commands import installing
 from selfsup_tf.errors import InputError, check, nearest
+from selfsup_tf.models.keras_settings import computing_in
 from selfsup_tf.models.teacher import Teacher, TeacherKind, make_teacher
 
 PREFIX = "hub:"
@@ -28,7 +29,8 @@ class HubEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         if isinstance(backbone, dict):
             import_hub()  # registers the class
-            backbone = keras.saving.deserialize_keras_object(backbone)
+            with computing_in("float32"):  # but for what its config says
+                backbone = keras.saving.deserialize_keras_object(backbone)
         self.backbone = backbone
 
     def call(self, images):
