@@ -47,7 +47,7 @@ def _title(manifest: dict) -> str:
     network = config.get("start") or config.get("encoder", {}).get("name", "")
     if not network or network == PRETRAINED or network.startswith("("):
         network = manifest["encoder"]["name"]
-    title = f"Image encoder {network}"
+    title = "Image encoder" if network == "encoder" else f"Image encoder {network}"
     if training.get("data") and training.get("method"):
         title += f" of {training['data']}, learned by {training['method']}"
     if training.get("epochs"):
