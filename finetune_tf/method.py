@@ -13,7 +13,7 @@ from selfsup_tf.models.classifier import (
     build_logits,
     build_trunk,
 )
-from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.models.copies import copy_network
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.untrained import untrained_copy
 from selfsup_tf.run import RunDirectory

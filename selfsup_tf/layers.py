@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from selfsup_tf.config import ViewConfig
 from selfsup_tf.data import random
-from selfsup_tf.data.augmentation import Augmentation
+from selfsup_tf.data.augmentation import Augmentation, whole_size
 from selfsup_tf.data.layers import (
     ColorJitter,
     RandomGaussianBlur,
@@ -26,8 +26,6 @@ from selfsup_tf.data.layers import (
     RandomRotate90,
     RandomRotation,
     RandomSolarize,
-    check_crops_all,
-    whole_size,
 )
 from selfsup_tf.data.views import View, evaluation_view
 from selfsup_tf.fields import from_dict
@@ -60,16 +58,10 @@ class RandomView(Augmentation):
         **kwargs: Those of `Augmentation`, such as `seed`.
     """
 
-    free_ranks = (3,)
+    resizes, free_ranks = True, (3,)
 
     def __init__(self, size: int, view: ViewConfig | dict | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        check_crops_all(self)
-        # By default a view draws what a run draws by the same keys.
-        self._salted = kwargs.get("salt") not in (
-            None,
-            Augmentation.salt_of(type(self)),
-        )
         stored = view if isinstance(view, dict) else None
         self.size = whole_size(size)
         self.view = from_dict(ViewConfig, stored) if stored else view or ViewConfig()
@@ -79,7 +71,9 @@ class RandomView(Augmentation):
         return self._drawn(images, self._salt(keys))
 
     def _salt(self, keys: tf.Tensor) -> tf.Tensor:
-        return random.fold_in(keys, self.salt) if self._salted else keys
+        # Without a salt of its own it draws what a run draws by the same keys.
+        is_own = self.salt != self.salt_of(type(self))
+        return random.fold_in(keys, self.salt) if is_own else keys
 
     def call_one(self, image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         key = self._salt(key)

@@ -22,6 +22,7 @@ is the only module that spells its names. Nothing here imports TensorFlow.
 import contextlib
 import os
 import pathlib
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,17 @@ def is_run(folder: pathlib.Path) -> bool:
         return os.path.exists(os.path.join(folder, name))
 
     return holds("lr_find.json") or (holds("config.json") and holds("log.jsonl"))
+
+
+STATE = re.compile(r"ckpt-(0|[1-9][0-9]*)\.(index|data-[0-9]+-of-[0-9]+)")
+"""The files of the state after so many steps."""
+
+
+def saved_steps(checkpoints: pathlib.Path) -> list[int]:
+    """The steps of all states, the newest first; the files themselves tell."""
+    names = [STATE.fullmatch(file.name) for file in checkpoints.glob("*")]
+    steps = {int(name[1]) for name in names if name and name[2] == "index"}
+    return sorted(steps, reverse=True)
 
 
 class RunDirectory:

@@ -14,7 +14,8 @@ import keras
 
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import check
-from selfsup_tf.models.encoders import build_encoder, leaf_layers
+from selfsup_tf.models.copies import leaf_layers
+from selfsup_tf.models.encoders import build_encoder
 from selfsup_tf.models.heads import build_head
 from selfsup_tf.models.resnet import BASIC, BLOCKS
 from simclr_tf.object_checkpoints import ObjectCheckpoint, some

@@ -6,7 +6,7 @@ from typing import Any
 from selfsup_tf.evaluation.protocol import PROTOCOLS, Result
 from selfsup_tf.evaluation.results import read_results
 from selfsup_tf.evaluation.text import judged_on, shown
-from selfsup_tf.run import RunDirectory
+from selfsup_tf.run import RunDirectory, saved_steps
 
 
 def training(run: RunDirectory, which: str = "last") -> dict[str, Any]:
@@ -46,8 +46,7 @@ def _learned(
         step = (run.read_best() or {}).get("step")
     else:
         # Networks are written with each state, records more often.
-        states = run.checkpoints.glob("ckpt-*.index")
-        step = max((int(f.stem.rpartition("-")[2]) for f in states), default=None)
+        step = next(iter(saved_steps(run.checkpoints)), None)
     step = last["step"] if step is None else step
     epochs = round(last["epoch"] * step / last["step"], 2)
     return {"steps_learned": step, "epochs_learned": epochs}

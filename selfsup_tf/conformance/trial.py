@@ -25,7 +25,7 @@ from selfsup_tf.data.sources.shapes import make_shapes
 from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.errors import check, check_one_of
 from selfsup_tf.methods import Method, find_method
-from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.copies import leaf_layers
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training import loop
 

@@ -10,6 +10,7 @@ layer is like any random layer of Keras: it draws its own, by its seed.
 """
 
 import inspect
+import numbers
 import zlib
 from typing import Any
 
@@ -47,6 +48,8 @@ class Augmentation(keras.layers.Layer):
     draws = 0
     costly = True
     """Whether a single image that is left alone is worth a branch."""
+    resizes = False
+    """Whether all images get another size, so that none can be left alone."""
     free_ranks = (3, 4)
     """Where height and width may be unknown while a graph is made: of one image, 3, of
     a batch, 4."""
@@ -65,6 +68,12 @@ class Augmentation(keras.layers.Layer):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         check_probability("probability", probability)
+        check(
+            probability == 1 or not self.resizes,
+            f"probability=1 for {type(self).__name__}, whose images all get one size",
+            probability,
+            "Leave it out.",
+        )
         self.probability, self.seed = probability, seed
         self.salt = self.salt_of(type(self)) if salt is None else salt
 
@@ -220,6 +229,17 @@ class Augmentation(keras.layers.Layer):
         names = {p.name for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD}
         names |= {"probability", "salt", "seed"}
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def whole_size(size: Any) -> int:
+    """A size in pixels; raises InputError unless it is one whole number."""
+    check(
+        isinstance(size, numbers.Integral) and size > 0,
+        "size to be one whole number of pixels, the height and the width",
+        repr(size),
+        "Views are square: 224",
+    )
+    return int(size)
 
 
 def _shape_of(tensor: Any) -> tuple[int | None, ...]:

@@ -6,41 +6,15 @@ theirs.
 """
 
 import functools
-import numbers
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from selfsup_tf.config.checks import check_interval, check_not_negative
+from selfsup_tf.config import ViewConfig
+from selfsup_tf.config.checks import check_not_negative
 from selfsup_tf.data import colour, crop_boxes, geometry, random
-from selfsup_tf.data.augmentation import Augmentation, Params
-from selfsup_tf.errors import check, check_one_of
-
-INTERPOLATIONS = ("bilinear", "bicubic")
-BRIGHTNESS_MODES = ("multiply", "add")
-
-
-def whole_size(size: Any) -> int:
-    """A size in pixels; raises InputError unless it is one whole number."""
-    check(
-        isinstance(size, numbers.Integral) and size > 0,
-        "size to be one whole number of pixels, the height and the width",
-        repr(size),
-        "Views are square: 224",
-    )
-    return int(size)
-
-
-def check_crops_all(layer: Augmentation) -> None:
-    """Raises InputError where a layer would crop some images and not others."""
-    name = type(layer).__name__
-    check(
-        layer.probability == 1,
-        f"probability=1 for {name}, whose images all get the size of a crop",
-        layer.probability,
-        "Leave it out.",
-    )
+from selfsup_tf.data.augmentation import Augmentation, Params, whole_size
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
@@ -59,7 +33,7 @@ class RandomResizedCrop(Augmentation):
         antialias: Whether images that shrink are low-pass filtered.
     """
 
-    free_ranks = (3,)
+    resizes, free_ranks = True, (3,)
 
     def __init__(
         self,
@@ -73,26 +47,13 @@ class RandomResizedCrop(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        check_one_of(law, crop_boxes.LAWS, "law of the crops")
-        check_one_of(interpolation, INTERPOLATIONS, "interpolation")
-        check_interval("area", area, 1e-6, 1)
-        check(
-            law != "distorted_box" or area[1] > 0.1,
-            "area up to more than .1, since a distorted box covers that at least",
-            area,
-            "Raise its upper bound, or choose another law.",
-        )
-        check_interval("aspect", aspect, 1e-3, 1e3)
-        check_crops_all(self)
-        self.size, self.law = whole_size(size), law
-        self.draws = crop_boxes.crop_draws(law)
-        self.area, self.aspect = tuple(area), tuple(aspect)
+        size, area, aspect = whole_size(size), tuple(area), tuple(aspect)
+        crop = {"crop_law": law, "crop_area": area, "crop_aspect": aspect}
+        ViewConfig(**crop, interpolation=interpolation)  # which checks them
+        self.size, self.area, self.aspect, self.law = size, area, aspect, law
         self.interpolation, self.antialias = interpolation, antialias
-        self._resizing = {
-            "size": self.size,
-            "method": interpolation,
-            "antialias": antialias,
-        }
+        self.draws = crop_boxes.crop_draws(law)
+        self._resizing = {"size": size, "method": interpolation, "antialias": antialias}
 
     def draw(self, draws: tf.Tensor, shape: tuple) -> Params:
         """The boxes, (N, 4) int32 of y, x, height, width."""
@@ -143,8 +104,7 @@ class RandomHorizontalFlip(Augmentation):
 class RandomRotate90(Augmentation):
     """Turns square images by 90, 180 or 270 degrees."""
 
-    draws = 1
-    free_ranks, of_squares = (), True
+    draws, free_ranks, of_squares = 1, (), True
 
     def __init__(self, *, probability: float = 0.5, **kwargs: Any):
         super().__init__(probability=probability, **kwargs)
@@ -167,8 +127,7 @@ class RandomRotation(Augmentation):
         degrees: Largest angle to either side, drawn uniformly.
     """
 
-    draws = 1
-    free_ranks = ()
+    draws, free_ranks = 1, ()
 
     def __init__(self, degrees: float, *, probability: float = 1.0, **kwargs: Any):
         super().__init__(probability=probability, **kwargs)
@@ -212,11 +171,8 @@ class ColorJitter(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(probability=probability, **kwargs)
-        check_one_of(brightness_mode, BRIGHTNESS_MODES, "brightness_mode")
-        check_not_negative("brightness", brightness)
-        check_not_negative("contrast", contrast)
-        check_not_negative("saturation", saturation)
-        check_interval("hue", (0, hue), 0, 0.5)
+        widths = {"saturation": saturation, "hue": hue, "contrast": contrast}
+        ViewConfig(brightness=brightness, brightness_mode=brightness_mode, **widths)
         self.brightness, self.contrast = brightness, contrast
         self.saturation, self.hue = saturation, hue
         self.brightness_mode = brightness_mode
@@ -253,7 +209,7 @@ class ColorJitter(Augmentation):
         start = (tf.constant(0), images)
         return tf.while_loop(lambda place, _: place < 4, body, start)[1]
 
-    def _slot(self, images: tf.Tensor, params: Params, which: tf.Tensor) -> tf.Tensor:
+    def _slot(self, images, params, which):
         for number, (name, (operation, neutral)) in enumerate(self._operations.items()):
             if not colour.applies(name, images):
                 continue
@@ -264,9 +220,7 @@ class ColorJitter(Augmentation):
                 images = tf.clip_by_value(images, 0.0, 1.0)
         return images
 
-    def _slot_of_one(
-        self, images: tf.Tensor, params: Params, which: tf.Tensor
-    ) -> tf.Tensor:
+    def _slot_of_one(self, images, params, which):
         branches = [
             functools.partial(operation, images, params[name])
             if colour.applies(name, images)
@@ -287,11 +241,8 @@ class RandomGrayscale(Augmentation):
         super().__init__(probability=probability, **kwargs)
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:
-        return (
-            colour.to_grayscale(images)
-            if colour.applies("grayscale", images)
-            else images
-        )
+        has_colours = colour.applies("grayscale", images)
+        return colour.to_grayscale(images) if has_colours else images
 
 
 @keras.saving.register_keras_serializable(package="selfsup_tf")
@@ -305,8 +256,7 @@ class RandomGaussianBlur(Augmentation):
         size: Length of the kernel as a share of the image's height.
     """
 
-    draws = 1
-    free_ranks = ()
+    draws, free_ranks = 1, ()
 
     def __init__(
         self,
@@ -317,8 +267,7 @@ class RandomGaussianBlur(Augmentation):
         **kwargs: Any,
     ):
         super().__init__(probability=probability, **kwargs)
-        check_interval("sigma", sigma, 1e-3, 1e3)
-        check_not_negative("size", size)
+        ViewConfig(blur_sigma=tuple(sigma), blur_size=size)
         self.sigma, self.size = tuple(sigma), size
 
     def taps(self, height: int) -> int:
@@ -344,7 +293,7 @@ class RandomSolarize(Augmentation):
         self, *, threshold: float = 0.5, probability: float = 0.2, **kwargs: Any
     ):
         super().__init__(probability=probability, **kwargs)
-        check_interval("threshold", (0, threshold), 0, 1)
+        ViewConfig(solarize_threshold=threshold)
         self.threshold = threshold
 
     def transform(self, images: tf.Tensor, params: Params) -> tf.Tensor:

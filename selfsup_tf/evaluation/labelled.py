@@ -74,13 +74,20 @@ def judge_each(
 
 def measured_on(**sources: Any) -> dict[str, dict[str, Any]]:
     """The names, sizes and fingerprints of sets of images, as a result has them."""
+    return {name: described(source) for name, source in sources.items()}
+
+
+def described(source: Any, size: int | None = None) -> dict[str, Any]:
+    """A set of images as `Result.measured_on` has it.
+
+    Args:
+        source: The images.
+        size: How many of them, where not all.
+    """
     return {
-        name: {
-            "name": source.name,
-            "size": source.size,
-            "fingerprint": source.fingerprint,
-        }
-        for name, source in sources.items()
+        "name": source.name,
+        "size": source.size if size is None else size,
+        "fingerprint": source.fingerprint,
     }
 
 

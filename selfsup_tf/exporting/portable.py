@@ -6,8 +6,7 @@ import keras
 
 from selfsup_tf.evaluation.features import image_size, weights_hash
 from selfsup_tf.exporting.format import Networks
-from selfsup_tf.models.encoders import copy_network, leaf_layers
-from selfsup_tf.models.own import inner_layers
+from selfsup_tf.models.copies import copy_network, inner_layers, leaf_layers
 from selfsup_tf.models.saved import load_network
 
 

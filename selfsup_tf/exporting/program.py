@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from selfsup_tf.errors import check
 from selfsup_tf.exporting.format import Networks, Options
-from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.copies import leaf_layers
 from selfsup_tf.models.own import gives_probabilities
 
 L2_NORMALIZE = "l2_normalize"

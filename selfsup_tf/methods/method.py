@@ -97,6 +97,7 @@ class Method(abc.ABC):
         """
         from selfsup_tf.models import encoders, started, untrained
         from selfsup_tf.models import own as own_networks
+        from selfsup_tf.models.copies import plain
 
         own, size = self.own_encoder, self.config.image_size
         start = vars(self.config).get("start")
@@ -128,7 +129,7 @@ class Method(abc.ABC):
             return encoders.build_encoder(self.config.encoder, size, **options)
         own_networks.check_fits(own, size, channels)
         if own is self.own_encoder:
-            own_networks.check_loads(own_networks.plain(own), size)
+            own_networks.check_loads(plain(own), size)
         if name == "encoder":  # its target is another of the same
             own_networks.tell_losses(own)
         encoder = encoders.adopt_encoder(own, size, **options)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from selfsup_tf.config import ViewConfig
-from selfsup_tf.models.encoders import at_size
+from selfsup_tf.models.copies import at_size
 
 
 def two_branches(

@@ -1,6 +1,5 @@
 """What a network of the user's own has to be, found before the first step."""
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -8,13 +7,13 @@ import pathlib
 import random
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from selfsup_tf.errors import InputError, check
+from selfsup_tf.models.copies import uncompiled
 
 logger = logging.getLogger("selfsup_tf")
 
@@ -79,56 +78,6 @@ def check_fits(network: keras.Model, image_size: int, channels: int = 0) -> None
     check(len(shapes) == 1, expected, shapes, advice)
     advice = "End it with a pooling layer, such as keras.layers.GlobalAveragePooling2D."
     check(len(shapes[0]) == 2, expected, shapes, advice)
-
-
-@contextlib.contextmanager
-def uncompiled(network: keras.Model) -> Iterator[None]:
-    """Meanwhile a model, and those in it, have no loss and no optimizer to copy."""
-    models = [
-        network,
-        *(m for m in inner_layers(network) if isinstance(m, keras.Model)),
-    ]
-    models = [model for model in models if model.compiled]
-    for model in models:
-        model.compiled = False
-    try:
-        yield
-    finally:
-        for model in models:
-            model.compiled = True
-
-
-def inner_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """All layers that a layer holds, those that those hold included."""
-    found, left, seen = {}, [vars(layer)], set()
-    while left:
-        held = left.pop()
-        if id(held) in seen:
-            continue
-        seen.add(id(held))
-        for part in held.values() if isinstance(held, Mapping) else held:
-            if isinstance(part, keras.layers.Layer):
-                found[id(part)] = part
-                left.append(vars(part))
-            elif isinstance(part, list | tuple | Mapping):
-                left.append(part)
-    found.pop(id(layer), None)
-    return list(found.values())
-
-
-def plain(network: keras.Model) -> keras.Model:
-    """The same network, its layers shared, from one tensor to one tensor.
-
-    A model that was made of a list or a dict of one gives such a one, too.
-    """
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        return network
-    (images,) = network.inputs
-    given = network.compute_output_spec(keras.KerasTensor(images.shape, images.dtype))
-    takes = network.inputs if isinstance(network, keras.Sequential) else network.input
-    if isinstance(given, keras.KerasTensor) and not isinstance(takes, list | dict):
-        return network
-    return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
 
 
 def check_loads(encoder: keras.Model, image_size: int) -> None:

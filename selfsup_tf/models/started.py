@@ -3,7 +3,7 @@
 import keras
 
 from selfsup_tf.errors import check
-from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.copies import leaf_layers
 from selfsup_tf.models.teacher import Teacher
 from selfsup_tf.models.teachers import open_teacher
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from selfsup_tf.errors import InputError, check
-from selfsup_tf.models.own import architecture, check_represents, plain
+from selfsup_tf.models.copies import plain
+from selfsup_tf.models.own import architecture, check_represents
 from selfsup_tf.shown import brief
 
 

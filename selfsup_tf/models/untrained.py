@@ -5,8 +5,7 @@ import random
 import keras
 
 from selfsup_tf.errors import check
-from selfsup_tf.models.encoders import leaf_layers
-from selfsup_tf.models.own import uncompiled
+from selfsup_tf.models.copies import leaf_layers, uncompiled
 
 
 def untrained_copy(encoder: keras.Model, seed: int = 0) -> keras.Model:

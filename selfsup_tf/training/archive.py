@@ -14,7 +14,7 @@ from selfsup_tf.data.sources import Source
 from selfsup_tf.errors import check
 from selfsup_tf.files import enough_room
 from selfsup_tf.methods import Method
-from selfsup_tf.models.encoders import copy_network, leaf_layers
+from selfsup_tf.models.copies import copy_network, leaf_layers
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.beginning import begin, check_begins
 from selfsup_tf.training.checkpoints import Checkpoints

@@ -162,13 +162,18 @@ def check_begins(
 
 def _is_there(stored: dict[str, Any], data: str) -> bool:
     """Whether images are in the place of the run's, however it is spelled."""
-    names = stored.get("data", data), data
-    then, now = (pathlib.Path(name).expanduser() for name in names)
+    then, now = _places(stored, data)
     return then.exists() and now.exists() and then.samefile(now)
 
 
 def _has_moved(run: RunDirectory, stored: dict[str, Any], data: str) -> bool:
     """Whether a folder can be the run's, whose files are compared once it is opened."""
+    then, now = _places(stored, data)
+    return run.images.is_file() and now.is_dir() and not then.exists()
+
+
+def _places(stored: dict[str, Any], data: str) -> tuple[pathlib.Path, pathlib.Path]:
+    """Where a run's images lay, and where they are said to lie."""
     names = stored.get("data", data), data
     then, now = (pathlib.Path(name).expanduser() for name in names)
-    return run.images.is_file() and now.is_dir() and not then.exists()
+    return then, now

@@ -14,11 +14,10 @@ import tensorflow as tf
 
 from selfsup_tf.errors import InputError
 from selfsup_tf.files import PATTERN, sync
+from selfsup_tf.run import STATE, saved_steps
 
 logger = logging.getLogger("selfsup_tf")
 
-_STATE = re.compile(r"ckpt-(0|[1-9][0-9]*)\.(index|data-[0-9]+-of-[0-9]+)")
-"""The files of the state after so many steps."""
 _LEFT = re.compile(r"ckpt-[0-9]+(_temp|\..*\.tempstate.*)")
 """Of a state in the making."""
 
@@ -109,17 +108,14 @@ class Checkpoints:
         return 0
 
     def _steps(self):
-        """The steps of all states, the newest first; the files themselves tell."""
-        names = [_STATE.fullmatch(file.name) for file in self._directory.glob("*")]
-        steps = {int(name[1]) for name in names if name and name[2] == "index"}
-        return sorted(steps, reverse=True)
+        return saved_steps(self._directory)
 
     def _remove_others(self, step):
         """Leaves this state and those before it, as many as are kept."""
         steps = sorted(self._steps(), key=lambda other: (other > step, -other))
         kept = {str(one) for one in steps[: self._keep]}
         for file in self._directory.glob("*"):
-            name = _STATE.fullmatch(file.name)
+            name = STATE.fullmatch(file.name)
             if _LEFT.fullmatch(file.name) or (name and name[1] not in kept):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
 

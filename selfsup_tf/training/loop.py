@@ -24,7 +24,7 @@ from selfsup_tf.distribution.workers import (
     watched_workers,
 )
 from selfsup_tf.methods import Method
-from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.models.copies import copy_network
 from selfsup_tf.run import RunDirectory
 from selfsup_tf.training.archive import Archive
 from selfsup_tf.training.beginning import check_config

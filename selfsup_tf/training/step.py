@@ -13,7 +13,7 @@ from selfsup_tf.distribution.determinism import clock_is_allowed
 from selfsup_tf.distribution.strategy import always_compiles
 from selfsup_tf.errors import check
 from selfsup_tf.methods import Method
-from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.copies import leaf_layers
 from selfsup_tf.training.accumulation import accumulate
 from selfsup_tf.training.optimizers import Rate, build_optimizer, build_schedule
 from selfsup_tf.training.replica import METRICS, Replica

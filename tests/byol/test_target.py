@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from byol_tf import BYOL
 from selfsup_tf.config import Plan
-from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.copies import leaf_layers
 
 PLAN = Plan(10, 10, 0, 0.5, 10, 10)
 

@@ -23,7 +23,7 @@ def images():
 
 
 def test_a_law_that_is_none_is_refused():
-    with pytest.raises(InputError, match="law of the crops"):
+    with pytest.raises(InputError, match="one of log_uniform, log_uniform_clipped"):
         layers.RandomResizedCrop(24, law="uniform")
 
 

@@ -13,7 +13,7 @@ import dino_tf
 import selfsup_tf as selfsup
 from selfsup_tf.config import Plan, ViewConfig
 from selfsup_tf.errors import InputError
-from selfsup_tf.models.encoders import at_size
+from selfsup_tf.models.copies import at_size
 from selfsup_tf.models.prototypes import UnitDense
 from selfsup_tf.training.schedules import stair
 

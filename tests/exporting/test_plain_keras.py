@@ -8,7 +8,8 @@ from environments import OURS
 import selfsup_tf as selfsup
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.methods import find_method
-from selfsup_tf.models.encoders import build_encoder, leaf_layers
+from selfsup_tf.models.copies import leaf_layers
+from selfsup_tf.models.encoders import build_encoder
 from selfsup_tf.models.resnet import BLOCKS
 from selfsup_tf.models.saved import load_network
 

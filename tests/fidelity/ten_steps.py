@@ -15,7 +15,7 @@ import tensorflow as tf
 from selfsup_tf.config import OptimizerConfig, make_plan
 from selfsup_tf.distribution.strategy import connect
 from selfsup_tf.methods import find_method
-from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.copies import leaf_layers
 from selfsup_tf.training.step import build, make_train_steps
 
 STEPS, WARMUP, IMAGES, SIZE = 10, 3, 8, 4

@@ -7,13 +7,8 @@ import tensorflow as tf
 
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.errors import InputError
-from selfsup_tf.models.encoders import (
-    adopt_encoder,
-    application_modules,
-    build_encoder,
-    copy_network,
-    leaf_layers,
-)
+from selfsup_tf.models.copies import copy_network, leaf_layers
+from selfsup_tf.models.encoders import adopt_encoder, application_modules, build_encoder
 
 pytestmark = pytest.mark.usefixtures("one_block_a_stage")
 

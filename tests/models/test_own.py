@@ -9,7 +9,7 @@ import pytest
 import selfsup_tf as selfsup
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
-from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.models.copies import copy_network
 from selfsup_tf.models.own import architecture
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.started import find_stages, open_start

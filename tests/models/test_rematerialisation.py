@@ -16,7 +16,8 @@ import tensorflow as tf
 from selfsup_tf.config import EncoderConfig
 from selfsup_tf.methods import find_method
 from selfsup_tf.models import resnet
-from selfsup_tf.models.encoders import adopt_encoder, build_encoder, leaf_layers
+from selfsup_tf.models.copies import leaf_layers
+from selfsup_tf.models.encoders import adopt_encoder, build_encoder
 from selfsup_tf.models.rematerialisation import Rematerialised, rematerialised
 from selfsup_tf.models.vit import VisionTransformer
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selfsup_tf.config import EncoderConfig
-from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.models.copies import copy_network
 from selfsup_tf.models.resnet import BLOCKS, build_resnet
 
 SK = 0.0625

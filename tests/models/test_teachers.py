@@ -11,7 +11,7 @@ from hub_presets import SIDE, write_preset
 
 import selfsup_tf as selfsup
 from selfsup_tf.errors import InputError
-from selfsup_tf.models.encoders import copy_network
+from selfsup_tf.models.copies import copy_network
 from selfsup_tf.models.teachers import open_teacher, open_teachers
 
 ARTEFACTS = pathlib.Path(__file__).parents[1] / "exporting" / "artefacts.py"

@@ -15,13 +15,8 @@ from selfsup_tf.errors import InputError
 from selfsup_tf.exporting.exporter import export
 from selfsup_tf.exporting.format import Networks
 from selfsup_tf.exporting.served import export_saved_model
-from selfsup_tf.models.encoders import (
-    adopt_encoder,
-    at_size,
-    build_encoder,
-    copy_network,
-    leaf_layers,
-)
+from selfsup_tf.models.copies import at_size, copy_network, leaf_layers
+from selfsup_tf.models.encoders import adopt_encoder, build_encoder
 from selfsup_tf.models.rematerialisation import rematerialised
 from selfsup_tf.models.vit import (
     SIZES,

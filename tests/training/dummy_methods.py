@@ -45,7 +45,7 @@ import keras
 import tensorflow as tf
 
 from selfsup_tf.methods import Method
-from selfsup_tf.models.encoders import at_size
+from selfsup_tf.models.copies import at_size
 from {name}_tf.config import DummyConfig
 
 

@@ -12,7 +12,7 @@ import selfsup_tf as selfsup
 from selfsup_tf.config import OptimizerConfig, make_plan
 from selfsup_tf.errors import InputError
 from selfsup_tf.methods import find_method
-from selfsup_tf.models.encoders import leaf_layers
+from selfsup_tf.models.copies import leaf_layers
 from selfsup_tf.models.started import find_stages, freeze
 from selfsup_tf.training.optimizers import build_optimizer, build_schedule
 from selfsup_tf.training.step import build

@@ -7,8 +7,8 @@ from typing import Any
 from selfsup_tf.evaluation.judged import Judged
 from selfsup_tf.evaluation.labelled import (
     ComparedFlags,
+    described,
     judge_each,
-    measured_on,
     rows_beside,
 )
 from selfsup_tf.evaluation.protocol import Chart, Protocol, Result, Row
@@ -75,9 +75,7 @@ class HealthProtocol(Protocol):
         return judged.result(
             self.title,
             rows=rows_of(details),
-            measured_on={
-                "images": measured_on(images=images)["images"] | {"size": first.count}
-            },
+            measured_on={"images": described(images, first.count)},
             details=details,
             verdict=first.verdict,
             notes=tuple(first.reasons),

@@ -5,7 +5,7 @@ from typing import Literal
 
 from selfsup_tf.evaluation.beside import BesideFlags
 from selfsup_tf.evaluation.judged import Judged
-from selfsup_tf.evaluation.labelled import measured_on
+from selfsup_tf.evaluation.labelled import described
 from selfsup_tf.evaluation.naming import options_of
 from selfsup_tf.evaluation.protocol import Protocol, Result
 
@@ -52,9 +52,7 @@ class Map(Protocol):
             count = len(one.positions)
         return judged.result(
             self.title,
-            measured_on={
-                "images": measured_on(images=images)["images"] | {"size": count}
-            },
+            measured_on={"images": described(images, count)},
             details=found,
             pictures=pictures,
         )

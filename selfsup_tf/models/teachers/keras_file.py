@@ -2,7 +2,7 @@
 
 import pathlib
 
-from selfsup_tf.models.encoders import at_size
+from selfsup_tf.models.copies import at_size
 from selfsup_tf.models.saved import load_network
 from selfsup_tf.models.teacher import Teacher, TeacherKind, end_at, make_teacher
 from selfsup_tf.run import RunDirectory
